@@ -1,0 +1,74 @@
+"""One figure style for everything that convcraft measures.
+
+Each helper returns a :class:`Chart`, a matplotlib figure made without pyplot: nothing global is touched, the bytes are
+the same in every run, and the alt text is a required argument. Colours keep apart for colour-blind eyes, and lines
+differ by dash as well. Matplotlib and Pillow are imported when the first chart is drawn:
+``pip install 'convcraft[plot]'``.
+
+>>> chart = lines([0, 1, 2], {"relu": [0, 1, 2]}, alt="ReLU is the identity here.", xlabel="z", ylabel="f(z)")
+>>> chart
+<Chart: ReLU is the identity here.>
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .curves import learning_rates, lines, panels
+from .distributions import bars, histograms, intervals, points
+from .pictures import heatmap, images
+from .style import need_matplotlib
+
+if TYPE_CHECKING:
+    from .chart import Chart
+
+__all__ = [
+    "Chart",
+    "bars",
+    "heatmap",
+    "histograms",
+    "images",
+    "intervals",
+    "learning_rates",
+    "lines",
+    "panels",
+    "points",
+    "save",
+]
+
+
+def save(chart: Chart, path: str | Path) -> Path:
+    """Write a chart to a .png, .svg or .pdf file, alt text inside, the same bytes every time.
+
+    Parameters
+    ----------
+    chart : Chart
+        What a helper returned.
+    path : str or path
+        Where to; the suffix chooses the kind.
+
+    Raises
+    ------
+    ConvcraftError
+        For another suffix, and where the folder does not exist.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> chart = lines([0, 1], {"f": [0, 1]}, alt="A line.")
+    >>> save(chart, pathlib.Path(folder.name) / "line.svg").name
+    'line.svg'
+    >>> folder.cleanup()
+    """
+    return chart.save(path)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Chart":
+        need_matplotlib()
+        from .chart import Chart
+
+        return Chart
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

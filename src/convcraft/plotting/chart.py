@@ -1,0 +1,118 @@
+"""The chart that every helper returns: a matplotlib figure that knows its alt text and shows itself small."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from convcraft.errors import ConvcraftError
+
+from .style import DPI, WIDTH, Theme, pick_theme, settings
+
+__all__ = ["Chart", "new_chart", "save_chart"]
+
+FORMATS = (".png", ".svg", ".pdf")
+
+
+class Chart(Figure):
+    """A matplotlib figure with alt text that a notebook shows as a small palette PNG.
+
+    A chart is made without pyplot, keeps no global state, and gives the same bytes in every run. All of
+    matplotlib's `Figure` is there for whoever wants to add to it; ``chart.axes[0]`` is the first panel.
+
+    Parameters
+    ----------
+    alt : str
+        What the chart shows, in words.
+    size : tuple of float
+        Width and height in inches.
+    theme : {"light", "dark"}
+        The colours.
+    """
+
+    def __init__(self, *, alt: str, size: tuple[float, float] = (WIDTH, 3.3), theme: str = "light") -> None:
+        if not isinstance(alt, str) or not alt.strip():
+            raise ConvcraftError(
+                f"alt: expected a sentence that says what the chart shows, got {alt!r}; "
+                "a reader who cannot see it needs one"
+            )
+        self.theme: Theme = pick_theme(theme)
+        self.alt: str = " ".join(alt.split())
+        self._colours = 128
+        with settings(self.theme):
+            super().__init__(figsize=size, dpi=DPI, layout="constrained")
+            FigureCanvasAgg(self)
+
+    def __repr__(self) -> str:
+        return f"<Chart: {self.alt}>"
+
+    def _repr_html_(self) -> None:
+        return None
+
+    def settle(self) -> None:
+        """Repeat the layout until no panel moves, so that the first drawing equals every later one."""
+        before: list[float] = []
+        for _ in range(6):
+            self.draw_without_rendering()
+            now = [v for ax in self.axes for v in ax.get_position().bounds]
+            if len(now) == len(before) and all(abs(a - b) < 1e-8 for a, b in zip(now, before, strict=True)):
+                return
+            before = now
+
+    def png(self) -> bytes:
+        """Return the chart as a PNG with a palette of at most 128 colours, about a third of the usual size."""
+        full = io.BytesIO()
+        with settings(self.theme):
+            self.settle()
+            self.savefig(full, format="png", dpi=DPI, metadata={"Software": None})
+        with Image.open(full) as image:
+            flat = image.convert("RGB")
+        flat = flat.quantize(self._colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        small = io.BytesIO()
+        flat.save(small, "PNG", optimize=True)
+        return small.getvalue()
+
+    @property
+    def width(self) -> int:
+        """Width in the pixels of a page; the height follows, so that a phone may shrink it."""
+        return round(self.get_figwidth() * 96)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
+        data = {"image/png": base64.b64encode(self.png()).decode("ascii"), "text/plain": repr(self)}
+        return data, {"image/png": {"width": self.width, "alt": self.alt}}
+
+    def save(self, path: str | Path) -> Path:
+        """Write the chart to a .png, .svg or .pdf file; see :func:`convcraft.plotting.save`."""
+        return save_chart(self, path)
+
+
+def save_chart(chart: Chart, path: str | Path) -> Path:
+    """Write a chart to a file of the kind that its suffix names, alt text inside, the same bytes every time."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise ConvcraftError(f"path: expected a name that ends in {', '.join(FORMATS)}, got {str(path)!r}")
+    if not path.parent.is_dir():
+        raise ConvcraftError(f"path: the folder {str(path.parent)!r} does not exist; make it first")
+    metadata: dict[str, Any] = {
+        ".png": {"Software": None, "Description": chart.alt},
+        ".svg": {"Date": None, "Creator": None, "Title": chart.alt},
+        ".pdf": {"CreationDate": None, "Creator": None, "Producer": None, "Title": chart.alt},
+    }[suffix]
+    with settings(chart.theme):
+        chart.settle()
+        chart.savefig(path, format=suffix[1:], dpi=DPI, metadata=metadata)
+    return path
+
+
+def new_chart(
+    alt: str | None, size: tuple[float, float] | None, default: tuple[float, float], theme: str
+) -> Chart:
+    """Open an empty chart of the given size, or of the default one."""
+    return Chart(alt=alt or "", size=size or default, theme=theme)

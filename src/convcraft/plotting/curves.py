@@ -1,0 +1,242 @@
+"""Lines, alone or in small multiples, with intervals as bands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convcraft.errors import ConvcraftError
+
+from .arrays import array, band, mapping, t_quantile
+from .style import MARKERS, WIDTH, need_matplotlib, series_style, settings
+
+if TYPE_CHECKING:
+    from .chart import Chart
+
+__all__ = ["learning_rates", "lines", "panels"]
+
+LIMIT_POINTS = 12  # lines with at most so many points show them as markers
+PANEL_KEYS = ("x", "series", "title", "xlabel", "ylabel", "xscale", "yscale", "xlim", "ylim", "hline", "vline", "markers")
+
+
+def _draw(ax: Any, theme: Any, x: Any, series: Any, styles: dict[str, int], markers: bool | None) -> tuple[dict, dict]:
+    """Draw the series on the axes; return the artists for a legend and the ends for direct labels."""
+    handles: dict[str, Any] = {}
+    ends: dict[str, tuple[float, float, str]] = {}
+    for name, value in mapping(series, "series", "y").items():
+        xs = array(x[name] if isinstance(x, Mapping) else x, f"x of {name!r}")
+        if xs.ndim != 1 or not len(xs):
+            raise ConvcraftError(f"x: expected one row of numbers, got shape {tuple(xs.shape)}")
+        y, low, high = band(value, len(xs), name)
+        place = styles.setdefault(name, len(styles))
+        style = series_style(place, theme)
+        show = len(xs) <= LIMIT_POINTS if markers is None else markers
+        (line,) = ax.plot(xs, y, label=name, marker=MARKERS[place % len(MARKERS)] if show else "none", **style)
+        if low is not None:
+            area = ax.fill_between(xs, low, high, color=style["color"], alpha=0.17, linewidth=0)
+            handles[name] = (area, line)
+        else:
+            handles[name] = line
+        good = np.flatnonzero(np.isfinite(y))
+        if len(good):
+            ends[name] = (float(xs[good[-1]]), float(y[good[-1]]), style["color"])
+    return handles, ends
+
+
+def _named(handles: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: handle for name, handle in handles.items() if name.strip()}
+
+
+def lines(
+    x: Any,
+    series: Mapping[str, Any],
+    *,
+    alt: str,
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str | None = None,
+    xscale: str = "linear",
+    yscale: str = "linear",
+    xlim: tuple[float, float] | None = None,
+    ylim: tuple[float, float] | None = None,
+    hline: Any = None,
+    vline: Any = None,
+    markers: bool | None = None,
+    legend: str = "auto",
+    size: tuple[float, float] | None = None,
+    theme: str = "light",
+) -> Chart:
+    """Draw one line a series over a common abscissa, with an interval as a band around it.
+
+    Parameters
+    ----------
+    x : (n,) tensor, array or list; or a dict of them by series
+        The abscissa.
+    series : dict
+        For each name ``y``, or ``(y, low, high)``; each (n,) numbers of any dtype. A name of blanks has no label.
+    alt : str
+        What the chart shows, in words; required.
+    hline, vline : float, list or dict of label: float
+        Reference lines.
+    markers : bool, optional
+        Mark the points; by default where there are at most 12.
+    legend : {"auto", "direct", "top", "none"}
+        Names at the ends of the lines, or above; "auto" takes the ends where there is room.
+
+    Raises
+    ------
+    ConvcraftError
+        Without `alt`, for an unknown scale, theme or legend, or where a series is not as long as `x`.
+
+    Examples
+    --------
+    >>> chart = lines([0, 1, 2], {"loss": [3.0, 1.0, 0.5]}, alt="The loss falls.", xlabel="epoch", ylabel="loss")
+    >>> chart.alt
+    'The loss falls.'
+    """
+    need_matplotlib()
+    from .chart import new_chart
+    from .decor import check_choice, decorate, end_labels, legend_above, tidy_axis
+
+    check_choice("legend", legend, ("auto", "direct", "top", "none"))
+    chart = new_chart(alt, size, (WIDTH, 3.3), theme)
+    with settings(chart.theme):
+        ax = chart.add_subplot()
+        handles, ends = _draw(ax, chart.theme, x, series, {}, markers)
+        tidy_axis(ax, "x", xscale, 8)
+        tidy_axis(ax, "y", yscale, 6)
+        decorate(ax, chart.theme, title=title, xlabel=xlabel, ylabel=ylabel, xlim=xlim, ylim=ylim,
+                 hline=hline, vline=vline)  # fmt: skip
+        handles = _named(handles)
+        ends = {name: end for name, end in ends.items() if name in handles}
+        if legend == "none" or not handles or (legend == "auto" and len(handles) == 1 and ylabel):
+            return chart
+        direct = legend in ("auto", "direct") and len(ends) == len(handles) and end_labels(chart, ax, ends)
+        if not direct:
+            legend_above(chart, handles)
+    return chart
+
+
+def panels(
+    panels: Sequence[Mapping[str, Any]],
+    *,
+    alt: str,
+    columns: int | None = None,
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str | None = None,
+    sharex: bool = False,
+    sharey: bool = False,
+    size: tuple[float, float] | None = None,
+    theme: str = "light",
+) -> Chart:
+    """Draw small multiples of lines under one legend; a series of the same name looks the same in each.
+
+    Parameters
+    ----------
+    panels : list of dict
+        For each panel ``x`` and ``series`` as in :func:`lines`, and what it needs of ``title``, ``xlabel``,
+        ``ylabel``, ``xscale``, ``yscale``, ``xlim``, ``ylim``, ``hline``, ``vline``, ``markers``.
+    alt : str
+        What the chart shows, in words; required.
+    columns : int, optional
+        Panels in a row; at most three by default.
+    xlabel, ylabel : str
+        Labels common to all panels.
+    sharex, sharey : bool
+        Give all panels the same limits.
+
+    Raises
+    ------
+    ConvcraftError
+        Without `alt` or panels, and for an entry of a panel that is not known.
+
+    Examples
+    --------
+    >>> x = [-1.0, 0.0, 1.0]
+    >>> chart = panels([{"title": "f", "x": x, "series": {"relu": [0, 0, 1]}},
+    ...                 {"title": "f'", "x": x, "series": {"relu": [0, 0, 1]}}], alt="ReLU and its derivative.")
+    >>> [ax.get_title(loc="left") for ax in chart.axes]
+    ['f', "f'"]
+    """
+    need_matplotlib()
+    from .chart import new_chart
+    from .decor import check_choice, decorate, grid_shape, legend_above, tidy_axis
+
+    if not len(panels):
+        raise ConvcraftError("panels: expected at least one panel, got none")
+    rows, wide = grid_shape(len(panels), columns)
+    chart = new_chart(alt, size, (WIDTH, 0.5 + 2.35 * rows if wide > 1 else 0.4 + 2.5 * rows), theme)
+    with settings(chart.theme):
+        grid = chart.subplots(rows, wide, squeeze=False, sharex=sharex, sharey=sharey).ravel()
+        styles: dict[str, int] = {}
+        handles: dict[str, Any] = {}
+        for ax, panel in zip(grid, panels, strict=False):
+            for key in panel:
+                check_choice("entry of a panel", key, PANEL_KEYS)
+            new, _ = _draw(ax, chart.theme, panel.get("x"), panel.get("series"), styles, panel.get("markers"))
+            handles.update(_named(new))
+            tidy_axis(ax, "x", panel.get("xscale", "linear"), 7 if wide < 3 else 5)
+            tidy_axis(ax, "y", panel.get("yscale", "linear"), 5)
+            keep = ("title", "xlabel", "ylabel", "xlim", "ylim", "hline", "vline")
+            decorate(ax, chart.theme, **{k: panel[k] for k in keep if k in panel})
+        for ax in grid[len(panels) :]:
+            ax.remove()
+        if xlabel:
+            chart.supxlabel(xlabel, fontsize=10.5)
+        if ylabel:
+            chart.supylabel(ylabel, fontsize=10.5)
+        if title:
+            chart.suptitle(title, x=0.012, ha="left")
+        if len(handles) > 1:
+            legend_above(chart, handles)
+    return chart
+
+
+def learning_rates(
+    sweeps: Mapping[str, Any],
+    *,
+    alt: str,
+    level: float = 0.95,
+    chance: float | None = None,
+    xlabel: str = "learning rate",
+    ylabel: str = "validation accuracy",
+    title: str | None = None,
+    ylim: tuple[float, float] | None = None,
+    size: tuple[float, float] | None = None,
+    theme: str = "light",
+) -> Chart:
+    """Draw the final validation accuracy against the learning rate: mean over seeds and its t interval.
+
+    Parameters
+    ----------
+    sweeps : dict
+        For each name a sweep: ``learning_rates`` (r,) and ``validation_accuracy`` (r, seeds, epochs).
+    level : float
+        Level of the interval, in (0, 1).
+    chance : float, optional
+        The accuracy of guessing, drawn as a line.
+
+    Raises
+    ------
+    ConvcraftError
+        Without `alt` or sweeps, and for a level that is not between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise ConvcraftError(f"level: expected a number between 0 and 1, got {level!r}")
+    x: dict[str, Any] = {}
+    series: dict[str, Any] = {}
+    for name, sweep in mapping(sweeps, "sweeps", "sweep").items():
+        final = array(sweep.validation_accuracy, name)[:, :, -1]
+        mean, count = final.mean(axis=1), final.shape[1]
+        x[name] = array(sweep.learning_rates, name)
+        series[name] = mean
+        if count > 1:
+            half = t_quantile(level, count - 1) * final.std(axis=1, ddof=1) / np.sqrt(count)
+            series[name] = (mean, np.clip(mean - half, 0, 1), np.clip(mean + half, 0, 1))
+    return lines(
+        x, series, alt=alt, xlabel=xlabel, ylabel=ylabel, title=title, xscale="log", ylim=ylim,
+        hline={"chance": chance} if chance is not None else None, markers=True, size=size, theme=theme,
+    )  # fmt: skip

@@ -1,0 +1,153 @@
+"""Labels, reference lines, scales and legends that the helpers share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogFormatterMathtext, MaxNLocator, NullFormatter
+
+from convcraft.errors import ConvcraftError, unknown
+
+from .chart import Chart
+from .style import Theme
+
+__all__ = ["Legend", "decorate", "end_labels", "grid_shape", "legend_above", "reference_lines", "tidy_axis"]
+
+Legend = Literal["auto", "direct", "top", "none"]
+SCALES = ("linear", "log", "symlog", "logit")
+
+
+def check_choice(name: str, value: str, known: Sequence[str]) -> None:
+    """Raise a ConvcraftError with near matches when the value is not one of the known ones."""
+    if value not in known:
+        raise unknown(name, str(value), list(known))
+
+
+def tidy_axis(ax: Axes, which: Literal["x", "y"], scale: str, count: int) -> None:
+    """Set the scale and few, round ticks."""
+    check_choice(f"{which}scale", scale, SCALES)
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    if scale == "linear":
+        axis.set_major_locator(MaxNLocator(nbins=count, steps=[1, 2, 2.5, 5, 10]))
+        return
+    (ax.set_xscale if which == "x" else ax.set_yscale)(scale)
+    axis.set_minor_formatter(NullFormatter())
+    if scale == "log":
+        axis.set_major_formatter(LogFormatterMathtext())
+
+
+def reference_lines(
+    ax: Axes, lines: float | Sequence[float] | Mapping[str, float] | None, which: Literal["h", "v"], theme: Theme
+) -> None:
+    """Draw thin lines across at the given values, each with its name on it when it has one."""
+    if lines is None:
+        return
+    if isinstance(lines, Mapping):
+        named = [(str(k), float(v)) for k, v in lines.items()]
+    else:
+        named = [("", float(v)) for v in np.atleast_1d(np.asarray(lines, dtype=float))]
+    for label, value in named:
+        if which == "h":
+            ax.axhline(value, color=theme.muted, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1.5)
+            at, transform, turn = (0.995, value), ax.get_yaxis_transform(), {"ha": "right", "va": "bottom"}
+        else:
+            ax.axvline(value, color=theme.muted, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1.5)
+            at, transform, turn = (value, 0.985), ax.get_xaxis_transform(), {"ha": "left", "va": "top"}
+        if label:
+            offset = (0, 2) if which == "h" else (4, 0)
+            ax.annotate(label, at, offset, xycoords=transform, textcoords="offset points",
+                        color=theme.muted, fontsize=9.5, **turn)  # fmt: skip
+
+
+def decorate(
+    ax: Axes,
+    theme: Theme,
+    *,
+    title: str | None = None,
+    xlabel: str = "",
+    ylabel: str = "",
+    xlim: tuple[float, float] | None = None,
+    ylim: tuple[float, float] | None = None,
+    hline: Any = None,
+    vline: Any = None,
+) -> None:
+    """Write title and axis labels, set limits and draw the reference lines."""
+    reference_lines(ax, hline, "h", theme)
+    reference_lines(ax, vline, "v", theme)
+    if title:
+        ax.set_title(title)
+    if xlabel:
+        ax.set_xlabel(xlabel)
+    if ylabel:
+        ax.set_ylabel(ylabel)
+    if xlim is not None:
+        ax.set_xlim(*xlim)
+    if ylim is not None:
+        ax.set_ylim(*ylim)
+
+
+def grid_shape(count: int, columns: int | None, most: int = 3) -> tuple[int, int]:
+    """Rows and columns for so many panels."""
+    if columns is not None and (not isinstance(columns, int) or columns < 1):
+        raise ConvcraftError(f"columns: expected a positive whole number, got {columns!r}")
+    wide = columns or (count if count <= most else (2 if count == 4 else most))
+    wide = min(wide, count)
+    return -(-count // wide), wide
+
+
+def legend_above(chart: Chart, handles: Mapping[str, Any], columns: int | None = None) -> None:
+    """Put one legend above all panels, in as many columns as fit."""
+    if not handles:
+        return
+    room = chart.get_figwidth() * 72
+    widest = max(len(name) for name in handles) * 5.9 + 42
+    fit = max(1, min(len(handles), int(room // widest)))
+    chart.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=columns or fit)
+
+
+def end_labels(chart: Chart, ax: Axes, ends: Mapping[str, tuple[float, float, str]]) -> bool:
+    """Write each series' name beside its last point, spread so that none cover each other.
+
+    Returns False, and draws nothing, where the names would stand too far from their lines.
+    """
+    chart.draw_without_rendering()
+    names = list(ends)
+    pixel = np.array([ax.transData.transform(ends[n][:2])[1] for n in names])
+    box = ax.get_window_extent()
+    step = 15.5 * chart.dpi / 96
+    order = np.argsort(pixel, kind="stable")
+    spread = _spread(pixel[order], step, box.y0 + 2, box.y1 - 2)
+    if spread is None or np.abs(spread - pixel[order]).max() > 0.24 * box.height:
+        return False
+    for place, index in zip(spread, order, strict=True):
+        name = names[int(index)]
+        x, y, colour = ends[name]
+        shift = (place - pixel[index]) * 72 / chart.dpi
+        ax.annotate(
+            name, (x, y), (9, shift), textcoords="offset points", va="center", ha="left", color=colour,
+            fontsize=10, annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 1}
+            if abs(shift) > 4 else None,
+        )  # fmt: skip
+    return True
+
+
+def _spread(positions: np.ndarray, step: float, low: float, high: float) -> np.ndarray | None:
+    """Move sorted positions apart to at least `step`, as little as possible, within low and high."""
+    if len(positions) * step > high - low:
+        return None
+    # Pool neighbours that collide and place each pool around its mean: least squares under the spacing.
+    offset = np.arange(len(positions)) * step
+    blocks: list[list[float]] = []
+    for value in positions - offset:
+        blocks.append([value, 1.0])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            last, before = blocks.pop(), blocks.pop()
+            weight = last[1] + before[1]
+            blocks.append([(last[0] * last[1] + before[0] * before[1]) / weight, weight])
+    flat = np.concatenate([np.full(int(n), v) for v, n in blocks])
+    flat = np.clip(flat, low + step / 2, high - step / 2 - offset[-1])
+    return flat + offset

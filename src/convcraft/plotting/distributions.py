@@ -1,0 +1,318 @@
+"""Histograms, bars, points and intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convcraft.errors import ConvcraftError
+
+from .arrays import array, mapping, triple
+from .style import MARKERS, WIDTH, need_matplotlib, series_style, settings
+
+if TYPE_CHECKING:
+    from .chart import Chart
+
+__all__ = ["bars", "histograms", "intervals", "points"]
+
+
+def _finite(values: Any, name: str) -> np.ndarray:
+    flat = array(values, name).ravel()
+    if not flat.size or not np.isfinite(flat).all():
+        raise ConvcraftError(
+            f"{name!r}: expected finite values, got "
+            + (f"{int((~np.isfinite(flat)).sum())} that are not" if flat.size else "none")
+        )
+    return flat
+
+
+def histograms(
+    values: Mapping[str, Any] | Sequence[Any],
+    *,
+    alt: str,
+    bins: int | Sequence[float] = 40,
+    range: tuple[float, float] | None = None,
+    overlay: bool = False,
+    columns: int | None = None,
+    xlabel: str = "",
+    ylabel: str = "share of values",
+    yscale: str = "linear",
+    title: str | None = None,
+    sharey: bool = False,
+    size: tuple[float, float] | None = None,
+    theme: str = "light",
+) -> Chart:
+    """Draw histograms over common bins, in small multiples, or as outlines in one panel.
+
+    Each bin shows the share of all values of its set that falls into it; what lies outside `range` is in no bin.
+
+    Parameters
+    ----------
+    values : dict or list
+        For each name a tensor or array of any shape and dtype.
+    alt : str
+        What the chart shows, in words; required.
+    bins : int or list of float
+        Number of bins, or their edges.
+    range : tuple of float, optional
+        The ends of the bins; by default the smallest and the largest value of all.
+    overlay : bool
+        Draw all into one panel.
+
+    Raises
+    ------
+    ConvcraftError
+        Without `alt` or values, and for values that are not finite.
+
+    Examples
+    --------
+    >>> chart = histograms({"layer 1": [0.0, 0.5, 1.0]}, alt="Three values.", bins=2)
+    >>> [round(float(bar.get_height()), 2) for bar in chart.axes[0].patches]
+    [0.33, 0.67]
+    """
+    need_matplotlib()
+    from .chart import new_chart
+    from .decor import decorate, grid_shape, legend_above, tidy_axis
+
+    named = isinstance(values, Mapping)
+    items = mapping(values if isinstance(values, Mapping) else dict(enumerate(values)), "values", "set of values")
+    data = {name: _finite(v, name) for name, v in items.items()}
+    if range is None:
+        range = (float(min(v.min() for v in data.values())), float(max(v.max() for v in data.values())))
+    edges = np.histogram_bin_edges(np.array([0.0]), bins=bins, range=range)
+    share = {name: np.histogram(v, bins=edges)[0] / v.size for name, v in data.items()}
+    rows, wide = (1, 1) if overlay else grid_shape(len(data), columns, most=4)
+    chart = new_chart(alt, size, (WIDTH, 3.2) if rows * wide == 1 else (WIDTH, 0.45 + 1.85 * rows), theme)
+    with settings(chart.theme):
+        grid = chart.subplots(rows, wide, squeeze=False, sharex=True, sharey=sharey).ravel()
+        handles: dict[str, Any] = {}
+        for index, (name, height) in enumerate(share.items()):
+            ax = grid[0 if overlay else index]
+            style = series_style(index if overlay else 0, chart.theme)
+            if overlay:
+                handles[name] = ax.stairs(height, edges, color=style["color"], ls=style["linestyle"], lw=1.8)
+                ax.stairs(height, edges, color=style["color"], fill=True, alpha=0.13)
+            else:
+                ax.bar(edges[:-1], height, np.diff(edges), align="edge", color=style["color"], linewidth=0)
+                decorate(ax, chart.theme, title=name if named else None)
+            ax.grid(axis="x", visible=False)
+            tidy_axis(ax, "x", "linear", 7 if wide < 3 else 4)
+            tidy_axis(ax, "y", yscale, 4)
+        for ax in grid[1 if overlay else len(share) :]:
+            ax.remove()
+        if wide * rows == 1:
+            decorate(grid[0], chart.theme, xlabel=xlabel, ylabel=ylabel)
+        else:
+            chart.supxlabel(xlabel, fontsize=10.5)
+            chart.supylabel(ylabel, fontsize=10.5)
+        if title:
+            chart.suptitle(title, x=0.012, ha="left")
+        if overlay and named and len(handles) > 1:
+            legend_above(chart, handles)
+    return chart
+
+
+def bars(
+    values: Mapping[str, Any],
+    *,
+    alt: str,
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str | None = None,
+    yscale: str = "linear",
+    ylim: tuple[float, float] | None = None,
+    hline: Any = None,
+    size: tuple[float, float] | None = None,
+    theme: str = "light",
+) -> Chart:
+    """Draw one bar a name, or one group of bars a name, with an interval on each that has one.
+
+    Parameters
+    ----------
+    values : dict
+        ``{name: value}``, ``{name: interval}``, or ``{group: {name: value or interval}}``; an interval has mean, low
+        and high, or is those three numbers.
+    alt : str
+        What the chart shows, in words; required.
+
+    Raises
+    ------
+    ConvcraftError
+        Without `alt` or values.
+
+    Examples
+    --------
+    >>> chart = bars({"relu": 0.5, "silu": 0.36}, alt="Second moments.", ylabel="E f²")
+    >>> [float(bar.get_height()) for bar in chart.axes[0].patches]
+    [0.5, 0.36]
+    """
+    need_matplotlib()
+    from .chart import new_chart
+    from .decor import decorate, legend_above, tidy_axis
+
+    items = mapping(values, "values", "bar")
+    grouped = all(isinstance(v, Mapping) for v in items.values())
+    groups = {k: dict(v) for k, v in items.items()} if grouped else {k: {"": v} for k, v in items.items()}
+    names = list(dict.fromkeys(str(n) for group in groups.values() for n in group))
+    chart = new_chart(alt, size, (WIDTH, 3.2), theme)
+    with settings(chart.theme):
+        ax = chart.add_subplot()
+        width = 0.66 if len(names) == 1 else 0.82 / len(names)
+        handles: dict[str, Any] = {}
+        for j, name in enumerate(names):
+            colour = series_style(j, chart.theme)["color"]
+            have = [i for i, group in enumerate(groups.values()) if name in group]
+            three = np.array([triple(list(groups.values())[i][name], name or list(groups)[i]) for i in have])
+            at = np.array(have) + (j - (len(names) - 1) / 2) * width
+            handles[name] = ax.bar(at, three[:, 0], width * 0.94, color=colour, linewidth=0)
+            error = np.stack([three[:, 0] - three[:, 1], three[:, 2] - three[:, 0]])
+            if (error > 0).any():
+                ax.errorbar(at, three[:, 0], error, fmt="none", ecolor=chart.theme.ink, elinewidth=1.3, capsize=3)
+        ax.set_xticks(np.arange(len(groups)), list(groups))
+        if sum(len(g) for g in groups) > 62:
+            for label in ax.get_xticklabels():
+                label.set(rotation=32, ha="right", rotation_mode="anchor")
+        ax.tick_params(axis="x", length=0)
+        ax.grid(axis="x", visible=False)
+        tidy_axis(ax, "y", yscale, 6)
+        decorate(ax, chart.theme, title=title, xlabel=xlabel, ylabel=ylabel, ylim=ylim, hline=hline)
+        if len(names) > 1:
+            legend_above(chart, handles)
+    return chart
+
+
+def intervals(
+    values: Mapping[str, Any],
+    *,
+    alt: str,
+    xlabel: str = "",
+    reference: Any = None,
+    title: str | None = None,
+    xlim: tuple[float, float] | None = None,
+    xscale: str = "linear",
+    numbers: str | None = None,
+    size: tuple[float, float] | None = None,
+    theme: str = "light",
+) -> Chart:
+    """Draw each value as a dot with its interval, one a row, from the top.
+
+    Parameters
+    ----------
+    values : dict
+        ``{name: interval}`` or ``{name: {series: interval}}``; an interval has mean, low and high, or is those three numbers.
+    alt : str
+        What the chart shows, in words; required.
+    reference : float or dict of label: float, optional
+        A value to compare with, drawn as a line.
+    numbers : str, optional
+        A format such as "{:.3f}" with which the mean is written at the right of each row.
+
+    Raises
+    ------
+    ConvcraftError
+        Without `alt` or values, and for what is no interval.
+
+    Examples
+    --------
+    >>> chart = intervals({"relu": (0.95, 0.94, 0.96)}, alt="One accuracy.", xlabel="accuracy")
+    >>> chart.axes[0].get_yticklabels()[0].get_text()
+    'relu'
+    """
+    need_matplotlib()
+    from .chart import new_chart
+    from .decor import decorate, legend_above, tidy_axis
+
+    items = mapping(values, "values", "interval")
+    rows = {k: dict(v) if isinstance(v, Mapping) else {"": v} for k, v in items.items()}
+    names = list(dict.fromkeys(str(n) for row in rows.values() for n in row))
+    step = 0.22 if len(names) > 1 else 0.0
+    chart = new_chart(alt, size, (WIDTH, 0.85 + (0.33 + 0.12 * (len(names) - 1)) * len(rows)), theme)
+    with settings(chart.theme):
+        ax = chart.add_subplot()
+        handles: dict[str, Any] = {}
+        for i, (row, group) in enumerate(rows.items()):
+            for name, value in group.items():
+                j = names.index(str(name))
+                mean, low, high = triple(value, row)
+                y = i + (j - (len(names) - 1) / 2) * step
+                colour = series_style(j, chart.theme)["color"]
+                ax.plot([low, high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt", marker="|", markersize=7)
+                (handles[str(name)],) = ax.plot(
+                    mean, y, MARKERS[j % len(MARKERS)], color=colour, markersize=7, markeredgecolor=chart.theme.ground
+                )
+                if numbers is not None:
+                    ax.annotate(numbers.format(mean), (1, y), (6, 0), xycoords=ax.get_yaxis_transform(), va="center",
+                                textcoords="offset points", fontsize=9.5, color=chart.theme.muted)  # fmt: skip
+        ax.set_yticks(np.arange(len(rows)), list(rows))
+        ax.set_ylim(len(rows) - 0.45, -0.55)
+        tidy_axis(ax, "x", xscale, 7)
+        decorate(ax, chart.theme, title=title, xlabel=xlabel, xlim=xlim, vline=reference)
+        ax.grid(axis="y", visible=False)
+        ax.spines["left"].set_visible(False)
+        if len(names) > 1:
+            legend_above(chart, handles)
+    return chart
+
+
+def points(
+    values: Mapping[str, Any],
+    *,
+    alt: str,
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str | None = None,
+    xscale: str = "linear",
+    yscale: str = "linear",
+    xlim: tuple[float, float] | None = None,
+    ylim: tuple[float, float] | None = None,
+    hline: Any = None,
+    vline: Any = None,
+    diagonal: bool = False,
+    size: tuple[float, float] | None = None,
+    theme: str = "light",
+) -> Chart:
+    """Draw a scatter of (x, y) pairs for each name, with the line y = x if asked.
+
+    Parameters
+    ----------
+    values : dict
+        For each name ``(x, y)``, each (n,) numbers.
+    alt : str
+        What the chart shows, in words; required.
+
+    Raises
+    ------
+    ConvcraftError
+        Without `alt` or values, or where x and y differ in length.
+
+    Examples
+    --------
+    >>> points({"seeds": ([1, 2], [3, 4])}, alt="Two seeds.").alt
+    'Two seeds.'
+    """
+    need_matplotlib()
+    from .chart import new_chart
+    from .decor import decorate, legend_above, tidy_axis
+
+    items = mapping(values, "values", "pair (x, y)")
+    chart = new_chart(alt, size, (WIDTH, 3.6), theme)
+    with settings(chart.theme):
+        ax = chart.add_subplot()
+        handles: dict[str, Any] = {}
+        for j, (name, pair) in enumerate(items.items()):
+            x, y = (array(v, name).ravel() for v in pair)
+            if len(x) != len(y):
+                raise ConvcraftError(f"{name!r}: expected x and y of one length, got {len(x)} and {len(y)}")
+            style = {"color": series_style(j, chart.theme)["color"], "marker": MARKERS[j % len(MARKERS)]}
+            (handles[name],) = ax.plot(x, y, linestyle="none", alpha=0.85 if len(x) < 200 else 0.45, **style)
+        tidy_axis(ax, "x", xscale, 8)
+        tidy_axis(ax, "y", yscale, 6)
+        decorate(ax, chart.theme, title=title, xlabel=xlabel, ylabel=ylabel, xlim=xlim, ylim=ylim,
+                 hline=hline, vline=vline)  # fmt: skip
+        if diagonal:
+            ax.axline((0, 0), slope=1, color=chart.theme.muted, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1.5)
+        if len(handles) > 1:
+            legend_above(chart, handles)
+    return chart

@@ -1,0 +1,219 @@
+"""Images in a row or a grid, and matrices as heat maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convcraft.errors import ConvcraftError
+
+from .arrays import array
+from .style import SMALL, WIDTH, need_matplotlib, settings
+
+if TYPE_CHECKING:
+    from .chart import Chart
+
+__all__ = ["heatmap", "images"]
+
+
+def _as_images(value: Any) -> list[np.ndarray]:
+    """Return a list of (H, W) or (H, W, 3) arrays from any usual layout."""
+    if isinstance(value, (list, tuple)):
+        return [picture for item in value for picture in _as_images(item)]
+    data = array(value, "images")
+    if data.ndim == 2:
+        return [data]
+    if data.ndim == 3:
+        return [np.moveaxis(data, 0, -1)] if data.shape[0] == 3 and min(data.shape[1:]) > 3 else list(data)
+    if data.ndim == 4 and data.shape[1] in (1, 3):
+        return [image[0] if len(image) == 1 else np.moveaxis(image, 0, -1) for image in data]
+    raise ConvcraftError(
+        "images: expected (H, W), (N, H, W), (N, 1, H, W), (N, 3, H, W) or a list of those, "
+        f"got shape {tuple(data.shape)}"
+    )
+
+
+def images(
+    images: Any,
+    *,
+    alt: str,
+    titles: Sequence[str] | None = None,
+    columns: int | None = None,
+    limits: tuple[float, float] | None = None,
+    share: bool = True,
+    colorbar: bool = False,
+    title: str | None = None,
+    size: tuple[float, float] | None = None,
+    theme: str = "light",
+) -> Chart:
+    """Draw images in a grid, pixels kept sharp; large values are dark ink on the light ground.
+
+    An image with values below zero is drawn in two colours, white at zero; one of three channels in its own colours.
+
+    Parameters
+    ----------
+    images : tensor, array or list
+        (H, W), (N, H, W), (N, 1, H, W), (N, 3, H, W), or a list of images that may differ in size.
+    alt : str
+        What the chart shows, in words; required.
+    titles : list of str, optional
+        One above each image.
+    limits : tuple of float, optional
+        The values of the lightest and the darkest ink; by default of all images, or of each with ``share=False``.
+    colorbar : bool
+        Show the scale beside the images.
+
+    Raises
+    ------
+    ConvcraftError
+        Without `alt` or images, for a shape that is none of these, or where titles and images differ in number.
+
+    Examples
+    --------
+    >>> import torch
+    >>> chart = images(torch.eye(8).expand(3, 1, 8, 8), alt="Three diagonals.", titles=["a", "b", "c"])
+    >>> len(chart.axes)
+    3
+    """
+    need_matplotlib()
+    from .chart import new_chart
+    from .decor import grid_shape
+
+    pictures = _as_images(images)
+    if not pictures:
+        raise ConvcraftError("images: expected at least one image, got none")
+    if titles is not None and len(titles) != len(pictures):
+        raise ConvcraftError(f"titles: expected {len(pictures)}, one for each image, got {len(titles)}")
+    rows, wide = grid_shape(len(pictures), columns, most=8)
+    tall = max(p.shape[0] / p.shape[1] for p in pictures)
+    cell = min(WIDTH / wide, 2.6)
+    height = rows * (cell * tall + (0.3 if titles else 0.02)) + (0.35 if title else 0.0)
+    chart = new_chart(alt, size, (WIDTH if wide * cell > 5 or titles else max(SMALL, wide * cell), height), theme)
+    flat = np.concatenate([p.ravel() for p in pictures])
+    with settings(chart.theme):
+        grid = chart.subplots(rows, wide, squeeze=False).ravel()
+        shown = None
+        for index, (ax, picture) in enumerate(zip(grid, pictures, strict=False)):
+            shown = ax.imshow(picture, **_scale(picture, flat if share else picture, limits, chart.theme.light))
+            ax.grid(False)
+            ax.set_xticks([])
+            ax.set_yticks([])
+            for spine in ax.spines.values():
+                spine.set(visible=True, linewidth=0.6, color=chart.theme.grid)
+            if titles:
+                ax.set_title(titles[index], fontsize=10, fontweight="normal", loc="center", pad=4)
+        for ax in grid[len(pictures) :]:
+            ax.remove()
+        if colorbar and shown is not None:
+            bar = chart.colorbar(shown, ax=list(grid[: len(pictures)]), shrink=0.9, aspect=18)
+            bar.outline.set_visible(False)
+        if title:
+            chart.suptitle(title, x=0.012, ha="left")
+    return chart
+
+
+
+def _scale(picture: np.ndarray, values: np.ndarray, limits: tuple[float, float] | None, light: bool) -> dict[str, Any]:
+    """Colour map and limits for one image."""
+    if picture.ndim == 3:
+        return {}
+    low, high = limits or (float(np.nanmin(values)), float(np.nanmax(values)))
+    if low < 0 < high:
+        bound = max(-low, high)
+        return {"cmap": "PuOr_r", "vmin": -bound, "vmax": bound, "interpolation": "nearest"}
+    return {"cmap": "gray_r" if light else "gray", "vmin": min(low, 0.0) if limits is None else low, "vmax": high,
+            "interpolation": "nearest"}  # fmt: skip
+
+
+def heatmap(
+    matrix: Any,
+    *,
+    alt: str,
+    xlabel: str = "",
+    ylabel: str = "",
+    xticks: Sequence[Any] | None = None,
+    yticks: Sequence[Any] | None = None,
+    label: str = "",
+    limits: tuple[float, float] | None = None,
+    centre: float | None = None,
+    numbers: str | None = None,
+    title: str | None = None,
+    size: tuple[float, float] | None = None,
+    theme: str = "light",
+) -> Chart:
+    """Draw a matrix in colours, with the scale beside it and, if asked, the number in each cell.
+
+    Parameters
+    ----------
+    matrix : (rows, columns) tensor or array
+        The values; NaN is left blank.
+    alt : str
+        What the chart shows, in words; required.
+    xticks, yticks : list, optional
+        Names of the columns and the rows.
+    label : str
+        What the colour means, with its unit.
+    centre : float, optional
+        Draw in two colours that meet at this value.
+    numbers : str, optional
+        A format such as "{:.2f}" for the number in each cell.
+
+    Raises
+    ------
+    ConvcraftError
+        Without `alt`, for what is no matrix, or where names and rows or columns differ in number.
+
+    Examples
+    --------
+    >>> chart = heatmap([[1, 2], [3, 4]], alt="Four numbers.", numbers="{:.0f}")
+    >>> [text.get_text() for text in chart.axes[0].texts]
+    ['1', '2', '3', '4']
+    """
+    need_matplotlib()
+    from .chart import new_chart
+
+    data = array(matrix, "matrix")
+    if data.ndim != 2 or not data.size:
+        raise ConvcraftError(f"matrix: expected rows and columns, got shape {tuple(data.shape)}")
+    for name, ticks, count in (("xticks", xticks, data.shape[1]), ("yticks", yticks, data.shape[0])):
+        if ticks is not None and len(ticks) != count:
+            raise ConvcraftError(f"{name}: expected {count} names, got {len(ticks)}")
+    low, high = limits or (float(np.nanmin(data)), float(np.nanmax(data)))
+    if centre is not None:
+        bound = max(abs(low - centre), abs(high - centre))
+        low, high = centre - bound, centre + bound
+    chart = new_chart(alt, size, (WIDTH, float(np.clip(0.9 + 0.36 * data.shape[0], 2.4, 5.2))), theme)
+    with settings(chart.theme):
+        ax = chart.add_subplot()
+        cmap = chart.theme.diverging if centre is not None else chart.theme.sequential
+        shown = ax.imshow(data, cmap=cmap, vmin=low, vmax=high, aspect="auto", interpolation="nearest")
+        ax.grid(False)
+        for axis, ticks in ((ax.xaxis, xticks), (ax.yaxis, yticks)):
+            if ticks is not None:
+                axis.set_ticks(np.arange(len(ticks)), [str(t) for t in ticks])
+        ax.tick_params(length=0)
+        for spine in ax.spines.values():
+            spine.set_visible(False)
+        ax.set(xlabel=xlabel, ylabel=ylabel)
+        if title:
+            ax.set_title(title)
+        if numbers is not None:
+            _write_numbers(ax, data, shown, numbers)
+        bar = chart.colorbar(shown, ax=ax, pad=0.02, aspect=24)
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(length=0)
+        bar.set_label(label)
+    return chart
+
+
+def _write_numbers(ax: Any, data: np.ndarray, shown: Any, form: str) -> None:
+    """Write each value into its cell, in black or white, whichever stands out."""
+    for (i, j), value in np.ndenumerate(data):
+        if not np.isfinite(value):
+            continue
+        red, green, blue, _ = shown.to_rgba(value)
+        luminance = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
+        ax.text(j, i, form.format(value), ha="center", va="center", fontsize=9.5,
+                color="#000000" if luminance > 0.18 else "#ffffff")  # fmt: skip
