@@ -1,0 +1,187 @@
+"""Settling a claim in a notebook: one call shows a card and leaves a machine-readable record in the output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from convcraft.errors import ConvcraftError
+
+from .ledger import CHAPTERS, VERDICTS, Claim, chapter_number, find
+from .style import BORDER, COLOURS, LINK, MUTED, SURFACE, TEXT, badge, label, rich, shared_css, sources
+
+MIME = "application/vnd.convcraft.claim+json"
+
+_CSS = (
+    shared_css("cc-claim")
+    + f".cc-claim{{border:1px solid {BORDER};border-left:4px solid var(--cc);border-radius:6px;padding:.8rem 1rem;"
+    f"margin:.4rem 0;color:{TEXT};line-height:1.5;font-size:.95rem;scroll-margin-top:5rem;overflow-wrap:anywhere}}"
+    f".cc-claim:target{{background:{SURFACE}}}"
+    ".cc-claim p,.cc-claim dl,.cc-claim dd{margin:0}"
+    ".cc-claim .cc-top{display:flex;flex-wrap:wrap;justify-content:space-between;gap:.2rem 1rem;align-items:baseline}"
+    f".cc-claim .cc-id{{font-size:.8rem;color:{MUTED};text-decoration:none}}"
+    f".cc-claim .cc-id:hover,.cc-claim .cc-id:focus-visible{{color:{LINK};text-decoration:underline}}"
+    ".cc-claim .cc-say{margin:.45rem 0 .55rem;font-size:1.02rem}"
+    ".cc-claim dl{display:grid;grid-template-columns:6.2rem 1fr;gap:.3rem .7rem}"
+    f".cc-claim dt{{color:{MUTED};font-weight:600;font-size:.85rem;padding-top:.08rem}}"
+    f".cc-claim .cc-src{{color:{MUTED};font-size:.85rem}}"
+    "@media(max-width:600px){.cc-claim dl{grid-template-columns:1fr;gap:.05rem}.cc-claim dd{margin-bottom:.4rem}}"
+)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What :func:`settle` and :func:`open_claim` show: HTML, plain text, and a record for the tools."""
+
+    claim: Claim
+    correction_given: bool = False
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The machine-readable record of this card."""
+        claim = self.claim
+        if claim.verdict is None:
+            return {"id": claim.id, "verdict": None, "study": claim.study}
+        record: dict[str, Any] = {"id": claim.id, "verdict": claim.verdict, "evidence": claim.evidence}
+        if self.correction_given:
+            record["correction"] = claim.correction
+        return record
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and text of what stands below the claim."""
+        claim, rows = self.claim, []
+        if claim.verdict is None:
+            rows.append(("Waits for", f"{claim.waits_for}. What will decide it: {claim.test}"))
+        elif claim.evidence:
+            rows.append(("Evidence", claim.evidence))
+        if claim.correction and claim.verdict not in (None, "holds"):
+            rows.append((correction_name(claim.verdict), claim.correction))
+        if claim.verdict and claim.verdict != claim.expected:
+            rows.append(("Expected", f"{label(claim.expected)}, before the experiment; the evidence stands."))
+        return rows
+
+    def __repr__(self) -> str:
+        claim = self.claim
+        lines = [f"[{label(claim.verdict)}] {claim.id}", f"  Claim: {claim.claim}"]
+        lines += [f"  {name}: {text}" for name, text in self.rows()]
+        return "\n".join([*lines, f"  Sources: {', '.join(claim.sources)}"])
+
+    def _repr_html_(self) -> str:
+        claim = self.claim
+        rows = "".join(f"<dt>{name}</dt><dd>{rich(text)}</dd>" for name, text in self.rows())
+        state = claim.verdict or "open"
+        return (
+            f"<style>{_CSS}</style>"
+            f'<article class="cc-claim tex2jax_ignore" id="claim-{claim.id}" data-claim="{claim.id}"'
+            f' data-verdict="{state}" style="--cc:{COLOURS[state]}">'
+            f'<p class="cc-top">{badge(claim.verdict)}'
+            f'<a class="cc-id" href="claims.html#ledger-{claim.id}" title="This claim in the ledger">{claim.id}</a></p>'
+            f'<p class="cc-say">{rich(claim.claim)}</p>'
+            f'<dl>{rows}<dt>Articles</dt><dd class="cc-src">{sources(claim.sources)}</dd></dl></article>'
+        )
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {"text/plain": repr(self), "text/html": self._repr_html_(), MIME: self.data}
+
+
+def correction_name(verdict: str | None) -> str:
+    """What the correction of a claim is called under its verdict."""
+    return {"holds-with-conditions": "Conditions", "untestable": "Remark"}.get(verdict or "", "Correction")
+
+
+def settle(
+    claim_id: str,
+    holds: bool | Literal["with conditions"] | None,
+    evidence: str,
+    *,
+    correction: str | None = None,
+) -> None:
+    """Settle one claim of the ledger here: show its card and leave a record in the output of the cell.
+
+    ``holds`` is what the evidence says: ``True``, ``False``, ``"with conditions"``, or ``None`` for a claim
+    that no experiment can decide. For a claim about a code sample ``False`` means that the code is broken.
+    ``evidence`` is one or two sentences with the numbers (or, for ``None``, the reason); text between
+    backticks is set as code. ``correction`` replaces the correction of the ledger where the evidence differs
+    from what was expected; ``""`` removes it.
+
+    Raises :class:`~convcraft.ConvcraftError` when the id is unknown, when ``holds`` disagrees with the verdict
+    that the ledger already has, and when the evidence is empty or has no number.
+
+    >>> settle("relu-one-negative-input-kills-gradient-forever", False,
+    ...        "One unit, two examples: after a step of SGD z(x1) moves from -0.3 to 0.2.")  # doctest: +ELLIPSIS
+    [False] relu-one-negative-input-kills-gradient-forever
+      Claim: Once a ReLU neuron receives a negative input ...
+
+    Chapter: the claims ledger.
+    """
+    claim = find(claim_id)
+    verdict = _verdict(claim, holds)
+    _check_evidence(claim_id, verdict, evidence)
+    if claim.verdict is not None and claim.verdict != verdict:
+        raise ConvcraftError(
+            f"holds: the ledger says {claim.verdict!r} for {claim_id!r}, the evidence says {verdict!r} (holds={holds!r}); "
+            f"find out which is right, then change the call or run `python -m convcraft claims reopen {claim_id}`"
+        )
+    settled = replace(claim, verdict=verdict, evidence=" ".join(evidence.split()), study=None)
+    if correction is not None:
+        settled = replace(settled, correction=" ".join(correction.split()) or None)
+    _show(Card(settled, correction_given=correction is not None))
+
+
+def open_claim(claim_id: str) -> None:
+    """Show a claim that this chapter leaves open, with the study that it waits for and what will decide it.
+
+    Raises :class:`~convcraft.ConvcraftError` when the id is unknown, the claim is settled already, or the
+    ledger names no study for it.
+
+    >>> open_claim("relu-converges-faster")  # doctest: +ELLIPSIS
+    [Open] relu-converges-faster
+      Claim: ReLU converges faster than the saturating activations.
+      Waits for: the study learning_rate_sweep. What will decide it: ...
+
+    Chapter: the claims ledger.
+    """
+    claim = find(claim_id)
+    if claim.verdict is not None:
+        raise ConvcraftError(f"claim_id: expected an open claim, got {claim_id!r}, which the ledger has settled "
+                             f"({claim.verdict!r}); call settle instead")
+    if not claim.study:
+        raise ConvcraftError(f"claim_id: expected a claim that waits for a study, got {claim_id!r}, for which the ledger "
+                             f"names none; settle it in chapter {chapter_number(claim.chapter)} "
+                             f"({CHAPTERS[claim.chapter]}) or give it a `study` in claims.yml")
+    _show(Card(claim))
+
+
+def _verdict(claim: Claim, holds: object) -> str:
+    if holds is True:
+        return "holds"
+    if holds is False:
+        return "code-broken" if claim.kind == "code" else "false"
+    if holds == "with conditions":
+        return "holds-with-conditions"
+    if holds is None:
+        return "untestable"
+    raise ConvcraftError(f"holds: expected True, False, 'with conditions' or None, got {holds!r} for {claim.id!r}")
+
+
+def _check_evidence(claim_id: str, verdict: str, evidence: object) -> None:
+    if not isinstance(evidence, str) or not evidence.strip():
+        raise ConvcraftError(f"evidence: expected a sentence, got {evidence!r} for {claim_id!r}; "
+                             "say what was measured, with the numbers")
+    if verdict != "untestable" and not any(character.isdigit() for character in evidence):
+        raise ConvcraftError(f"evidence: expected at least one number, got {evidence!r} for {claim_id!r}; "
+                             f"a verdict ({VERDICTS[verdict]}) rests on a measurement")
+
+
+def _show(card: Card) -> None:
+    try:
+        from IPython import get_ipython
+        from IPython.display import display
+    except ImportError:  # the lab works without IPython, with plain text
+        print(card)
+        return
+    if get_ipython() is None:
+        print(card)
+    else:
+        display(card)
+

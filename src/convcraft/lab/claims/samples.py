@@ -1,0 +1,140 @@
+"""What happened when the code samples of the articles were run: the record of ``tools/run_samples.py``."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from convcraft.errors import ConvcraftError
+
+from .ledger import LEDGER
+
+NAME = "article_samples.json"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One code sample of an article: how it was run, how it ended, and the checks made on its result."""
+
+    record: Mapping[str, Any]
+
+    @property
+    def claim(self) -> str:
+        """Id of the claim that this sample decides."""
+        return str(self.record["claim"])
+
+    @property
+    def outcome(self) -> str:
+        """``"ran"``, the name of the exception that stopped the sample, or ``"not run"``."""
+        return str(self.record["outcome"])
+
+    @property
+    def message(self) -> str:
+        """Message of the exception, or the reason why the sample was not run; empty when it ran."""
+        return str(self.record["message"])
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Category and message of every warning that the sample gave while it ran as printed."""
+        return tuple(self.record["warnings"])
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Interpreter and libraries that it ran on: ``{"python": "3.11.7", "numpy": …}``."""
+        return dict(self.record["versions"])
+
+    @property
+    def checks(self) -> dict[str, Any]:
+        """Name of every check and the number (or the exception) that it gave."""
+        return {check["name"]: check["value"] for check in self.record["checks"]}
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check came out as the ledger's test asks."""
+        return all(check["passed"] for check in self.record["checks"])
+
+    @property
+    def headline(self) -> str:
+        """Outcome in one line: ``"ran"`` or ``"NameError: name 'nn' is not defined"``."""
+        return f"{self.outcome}: {self.message}" if self.message else self.outcome
+
+    @property
+    def platform(self) -> str:
+        """Versions in one line."""
+        return ", ".join(f"{name} {version}" for name, version in self.versions.items())
+
+    def __repr__(self) -> str:
+        lines = [f"{self.record['article']} §{self.record['section']} as printed, on {self.platform}: {self.headline}"]
+        lines += [f"  warning: {warning}" for warning in self.warnings]
+        width = max((len(name) for name in self.checks), default=0)
+        for check in self.record["checks"]:
+            lines.append(f"  {'✓' if check['passed'] else '✗'} {check['name']:{width}}  {number(check['value'])}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{'✓' if check['passed'] else '✗'}</td><td style='text-align:left'>{escape(check['name'])}</td>"
+            f"<td style='text-align:right'>{escape(number(check['value']))}</td></tr>"
+            for check in self.record["checks"]
+        )
+        warned = "".join(f"<br>Warning: <code>{escape(warning)}</code>" for warning in self.warnings)
+        return (
+            f'<table class="dataframe"><caption style="caption-side:top;text-align:left">{self.record["article"]} '
+            f"§{self.record['section']} as printed, on {escape(self.platform)}: <strong>{escape(self.headline)}"
+            f"</strong>{warned}</caption><thead><tr><th></th><th style='text-align:left'>check</th><th>value</th></tr>"
+            f"</thead><tbody>{rows}</tbody></table>"
+        )
+
+
+def number(value: Any) -> str:
+    """A number with three significant digits, anything else as text."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return str(value)
+
+
+def samples(path: str | Path | None = None) -> dict[str, Sample]:
+    """Return the record of every code sample, by claim id.
+
+    ``path`` is the JSON file; ``None`` looks for ``results/article_samples.json`` in the current folder, in
+    ``book/`` below it, and in the repository that holds the package.
+
+    Raises :class:`~convcraft.ConvcraftError` when no record is found.
+
+    Chapter: the claims ledger.
+    """
+    repository = LEDGER.parents[3]
+    places = [Path("results"), Path("book/results"), repository / "book/results"]
+    candidates = [Path(path)] if path is not None else [place / NAME for place in places]
+    for file in candidates:
+        if file.is_file():
+            return dict(_read(file.resolve(), file.stat().st_mtime_ns))
+    raise ConvcraftError(f"path: expected the record of the code samples, got none at {', '.join(map(str, candidates))}; "
+                         "it stands in the repository of the book as book/results/article_samples.json")
+
+
+def sample(claim_id: str, path: str | Path | None = None) -> Sample:
+    """Return the record of one code sample; as the last value of a cell it shows outcome, warnings and checks.
+
+    Raises :class:`~convcraft.ConvcraftError` when no sample belongs to ``claim_id``.
+
+    Chapter: the claims ledger.
+    """
+    known = samples(path)
+    if claim_id not in known:
+        near = difflib.get_close_matches(str(claim_id), list(known), n=3, cutoff=0.5)
+        hint = f" did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise ConvcraftError(f"unknown code sample {claim_id!r}:{hint} Known: {', '.join(sorted(known))}")
+    return known[claim_id]
+
+
+@lru_cache(maxsize=2)
+def _read(file: Path, modified: int) -> dict[str, Sample]:
+    content = json.loads(file.read_text(encoding="utf-8"))
+    return {entry["claim"]: Sample(entry) for entry in content["samples"]}
