@@ -1,0 +1,254 @@
+"""Every element-wise activation and its derivative in plain tensor operations, as chapter 2 derives them.
+
+This is what the book means by each name. `convcraft.activations` computes the same numbers faster; a test holds the
+two equal. The formulas are arranged so that no exponential overflows and no difference cancels. Half precision is
+computed in float32 and rounded once. At a kink the derivative is the one that torch's backward pass uses.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+__all__ = ["DEFINITIONS", "log_softmax", "softmax"]
+
+SELU_ALPHA = 1.6732632423543772
+SELU_SCALE = 1.0507009873554805
+_SQRT_HALF = math.sqrt(0.5)
+_SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
+_CUBIC = 0.044715
+_HALF_TYPES = (torch.float16, torch.bfloat16)
+
+Formula = Callable[..., Tensor]
+
+
+def _wide(formula: Formula) -> Formula:
+    """Compute float16 and bfloat16 in float32 and round the result once."""
+
+    @functools.wraps(formula)
+    def widened(x: Tensor, *args: object, **kwargs: object) -> Tensor:
+        if x.dtype in _HALF_TYPES:
+            return formula(x.float(), *args, **kwargs).to(x.dtype)
+        return formula(x, *args, **kwargs)
+
+    return widened
+
+
+def relu(x: Tensor) -> Tensor:
+    return x.clamp(min=0)
+
+
+def relu_derivative(x: Tensor) -> Tensor:
+    return (x > 0).to(x.dtype)
+
+
+def relu6(x: Tensor) -> Tensor:
+    return x.clamp(0, 6)
+
+
+def relu6_derivative(x: Tensor) -> Tensor:
+    return ((x > 0) & (x < 6)).to(x.dtype)
+
+
+@_wide
+def leaky_relu(x: Tensor, negative_slope: float | Tensor = 0.01) -> Tensor:
+    return torch.where(x > 0, x, negative_slope * x)
+
+
+@_wide
+def leaky_relu_derivative(x: Tensor, negative_slope: float | Tensor = 0.01) -> Tensor:
+    return torch.where(x > 0, torch.ones_like(x), negative_slope * torch.ones_like(x))
+
+
+def prelu(x: Tensor, weight: float | Tensor = 0.25) -> Tensor:
+    return leaky_relu(x, weight)
+
+
+def prelu_derivative(x: Tensor, weight: float | Tensor = 0.25) -> Tensor:
+    return leaky_relu_derivative(x, weight)
+
+
+@_wide
+def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    return torch.where(x > 0, x, alpha * torch.expm1(x.clamp(max=0)))
+
+
+@_wide
+def elu_derivative(x: Tensor, alpha: float = 1.0) -> Tensor:
+    return torch.where(x > 0, torch.ones_like(x), alpha * torch.exp(x.clamp(max=0)))
+
+
+@_wide
+def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    return torch.where(x > 0, x, alpha * torch.expm1(_nonpositive(x / alpha, alpha)))
+
+
+@_wide
+def celu_derivative(x: Tensor, alpha: float = 1.0) -> Tensor:
+    return torch.where(x > 0, torch.ones_like(x), torch.exp(_nonpositive(x / alpha, alpha)))
+
+
+def _nonpositive(ratio: Tensor, alpha: float) -> Tensor:
+    """x / alpha on the negative half-line; for alpha < 0 that ratio is positive there, as in torch."""
+    return ratio.clamp(max=0) if alpha > 0 else ratio.clamp(min=0)
+
+
+def selu(x: Tensor) -> Tensor:
+    return SELU_SCALE * elu(x, SELU_ALPHA)
+
+
+def selu_derivative(x: Tensor) -> Tensor:
+    return SELU_SCALE * elu_derivative(x, SELU_ALPHA)
+
+
+@_wide
+def gelu(x: Tensor, approximate: str = "none") -> Tensor:
+    if approximate == "tanh":
+        return 0.5 * x * (1 + torch.tanh(_SQRT_2_OVER_PI * (x + _CUBIC * x**3)))
+    return 0.5 * x * torch.erfc(-_SQRT_HALF * x)
+
+
+@_wide
+def gelu_derivative(x: Tensor, approximate: str = "none") -> Tensor:
+    if approximate == "tanh":
+        t = torch.tanh(_SQRT_2_OVER_PI * (x + _CUBIC * x**3))
+        return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * _SQRT_2_OVER_PI * (1 + 3 * _CUBIC * x**2)
+    density = torch.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+    return 0.5 * torch.erfc(-_SQRT_HALF * x) + x * density
+
+
+@_wide
+def sigmoid(x: Tensor) -> Tensor:
+    e = torch.exp(-x.abs())
+    return torch.where(x < 0, e, torch.ones_like(e)) / (1 + e)
+
+
+@_wide
+def sigmoid_derivative(x: Tensor) -> Tensor:
+    e = torch.exp(-x.abs())
+    return e / (1 + e) ** 2
+
+
+@_wide
+def swish(x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
+    return x * sigmoid(beta * x)
+
+
+@_wide
+def swish_derivative(x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
+    z = beta * x
+    return sigmoid(z) + z * sigmoid_derivative(z)
+
+
+def silu(x: Tensor) -> Tensor:
+    return swish(x, 1.0)
+
+
+def silu_derivative(x: Tensor) -> Tensor:
+    return swish_derivative(x, 1.0)
+
+
+@_wide
+def tanh(x: Tensor) -> Tensor:
+    e = torch.expm1(-2 * x.abs())
+    return torch.where(x < 0, e, -e) / (2 + e)
+
+
+@_wide
+def tanh_derivative(x: Tensor) -> Tensor:
+    e = torch.exp(-2 * x.abs())
+    return 4 * e / (1 + e) ** 2
+
+
+@_wide
+def mish(x: Tensor) -> Tensor:
+    # tanh(log(1 + e)) = ((1 + e)^2 - 1) / ((1 + e)^2 + 1); beyond 20 it is 1 to more than 16 digits.
+    e = torch.exp(x.clamp(max=20))
+    n = e * (e + 2)
+    return x * (n / (n + 2))
+
+
+@_wide
+def mish_derivative(x: Tensor) -> Tensor:
+    e = torch.exp(x.clamp(max=20))
+    n = e * (e + 2)
+    return n / (n + 2) + x * (4 * e * (1 + e) / (n + 2) ** 2)
+
+
+@_wide
+def hardsigmoid(x: Tensor) -> Tensor:
+    return (x + 3).clamp(0, 6) / 6
+
+
+def hardsigmoid_derivative(x: Tensor) -> Tensor:
+    return ((x > -3) & (x < 3)).to(x.dtype) / 6
+
+
+@_wide
+def hardswish(x: Tensor) -> Tensor:
+    return x * ((x + 3).clamp(0, 6) / 6)
+
+
+@_wide
+def hardswish_derivative(x: Tensor) -> Tensor:
+    return torch.where(x > -3, torch.where(x < 3, x / 3 + 0.5, torch.ones_like(x)), torch.zeros_like(x))
+
+
+@_wide
+def softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    z = beta * x
+    return torch.where(z > threshold, x, (z.clamp(min=0) + torch.log1p(torch.exp(-z.abs()))) / beta)
+
+
+@_wide
+def softplus_derivative(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    z = beta * x
+    return torch.where(z > threshold, torch.ones_like(x), sigmoid(z))
+
+
+@_wide
+def softsign(x: Tensor) -> Tensor:
+    return x / (1 + x.abs())
+
+
+@_wide
+def softsign_derivative(x: Tensor) -> Tensor:
+    return 1 / (1 + x.abs()) ** 2
+
+
+@_wide
+def softmax(x: Tensor, dim: int) -> Tensor:
+    e = torch.exp(x - x.amax(dim, keepdim=True))
+    return e / e.sum(dim, keepdim=True)
+
+
+@_wide
+def log_softmax(x: Tensor, dim: int) -> Tensor:
+    shifted = x - x.amax(dim, keepdim=True)
+    return shifted - torch.log(torch.exp(shifted).sum(dim, keepdim=True))
+
+
+#: name -> (function, derivative) for every element-wise activation.
+DEFINITIONS: dict[str, tuple[Formula, Formula]] = {
+    "relu": (relu, relu_derivative),
+    "relu6": (relu6, relu6_derivative),
+    "leaky_relu": (leaky_relu, leaky_relu_derivative),
+    "prelu": (prelu, prelu_derivative),
+    "elu": (elu, elu_derivative),
+    "celu": (celu, celu_derivative),
+    "selu": (selu, selu_derivative),
+    "gelu": (gelu, gelu_derivative),
+    "silu": (silu, silu_derivative),
+    "swish": (swish, swish_derivative),
+    "mish": (mish, mish_derivative),
+    "sigmoid": (sigmoid, sigmoid_derivative),
+    "hardsigmoid": (hardsigmoid, hardsigmoid_derivative),
+    "hardswish": (hardswish, hardswish_derivative),
+    "tanh": (tanh, tanh_derivative),
+    "softplus": (softplus, softplus_derivative),
+    "softsign": (softsign, softsign_derivative),
+}

@@ -1,0 +1,220 @@
+"""The rectifiers with an exponential or smooth bend: ELU, CELU, SELU and softplus, as functions and modules."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ._checks import check_floating, check_nonzero
+
+__all__ = ["CELU", "ELU", "SELU", "Softplus", "celu", "elu", "selu", "softplus"]
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    r"""Exponential linear unit: negative input goes to -alpha smoothly.
+
+    Formula: :math:`x` for :math:`x > 0`, else :math:`\alpha (e^x - 1)`; derivative 1 or :math:`\alpha e^x`.
+
+    Args:
+        input: any shape, floating-point.
+        alpha: minus the limit for very negative input.
+        inplace: write the result over the input.
+
+    Raises:
+        ConvcraftError: when the input is not a floating-point tensor.
+
+    Example:
+        >>> elu(torch.tensor([-100.0, 0.0, 2.0]))
+        tensor([-1.,  0.,  2.])
+
+    Source: Clevert, Unterthiner and Hochreiter (2016), Fast and Accurate Deep Network Learning by Exponential Linear
+    Units (ELUs). Chapter 2.
+    """
+    check_floating("elu", input)
+    return F.elu(input, alpha, inplace)
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    r"""ELU whose derivative is continuous for every alpha.
+
+    Formula: :math:`x` for :math:`x > 0`, else :math:`\alpha (e^{x / \alpha} - 1)`; derivative 1 or
+    :math:`e^{x / \alpha}`.
+
+    Args:
+        input: any shape, floating-point.
+        alpha: minus the limit for very negative input; not 0.
+        inplace: write the result over the input.
+
+    Raises:
+        ConvcraftError: when the input is not a floating-point tensor, or alpha is 0.
+
+    Example:
+        >>> celu(torch.tensor([-100.0, 0.0, 2.0]), 0.5)
+        tensor([-0.5000,  0.0000,  2.0000])
+
+    Source: Barron (2017), Continuously Differentiable Exponential Linear Units. Chapter 2.
+    """
+    check_floating("celu", input)
+    check_nonzero("celu", "alpha", alpha)
+    return F.celu(input, alpha, inplace)
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    r"""Scaled ELU, whose two constants make mean 0 and variance 1 a fixed point from layer to layer.
+
+    Formula: :math:`\lambda x` for :math:`x > 0`, else :math:`\lambda \alpha (e^x - 1)`, with
+    :math:`\lambda = 1.0507` and :math:`\alpha = 1.6733`; derivative :math:`\lambda` or :math:`\lambda \alpha e^x`.
+
+    Args:
+        input: any shape, floating-point.
+        inplace: write the result over the input.
+
+    Raises:
+        ConvcraftError: when the input is not a floating-point tensor.
+
+    Example:
+        >>> selu(torch.tensor([-100.0, 0.0, 1.0]))
+        tensor([-1.7581,  0.0000,  1.0507])
+
+    Source: Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks. Chapter 2.
+    """
+    check_floating("selu", input)
+    return F.selu(input, inplace)
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    r"""Smooth ReLU, whose derivative is the sigmoid.
+
+    Formula: :math:`\frac{1}{\beta} \log(1 + e^{\beta x})`, and :math:`x` itself where :math:`\beta x` exceeds the
+    threshold; derivative :math:`\sigma(\beta x)`.
+
+    Args:
+        input: any shape, floating-point.
+        beta: sharpness of the bend; not 0.
+        threshold: from where on the result is the input.
+
+    Raises:
+        ConvcraftError: when the input is not a floating-point tensor, or beta is 0.
+
+    Example:
+        >>> softplus(torch.tensor([-100.0, 0.0, 100.0]))
+        tensor([3.7835e-44, 6.9315e-01, 1.0000e+02])
+
+    Source: Dugas, Bengio, Bélisle, Nadeau and Garcia (2001), Incorporating Second-Order Functional Knowledge for
+    Better Option Pricing. Chapter 2.
+    """
+    check_floating("softplus", input)
+    check_nonzero("softplus", "beta", beta)
+    return F.softplus(input, beta, threshold)
+
+
+class ELU(nn.Module):
+    r"""Module of :func:`elu`, a drop-in for `torch.nn.ELU`.
+
+    Formula: :math:`x` for :math:`x > 0`, else :math:`\alpha (e^x - 1)`.
+
+    Example:
+        >>> ELU()(torch.tensor([-100.0, 2.0]))
+        tensor([-1.,  2.])
+
+    Chapter 2.
+    """
+
+    __constants__ = ["alpha", "inplace"]
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return elu(input, self.alpha, self.inplace)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
+
+
+class CELU(nn.Module):
+    r"""Module of :func:`celu`, a drop-in for `torch.nn.CELU`.
+
+    Formula: :math:`x` for :math:`x > 0`, else :math:`\alpha (e^{x / \alpha} - 1)`.
+
+    Raises:
+        ConvcraftError: when alpha is 0.
+
+    Example:
+        >>> CELU(0.5)(torch.tensor([-100.0, 2.0]))
+        tensor([-0.5000,  2.0000])
+
+    Chapter 2.
+    """
+
+    __constants__ = ["alpha", "inplace"]
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        check_nonzero("CELU", "alpha", alpha)
+        self.alpha = alpha
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return celu(input, self.alpha, self.inplace)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
+
+
+class SELU(nn.Module):
+    r"""Module of :func:`selu`, a drop-in for `torch.nn.SELU`.
+
+    Formula: :math:`\lambda x` for :math:`x > 0`, else :math:`\lambda \alpha (e^x - 1)`.
+
+    Example:
+        >>> SELU()(torch.tensor([-100.0, 1.0]))
+        tensor([-1.7581,  1.0507])
+
+    Chapter 2.
+    """
+
+    __constants__ = ["inplace"]
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return selu(input, self.inplace)
+
+    def extra_repr(self) -> str:
+        return "inplace=True" if self.inplace else ""
+
+
+class Softplus(nn.Module):
+    r"""Module of :func:`softplus`, a drop-in for `torch.nn.Softplus`.
+
+    Formula: :math:`\frac{1}{\beta} \log(1 + e^{\beta x})`.
+
+    Raises:
+        ConvcraftError: when beta is 0.
+
+    Example:
+        >>> Softplus()(torch.tensor(0.0))
+        tensor(0.6931)
+
+    Chapter 2.
+    """
+
+    __constants__ = ["beta", "threshold"]
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        super().__init__()
+        check_nonzero("Softplus", "beta", beta)
+        self.beta = beta
+        self.threshold = threshold
+
+    def forward(self, input: Tensor) -> Tensor:
+        return softplus(input, self.beta, self.threshold)
+
+    def extra_repr(self) -> str:
+        return f"beta={self.beta}, threshold={self.threshold}"

@@ -1,0 +1,293 @@
+"""The functions that multiply the input by a gate: GELU, SiLU, Swish, Mish and hardswish, as functions and modules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import ConvcraftError
+from . import _fast
+from ._checks import COMPLEX, check_choice, check_floating
+
+__all__ = ["GELU", "Hardswish", "Mish", "SiLU", "Swish", "gelu", "hardswish", "mish", "silu", "swish"]
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    r"""Gaussian error linear unit: the input times the probability that a standard normal value lies below it.
+
+    Formula: :math:`x \Phi(x)`; derivative :math:`\Phi(x) + x \varphi(x)`. With approximate="tanh":
+    :math:`\frac{x}{2} (1 + \tanh(\sqrt{2 / \pi} (x + 0.044715 x^3)))`.
+
+    Args:
+        input: any shape, floating-point.
+        approximate: "none" or "tanh".
+
+    Raises:
+        ConvcraftError: when the input is not a floating-point tensor, or approximate is neither of the two.
+
+    Example:
+        >>> gelu(torch.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.1587,  0.0000,  0.8413])
+
+    Source: Hendrycks and Gimpel (2016), Gaussian Error Linear Units (GELUs). Chapter 2.
+    """
+    check_floating("gelu", input)
+    if approximate != "none":
+        check_choice("gelu", "approximate", approximate, ("none", "tanh"))
+    return F.gelu(input, approximate=approximate)
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    r"""Sigmoid linear unit, the Swish with beta = 1.
+
+    Formula: :math:`x \sigma(x)`; derivative :math:`\sigma(x) (1 + x (1 - \sigma(x)))`.
+
+    Args:
+        input: any shape, floating-point or complex.
+        inplace: write the result over the input.
+
+    Raises:
+        ConvcraftError: when the input is not a floating-point or complex tensor.
+
+    Example:
+        >>> silu(torch.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.2689,  0.0000,  0.7311])
+
+    Source: Elfwing, Uchibe and Doya (2018), Sigmoid-Weighted Linear Units for Neural Network Function Approximation
+    in Reinforcement Learning. Chapter 2.
+    """
+    check_floating("silu", input, COMPLEX)
+    return F.silu(input, inplace)
+
+
+def swish(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
+    r"""Input times the sigmoid of beta times the input: x/2 for beta = 0, near ReLU for large beta.
+
+    Formula: :math:`x \sigma(\beta x)`; derivative by x :math:`\sigma(z) + z \sigma'(z)` and by beta
+    :math:`x^2 \sigma'(z)`, with :math:`z = \beta x`.
+
+    Args:
+        input: any shape, floating-point.
+        beta: a number, or a tensor that broadcasts with the input.
+
+    Raises:
+        ConvcraftError: when the input is not a floating-point tensor.
+
+    Example:
+        >>> swish(torch.tensor([-1.0, 0.0, 1.0]), beta=2.0)
+        tensor([-0.1192,  0.0000,  0.8808])
+
+    Source: Ramachandran, Zoph and Le (2017), Searching for Activation Functions. Chapter 2.
+    """
+    check_floating("swish", input)
+    if isinstance(beta, int | float) and beta == 1:
+        return F.silu(input)
+    return input * torch.sigmoid(beta * input)
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    r"""Input times the tanh of its softplus.
+
+    Formula: :math:`x \tanh(\log(1 + e^x)) = x n / (n + 2)` with :math:`n = e^x (e^x + 2)`; derivative
+    :math:`n / (n + 2) + 4 x e^x (1 + e^x) / (n + 2)^2`.
+
+    Args:
+        input: any shape, floating-point.
+        inplace: write the result over the input.
+
+    Raises:
+        ConvcraftError: when the input is not a floating-point tensor.
+
+    Example:
+        >>> mish(torch.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.3034,  0.0000,  0.8651])
+
+    Source: Misra (2020), Mish: A Self Regularized Non-Monotonic Activation Function. Chapter 2.
+    """
+    check_floating("mish", input)
+    if inplace:
+        return F.mish(input, inplace=True)
+    return _fast.mish(input)
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    r"""Swish made of straight pieces and one parabola.
+
+    Formula: :math:`x \min(\max(x + 3, 0), 6) / 6`; derivative 0 below -3, :math:`x / 3 + 1/2` between, 1 above 3.
+
+    Args:
+        input: any shape, floating-point.
+        inplace: write the result over the input.
+
+    Raises:
+        ConvcraftError: when the input is not a floating-point tensor.
+
+    Example:
+        >>> hardswish(torch.tensor([-4.0, -1.0, 4.0]))
+        tensor([-0.0000, -0.3333,  4.0000])
+
+    Source: Howard et al. (2019), Searching for MobileNetV3. Chapter 2.
+    """
+    check_floating("hardswish", input)
+    return F.hardswish(input, inplace)
+
+
+class GELU(nn.Module):
+    r"""Module of :func:`gelu`, a drop-in for `torch.nn.GELU`.
+
+    Formula: :math:`x \Phi(x)`.
+
+    Raises:
+        ConvcraftError: when approximate is neither "none" nor "tanh".
+
+    Example:
+        >>> GELU()(torch.tensor(1.0))
+        tensor(0.8413)
+
+    Chapter 2.
+    """
+
+    __constants__ = ["approximate"]
+
+    def __init__(self, approximate: str = "none") -> None:
+        super().__init__()
+        check_choice("GELU", "approximate", approximate, ("none", "tanh"))
+        self.approximate = approximate
+
+    def forward(self, input: Tensor) -> Tensor:
+        return gelu(input, self.approximate)
+
+    def extra_repr(self) -> str:
+        return f"approximate={self.approximate!r}"
+
+
+class SiLU(nn.Module):
+    r"""Module of :func:`silu`, a drop-in for `torch.nn.SiLU`.
+
+    Formula: :math:`x \sigma(x)`.
+
+    Example:
+        >>> SiLU()(torch.tensor(1.0))
+        tensor(0.7311)
+
+    Chapter 2.
+    """
+
+    __constants__ = ["inplace"]
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return silu(input, self.inplace)
+
+    def extra_repr(self) -> str:
+        return "inplace=True" if self.inplace else ""
+
+
+class Swish(nn.Module):
+    r"""Module of :func:`swish` whose `beta` is learned, one for all channels or one for each (dimension 1).
+
+    Formula: :math:`x \sigma(\beta_c x)`.
+
+    Args:
+        beta: at the start.
+        learnable: whether beta is a parameter, or a constant (a buffer).
+        num_parameters: 1, or the number of channels.
+
+    Raises:
+        ConvcraftError: when num_parameters is below 1, or fits the input's channels as little as 1 does.
+
+    Example:
+        >>> Swish(beta=2.0)(torch.tensor([1.0])).item()  # doctest: +ELLIPSIS
+        0.8807...
+
+    Source: Ramachandran, Zoph and Le (2017), Searching for Activation Functions. Chapter 2.
+    """
+
+    beta: Tensor
+
+    def __init__(
+        self,
+        beta: float = 1.0,
+        learnable: bool = True,
+        num_parameters: int = 1,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if num_parameters < 1:
+            raise ConvcraftError(
+                f"Swish: num_parameters must be 1 or the number of channels, got {num_parameters}"
+            )
+        self.learnable = learnable
+        self.num_parameters = num_parameters
+        values = torch.full((num_parameters,), float(beta), device=device, dtype=dtype)
+        if learnable:
+            self.beta = nn.Parameter(values)
+        else:
+            self.register_buffer("beta", values)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.num_parameters == 1:
+            return swish(input, self.beta.view(()) if input.dim() == 0 else self.beta)
+        if input.dim() < 2 or input.size(1) != self.num_parameters:
+            raise ConvcraftError(
+                f"Swish: input must have {self.num_parameters} channels in dimension 1, got shape {tuple(input.shape)}; "
+                "set num_parameters to 1 or to the number of channels"
+            )
+        return swish(input, self.beta.view(-1, *(1,) * (input.dim() - 2)))
+
+    def extra_repr(self) -> str:
+        return f"learnable={self.learnable}, num_parameters={self.num_parameters}"
+
+
+class Mish(nn.Module):
+    r"""Module of :func:`mish`, a drop-in for `torch.nn.Mish`.
+
+    Formula: :math:`x \tanh(\log(1 + e^x))`.
+
+    Example:
+        >>> Mish()(torch.tensor(1.0))
+        tensor(0.8651)
+
+    Chapter 2.
+    """
+
+    __constants__ = ["inplace"]
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return mish(input, self.inplace)
+
+    def extra_repr(self) -> str:
+        return "inplace=True" if self.inplace else ""
+
+
+class Hardswish(nn.Module):
+    r"""Module of :func:`hardswish`, a drop-in for `torch.nn.Hardswish`.
+
+    Formula: :math:`x \min(\max(x + 3, 0), 6) / 6`.
+
+    Example:
+        >>> Hardswish()(torch.tensor(1.0))
+        tensor(0.6667)
+
+    Chapter 2.
+    """
+
+    __constants__ = ["inplace"]
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return hardswish(input, self.inplace)

@@ -1,0 +1,224 @@
+"""The rectifiers: ReLU, ReLU6, Leaky ReLU and PReLU, as functions and modules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import ConvcraftError
+from ._checks import INTEGERS, check_floating, check_prelu_weight
+
+__all__ = ["LeakyReLU", "PReLU", "ReLU", "ReLU6", "leaky_relu", "prelu", "relu", "relu6"]
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    r"""Keep what is positive and put 0 for the rest.
+
+    Formula: :math:`\max(x, 0)`; derivative 1 for :math:`x > 0`, else 0.
+
+    Args:
+        input: any shape; floating-point or integer.
+        inplace: write the result over the input.
+
+    Raises:
+        ConvcraftError: when the input is not a tensor, or is boolean or complex.
+
+    Example:
+        >>> relu(torch.tensor([-2.0, 0.0, 3.0]))
+        tensor([0., 0., 3.])
+
+    Source: Nair and Hinton (2010), Rectified Linear Units Improve Restricted Boltzmann Machines. Chapter 2.
+    """
+    check_floating("relu", input, INTEGERS)
+    return torch.relu_(input) if inplace else torch.relu(input)
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    r"""ReLU that is cut off at 6.
+
+    Formula: :math:`\min(\max(x, 0), 6)`; derivative 1 for :math:`0 < x < 6`, else 0.
+
+    Args:
+        input: any shape; floating-point or integer.
+        inplace: write the result over the input.
+
+    Raises:
+        ConvcraftError: when the input is not a tensor, or is boolean or complex.
+
+    Example:
+        >>> relu6(torch.tensor([-2.0, 3.0, 9.0]))
+        tensor([0., 3., 6.])
+
+    Source: Krizhevsky (2010), Convolutional Deep Belief Networks on CIFAR-10. Chapter 2.
+    """
+    check_floating("relu6", input, INTEGERS)
+    return F.relu6(input, inplace)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    r"""ReLU with a small slope for negative input instead of 0.
+
+    Formula: :math:`x` for :math:`x > 0`, else :math:`a x` with a = negative_slope; derivative 1 or a.
+
+    Args:
+        input: any shape, floating-point.
+        negative_slope: the slope a for negative input; not negative when `inplace` and a gradient is needed.
+        inplace: write the result over the input.
+
+    Raises:
+        ConvcraftError: when the input is not a floating-point tensor.
+
+    Example:
+        >>> leaky_relu(torch.tensor([-2.0, 3.0]), 0.1)
+        tensor([-0.2000,  3.0000])
+
+    Source: Maas, Hannun and Ng (2013), Rectifier Nonlinearities Improve Neural Network Acoustic Models. Chapter 2.
+    """
+    check_floating("leaky_relu", input)
+    return F.leaky_relu(input, negative_slope, inplace)
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    r"""Leaky ReLU whose slope is learned, one for all channels or one for each.
+
+    Formula: :math:`x` for :math:`x > 0`, else :math:`a_c x`; the derivative by :math:`a_c` is the sum of
+    :math:`\min(x, 0)` over the channel.
+
+    Args:
+        input: (N, C, ...), floating-point.
+        weight: the slopes a, of shape (1,) or (C,), in the input's dtype.
+
+    Raises:
+        ConvcraftError: when the input is not a floating-point tensor, or the weight has another shape.
+
+    Example:
+        >>> prelu(torch.tensor([[-2.0, -2.0]]), torch.tensor([0.1, 0.5]))
+        tensor([[-0.2000, -1.0000]])
+
+    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter 2.
+    """
+    check_floating("prelu", input)
+    check_prelu_weight("prelu", input, weight)
+    return torch.prelu(input, weight)
+
+
+class ReLU(nn.Module):
+    r"""Module of :func:`relu`, a drop-in for `torch.nn.ReLU`.
+
+    Formula: :math:`\max(x, 0)`.
+
+    Example:
+        >>> ReLU()(torch.tensor([-1.0, 2.0]))
+        tensor([0., 2.])
+
+    Chapter 2.
+    """
+
+    __constants__ = ["inplace"]
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return relu(input, self.inplace)
+
+    def extra_repr(self) -> str:
+        return "inplace=True" if self.inplace else ""
+
+
+class ReLU6(nn.Module):
+    r"""Module of :func:`relu6`, a drop-in for `torch.nn.ReLU6`.
+
+    Formula: :math:`\min(\max(x, 0), 6)`.
+
+    Example:
+        >>> ReLU6()(torch.tensor([-1.0, 7.0]))
+        tensor([0., 6.])
+
+    Chapter 2.
+    """
+
+    __constants__ = ["inplace"]
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return relu6(input, self.inplace)
+
+    def extra_repr(self) -> str:
+        return "inplace=True" if self.inplace else ""
+
+
+class LeakyReLU(nn.Module):
+    r"""Module of :func:`leaky_relu`, a drop-in for `torch.nn.LeakyReLU`.
+
+    Formula: :math:`x` for :math:`x > 0`, else :math:`a x`.
+
+    Example:
+        >>> LeakyReLU(0.1)(torch.tensor([-1.0, 2.0]))
+        tensor([-0.1000,  2.0000])
+
+    Chapter 2.
+    """
+
+    __constants__ = ["inplace", "negative_slope"]
+
+    def __init__(self, negative_slope: float = 1e-2, inplace: bool = False) -> None:
+        super().__init__()
+        self.negative_slope = negative_slope
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return leaky_relu(input, self.negative_slope, self.inplace)
+
+    def extra_repr(self) -> str:
+        return f"negative_slope={self.negative_slope}" + (", inplace=True" if self.inplace else "")
+
+
+class PReLU(nn.Module):
+    r"""Module of :func:`prelu` with the learnable `weight`, a drop-in for `torch.nn.PReLU`.
+
+    Formula: :math:`x` for :math:`x > 0`, else :math:`a_c x`.
+
+    Args:
+        num_parameters: 1 slope for all channels, or as many as there are channels.
+        init: the slopes at the start.
+
+    Raises:
+        ConvcraftError: when num_parameters is below 1.
+
+    Example:
+        >>> PReLU()(torch.tensor([-1.0, 2.0])).tolist()
+        [-0.25, 2.0]
+
+    Chapter 2.
+    """
+
+    __constants__ = ["num_parameters"]
+    num_parameters: int
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        if num_parameters < 1:
+            raise ConvcraftError(
+                f"PReLU: num_parameters must be 1 or the number of channels, got {num_parameters}"
+            )
+        self.num_parameters = num_parameters
+        self.init = init
+        self.weight = nn.Parameter(torch.empty(num_parameters, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.constant_(self.weight, self.init)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return prelu(input, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"num_parameters={self.num_parameters}"

@@ -1,0 +1,171 @@
+"""The bounded functions: sigmoid, hardsigmoid, tanh and softsign, as functions and modules."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import _fast
+from ._checks import COMPLEX, INTEGERS, TRUTH, check_floating
+
+__all__ = ["Hardsigmoid", "Sigmoid", "Softsign", "Tanh", "hardsigmoid", "sigmoid", "softsign", "tanh"]
+
+_ANY = INTEGERS | TRUTH | COMPLEX
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    r"""Logistic function, from 0 to 1.
+
+    Formula: :math:`\sigma(x) = 1 / (1 + e^{-x})`; derivative :math:`\sigma(x) (1 - \sigma(x)) \le 1/4`.
+
+    Args:
+        input: any shape and dtype; integers and booleans give the default floating-point dtype.
+
+    Raises:
+        ConvcraftError: when the input is not a tensor.
+
+    Example:
+        >>> sigmoid(torch.tensor([-1e4, 0.0, 1e4]))
+        tensor([0.0000, 0.5000, 1.0000])
+
+    Source: Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating errors. Chapter 2.
+    """
+    check_floating("sigmoid", input, _ANY)
+    return torch.sigmoid(input)
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    r"""Sigmoid made of three straight pieces.
+
+    Formula: :math:`\min(\max(x + 3, 0), 6) / 6`; derivative 1/6 for :math:`-3 < x < 3`, else 0.
+
+    Args:
+        input: any shape, floating-point.
+        inplace: write the result over the input.
+
+    Raises:
+        ConvcraftError: when the input is not a floating-point tensor.
+
+    Example:
+        >>> hardsigmoid(torch.tensor([-4.0, 0.0, 4.0]))
+        tensor([0.0000, 0.5000, 1.0000])
+
+    Source: Howard et al. (2019), Searching for MobileNetV3. Chapter 2.
+    """
+    check_floating("hardsigmoid", input)
+    return F.hardsigmoid(input, inplace)
+
+
+def tanh(input: Tensor) -> Tensor:
+    r"""Hyperbolic tangent, from -1 to 1, with slope 1 at 0.
+
+    Formula: :math:`(e^x - e^{-x}) / (e^x + e^{-x}) = 2 \sigma(2x) - 1`; derivative :math:`1 - \tanh^2 x`. On the CPU
+    large tensors are computed as :math:`e / (e + 2)` with :math:`e = e^{2x} - 1`, which keeps full precision near 0.
+
+    Args:
+        input: any shape and dtype; integers and booleans give the default floating-point dtype.
+
+    Raises:
+        ConvcraftError: when the input is not a tensor.
+
+    Example:
+        >>> tanh(torch.tensor([-1e4, 0.0, 1e4]))
+        tensor([-1.,  0.,  1.])
+
+    Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp. Chapter 2.
+    """
+    check_floating("tanh", input, _ANY)
+    return _fast.tanh(input)
+
+
+def softsign(input: Tensor) -> Tensor:
+    r"""Bounded function that approaches -1 and 1 like 1/x and not exponentially.
+
+    Formula: :math:`x / (1 + |x|)`; derivative :math:`1 / (1 + |x|)^2`.
+
+    Args:
+        input: any shape; floating-point, integer or complex.
+
+    Raises:
+        ConvcraftError: when the input is not a tensor, or is boolean.
+
+    Example:
+        >>> softsign(torch.tensor([-1.0, 0.0, 3.0]))
+        tensor([-0.5000,  0.0000,  0.7500])
+
+    Source: Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural networks.
+    Chapter 2.
+    """
+    check_floating("softsign", input, INTEGERS | COMPLEX)
+    return _fast.softsign(input)
+
+
+class Sigmoid(nn.Module):
+    r"""Module of :func:`sigmoid`, a drop-in for `torch.nn.Sigmoid`.
+
+    Formula: :math:`1 / (1 + e^{-x})`.
+
+    Example:
+        >>> Sigmoid()(torch.tensor(0.0))
+        tensor(0.5000)
+
+    Chapter 2.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return sigmoid(input)
+
+
+class Hardsigmoid(nn.Module):
+    r"""Module of :func:`hardsigmoid`, a drop-in for `torch.nn.Hardsigmoid`.
+
+    Formula: :math:`\min(\max(x + 3, 0), 6) / 6`.
+
+    Example:
+        >>> Hardsigmoid()(torch.tensor(0.0))
+        tensor(0.5000)
+
+    Chapter 2.
+    """
+
+    __constants__ = ["inplace"]
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return hardsigmoid(input, self.inplace)
+
+
+class Tanh(nn.Module):
+    r"""Module of :func:`tanh`, a drop-in for `torch.nn.Tanh`.
+
+    Formula: :math:`(e^x - e^{-x}) / (e^x + e^{-x})`.
+
+    Example:
+        >>> Tanh()(torch.tensor(1.0))
+        tensor(0.7616)
+
+    Chapter 2.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return tanh(input)
+
+
+class Softsign(nn.Module):
+    r"""Module of :func:`softsign`, a drop-in for `torch.nn.Softsign`.
+
+    Formula: :math:`x / (1 + |x|)`.
+
+    Example:
+        >>> Softsign()(torch.tensor(1.0))
+        tensor(0.5000)
+
+    Chapter 2.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return softsign(input)

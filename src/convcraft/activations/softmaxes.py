@@ -1,0 +1,116 @@
+"""Softmax and log-softmax: the functions that turn a vector of scores into probabilities."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ._checks import check_floating
+
+__all__ = ["LogSoftmax", "Softmax", "log_softmax", "softmax"]
+
+
+def softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
+) -> Tensor:
+    r"""Positive numbers along one dimension that sum to 1.
+
+    Formula: :math:`p_i = e^{x_i} / \sum_j e^{x_j}`; derivative
+    :math:`\partial p_i / \partial x_j = p_i (\delta_{ij} - p_j)`.
+
+    Args:
+        input: any shape, floating-point (any dtype when `dtype` is given).
+        dim: along which the numbers sum to 1; left out, torch chooses and warns.
+        dtype: compute in this dtype.
+
+    Raises:
+        ConvcraftError: when the input is not a floating-point tensor and no dtype is given.
+
+    Example:
+        >>> softmax(torch.tensor([1000.0, 1000.0]), dim=0)
+        tensor([0.5000, 0.5000])
+
+    Source: Bridle (1990), Probabilistic Interpretation of Feedforward Classification Network Outputs. Chapter 2.
+    """
+    if dtype is None:
+        check_floating("softmax", input)
+    return F.softmax(input, dim, _stacklevel + 1, dtype)
+
+
+def log_softmax(
+    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
+) -> Tensor:
+    r"""Logarithm of the softmax, computed without taking the logarithm of a vanishing number.
+
+    Formula: :math:`x_i - \log \sum_j e^{x_j}`; derivative :math:`\delta_{ij} - p_j`.
+
+    Args:
+        input: any shape, floating-point (any dtype when `dtype` is given).
+        dim: along which the probabilities sum to 1; left out, torch chooses and warns.
+        dtype: compute in this dtype.
+
+    Raises:
+        ConvcraftError: when the input is not a floating-point tensor and no dtype is given.
+
+    Example:
+        >>> log_softmax(torch.tensor([0.0, -1e4]), dim=0)
+        tensor([     0., -10000.])
+
+    Source: Bridle (1990), Probabilistic Interpretation of Feedforward Classification Network Outputs. Chapter 2.
+    """
+    if dtype is None:
+        check_floating("log_softmax", input)
+    return F.log_softmax(input, dim, _stacklevel + 1, dtype)
+
+
+class Softmax(nn.Module):
+    r"""Module of :func:`softmax`, a drop-in for `torch.nn.Softmax`.
+
+    Formula: :math:`e^{x_i} / \sum_j e^{x_j}`.
+
+    Example:
+        >>> Softmax(dim=0)(torch.tensor([0.0, 0.0]))
+        tensor([0.5000, 0.5000])
+
+    Chapter 2.
+    """
+
+    __constants__ = ["dim"]
+    dim: int | None
+
+    def __init__(self, dim: int | None = None) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Tensor) -> Tensor:
+        return softmax(input, self.dim, _stacklevel=5)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class LogSoftmax(nn.Module):
+    r"""Module of :func:`log_softmax`, a drop-in for `torch.nn.LogSoftmax`.
+
+    Formula: :math:`x_i - \log \sum_j e^{x_j}`.
+
+    Example:
+        >>> LogSoftmax(dim=0)(torch.tensor([0.0, 0.0]))
+        tensor([-0.6931, -0.6931])
+
+    Chapter 2.
+    """
+
+    __constants__ = ["dim"]
+    dim: int | None
+
+    def __init__(self, dim: int | None = None) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Tensor) -> Tensor:
+        return log_softmax(input, self.dim, _stacklevel=5)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
