@@ -1,0 +1,53 @@
+"""`python -m convcraft data [NAME]`: list the data sets, or fetch one and say where its files lie."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from convcraft.errors import ConvcraftError
+from convcraft.lab.data.files import REGISTRY, cache_folder, find, locate, provided_folder
+
+
+def _state(name: str) -> str:
+    if name not in REGISTRY:
+        return "comes with scikit-learn, no download"
+    try:
+        missing = [file for file in REGISTRY[name] if locate(name, file) is None]
+    except ConvcraftError as error:
+        return f"not usable: {error}"
+    megabytes = sum(REGISTRY[name][file].size for file in missing) / 1e6
+    return f"not fetched yet, {megabytes:.0f} MB to download" if missing else "all files here"
+
+
+def _list() -> None:
+    from convcraft.lab.data import names
+
+    for name in names():
+        print(f"{name:15} {_state(name)}")
+    provided = provided_folder()
+    print(f"CONVCRAFT_DATA  {provided}" if provided else f"cache           {cache_folder()}")
+
+
+def _fetch(name: str) -> None:
+    from convcraft.lab.data import load
+
+    print(load(name))
+    for file in REGISTRY.get(name, {}):
+        print(find(name, file))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; 0 when it succeeded, 1 with the reason on stderr when not."""
+    parser = argparse.ArgumentParser("python -m convcraft data", description=__doc__)
+    parser.add_argument("name", nargs="?", help="the data set to fetch; without it, all are listed")
+    name = parser.parse_args(argv).name
+    try:
+        if name is None:
+            _list()
+        else:
+            _fetch(name)
+    except ConvcraftError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0

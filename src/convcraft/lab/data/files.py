@@ -1,0 +1,190 @@
+"""Published files: where they lie, whether they are whole, and how they are fetched.
+
+A file counts only when its SHA-256 is the published one. A download goes to a temporary file in the folder of
+the cache and takes the file's name when it has been verified, so the cache never holds half a file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import sys
+import tempfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcraft.errors import ConvcraftError
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A published file: its size in bytes, its SHA-256, and the addresses that serve it, the first tried first."""
+
+    size: int
+    sha256: str
+    addresses: tuple[str, ...]
+
+
+def _fashion(name: str, size: int, sha256: str) -> tuple[str, RemoteFile]:
+    bases = (
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    )
+    return name, RemoteFile(size, sha256, tuple(base + name for base in bases))
+
+
+FASHION_MNIST: dict[str, RemoteFile] = dict(
+    (
+        _fashion("train-images-idx3-ubyte.gz", 26421880,
+                 "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+        _fashion("train-labels-idx1-ubyte.gz", 29515,
+                 "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+        _fashion("t10k-images-idx3-ubyte.gz", 4422102,
+                 "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+        _fashion("t10k-labels-idx1-ubyte.gz", 5148,
+                 "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+    )
+)  # fmt: skip
+
+REGISTRY: dict[str, dict[str, RemoteFile]] = {"fashion-mnist": FASHION_MNIST}
+
+
+def cache_folder() -> Path:
+    """The folder of the user's cache that downloads go to."""
+    import pooch
+
+    return Path(pooch.os_cache("convcraft"))
+
+
+def provided_folder() -> Path | None:
+    """The folder that `CONVCRAFT_DATA` names, if it is set."""
+    value = os.environ.get("CONVCRAFT_DATA", "")
+    return Path(value).expanduser() if value else None
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    import pooch
+
+    return str(pooch.file_hash(str(path), alg="sha256"))
+
+
+def _advice(data_set: str, name: str) -> str:
+    addresses = " or ".join(REGISTRY[data_set][name].addresses)
+    return (
+        f"To get it: run `python -m convcraft data {data_set}` with a network, or put the file from {addresses} into a "
+        f"folder DIR (as DIR/{data_set}/{name} or DIR/{name}) and set CONVCRAFT_DATA=DIR."
+    )
+
+
+def _corrupt(data_set: str, name: str, where: Path | str, found: str, size: int) -> ConvcraftError:
+    published = REGISTRY[data_set][name]
+    return ConvcraftError(
+        f"data file {name} of {data_set} at {where} does not have the published bytes: expected SHA-256 "
+        f"{published.sha256} ({published.size} bytes), found {found} ({size} bytes). {_advice(data_set, name)}"
+    )
+
+
+def _provided(folder: Path, data_set: str, name: str) -> Path:
+    """The file in the folder that `CONVCRAFT_DATA` names, verified."""
+    candidates = (folder / data_set / name, folder / name)
+    for path in candidates:
+        if path.is_file():
+            found = sha256(path)
+            if found != REGISTRY[data_set][name].sha256:
+                raise _corrupt(data_set, name, path, found, path.stat().st_size)
+            return path
+    looked = " and ".join(str(path) for path in candidates)
+    raise ConvcraftError(
+        f"data file {name} of {data_set} is missing: CONVCRAFT_DATA is {folder}, but neither of {looked} exists "
+        f"(expected SHA-256 {REGISTRY[data_set][name].sha256}). {_advice(data_set, name)} Without CONVCRAFT_DATA it is "
+        f"downloaded."
+    )
+
+
+def locate(data_set: str, name: str) -> Path | None:
+    """Where a whole copy of the file lies already, without any download; None when there is none."""
+    provided = provided_folder()
+    if provided is not None:
+        return _provided(provided, data_set, name)
+    path = cache_folder() / data_set / name
+    return path if path.is_file() and sha256(path) == REGISTRY[data_set][name].sha256 else None
+
+
+def find(data_set: str, name: str) -> Path:
+    """The verified file: from `CONVCRAFT_DATA`, else from the cache, else downloaded into the cache.
+
+    Raises ConvcraftError that names the file, the expected and the found hash, and how to get it.
+    """
+    return locate(data_set, name) or _fetch(data_set, name, cache_folder() / data_set)
+
+
+def _fetch(data_set: str, name: str, folder: Path) -> Path:
+    """Download into `folder` from the first address that serves the published bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    corrupt: ConvcraftError | None = None
+    failures = []
+    for address in REGISTRY[data_set][name].addresses:
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".part", dir=folder)
+        os.close(handle)
+        try:
+            download(address, temporary)
+            found = sha256(Path(temporary))
+            if found == REGISTRY[data_set][name].sha256:
+                os.replace(temporary, folder / name)
+                return folder / name
+            corrupt = _corrupt(data_set, name, address, found, Path(temporary).stat().st_size)
+        except OSError as error:  # what the network raises: requests' exceptions are OSErrors
+            failures.append(f"{address}: {type(error).__name__}: {error}")
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    if corrupt is not None:
+        raise corrupt
+    held = folder / name
+    state = (
+        f"the copy in the cache, {held}, has SHA-256 {sha256(held)}"
+        if held.is_file()
+        else f"{held} does not exist"
+    )
+    raise ConvcraftError(
+        f"data file {name} of {data_set} could not be downloaded: {state}, expected SHA-256 "
+        f"{REGISTRY[data_set][name].sha256}. {'; '.join(failures)}. {_advice(data_set, name)}"
+    )
+
+
+def download(address: str, path: str) -> None:
+    """Download an address to a path through pooch, with a bar on a terminal; tests put their own in its place."""
+    import pooch
+
+    pooch.HTTPDownloader(progressbar=sys.stderr.isatty())(address, path, None)
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """The array of bytes in a gzip-compressed IDX file, the format of MNIST and its kin.
+
+    The format: two zero bytes, 8 for unsigned bytes, the number of dimensions; each dimension as a big-endian
+    32-bit integer; the entries, the last dimension fastest. Raises ConvcraftError when the file is anything
+    else.
+
+    Source: LeCun, Cortes and Burges (1998), The MNIST Database of Handwritten Digits.
+    """
+    try:
+        content = gzip.decompress(Path(path).read_bytes())
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ConvcraftError(f"{path} is not a whole gzip file ({error}). Fetch it anew.") from error
+    shape = (
+        np.frombuffer(content, ">i4", content[3], 4)
+        if content[:3] == b"\0\0\x08" and len(content) >= 16
+        else ()
+    )
+    start = 4 + 4 * len(shape)
+    if not len(shape) or len(content) != start + int(np.prod(shape)):
+        raise ConvcraftError(
+            f"{path} is not an IDX file of unsigned bytes: expected the header 00 00 08, the dimensions and as many "
+            f"bytes as they say; got {len(content)} bytes that start with {content[:4].hex(' ')}. Fetch it anew."
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -1,0 +1,73 @@
+"""What a training run leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The numbers of one epoch. Loss and accuracy in training are means over its batches, while the weights moved."""
+
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+
+
+@dataclass
+class History:
+    """The epochs of a run, oldest first; `stopped` is "completed", "patience" or "interrupted".
+
+    Each number is a list over the epochs that were finished; `best_epoch` (from 1; 0 before the first) is the
+    one with the lowest validation loss.
+
+    >>> history = History([Epoch(2.0, 0.3, 1.9, 0.4, 0.1), Epoch(1.0, 0.6, 1.1, 0.7, 0.1)])
+    >>> history.validation_accuracy, history.epochs, history.best_epoch
+    ([0.4, 0.7], 2, 2)
+
+    Chapter: Convolutional networks.
+    """
+
+    rows: list[Epoch] = field(default_factory=list)
+    stopped: str = "completed"
+    seconds: float = 0.0
+
+    @property
+    def train_loss(self) -> list[float]:
+        return [row.train_loss for row in self.rows]
+
+    @property
+    def train_accuracy(self) -> list[float]:
+        return [row.train_accuracy for row in self.rows]
+
+    @property
+    def validation_loss(self) -> list[float]:
+        return [row.validation_loss for row in self.rows]
+
+    @property
+    def validation_accuracy(self) -> list[float]:
+        return [row.validation_accuracy for row in self.rows]
+
+    @property
+    def learning_rate(self) -> list[float]:
+        return [row.learning_rate for row in self.rows]
+
+    @property
+    def epochs(self) -> int:
+        return len(self.rows)
+
+    @property
+    def best_epoch(self) -> int:
+        losses = self.validation_loss
+        return 1 + losses.index(min(losses)) if losses else 0
+
+    def __repr__(self) -> str:
+        if not self.rows:
+            return f"History({self.stopped} before the first epoch ended)"
+        last = self.rows[-1]
+        return (
+            f"History({self.epochs} epochs, {self.stopped}; validation loss {last.validation_loss:.4f}, "
+            f"accuracy {last.validation_accuracy:.4f}; best epoch {self.best_epoch})"
+        )

@@ -1,0 +1,50 @@
+"""A progress bar where somebody is watching, and nowhere else."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any
+
+
+def somebody_watches() -> bool:
+    """Whether stderr is a terminal, or a notebook is run by hand.
+
+    A front end lets a kernel ask for input; whatever executes a notebook to store its outputs does not.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    kernel = getattr(shell, "kernel", None)
+    if kernel is not None:
+        return bool(getattr(kernel, "_allow_stdin", False))
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+class Bar:
+    """tqdm's bar if wanted (None: where somebody watches) and installed; else nothing. A context manager."""
+
+    def __init__(self, total: int, wanted: bool | None, unit: str) -> None:
+        self._bar: Any = None
+        if somebody_watches() if wanted is None else wanted:
+            try:
+                from tqdm.auto import tqdm
+            except ImportError:
+                return
+            self._bar = tqdm(total=total, unit=unit, leave=False, dynamic_ncols=True)
+
+    def advance(self, steps: int = 1) -> None:
+        if self._bar is not None:
+            self._bar.update(steps)
+
+    def say(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix_str(text, refresh=False)
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
