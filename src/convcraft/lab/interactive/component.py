@@ -1,0 +1,303 @@
+"""The figure: frames computed in Python, a little script that draws them, and a still for everyone else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import importlib.resources
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from convcraft.errors import ConvcraftError, unknown
+from convcraft.plotting.arrays import array
+from convcraft.plotting.style import THEMES
+
+from .controls import Control, arguments, combinations, nested_index, parse
+from .encoding import code_bytes, encode
+from .still import draw_still
+
+__all__ = ["InteractiveFigure", "enable", "figure", "script"]
+
+PANEL_KEYS = ("title", "series", "x", "kind", "xlabel", "ylabel", "ylim", "yscale", "yticks", "digits")
+FIXED_KEYS = ("kind", "xlabel", "ylabel", "ylim", "yscale", "yticks", "digits")
+
+
+def script() -> str:
+    """The script of the figures, with the colours of the house style, without indentation and comments."""
+    text = importlib.resources.files(__package__).joinpath("interactive.js").read_text("utf-8")
+    for name in ("light", "dark"):
+        text = text.replace(f"__{name.upper()}__", json.dumps(THEMES[name].series))
+    short = (line.strip() for line in text.splitlines())
+    return "\n".join(line for line in short if line and not line.startswith("//"))
+
+
+class _Html:
+    """A piece of HTML that a notebook shows."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/html": self.text, "text/plain": "<script of the interactive figures>"}
+
+
+def enable() -> _Html:
+    """Put the script into the page once; figures made with ``script=False`` then need not carry it."""
+    return _Html(f"<script>{script()}</script>")
+
+
+class InteractiveFigure:
+    """A figure that a reader moves; made by :func:`figure`.
+
+    In a page it is an element with labelled native controls, drawn as SVG from the frames inside it. Without
+    script, in print, in a PDF and in a notebook that is not trusted yet it is `still`.
+
+    Attributes
+    ----------
+    data : dict
+        What the script reads.
+    still : Chart
+        The figure at its start.
+    alt : str
+        What it shows, in words.
+    """
+
+    def __init__(self, data: dict[str, Any], still: Any, alt: str, caption: str | None, with_script: bool) -> None:
+        self.data = data
+        self.still = still
+        self.alt = alt
+        self.caption = caption
+        self.with_script = with_script
+        self._png: bytes | None = None
+
+    def __repr__(self) -> str:
+        labels = ", ".join(c["label"] for c in self.data["controls"])
+        return f"<InteractiveFigure: {labels}; {len(self.data['frames'])} frames>"
+
+    def png(self) -> bytes:
+        """The still as a PNG."""
+        if self._png is None:
+            self._png = self.still.png()
+        return self._png
+
+    def html(self) -> str:
+        """The element, its data and the still; with the script unless it was made without."""
+        text = json.dumps(self.data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+        ident = "cc" + hashlib.sha256(text.encode()).hexdigest()[:10]
+        alt = html.escape(self.alt, quote=True)
+        still = base64.b64encode(self.png()).decode("ascii")
+        parts = [
+            f'<convcraft-figure id="{ident}" role="group" aria-label="{alt}">',
+            f'<script type="application/json">{text}</script>',
+            f'<img class="still" alt="{alt}" width="{self.still.width}" src="data:image/png;base64,{still}">',
+            "</convcraft-figure>",
+        ]
+        if self.caption:
+            parts.append(f'<p class="convcraft-caption">{html.escape(self.caption)}</p>')
+        if self.with_script:
+            parts.append(f"<script>{script()}</script>")
+        return "\n".join(parts)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
+        png = base64.b64encode(self.png()).decode("ascii")
+        data = {"text/html": self.html(), "image/png": png, "text/plain": repr(self)}
+        return data, {"image/png": {"width": self.still.width, "alt": self.alt}}
+
+
+def figure(
+    frame: Callable[..., Mapping[str, Any]],
+    controls: Mapping[str, Any],
+    *,
+    x: Any,
+    alt: str,
+    kind: str = "line",
+    caption: str | None = None,
+    start: Mapping[str, Any] | None = None,
+    ylim: tuple[float, float] | None = None,
+    xlabel: str = "",
+    ylabel: str = "",
+    columns: int | None = None,
+    still: Any = None,
+    digits: int = 3,
+    script: bool = True,
+) -> InteractiveFigure:
+    """Evaluate `frame` for every setting of the controls and make a figure of the results.
+
+    Parameters
+    ----------
+    frame : callable
+        Called with one value of each control by name; returns ``{"panels": [{"title", "series": [{"name",
+        "y"}]}], "text": …}``. A panel may have its own ``x``, ``kind``, ``xlabel``, ``ylabel``, ``ylim``,
+        ``yscale`` ("linear" or "log"), ``yticks`` (False: none) and ``digits``; these are taken from the first frame.
+    controls : dict
+        For each name a list of values: numbers make a slider, anything else a list to choose from; or
+        ``(label, values)``. A dict, keyed by values of an earlier control, makes a slider that depends on it, with
+        ``(label, values, start)`` for each; where it has no entry `frame` gets None.
+    x : (n,) numbers
+        The abscissa of panels without their own; evenly spaced centres for bars.
+    kind : {"line", "bar"}
+        How a series is drawn.
+    alt : str
+        What the figure shows and what can be moved, in words; required.
+    start : dict, optional
+        Where controls stand at first; their first value by default.
+    columns : int, optional
+        Panels in a row where there is room.
+    still : Chart, optional
+        The figure at its start; drawn from the frame by default.
+    digits : int
+        Digits of its panel's range that a value keeps: 1 or 2 take one byte a value, 3 or 4 two.
+    script : bool
+        Carry the script; False after :func:`enable`.
+
+    Raises
+    ------
+    ConvcraftError
+        Without `alt`, for controls, kinds or digits that are not as above, and for frames that do not match the first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.linspace(-3, 3, 61)
+    >>> def frame(slope):
+    ...     return {"panels": [{"title": "", "series": [{"name": "f", "y": np.where(x > 0, x, slope * x)}]}]}
+    >>> figure(frame, {"slope": [0.0, 0.1, 0.2]}, x=x, alt="Leaky ReLU; its slope can be moved.")
+    <InteractiveFigure: slope; 3 frames>
+    """
+    if not isinstance(alt, str) or not alt.strip():
+        raise ConvcraftError(f"alt: expected a sentence that says what the figure shows, got {alt!r}")
+    alt = " ".join(alt.split())
+    parsed = parse(controls, start)
+    states = list(combinations(parsed))
+    frames = [frame(**arguments(parsed, state)) for state in states]
+    first = states.index(_first(parsed))
+    defaults = {"kind": kind, "xlabel": xlabel, "ylabel": ylabel, "ylim": ylim, "yscale": "linear", "digits": digits}
+    panels = _panels(frames, first, array(x, "x"), defaults)
+    data, places = _pack(frames, states, panels)
+    data |= {
+        "alt": alt,
+        "columns": columns or min(len(panels), 3 if len(panels) != 4 else 2),
+        "controls": [c.as_json() for c in parsed],
+        "index": nested_index(places),
+        "names": list(dict.fromkeys(n for p in panels for n in p["names"])),
+    }
+    if still is None:
+        still = draw_still(frames[first], panels, data["x"], data["columns"], alt)
+    return InteractiveFigure(data, still, alt, caption, script)
+
+
+def _first(controls: Sequence[Control]) -> tuple[int, ...]:
+    state: tuple[int, ...] = ()
+    for control in controls:
+        option = control.option(state)
+        state = (*state, option.start if option else 0)
+    return state
+
+
+def _panels(
+    frames: Sequence[Mapping[str, Any]], first: int, x: np.ndarray, defaults: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What is the same in all frames: names, axes, and the range between whose ends values are encoded."""
+    if not isinstance(frames[first], Mapping) or not frames[first].get("panels"):
+        raise ConvcraftError('frame: expected a dict with a list "panels" of at least one panel')
+    panels = []
+    for k, panel in enumerate(frames[first]["panels"]):
+        for key in panel:
+            if key not in PANEL_KEYS:
+                raise unknown("entry of a panel", key, PANEL_KEYS)
+        fixed = {key: panel.get(key, defaults.get(key)) for key in FIXED_KEYS}
+        for key, known in (("kind", ("line", "bar")), ("yscale", ("linear", "log"))):
+            if fixed[key] not in known:
+                raise unknown(key, fixed[key], known)
+        fixed["names"] = [str(s.get("name", "")) for s in panel["series"]]
+        fixed["own_x"] = array(panel["x"], "x") if "x" in panel else None
+        fixed["x"] = x if fixed["own_x"] is None else fixed["own_x"]
+        if fixed["x"].ndim != 1 or len(fixed["x"]) < 2:
+            raise ConvcraftError(f"x: expected at least two numbers in a row, got shape {fixed['x'].shape}")
+        values = np.concatenate([_values(f, k, fixed) for f in frames])
+        fixed["range"], fixed["ylim"] = _range(values[np.isfinite(values)], fixed)
+        panels.append(fixed)
+    return panels
+
+
+def _values(frame: Mapping[str, Any], k: int, fixed: Mapping[str, Any]) -> np.ndarray:
+    """All values of a panel in one row, in powers of ten on a log scale, NaN where there is nothing to draw."""
+    panels = frame.get("panels", [])
+    if len(panels) <= k or [str(s.get("name", "")) for s in panels[k]["series"]] != fixed["names"]:
+        raise ConvcraftError(f"frame: expected the panels and series of the first frame, panel {k} differs")
+    rows = [array(s["y"], "y") for s in panels[k]["series"]]
+    for row in rows:
+        if row.shape != fixed["x"].shape:
+            raise ConvcraftError(f"frame: expected y as long as x ({len(fixed['x'])}), got shape {row.shape}")
+    values = np.concatenate(rows)
+    if fixed["yscale"] == "log":
+        values = np.log10(np.where(values > 0, values, np.nan))
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _range(values: np.ndarray, fixed: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+    """The ends for the encoding and for the axis; a line may run out of the axis, a bar may not."""
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    if fixed["kind"] == "bar":
+        low, high = min(low, 0.0), max(high, 0.0)
+    if high <= low:
+        low, high = low - 0.5, high + 0.5
+    if fixed["ylim"] is None:
+        pad = 0.0 if fixed["kind"] == "bar" else 0.04 * (high - low)
+        return [_short(low), _short(high)], [_short(low - pad), _short(high + pad)]
+    bottom, top = (float(np.log10(v)) if fixed["yscale"] == "log" else float(v) for v in fixed["ylim"])
+    if not bottom < top:
+        raise ConvcraftError(f"ylim: expected (low, high) with low below high, got {fixed['ylim']!r}")
+    span = top - bottom
+    low, high = max(low, bottom - span), min(high, top + span)
+    return [_short(min(low, top)), _short(max(high, bottom))], [_short(bottom), _short(top)]
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def _pack(
+    frames: Sequence[Mapping[str, Any]], states: Sequence[tuple[int, ...]], panels: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, Any], dict[tuple[int, ...], int]]:
+    """Encode the frames, each different one once."""
+    stored: dict[str, int] = {}
+    places: dict[tuple[int, ...], int] = {}
+    titles = [str(p.get("title", "")) for p in frames[0]["panels"]]
+    same = all([str(p.get("title", "")) for p in f["panels"]] == titles for f in frames)
+    for state, frame in zip(states, frames, strict=True):
+        codes = b"".join(
+            encode(_values(frame, k, p), *p["range"], code_bytes(p["digits"]), p["digits"])
+            for k, p in enumerate(panels)
+        )
+        packed: dict[str, Any] = {"y": base64.b64encode(codes).decode("ascii")}
+        if not same:
+            packed["titles"] = [str(p.get("title", "")) for p in frame["panels"]]
+        if frame.get("text"):
+            packed["text"] = str(frame["text"])
+        key = json.dumps(packed, sort_keys=True, ensure_ascii=False)
+        places[state] = stored.setdefault(key, len(stored))
+    shared = next((p["x"] for p in panels if p["own_x"] is None), panels[0]["x"])
+    data: dict[str, Any] = {
+        "x": [_short(v) for v in shared],
+        "frames": [json.loads(key) for key in stored],
+        "text": any(f.get("text") for f in frames),
+        "panels": [_panel_json(p, title) for p, title in zip(panels, titles, strict=True)],
+    }
+    return data, places
+
+
+def _panel_json(panel: Mapping[str, Any], title: str) -> dict[str, Any]:
+    keep = {key: panel[key] for key in ("kind", "names", "range", "ylim")}
+    keep |= {"title": title, "bytes": code_bytes(panel["digits"]), "xlabel": panel["xlabel"], "ylabel": panel["ylabel"]}
+    if panel["own_x"] is not None:
+        keep["x"] = [_short(v) for v in panel["own_x"]]
+    if panel["yscale"] == "log":
+        keep["log"] = True
+    if panel["yticks"] is False:
+        keep["yticks"] = False
+    return keep

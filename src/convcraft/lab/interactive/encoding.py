@@ -1,0 +1,42 @@
+"""Numbers as short strings: each value of a panel becomes one or two bytes between the ends of its range."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from convcraft.errors import ConvcraftError
+
+__all__ = ["code_bytes", "decode", "encode"]
+
+
+def code_bytes(digits: int) -> int:
+    """Bytes a value needs for that many digits of its panel's range: one for two digits, two for three or four."""
+    if not isinstance(digits, int) or not 1 <= digits <= 4:
+        raise ConvcraftError(f"digits: expected 1 to 4, got {digits!r}")
+    return 1 if digits <= 2 else 2
+
+
+def encode(values: Sequence[float] | np.ndarray, low: float, high: float, wide: int, digits: int = 4) -> bytes:
+    """Quantize: code = round((v - low) / (high - low) * top), little-endian; the largest code is NaN.
+
+    With three digits the codes are rounded to steps of a thousandth of the range at least, so that frames that look
+    the same are the same.
+    """
+    top = 256**wide - 2
+    v = np.asarray(values, dtype=np.float64)
+    good = np.isfinite(v)
+    share = np.clip((np.where(good, v, low) - low) / (high - low), 0.0, 1.0)
+    steps = min(top, 5 * 10**digits)
+    code = np.round(np.round(share * steps) * (top / steps)).astype(np.int64)
+    return np.where(good, code, top + 1).astype(f"<u{wide}").tobytes()
+
+
+def decode(text: str, low: float, high: float, wide: int) -> np.ndarray:
+    """Values of an encoded panel, as the script in the page reads them."""
+    code = np.frombuffer(base64.b64decode(text), dtype=f"<u{wide}").astype(np.float64)
+    top = 256**wide - 2
+    return np.where(code > top, math.nan, low + (high - low) * code / top)

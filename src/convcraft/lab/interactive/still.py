@@ -1,0 +1,64 @@
+"""The still of an interactive figure: the frame that it starts with, as a chart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convcraft.plotting.arrays import array
+from convcraft.plotting.style import WIDTH, series_style, settings
+
+if TYPE_CHECKING:
+    from convcraft.plotting import Chart
+
+__all__ = ["draw_still"]
+
+
+def draw_still(
+    frame: Mapping[str, Any], panels: Sequence[Mapping[str, Any]], x: Any, columns: int, alt: str
+) -> Chart:
+    """Draw a frame in the house style, one panel beside the other."""
+    from convcraft.plotting import Chart
+    from convcraft.plotting.decor import legend_above
+
+    rows = -(-len(panels) // columns)
+    chart = Chart(alt=alt, size=(WIDTH, 3.3 if len(panels) == 1 else 0.4 + (2.4 if columns < 3 else 1.7) * rows))
+    order: dict[str, int] = {}
+    handles: dict[str, Any] = {}
+    with settings(chart.theme):
+        grid = chart.subplots(rows, columns, squeeze=False).ravel()
+        for ax, fixed, panel in zip(grid, panels, frame["panels"], strict=False):
+            for j, series in enumerate(panel["series"]):
+                name = fixed["names"][j]
+                style = series_style(order.setdefault(name, len(order)), chart.theme)
+                y = array(series["y"], "y")
+                if fixed["kind"] == "bar":
+                    step = float(fixed["x"][1] - fixed["x"][0]) * 0.92
+                    wide = step / len(panel["series"])
+                    at = fixed["x"] + (j - (len(panel["series"]) - 1) / 2) * wide
+                    handles[name] = ax.bar(at, y, wide, color=style["color"], linewidth=0)
+                else:
+                    (handles[name],) = ax.plot(fixed["x"], y, **style)
+            _axes(ax, fixed, str(panel.get("title", "")), columns)
+        for ax in grid[len(panels) :]:
+            ax.remove()
+        named = {name: handle for name, handle in handles.items() if name}
+        if len(named) > 1:
+            legend_above(chart, named)
+    return chart
+
+
+def _axes(ax: Any, fixed: Mapping[str, Any], title: str, columns: int) -> None:
+    from convcraft.plotting.decor import tidy_axis
+
+    tidy_axis(ax, "x", "linear", 8 if columns == 1 else 5)
+    tidy_axis(ax, "y", fixed["yscale"], 5)
+    low, high = fixed["ylim"]
+    ax.set_ylim(*(np.power(10.0, [low, high]) if fixed["yscale"] == "log" else (low, high)))
+    if fixed["yticks"] is False:
+        ax.set_yticks([])
+    ax.set_title(title, fontsize=11 if columns < 3 else 9.5)
+    ax.set_xlabel(fixed["xlabel"])
+    ax.set_ylabel(fixed["ylabel"])
