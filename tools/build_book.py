@@ -1,0 +1,81 @@
+"""Build the book from the notebooks as they are, with warnings as errors, and check the pages that come out.
+
+    python tools/build_book.py [--quiet]
+
+The build starts from nothing each time: one that goes on from an earlier build does not look again at pages
+that did not change, and so passes over broken references in them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SITE = ROOT / "_build" / "html"
+BUILDER = "from jupyter_book.cli.main import main; main()"
+# One icon in the script of the icon font: name, size, aliases, code point, outline.
+ICON = re.compile(
+    r'(?P<name>"[^"]+"|[\w$]+):\[[\d.]+,[\d.]+,\[(?P<aliases>[^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?'
+)
+
+
+def build(quiet: bool = False) -> int:
+    """Build the HTML; the exit status of the builder."""
+    shutil.rmtree(ROOT / "_build", ignore_errors=True)
+    command = [sys.executable, "-c", BUILDER, "build", ".", "--all", "-W", "-n", "--keep-going", "-q"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "MPLBACKEND": "agg"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode or not quiet:
+        complaints = [line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line]
+        print("\n".join(complaints) if complaints else done.stdout if done.returncode else "No warnings.")
+    return done.returncode
+
+
+def trim_icons(site: pathlib.Path) -> None:
+    """Leave in the theme's icon script, 1.5 MB that each page loads, the icons that some page names."""
+    script = site / "_static" / "scripts" / "fontawesome.js"
+    if not script.exists():
+        return
+    pages = [p for p in site.rglob("*.html") if "_static" not in p.parts]
+    scripts = [p for p in (site / "_static").rglob("*.js") if p.name != script.name and "mathjax" not in p.parts]
+    used = {name for p in pages + scripts for name in re.findall(r"fa-([a-z0-9-]+)", p.read_text("utf-8"))}
+
+    def keep(icon: re.Match[str]) -> str:
+        names = {icon["name"].strip('"'), *re.findall(r'"([^"]+)"', icon["aliases"])}
+        return icon[0] if names & used else ""
+
+    script.write_text(ICON.sub(keep, script.read_text("utf-8")), "utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quiet", action="store_true", help="say only what is wrong")
+    args = parser.parse_args()
+    start = time.perf_counter()
+    if status := build(args.quiet):
+        print("The build failed: each warning above counts as an error.", file=sys.stderr)
+        return status
+    trim_icons(SITE)
+    seconds = time.perf_counter() - start
+    status = subprocess.call([sys.executable, str(ROOT / "tools" / "check_site.py"), str(SITE)])
+    if not args.quiet:
+        print(f"Built in {seconds:.0f} s. Open {SITE.relative_to(ROOT)}/index.html in a browser:")
+        print(f"  {SITE / 'index.html'}")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
