@@ -143,12 +143,16 @@ def open_claim(claim_id: str) -> None:
     """
     claim = find(claim_id)
     if claim.verdict is not None:
-        raise ConvcraftError(f"claim_id: expected an open claim, got {claim_id!r}, which the ledger has settled "
-                             f"({claim.verdict!r}); call settle instead")
+        raise ConvcraftError(
+            f"claim_id: expected an open claim, got {claim_id!r}, which the ledger has settled "
+            f"({claim.verdict!r}); call settle instead"
+        )
     if not claim.study:
-        raise ConvcraftError(f"claim_id: expected a claim that waits for a study, got {claim_id!r}, for which the ledger "
-                             f"names none; settle it in chapter {chapter_number(claim.chapter)} "
-                             f"({CHAPTERS[claim.chapter]}) or give it a `study` in claims.yml")
+        raise ConvcraftError(
+            f"claim_id: expected a claim that waits for a study, got {claim_id!r}, for which the ledger "
+            f"names none; settle it in chapter {chapter_number(claim.chapter)} "
+            f"({CHAPTERS[claim.chapter]}) or give it a `study` in claims.yml"
+        )
     _show(Card(claim))
 
 
@@ -161,16 +165,22 @@ def _verdict(claim: Claim, holds: object) -> str:
         return "holds-with-conditions"
     if holds is None:
         return "untestable"
-    raise ConvcraftError(f"holds: expected True, False, 'with conditions' or None, got {holds!r} for {claim.id!r}")
+    raise ConvcraftError(
+        f"holds: expected True, False, 'with conditions' or None, got {holds!r} for {claim.id!r}"
+    )
 
 
 def _check_evidence(claim_id: str, verdict: str, evidence: object) -> None:
     if not isinstance(evidence, str) or not evidence.strip():
-        raise ConvcraftError(f"evidence: expected a sentence, got {evidence!r} for {claim_id!r}; "
-                             "say what was measured, with the numbers")
+        raise ConvcraftError(
+            f"evidence: expected a sentence, got {evidence!r} for {claim_id!r}; "
+            "say what was measured, with the numbers"
+        )
     if verdict != "untestable" and not any(character.isdigit() for character in evidence):
-        raise ConvcraftError(f"evidence: expected at least one number, got {evidence!r} for {claim_id!r}; "
-                             f"a verdict ({VERDICTS[verdict]}) rests on a measurement")
+        raise ConvcraftError(
+            f"evidence: expected at least one number, got {evidence!r} for {claim_id!r}; "
+            f"a verdict ({VERDICTS[verdict]}) rests on a measurement"
+        )
 
 
 def _show(card: Card) -> None:
@@ -184,4 +194,3 @@ def _show(card: Card) -> None:
         print(card)
     else:
         display(card)
-

@@ -113,8 +113,10 @@ def load(path: str | Path | None = None) -> dict[str, Claim]:
     """
     file = Path(path) if path is not None else LEDGER
     if not file.is_file():
-        raise ConvcraftError(f"path: expected a claims ledger (YAML), got {file}, which does not exist; "
-                             "leave path out to read the ledger of the package")
+        raise ConvcraftError(
+            f"path: expected a claims ledger (YAML), got {file}, which does not exist; "
+            "leave path out to read the ledger of the package"
+        )
     return dict(_parse(file, file.stat().st_mtime_ns))
 
 
@@ -124,8 +126,10 @@ def find(claim_id: str, ledger: Mapping[str, Claim] | None = None) -> Claim:
     if claim_id not in ledger:
         near = difflib.get_close_matches(str(claim_id), list(ledger), n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "no id is near to it."
-        raise ConvcraftError(f"unknown claim {claim_id!r}: {hint} `python -m convcraft claims` lists the open ones, "
-                             "book/claims.ipynb all of them")
+        raise ConvcraftError(
+            f"unknown claim {claim_id!r}: {hint} `python -m convcraft claims` lists the open ones, "
+            "book/claims.ipynb all of them"
+        )
     return ledger[claim_id]
 
 
@@ -136,7 +140,9 @@ def _parse(file: Path, modified: int) -> dict[str, Claim]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     entries = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)
     if not isinstance(entries, list):
-        raise ConvcraftError(f"path: expected a YAML list of claims, got {type(entries).__name__} in {file.name}")
+        raise ConvcraftError(
+            f"path: expected a YAML list of claims, got {type(entries).__name__} in {file.name}"
+        )
     ledger: dict[str, Claim] = {}
     for entry in entries:
         claim = _entry(entry)
@@ -151,12 +157,25 @@ def _entry(entry: Any) -> Claim:
     name = entry.get("id", "?") if isinstance(entry, dict) else repr(entry)
     if not isinstance(entry, dict) or set(entry) - known:
         extra = sorted(set(entry) - known) if isinstance(entry, dict) else []
-        raise ConvcraftError(f"claims ledger: entry {name}: expected fields among {sorted(known)}, got {extra or entry!r}")
-    missing = [key for key in ("id", "chapter", "claim", "sources", "kind", "expected", "test") if not entry.get(key)]
+        raise ConvcraftError(
+            f"claims ledger: entry {name}: expected fields among {sorted(known)}, got {extra or entry!r}"
+        )
+    missing = [
+        key for key in ("id", "chapter", "claim", "sources", "kind", "expected", "test") if not entry.get(key)
+    ]
     if missing:
-        raise ConvcraftError(f"claims ledger: entry {name}: expected a value for {missing}, got none; fill it in")
-    allowed = {"chapter": tuple(CHAPTERS), "kind": KINDS, "expected": tuple(VERDICTS), "verdict": (None, *VERDICTS)}
+        raise ConvcraftError(
+            f"claims ledger: entry {name}: expected a value for {missing}, got none; fill it in"
+        )
+    allowed = {
+        "chapter": tuple(CHAPTERS),
+        "kind": KINDS,
+        "expected": tuple(VERDICTS),
+        "verdict": (None, *VERDICTS),
+    }
     for field, values in allowed.items():
         if entry.get(field) not in values:
-            raise ConvcraftError(f"claims ledger: entry {name}: {field}: expected one of {values}, got {entry.get(field)!r}")
+            raise ConvcraftError(
+                f"claims ledger: entry {name}: {field}: expected one of {values}, got {entry.get(field)!r}"
+            )
     return Claim(**{**entry, "sources": tuple(entry["sources"])})

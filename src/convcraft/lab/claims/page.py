@@ -23,7 +23,8 @@ class Ledger:
     def __repr__(self) -> str:
         width = max((len(claim.id) for claim in self.claims), default=0)
         return "\n".join(
-            f"{chapter_number(claim.chapter):2}  {claim.id:{width}}  {label(claim.verdict)}" for claim in self.claims
+            f"{chapter_number(claim.chapter):2}  {claim.id:{width}}  {label(claim.verdict)}"
+            for claim in self.claims
         )
 
     def _repr_html_(self) -> str:
@@ -133,7 +134,9 @@ def _filters(claims: list[Claim]) -> str:
     return (
         '<form class="cc-filters" role="search" aria-label="Filter the ledger" hidden>'
         '<label class="cc-wide">Search<input type="search" placeholder="dead unit, softmax, 1/4 …" autocomplete="off"></label>'
-        + _select("Chapter", "c", [(c, f"{chapter_number(c)} {CHAPTERS[c]} ({chapters[c]})") for c in CHAPTERS])
+        + _select(
+            "Chapter", "c", [(c, f"{chapter_number(c)} {CHAPTERS[c]} ({chapters[c]})") for c in CHAPTERS]
+        )
         + _select("Verdict", "v", [(v, f"{names[v]} ({verdicts[v]})") for v in names])
         + _select("Article", "a", [(a, f"{a} {ARTICLES[a]} ({articles[a]})") for a in ARTICLES])
         + '<p><output aria-live="polite"></output> <button type="reset">Show all</button></p></form>'
@@ -146,11 +149,12 @@ def _select(name: str, key: str, options: list[tuple[str, str]]) -> str:
 
 
 def _css() -> str:
-    control = f"font:inherit;color:{TEXT};background:var(--pst-color-background,var(--jp-layout-color1,#fff));" \
+    control = (
+        f"font:inherit;color:{TEXT};background:var(--pst-color-background,var(--jp-layout-color1,#fff));"
         f"border:1px solid {BORDER};border-radius:6px;padding:.4rem .55rem"
+    )
     return (
-        shared_css("cc-ledger")
-        + f".cc-ledger{{color:{TEXT};font-size:.92rem;line-height:1.5}}"
+        shared_css("cc-ledger") + f".cc-ledger{{color:{TEXT};font-size:.92rem;line-height:1.5}}"
         f".cc-filters:not([hidden]){{display:grid;grid-template-columns:2fr 1.5fr 1.2fr 2fr;gap:.6rem;padding:.8rem;"
         f"margin-bottom:1rem;background:{SURFACE};border:1px solid {BORDER};border-radius:8px}}"
         f".cc-filters label{{display:block;font-size:.8rem;font-weight:600;color:{MUTED};min-width:0;margin:0}}"
@@ -182,8 +186,7 @@ def _css() -> str:
 
 def _summary_css() -> str:
     return (
-        shared_css("cc-sum")
-        + f".cc-sum{{overflow-x:auto;color:{TEXT};font-size:.9rem}}"
+        shared_css("cc-sum") + f".cc-sum{{overflow-x:auto;color:{TEXT};font-size:.9rem}}"
         ".cc-sum table{border-collapse:collapse;width:100%;margin:0}"
         f".cc-sum th,.cc-sum td{{padding:.35rem .6rem;border-bottom:1px solid {BORDER};text-align:right;vertical-align:bottom}}"
         f".cc-sum th:first-child{{text-align:left;font-weight:400}}.cc-sum td span{{color:{MUTED};opacity:.45}}"

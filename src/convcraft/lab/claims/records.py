@@ -47,8 +47,10 @@ def collect(book: str | Path = "book") -> list[Found]:
     """
     folder = Path(book)
     if not folder.is_dir():
-        raise ConvcraftError(f"book: expected the folder of the notebooks, got {book}, which is not a folder; "
-                             "run from the root of the repository or pass --book")
+        raise ConvcraftError(
+            f"book: expected the folder of the notebooks, got {book}, which is not a folder; "
+            "run from the root of the repository or pass --book"
+        )
     found = []
     for path in sorted(folder.glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
@@ -70,15 +72,21 @@ def check(book: str | Path = "book", ledger: str | Path | None = None) -> list[s
             problems.append(f"{card.where}: the ledger has no claim {card.id!r}")
         elif card.data["verdict"] is None:
             if claims[card.id].verdict is not None:
-                problems.append(f"{card.where}: shown as open, but the ledger says {claims[card.id].verdict!r}")
+                problems.append(
+                    f"{card.where}: shown as open, but the ledger says {claims[card.id].verdict!r}"
+                )
         elif card.id in settled:
-            problems.append(f"{card.where}: settled twice, also in {settled[card.id].where} (cell {settled[card.id].cell})")
+            problems.append(
+                f"{card.where}: settled twice, also in {settled[card.id].where} (cell {settled[card.id].cell})"
+            )
         else:
             settled[card.id] = card
             problems += _differences(claims[card.id], card)
     for claim in claims.values():
         if claim.verdict is not None and claim.id not in settled:
-            problems.append(f"{claim.id}: the ledger says {claim.verdict!r} in {claim.where}, but no notebook settles it")
+            problems.append(
+                f"{claim.id}: the ledger says {claim.verdict!r} in {claim.where}, but no notebook settles it"
+            )
     return problems
 
 
@@ -110,11 +118,15 @@ def record(book: str | Path = "book", ledger: str | Path | None = None) -> list[
             continue
         claim = find(card.id, claims)
         if card.id in updates:
-            raise ConvcraftError(f"book: {card.id!r} is settled twice, in {updates[card.id]['where']} and in {card.where} "
-                                 f"(cell {card.cell}); each claim is settled once")
+            raise ConvcraftError(
+                f"book: {card.id!r} is settled twice, in {updates[card.id]['where']} and in {card.where} "
+                f"(cell {card.cell}); each claim is settled once"
+            )
         if claim.verdict not in (None, card.data["verdict"]):
-            raise ConvcraftError(f"book: {card.where} says {card.data['verdict']!r}, the ledger {claim.verdict!r}; "
-                                 f"if the notebook is right, run `python -m convcraft claims reopen {card.id}` first")
+            raise ConvcraftError(
+                f"book: {card.where} says {card.data['verdict']!r}, the ledger {claim.verdict!r}; "
+                f"if the notebook is right, run `python -m convcraft claims reopen {card.id}` first"
+            )
         updates[card.id] = {**card.data, "where": card.where, "study": None}
     return _rewrite(path, updates)
 
@@ -123,7 +135,9 @@ def reopen(ids: Iterable[str], ledger: str | Path | None = None) -> list[str]:
     """Take verdict, evidence and place of some claims out of the ledger; return the ids that changed."""
     path = Path(ledger) if ledger is not None else LEDGER
     claims = load(path)
-    return _rewrite(path, {find(i, claims).id: {"verdict": None, "evidence": None, "where": None} for i in ids})
+    return _rewrite(
+        path, {find(i, claims).id: {"verdict": None, "evidence": None, "where": None} for i in ids}
+    )
 
 
 def _rewrite(path: Path, updates: dict[str, dict[str, Any]]) -> list[str]:
@@ -151,7 +165,9 @@ def _edit(block: str, update: dict[str, Any]) -> str:
     test_last = [name for name in entry if name not in ("verdict", "evidence", "where", "study")]
     for name in _WRITTEN:
         if name in update:
-            entry.pop(name, None) if update[name] is None else entry.__setitem__(name, _field(name, update[name]))
+            entry.pop(name, None) if update[name] is None else entry.__setitem__(
+                name, _field(name, update[name])
+            )
     order = [name for name in test_last if name in entry]
     if "correction" in entry and "correction" not in order:
         order.insert(order.index("test"), "correction")
@@ -176,14 +192,20 @@ def counts(claims: Iterable[Claim]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line: ``claims [list | record | check | reopen ID …] [--book DIR] [--ledger FILE]``; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m convcraft claims", description="The claims ledger of the book.")
+    parser = argparse.ArgumentParser(
+        prog="python -m convcraft claims", description="The claims ledger of the book."
+    )
     parser.add_argument("--book", default="book", help="folder of the notebooks (default: book)")
-    parser.add_argument("--ledger", default=None, help="another ledger file (default: the one of the package)")
+    parser.add_argument(
+        "--ledger", default=None, help="another ledger file (default: the one of the package)"
+    )
     actions = parser.add_subparsers(dest="action", metavar="action")
     actions.add_parser("list", help="print the counts and the open claims (also without an action)")
     actions.add_parser("record", help="write what the notebooks settle into the ledger")
     actions.add_parser("check", help="compare the notebooks with the ledger; exit status 1 when they differ")
-    actions.add_parser("reopen", help="take the verdict of claims out of the ledger").add_argument("ids", nargs="+")
+    actions.add_parser("reopen", help="take the verdict of claims out of the ledger").add_argument(
+        "ids", nargs="+"
+    )
     arguments = parser.parse_args(argv)
     try:
         return _act(arguments)
@@ -208,5 +230,7 @@ def _act(arguments: argparse.Namespace) -> int:
     print(counts(claims))
     for claim in claims:
         if claim.verdict is None:
-            print(f"  open  {claim.chapter:16} {claim.id}" + (f"  (study {claim.study})" if claim.study else ""))
+            print(
+                f"  open  {claim.chapter:16} {claim.id}" + (f"  (study {claim.study})" if claim.study else "")
+            )
     return 0

@@ -65,16 +65,30 @@ class Sample:
         return f"{self.outcome}: {self.message}" if self.message else self.outcome
 
     @property
+    def lines_restored(self) -> bool:
+        """Whether the article had lost the line breaks of the sample, so that they were put back to run it."""
+        return bool(self.record.get("lines_restored", {}).get("changed"))
+
+    @property
+    def title(self) -> str:
+        """Article and section, whether line breaks were restored, and what it ran on."""
+        how = "with its line breaks restored" if self.lines_restored else "as printed"
+        place = f"{self.record['article']} §{self.record['section']}"
+        return f"{place}, {how}, on {self.platform}" if self.versions else place
+
+    @property
     def platform(self) -> str:
         """Versions in one line."""
         return ", ".join(f"{name} {version}" for name, version in self.versions.items())
 
     def __repr__(self) -> str:
-        lines = [f"{self.record['article']} §{self.record['section']} as printed, on {self.platform}: {self.headline}"]
+        lines = [f"{self.title}: {self.headline}"]
         lines += [f"  warning: {warning}" for warning in self.warnings]
         width = max((len(name) for name in self.checks), default=0)
         for check in self.record["checks"]:
-            lines.append(f"  {'✓' if check['passed'] else '✗'} {check['name']:{width}}  {number(check['value'])}")
+            lines.append(
+                f"  {'✓' if check['passed'] else '✗'} {check['name']:{width}}  {number(check['value'])}"
+            )
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -85,8 +99,8 @@ class Sample:
         )
         warned = "".join(f"<br>Warning: <code>{escape(warning)}</code>" for warning in self.warnings)
         return (
-            f'<table class="dataframe"><caption style="caption-side:top;text-align:left">{self.record["article"]} '
-            f"§{self.record['section']} as printed, on {escape(self.platform)}: <strong>{escape(self.headline)}"
+            f'<table class="dataframe"><caption style="caption-side:top;text-align:left">{escape(self.title)}: '
+            f"<strong>{escape(self.headline)}"
             f"</strong>{warned}</caption><thead><tr><th></th><th style='text-align:left'>check</th><th>value</th></tr>"
             f"</thead><tbody>{rows}</tbody></table>"
         )
@@ -115,8 +129,10 @@ def samples(path: str | Path | None = None) -> dict[str, Sample]:
     for file in candidates:
         if file.is_file():
             return dict(_read(file.resolve(), file.stat().st_mtime_ns))
-    raise ConvcraftError(f"path: expected the record of the code samples, got none at {', '.join(map(str, candidates))}; "
-                         "it stands in the repository of the book as book/results/article_samples.json")
+    raise ConvcraftError(
+        f"path: expected the record of the code samples, got none at {', '.join(map(str, candidates))}; "
+        "it stands in the repository of the book as book/results/article_samples.json"
+    )
 
 
 def sample(claim_id: str, path: str | Path | None = None) -> Sample:
