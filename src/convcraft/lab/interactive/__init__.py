@@ -6,6 +6,8 @@ still stands in where no script runs.
 
 from __future__ import annotations
 
+from .activations import activation_explorer
 from .component import InteractiveFigure, enable, figure, script
+from .depth import depth_explorer
 
-__all__ = ["InteractiveFigure", "enable", "figure", "script"]
+__all__ = ["InteractiveFigure", "activation_explorer", "depth_explorer", "enable", "figure", "script"]

@@ -17,7 +17,7 @@ from convcraft.plotting.arrays import array
 from convcraft.plotting.style import THEMES
 
 from .controls import Control, arguments, combinations, nested_index, parse
-from .encoding import code_bytes, encode
+from .encoding import code_bytes, encode, pack
 from .still import draw_still
 
 __all__ = ["InteractiveFigure", "enable", "figure", "script"]
@@ -28,7 +28,7 @@ FIXED_KEYS = ("kind", "xlabel", "ylabel", "ylim", "yscale", "yticks", "digits")
 
 def script() -> str:
     """The script of the figures, with the colours of the house style, without indentation and comments."""
-    text = importlib.resources.files(__package__).joinpath("interactive.js").read_text("utf-8")
+    text = importlib.resources.files("convcraft.lab").joinpath("interactive.js").read_text("utf-8")
     for name in ("light", "dark"):
         text = text.replace(f"__{name.upper()}__", json.dumps(THEMES[name].series))
     short = (line.strip() for line in text.splitlines())
@@ -274,7 +274,7 @@ def _pack(
             encode(_values(frame, k, p), *p["range"], code_bytes(p["digits"]), p["digits"])
             for k, p in enumerate(panels)
         )
-        packed: dict[str, Any] = {"y": base64.b64encode(codes).decode("ascii")}
+        packed: dict[str, Any] = {"y": pack(codes)}
         if not same:
             packed["titles"] = [str(p.get("title", "")) for p in frame["panels"]]
         if frame.get("text"):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from convcraft.errors import ConvcraftError
 
-__all__ = ["code_bytes", "decode", "encode"]
+__all__ = ["code_bytes", "decode", "encode", "pack", "unpack"]
 
 
 def code_bytes(digits: int) -> int:
@@ -35,8 +36,20 @@ def encode(values: Sequence[float] | np.ndarray, low: float, high: float, wide: 
     return np.where(good, code, top + 1).astype(f"<u{wide}").tobytes()
 
 
-def decode(text: str, low: float, high: float, wide: int) -> np.ndarray:
+def pack(codes: bytes) -> str:
+    """Shorten runs of zero bytes to a zero and the length of the run less one, and write it all in base64."""
+    short = re.sub(rb"\x00{1,256}", lambda run: bytes([0, len(run.group()) - 1]), codes)
+    return base64.b64encode(short).decode("ascii")
+
+
+def unpack(text: str) -> bytes:
+    """The bytes of a packed frame."""
+    short = base64.b64decode(text)
+    return re.sub(rb"\x00(.)", lambda run: bytes(run.group(1)[0] + 1), short, flags=re.DOTALL)
+
+
+def decode(codes: bytes, low: float, high: float, wide: int) -> np.ndarray:
     """Values of an encoded panel, as the script in the page reads them."""
-    code = np.frombuffer(base64.b64decode(text), dtype=f"<u{wide}").astype(np.float64)
+    code = np.frombuffer(codes, dtype=f"<u{wide}").astype(np.float64)
     top = 256**wide - 2
     return np.where(code > top, math.nan, low + (high - low) * code / top)

@@ -1,0 +1,158 @@
+"""A batch on its way through a deep network, as gain, activation and bias change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convcraft import activations
+from convcraft.errors import ConvcraftError
+
+from .component import InteractiveFigure, figure
+
+__all__ = ["depth_explorer"]
+
+GAINS = (0.5, 0.75, 1.0, 1.25, 1.41, 1.67, 2.0, 2.5)
+BIASES = ("zero", "torch default", "std 0.5", "std 1")
+FUNCTIONS = ("identity", "relu", "leaky_relu", "gelu", "silu", "selu", "tanh", "sigmoid")
+SHOWN = (1, 2, 4, 8, 16)
+BINS, EDGE = 29, 3.625  # width 0.25, the middle bin around zero
+
+
+def depth_explorer(
+    inputs: Tensor | None = None,
+    *,
+    functions: Sequence[str] = FUNCTIONS,
+    gains: Sequence[float] = GAINS,
+    width: int = 256,
+    seed: int = 0,
+) -> InteractiveFigure:
+    r"""Send a batch through 16 layers and show the distribution of the activations on the way.
+
+    Layer by layer :math:`h_l = f(W_l h_{l-1} + b_l)` with :math:`W_l` of standard deviation
+    :math:`\text{gain} / \sqrt{n_\text{in}}` and the bias zero, as torch draws it
+    (uniform within :math:`\pm 1 / \sqrt{n_\text{in}}`), or normal. Every setting uses the same draws, scaled.
+
+    Parameters
+    ----------
+    inputs : (n, d) tensor, optional
+        The batch; 128 rows of `width` values from N(0, 1) by default.
+    functions : list of str
+        Names of the catalog, and "identity".
+    gains : list of float
+        Values of the gain, in order.
+    width : int
+        Units in a layer.
+    seed : int
+        Of the weights, the biases and the default batch.
+
+    Raises
+    ------
+    ConvcraftError
+        For a batch that is not (n, d) and finite, an unknown function, or a width below 2.
+
+    Examples
+    --------
+    >>> depth_explorer(functions=["relu"], gains=[1.0, 1.41, 2.0], width=16)
+    <InteractiveFigure: activation, gain, bias; 12 frames>
+
+    Chapter 2.
+    """
+    if not isinstance(width, int) or width < 2:
+        raise ConvcraftError(f"width: expected a whole number of at least 2, got {width!r}")
+    generator = torch.Generator().manual_seed(seed)
+    if inputs is None:
+        inputs = torch.randn(128, width, generator=generator)
+    if not isinstance(inputs, Tensor) or inputs.ndim != 2 or not inputs.numel() or not inputs.isfinite().all():
+        shape = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
+        raise ConvcraftError(f"inputs: expected a finite tensor (n, d), got {shape}")
+    layers = _draw_layers(inputs.shape[1], width, max(SHOWN), generator)
+    batch = inputs.detach().to("cpu", torch.float32)
+    results: dict[str, dict[str, Tensor]] = {name: _propagate(name, batch, layers, gains) for name in functions}
+    centres = torch.linspace(-EDGE, EDGE, BINS + 1, dtype=torch.float64)[:-1] + EDGE / BINS
+    depth = range(1, max(SHOWN) + 1)
+
+    def frame(activation: str, gain: float, bias: str) -> dict[str, Any]:
+        at = (list(gains).index(gain), BIASES.index(bias))
+        result = {key: value[at] for key, value in results[activation].items()}
+        panels: list[dict[str, Any]] = [
+            {"title": f"layer {layer}", "series": [{"name": "", "y": heights}], "kind": "bar", "ylim": (0.0, 0.25),
+             "digits": 2, "xlabel": "activation", "ylabel": "share" if k == 0 else ""}
+            for k, (layer, heights) in enumerate(zip(SHOWN, result["heights"], strict=True))
+        ]  # fmt: skip
+        panels.append(
+            {"title": "standard deviation σ", "series": [{"name": "σ", "y": result["std"]}], "x": list(depth),
+             "kind": "line", "yscale": "log", "ylim": (1e-8, 1e8), "xlabel": "layer"}
+        )  # fmt: skip
+        zeros, dead, last = float(result["zeros"]), int(result["dead"]), float(result["std"][-1])
+        text = f"At layer 16: σ {_number(last)}, zeros {100 * zeros:.0f} %, dead units {dead} of {width}"
+        return {"panels": panels, "text": text}
+
+    first = {"activation": "relu" if "relu" in functions else functions[0]}
+    if 1.41 in gains:
+        first |= {"gain": 1.41}  # type: ignore[dict-item]
+    return figure(
+        frame,
+        {"activation": list(functions), "gain": list(gains), "bias": list(BIASES)},
+        x=centres,
+        start=first,
+        columns=3,
+        alt=(
+            "Five histograms show the activations at layers 1, 2, 4, 8 and 16 of a network, and a line their standard "
+            "deviation by layer on a logarithmic scale. Activation, gain of the weights and bias can be changed."
+        ),
+    )  # fmt: skip
+
+
+def _draw_layers(features: int, width: int, depth: int, generator: torch.Generator) -> list[tuple[Tensor, ...]]:
+    """For each layer the weight with gain 1, torch's default bias and a normal bias of standard deviation 1."""
+    layers = []
+    for layer in range(depth):
+        fan_in = features if layer == 0 else width
+        weight = torch.randn(width, fan_in, generator=generator) / fan_in**0.5
+        uniform = (2 * torch.rand(width, generator=generator) - 1) / fan_in**0.5
+        layers.append((weight, uniform, torch.randn(width, generator=generator)))
+    return layers
+
+
+@torch.no_grad()
+def _propagate(name: str, batch: Tensor, layers: list[tuple[Tensor, ...]], gains: Sequence[float]) -> dict[str, Tensor]:
+    """All gains and biases of one activation at once; each result is (gains, biases, …)."""
+    function = (lambda x: x) if name == "identity" else activations.get(name)
+    gain = torch.tensor(list(gains), dtype=torch.float32).view(-1, 1, 1, 1)
+    h = batch.expand(len(gains), len(BIASES), *batch.shape)
+    heights, std = [], []
+    for layer, (weight, uniform, normal) in enumerate(layers, 1):
+        bias = torch.stack([torch.zeros_like(normal), uniform, 0.5 * normal, normal])[:, None, :]
+        h = function(torch.matmul(h, weight.T) * gain + bias)
+        std.append(h.std(dim=(-2, -1)))
+        if layer in SHOWN:
+            heights.append(_shares(h))
+    zero = h == 0
+    return {
+        "heights": torch.stack(heights, dim=2),
+        "std": torch.stack(std, dim=-1),
+        "zeros": zero.float().mean(dim=(-2, -1)),
+        "dead": zero.all(dim=-2).sum(dim=-1),
+    }
+
+
+def _shares(h: Tensor) -> Tensor:
+    """Share of the values of each (gain, bias) in each bin; what lies beyond the last bin is in none."""
+    place = torch.floor((h + EDGE) * (BINS / (2 * EDGE))).clamp(-1, BINS).long() + 1
+    count = torch.zeros(*h.shape[:2], BINS + 2)
+    flat = place.flatten(2)
+    count.scatter_add_(2, flat, torch.ones(flat.shape))
+    return count[..., 1:-1] / flat.shape[-1]
+
+
+def _number(value: float) -> str:
+    if value == 0:
+        return "0"
+    if 1e-3 <= value < 1e4:
+        return f"{value:.3g}"
+    mantissa, power = f"{value:.1e}".split("e")
+    return f"{mantissa}·10{str(int(power)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
