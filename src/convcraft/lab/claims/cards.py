@@ -1,4 +1,4 @@
-"""Settling a claim in a notebook: one call shows a card and leaves a machine-readable record in the output."""
+"""Settling a claim in a notebook: a call shows a card and leaves a machine-readable record in the output."""
 
 from __future__ import annotations
 
@@ -8,25 +8,11 @@ from typing import Any, Literal
 from convcraft.errors import ConvcraftError
 
 from .ledger import CHAPTERS, VERDICTS, Claim, chapter_number, find
-from .style import BORDER, COLOURS, LINK, MUTED, SURFACE, TEXT, badge, label, rich, shared_css, sources
+from .style import CARD_CSS, COLOURS, badge, label, rich, sources
 
-MIME = "application/vnd.convcraft.claim+json"
+RECORD = "convcraft_claim"  # key of the record in the metadata of an output
 
-_CSS = (
-    shared_css("cc-claim")
-    + f".cc-claim{{border:1px solid {BORDER};border-left:4px solid var(--cc);border-radius:6px;padding:.8rem 1rem;"
-    f"margin:.4rem 0;color:{TEXT};line-height:1.5;font-size:.95rem;scroll-margin-top:5rem;overflow-wrap:anywhere}}"
-    f".cc-claim:target{{background:{SURFACE}}}"
-    ".cc-claim p,.cc-claim dl,.cc-claim dd{margin:0}"
-    ".cc-claim .cc-top{display:flex;flex-wrap:wrap;justify-content:space-between;gap:.2rem 1rem;align-items:baseline}"
-    f".cc-claim .cc-id{{font-size:.8rem;color:{MUTED};text-decoration:none}}"
-    f".cc-claim .cc-id:hover,.cc-claim .cc-id:focus-visible{{color:{LINK};text-decoration:underline}}"
-    ".cc-claim .cc-say{margin:.45rem 0 .55rem;font-size:1.02rem}"
-    ".cc-claim dl{display:grid;grid-template-columns:6.2rem 1fr;gap:.3rem .7rem}"
-    f".cc-claim dt{{color:{MUTED};font-weight:600;font-size:.85rem;padding-top:.08rem}}"
-    f".cc-claim .cc-src{{color:{MUTED};font-size:.85rem}}"
-    "@media(max-width:600px){.cc-claim dl{grid-template-columns:1fr;gap:.05rem}.cc-claim dd{margin-bottom:.4rem}}"
-)
+Bundle = tuple[dict[str, Any], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -71,17 +57,18 @@ class Card:
         rows = "".join(f"<dt>{name}</dt><dd>{rich(text)}</dd>" for name, text in self.rows())
         state = claim.verdict or "open"
         return (
-            f"<style>{_CSS}</style>"
+            f"<style>{CARD_CSS}</style>"
             f'<article class="cc-claim tex2jax_ignore" id="claim-{claim.id}" data-claim="{claim.id}"'
             f' data-verdict="{state}" style="--cc:{COLOURS[state]}">'
             f'<p class="cc-top">{badge(claim.verdict)}'
-            f'<a class="cc-id" href="claims.html#ledger-{claim.id}" title="This claim in the ledger">{claim.id}</a></p>'
+            f'<a class="cc-id" href="claims.html#ledger-{claim.id}" title="This claim in the ledger">'
+            f"{claim.id}</a></p>"
             f'<p class="cc-say">{rich(claim.claim)}</p>'
             f'<dl>{rows}<dt>Articles</dt><dd class="cc-src">{sources(claim.sources)}</dd></dl></article>'
         )
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return {"text/plain": repr(self), "text/html": self._repr_html_(), MIME: self.data}
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Bundle:
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}, {RECORD: self.data}
 
 
 def correction_name(verdict: str | None) -> str:
@@ -104,13 +91,14 @@ def settle(
     backticks is set as code. ``correction`` replaces the correction of the ledger where the evidence differs
     from what was expected; ``""`` removes it.
 
-    Raises :class:`~convcraft.ConvcraftError` when the id is unknown, when ``holds`` disagrees with the verdict
-    that the ledger already has, and when the evidence is empty or has no number.
+    Raises :class:`~convcraft.ConvcraftError` when the id is unknown, when ``holds`` disagrees with the
+    verdict that the ledger already has, and when the evidence is empty or has no number.
 
-    >>> settle("relu-one-negative-input-kills-gradient-forever", False,
-    ...        "One unit, two examples: after a step of SGD z(x1) moves from -0.3 to 0.2.")  # doctest: +ELLIPSIS
-    [False] relu-one-negative-input-kills-gradient-forever
-      Claim: Once a ReLU neuron receives a negative input ...
+    >>> settle("relu-definition", True, "Equal to torch.relu on all of 100,000 values.")  # doctest: +ELLIPSIS
+    [Holds] relu-definition
+      Claim: ReLU is max(0,x): identity (hence linear growth) for positive input and 0 for x <= 0.
+      Evidence: Equal to torch.relu on all of 100,000 values.
+      Sources: a1 §2.1, a3 §3, a4 §2.3
 
     Chapter: the claims ledger.
     """
@@ -119,8 +107,9 @@ def settle(
     _check_evidence(claim_id, verdict, evidence)
     if claim.verdict is not None and claim.verdict != verdict:
         raise ConvcraftError(
-            f"holds: the ledger says {claim.verdict!r} for {claim_id!r}, the evidence says {verdict!r} (holds={holds!r}); "
-            f"find out which is right, then change the call or run `python -m convcraft claims reopen {claim_id}`"
+            f"holds: the ledger says {claim.verdict!r} for {claim_id!r}, the evidence says {verdict!r} "
+            f"(holds={holds!r}); find out which is right, then change the call or run "
+            f"`python -m convcraft claims reopen {claim_id}`"
         )
     settled = replace(claim, verdict=verdict, evidence=" ".join(evidence.split()), study=None)
     if correction is not None:

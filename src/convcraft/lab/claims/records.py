@@ -14,7 +14,7 @@ from typing import Any
 
 from convcraft.errors import ConvcraftError
 
-from .cards import MIME
+from .cards import RECORD
 from .ledger import LEDGER, VERDICTS, Claim, find, load
 
 WIDTH = 120
@@ -56,14 +56,14 @@ def collect(book: str | Path = "book") -> list[Found]:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         for number, cell in enumerate(cells):
             for output in cell.get("outputs", []):
-                data = output.get("data", {}).get(MIME)
+                data = output.get("metadata", {}).get(RECORD)
                 if data:
                     found.append(Found(path.stem, number, data))
     return found
 
 
 def check(book: str | Path = "book", ledger: str | Path | None = None) -> list[str]:
-    """Compare the committed notebooks with the ledger; return what differs, one sentence each (empty: in step)."""
+    """Compare the notebooks with the ledger; return what differs, one sentence each (empty when in step)."""
     claims, found = load(ledger), collect(book)
     problems = []
     settled: dict[str, Found] = {}
@@ -77,7 +77,8 @@ def check(book: str | Path = "book", ledger: str | Path | None = None) -> list[s
                 )
         elif card.id in settled:
             problems.append(
-                f"{card.where}: settled twice, also in {settled[card.id].where} (cell {settled[card.id].cell})"
+                f"{card.where} (cell {card.cell}): settled twice, before that in "
+                f"{settled[card.id].where} (cell {settled[card.id].cell})"
             )
         else:
             settled[card.id] = card
@@ -177,7 +178,8 @@ def _edit(block: str, update: dict[str, Any]) -> str:
 
 def _field(name: str, value: str) -> str:
     if name in ("verdict", "where", "study"):
-        return f"  {name}: {json.dumps(value, ensure_ascii=False) if name == 'where' or value == 'false' else value}\n"
+        quoted = f"'{value}'" if value == "false" or name == "where" else value
+        return f"  {name}: {quoted}\n"
     lines = textwrap.wrap(value, WIDTH - 4, break_long_words=False, break_on_hyphens=False)
     return f"  {name}: >-\n" + "".join(f"    {line}\n" for line in lines)
 
@@ -191,7 +193,7 @@ def counts(claims: Iterable[Claim]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line: ``claims [list | record | check | reopen ID …] [--book DIR] [--ledger FILE]``; the exit status."""
+    """Command line ``claims [--book DIR] [--ledger FILE] [list|record|check|reopen ID]``; exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m convcraft claims", description="The claims ledger of the book."
     )

@@ -66,7 +66,7 @@ class Sample:
 
     @property
     def lines_restored(self) -> bool:
-        """Whether the article had lost the line breaks of the sample, so that they were put back to run it."""
+        """Whether the article had lost the line breaks of the sample, which were put back to run it."""
         return bool(self.record.get("lines_restored", {}).get("changed"))
 
     @property
@@ -92,17 +92,18 @@ class Sample:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
+        left, right = 'style="text-align:left"', 'style="text-align:right"'
         rows = "".join(
-            f"<tr><td>{'✓' if check['passed'] else '✗'}</td><td style='text-align:left'>{escape(check['name'])}</td>"
-            f"<td style='text-align:right'>{escape(number(check['value']))}</td></tr>"
+            f"<tr><td>{'✓' if check['passed'] else '✗'}</td><td {left}>{escape(check['name'])}</td>"
+            f"<td {right}>{escape(number(check['value']))}</td></tr>"
             for check in self.record["checks"]
         )
         warned = "".join(f"<br>Warning: <code>{escape(warning)}</code>" for warning in self.warnings)
         return (
-            f'<table class="dataframe"><caption style="caption-side:top;text-align:left">{escape(self.title)}: '
-            f"<strong>{escape(self.headline)}"
-            f"</strong>{warned}</caption><thead><tr><th></th><th style='text-align:left'>check</th><th>value</th></tr>"
-            f"</thead><tbody>{rows}</tbody></table>"
+            '<table class="dataframe"><caption style="caption-side:top;text-align:left">'
+            f"{escape(self.title)}: <strong>{escape(self.headline)}</strong>{warned}</caption>"
+            f"<thead><tr><th></th><th {left}>check</th><th {right}>value</th></tr></thead>"
+            f"<tbody>{rows}</tbody></table>"
         )
 
 
@@ -136,7 +137,7 @@ def samples(path: str | Path | None = None) -> dict[str, Sample]:
 
 
 def sample(claim_id: str, path: str | Path | None = None) -> Sample:
-    """Return the record of one code sample; as the last value of a cell it shows outcome, warnings and checks.
+    """Return the record of one code sample; at the end of a cell it shows outcome, warnings and checks.
 
     Raises :class:`~convcraft.ConvcraftError` when no sample belongs to ``claim_id``.
 

@@ -1,6 +1,6 @@
-"""How a verdict looks: icons, colours and small HTML helpers that cards and the ledger page share.
+"""How a verdict looks: icons, colours and the style sheets of the cards and of the ledger page.
 
-Colours come from the variables of the book's theme, then from JupyterLab's, so both follow light and dark.
+Colours are the variables of the book's theme, then JupyterLab's, so that both follow light and dark.
 """
 
 from __future__ import annotations
@@ -11,32 +11,140 @@ from html import escape
 
 from .ledger import ARTICLES, VERDICTS
 
-TEXT = "var(--pst-color-text-base,var(--jp-content-font-color1,#222832))"
-MUTED = "var(--pst-color-text-muted,var(--jp-content-font-color2,#48566b))"
-BORDER = "var(--pst-color-border,var(--jp-border-color2,#d1d5da))"
-SURFACE = "var(--pst-color-surface,var(--jp-layout-color2,#f3f4f5))"
-LINK = "var(--pst-color-link,var(--jp-content-link-color,#0a7d91))"
+_TOKENS = {
+    "$text": "var(--pst-color-text-base,var(--jp-content-font-color1,#222832))",
+    "$muted": "var(--pst-color-text-muted,var(--jp-content-font-color2,#48566b))",
+    "$line": "var(--pst-color-border,var(--jp-border-color2,#d1d5da))",
+    "$surface": "var(--pst-color-surface,var(--jp-layout-color2,#f3f4f5))",
+    "$ground": "var(--pst-color-background,var(--jp-layout-color1,#fff))",
+    "$link": "var(--pst-color-link,var(--jp-content-link-color,#0a7d91))",
+}
+
 COLOURS = {
     "holds": "var(--pst-color-success,#00843f)",
     "holds-with-conditions": "var(--pst-color-warning,#d9730d)",
     "false": "var(--pst-color-danger,#d72d47)",
     "code-broken": "var(--pst-color-accent,#c132af)",
-    "untestable": MUTED,
+    "untestable": _TOKENS["$muted"],
     "open": "var(--pst-color-info,#276be9)",
 }
 
+_RING = '<circle cx="8" cy="8" r="6.7" fill="none" stroke="currentColor" stroke-width="1.6"'
+_DISC = '<circle cx="8" cy="8" r="7.5" fill="currentColor"/>'
+
 # Each icon has a shape of its own, so that the verdict does not rest on colour.
 _ICONS = {
-    "holds": '<circle cx="8" cy="8" r="7.5" fill="currentColor"/><path class="k" d="M4.2 8.4l2.6 2.6 5-5.6"/>',
-    "holds-with-conditions": '<circle cx="8" cy="8" r="6.7" fill="none" stroke="currentColor" stroke-width="1.6"/>'
-    '<path d="M8 1.3a6.7 6.7 0 0 1 0 13.4z" fill="currentColor"/>',
-    "false": '<circle cx="8" cy="8" r="7.5" fill="currentColor"/><path class="k" d="M5 5l6 6M11 5l-6 6"/>',
+    "holds": _DISC + '<path class="k" d="M4.2 8.4l2.6 2.6 5-5.6"/>',
+    "holds-with-conditions": _RING + '/><path d="M8 1.3a6.7 6.7 0 0 1 0 13.4z" fill="currentColor"/>',
+    "false": _DISC + '<path class="k" d="M5 5l6 6M11 5l-6 6"/>',
     "code-broken": '<rect x=".5" y="1.5" width="15" height="13" rx="2.5" fill="currentColor"/>'
     '<path class="k" d="M3.5 5.5L6 8l-2.5 2.5M9 11h3.5"/>',
-    "untestable": '<circle cx="8" cy="8" r="6.7" fill="none" stroke="currentColor" stroke-width="1.6"/>'
-    '<path d="M4.5 8h7" stroke="currentColor" stroke-width="1.8"/>',
-    "open": '<circle cx="8" cy="8" r="6.7" fill="none" stroke="currentColor" stroke-width="1.6" stroke-dasharray="2.6 1.6"/>',
+    "untestable": _RING + '/><path d="M4.5 8h7" stroke="currentColor" stroke-width="1.8"/>',
+    "open": _RING + ' stroke-dasharray="2.6 1.6"/>',
 }
+
+# The theme of the book paints every HTML output on a light ground in dark mode; the first rule undoes that.
+_SHARED = """
+html[data-theme=dark] .bd-content div.cell_output div.text_html:has(.ROOT.ROOT) {
+  background: none; color: inherit; padding: 0 }
+.ROOT .cc-v { display: inline-flex; align-items: center; gap: .4em; font-weight: 600; color: $text }
+.ROOT .cc-v svg { width: 1.1em; height: 1.1em; flex: none }
+.ROOT .cc-v .k { fill: none; stroke: $ground; stroke-width: 1.8;
+  stroke-linecap: round; stroke-linejoin: round }
+.ROOT abbr { text-decoration: none; border-bottom: 1px dotted; cursor: help }
+"""
+
+_CARD = """
+.cc-claim { border: 1px solid $line; border-left: 4px solid var(--cc); border-radius: 6px;
+  padding: .8rem 1rem; margin: .4rem 0; color: $text; font-size: .95rem; line-height: 1.5;
+  scroll-margin-top: 5rem; overflow-wrap: anywhere }
+.cc-claim:target { background: $surface }
+.cc-claim .cc-v svg { color: var(--cc) }
+.cc-claim p, .cc-claim dl, .cc-claim dd { margin: 0 }
+.cc-claim .cc-top { display: flex; flex-wrap: wrap; justify-content: space-between;
+  align-items: baseline; gap: .2rem 1rem }
+.cc-claim .cc-id { font-size: .8rem; color: $muted; text-decoration: none }
+.cc-claim .cc-id:is(:hover, :focus-visible) { color: $link; text-decoration: underline }
+.cc-claim .cc-say { margin: .45rem 0 .55rem; font-size: 1.02rem }
+.cc-claim dl { display: grid; grid-template-columns: 6.2rem 1fr; gap: .3rem .7rem }
+.cc-claim dt { color: $muted; font-weight: 600; font-size: .85rem; padding-top: .08rem }
+.cc-claim .cc-src { color: $muted; font-size: .85rem }
+@media (max-width: 600px) {
+  .cc-claim dl { grid-template-columns: 1fr; gap: .05rem }
+  .cc-claim dd { margin-bottom: .4rem } }
+"""
+
+_LEDGER = """
+.cc-ledger { color: $text; font-size: .92rem; line-height: 1.5 }
+.cc-filters:not([hidden]) { display: grid; grid-template-columns: 2fr 1.4fr 1.3fr 1.6fr; gap: .6rem;
+  padding: .8rem; margin-bottom: 1rem; background: $surface; border: 1px solid $line; border-radius: 8px }
+.cc-filters label { display: block; min-width: 0; margin: 0;
+  font-size: .8rem; font-weight: 600; color: $muted }
+.cc-filters :is(input, select, button) { font: inherit; font-weight: 400; color: $text; background: $ground;
+  border: 1px solid $muted; border-radius: 6px; padding: .35rem .55rem }
+.cc-filters :is(input, select) { display: block; width: 100%; min-width: 0; height: 2.3rem; margin-top: .2rem;
+  font-size: .9rem }
+.cc-filters button { padding: .15rem .7rem; cursor: pointer }
+.cc-ledger :focus-visible { outline: 2px solid $link; outline-offset: 1px }
+.cc-filters p { grid-column: 1 / -1; margin: 0;
+  display: flex; justify-content: space-between; align-items: center }
+.cc-ledger table { width: 100%; margin: 0; table-layout: fixed; border-collapse: collapse }
+.cc-ledger th:nth-child(1) { width: 21% }
+.cc-ledger th:nth-child(n+3) { width: 16% }
+.cc-ledger thead th { padding: .4rem .7rem; text-align: left; color: $muted; border-bottom: 2px solid $line }
+.cc-ledger tbody tr { background: none; scroll-margin-top: 6rem }
+.cc-ledger tbody tr:target { background: $surface }
+.cc-ledger tbody td { padding: .75rem .7rem; border-bottom: 1px solid $line; text-align: left;
+  vertical-align: top; overflow-wrap: anywhere }
+.cc-ledger :is(td p, details) { margin: .3rem 0 0; color: $muted; font-size: .87rem }
+.cc-ledger td p.cc-say { margin: 0; color: $text; font-size: 1em }
+.cc-ledger td:nth-child(n+3) { color: $muted; font-size: .87rem }
+.cc-ledger td:nth-child(4) span { display: block }
+.cc-ledger summary { color: $link; cursor: pointer }
+.cc-ledger code { padding: 0; border: 0; background: none; color: inherit; font-size: .82em }
+@media (max-width: 720px) {
+  .cc-filters:not([hidden]) { grid-template-columns: 1fr 1fr }
+  .cc-filters .cc-wide { grid-column: 1 / -1 }
+  .cc-ledger thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
+  .cc-ledger :is(table, tbody, tr, td) { display: block; width: auto }
+  .cc-ledger tbody tr { border: 1px solid $line; border-radius: 8px;
+    padding: .8rem .9rem; margin-bottom: .8rem }
+  .cc-ledger tbody td { border: 0; padding: 0; margin-bottom: .35rem }
+  .cc-ledger td:nth-child(4) span { display: inline } }
+.cc-ledger tbody tr[hidden] { display: none }
+"""
+
+_SUMMARY = """
+.cc-sum { overflow-x: auto; color: $text; font-size: .9rem }
+.cc-sum table { width: 100%; margin: 0; border-collapse: collapse }
+.cc-sum :is(th, td) { padding: .35rem .6rem; border-bottom: 1px solid $line; text-align: right;
+  vertical-align: bottom }
+.cc-sum tbody tr { background: none }
+.cc-sum th:first-child { text-align: left; font-weight: 400; white-space: nowrap }
+.cc-sum thead th { font-weight: 600; line-height: 1.25 }
+.cc-sum td.cc-0 { color: $muted; opacity: .55 }
+.cc-sum thead .cc-v { flex-direction: column; align-items: flex-end }
+.cc-sum .cc-all :is(th, td) { font-weight: 700; border-top: 2px solid $line; border-bottom: 0 }
+"""
+
+
+def _sheet(root: str, rules: str) -> str:
+    """A style sheet without needless white space: the shared rules for ``root``, then ``rules``."""
+    css = _SHARED.replace("ROOT", root) + rules
+    for token, value in _TOKENS.items():
+        css = css.replace(token, value)
+    css = re.sub(r"\s+", " ", css)
+    return re.sub(r" ?([{};,]) ?|(?<=:) ", lambda match: match.group(1) or "", css).strip()
+
+
+def _coloured(root: str) -> str:
+    """The colour of every verdict's icon below ``root``."""
+    return "".join(f".{root} .cc-v-{name} svg {{ color: {colour} }}\n" for name, colour in COLOURS.items())
+
+
+CARD_CSS = _sheet("cc-claim", _CARD)
+LEDGER_CSS = _sheet("cc-ledger", _LEDGER + _coloured("cc-ledger"))
+SUMMARY_CSS = _sheet("cc-sum", _SUMMARY + _coloured("cc-sum"))
 
 
 def label(verdict: str | None) -> str:
@@ -44,14 +152,11 @@ def label(verdict: str | None) -> str:
     return VERDICTS[verdict] if verdict else "Open"
 
 
-def icon(verdict: str | None) -> str:
-    """Inline SVG of a verdict, hidden from screen readers because the words stand beside it."""
-    return f'<svg viewBox="0 0 16 16" aria-hidden="true">{_ICONS[verdict or "open"]}</svg>'
-
-
 def badge(verdict: str | None) -> str:
-    """Icon and words of a verdict."""
-    return f'<span class="cc-v cc-v-{verdict or "open"}">{icon(verdict)}{label(verdict)}</span>'
+    """Icon and words of a verdict; screen readers get the words."""
+    name = verdict or "open"
+    icon = f'<svg viewBox="0 0 16 16" aria-hidden="true">{_ICONS[name]}</svg>'
+    return f'<span class="cc-v cc-v-{name}">{icon}{label(verdict)}</span>'
 
 
 def rich(text: str) -> str:
@@ -60,7 +165,11 @@ def rich(text: str) -> str:
 
 
 def sources(items: Iterable[str]) -> str:
-    """``["a1 §2.1", "a1 §3", "a3 §3"]`` as ``a1 §2.1, §3 · a3 §3``, each article with its title as a tooltip."""
+    """Sections grouped by article, each article with its title as a tooltip.
+
+    >>> print(sources(["a1 §2.1", "a1 §3"]))
+    <span><abbr title="Activation functions and regularization in CNNs">a1</abbr> §2.1, §3</span>
+    """
     grouped: dict[str, list[str]] = {}
     for item in items:
         article, section = item.split(maxsplit=1)
@@ -68,20 +177,4 @@ def sources(items: Iterable[str]) -> str:
     return " · ".join(
         f'<span><abbr title="{escape(ARTICLES[article])}">{article}</abbr> {", ".join(sections)}</span>'
         for article, sections in sorted(grouped.items())
-    )
-
-
-# The theme of the book paints every HTML output on a light ground in dark mode; the first rule undoes that.
-def shared_css(root: str) -> str:
-    """CSS of badges below the element with class ``root``."""
-    colours = "".join(f".{root} .cc-v-{name} svg{{color:{colour}}}" for name, colour in COLOURS.items())
-    return (
-        f"html[data-theme=dark] .bd-content div.cell_output div.text_html:has(.{root}.{root})"
-        "{background:none;color:inherit;padding:0}"
-        f".{root} .cc-v{{display:inline-flex;align-items:center;gap:.4em;font-weight:600;color:{TEXT}}}"
-        f".{root} .cc-v svg{{width:1.1em;height:1.1em;flex:none}}"
-        f".{root} .cc-v .k{{fill:none;stroke:var(--pst-color-background,#fff);stroke-width:1.8;"
-        "stroke-linecap:round;stroke-linejoin:round}"
-        f"{colours}"
-        f".{root} abbr{{text-decoration:none;border-bottom:1px dotted {MUTED};cursor:help}}"
     )
