@@ -1,0 +1,282 @@
+"""The built pages in a headless Chromium: from the disk and from a plain web server, light and dark, wide and narrow."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import re
+
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CONTENTS = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+PAGES = [CONTENTS["root"], *(c["file"] for part in CONTENTS["parts"] for c in part["chapters"])]
+CHAPTERS = [p for p in PAGES if re.search(r"/\d\d_", p)]
+THEMES = ("light", "dark")
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+
+pytestmark = pytest.mark.browser
+
+# MathJax is a promise once its script has run; a page without mathematics has none.
+READY = """() => !document.querySelector('script[src*=mathjax]')
+  || (window.MathJax && MathJax.startup && MathJax.startup.promise ? MathJax.startup.promise.then(() => true) : false)"""
+
+
+@pytest.fixture(params=["file", "http"])
+def base(request, site):
+    """The two ways to read: from the disk and from a plain web server."""
+    return site.as_uri() + "/" if request.param == "file" else request.getfixturevalue("server")
+
+
+class Visit:
+    """A page that was opened, and what happened meanwhile."""
+
+    def __init__(self, page):
+        self.page, self.requests, self.failed, self.errors, self.bytes = page, [], [], [], 0
+        page.on("request", lambda r: self.requests.append(r.url))
+        page.on("requestfailed", lambda r: self.failed.append(r.url))
+        page.on("response", lambda r: self.failed.append(r.url) if r.status >= 400 else None)
+        page.on("pageerror", lambda e: self.errors.append(str(e)))
+        page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+
+    def open(self, address):
+        self.page.goto(address, wait_until="load")
+        self.page.wait_for_function(READY)
+        return self
+
+
+@contextlib.contextmanager
+def visiting(browser, address, viewport=DESK, theme="light", **options):
+    context = browser.new_context(viewport=viewport, color_scheme=theme, service_workers="block", **options)
+    context.add_init_script(f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')")
+    try:
+        yield Visit(context.new_page()).open(address)
+    finally:
+        context.close()
+
+
+def inside(address: str) -> bool:
+    return address.startswith(("file:", "data:", "blob:", "about:", "http://127.0.0.1:"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_nothing_leaves_and_nothing_breaks(browser, base, page):
+    with visiting(browser, f"{base}{page}.html") as visit:
+        assert [a for a in visit.requests if not inside(a)] == []
+        assert visit.failed == []
+        assert visit.errors == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_mathematics_is_rendered(browser, base, page):
+    with visiting(browser, f"{base}{page}.html") as visit:
+        raw = visit.page.eval_on_selector_all(".math", "all => all.filter(e => !e.querySelector('mjx-container')).map(e => e.textContent)")
+        assert raw == []
+        wrong = visit.page.eval_on_selector_all("mjx-merror, [data-mjx-error]", "all => all.map(e => e.textContent)")
+        assert wrong == []
+        red = visit.page.eval_on_selector_all(
+            "mjx-container [style*='color: red'], mjx-mtext[style*='red']", "all => all.map(e => e.textContent)"
+        )
+        assert red == [], "a command that MathJax does not know"
+        if page in CHAPTERS:
+            assert visit.page.locator("mjx-container").count() > 10
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("page", PAGES)
+def test_a_phone_does_not_scroll_sideways(browser, site, page, theme):
+    with visiting(browser, f"{site.as_uri()}/{page}.html", PHONE, theme) as visit:
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        # Text and figures end within the screen; what scrolls in a box of its own (code, tables, formulas) may be wider.
+        wide = visit.page.evaluate(
+            """() => [...document.querySelectorAll('.bd-article :is(p, li, h1, h2, h3, figure, img, .admonition, dt)')]
+            .filter(e => !e.closest('pre, table, .pst-scrollable-table-container, .text_html'))
+            .filter(e => e.getBoundingClientRect().width > 0 && e.getBoundingClientRect().right > innerWidth + 1)
+            .map(e => e.tagName + ' ' + e.textContent.slice(0, 60))"""
+        )
+        assert wide == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_image_has_words(browser, site, page):
+    with visiting(browser, f"{site.as_uri()}/{page}.html") as visit:
+        silent = visit.page.eval_on_selector_all(
+            "img:not([role=presentation]), svg[role=img]",
+            "all => all.filter(e => !(e.getAttribute('alt') || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby')"
+            " || e.querySelector('title'))).map(e => e.outerHTML.slice(0, 120))",
+        )
+        assert silent == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_keyboard_reaches_the_text(browser, site, page):
+    """The first stop of the tab key skips to the text, and a stop is seen."""
+    with visiting(browser, f"{site.as_uri()}/{page}.html") as visit:
+        visit.page.keyboard.press("Tab")
+        first = visit.page.evaluate("[document.activeElement.textContent.trim(), document.activeElement.getAttribute('href')]")
+        assert "skip" in first[0].lower() and first[1].startswith("#"), first
+        assert visit.page.locator(first[1]).count() == 1
+        visit.page.locator(".bd-article a[href]:visible, .bd-sidebar-primary a[href]:visible").first.focus()
+        visit.page.keyboard.press("Tab")
+        outline = visit.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline != "none"
+
+
+def controls(page):
+    return page.locator(".bd-article :is(input[type=range], select)")
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_controls_move_by_keyboard_and_redraw(browser, base, page):
+    with visiting(browser, f"{base}{page}.html") as visit:
+        found = controls(visit.page)
+        assert found.count() >= 1, "no figure to interact with"
+        for number in range(found.count()):
+            control = found.nth(number)
+            assert control.evaluate(
+                "e => !!(e.labels && e.labels.length || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby'))"
+            ), "a control without a name"
+            control.focus()
+            before = drawing(control), control.input_value()
+            for key in ("ArrowRight", "ArrowLeft", "End", "Home", "ArrowDown", "ArrowUp"):
+                visit.page.keyboard.press(key)
+                after = drawing(control), control.input_value()
+                if after[0] != before[0] and after[1] != before[1]:
+                    break
+            assert after[1] != before[1], "the keyboard does not move the control"
+            assert after[0] != before[0], "the control does not redraw the figure"
+        assert visit.errors == []
+
+
+def drawing(control) -> str:
+    """The outlines in the nearest box around a control that holds a drawing."""
+    return control.evaluate(
+        "e => { let b = e; while (b && !b.querySelector('svg path, svg polyline, canvas')) b = b.parentElement;"
+        " return [...b.querySelectorAll('svg path, svg polyline')].map(p => p.getAttribute('d') || p.getAttribute('points')).join(); }"
+    )
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_without_script_a_still_is_shown(browser, site, page):
+    context = browser.new_context(java_script_enabled=False, viewport=DESK)
+    try:
+        tab = context.new_page()
+        tab.goto(f"{site.as_uri()}/{page}.html")
+        assert tab.locator(".bd-article img").count() >= 3
+        assert controls(tab).count() == 0
+    finally:
+        context.close()
+
+
+def test_search_finds_a_word_offline(browser, base):
+    with visiting(browser, f"{base}book/index.html") as visit:
+        visit.page.keyboard.press("Control+k")
+        visit.page.keyboard.type("receptive")
+        visit.page.keyboard.press("Enter")
+        hits = visit.page.locator("#search-results li a")
+        hits.first.wait_for(timeout=15_000)
+        assert any("01_convolutional_networks" in hits.nth(i).get_attribute("href") for i in range(hits.count()))
+        assert [a for a in visit.requests if not inside(a)] == []
+
+
+def channel(value: float) -> float:
+    return value / 12.92 if value <= 0.03928 else ((value + 0.055) / 1.055) ** 2.4
+
+
+def luminance(rgb) -> float:
+    return sum(w * channel(c / 255) for w, c in zip((0.2126, 0.7152, 0.0722), rgb, strict=True))
+
+
+def contrast(one, other) -> float:
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_contrast_of_known_pairs():
+    assert contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
+    assert contrast((119, 119, 119), (255, 255, 255)) == pytest.approx(4.48, abs=0.01)
+
+
+COLOURS = """() => {
+  const rgba = c => (c.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
+  const over = (a, b) => { const t = a[3] === undefined ? 1 : a[3]; return [0, 1, 2].map(i => a[i] * t + b[i] * (1 - t)); };
+  const ground = e => { const stack = []; for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (c.startsWith('rgb')) stack.push(rgba(c)); }
+    return stack.reverse().reduce((low, top) => over(top, low), [255, 255, 255]); };
+  const seen = new Map();
+  const walk = document.createTreeWalker(document.querySelector('.bd-article'), NodeFilter.SHOW_TEXT);
+  for (let n; (n = walk.nextNode());) {
+    const e = n.parentElement, text = n.textContent.trim();
+    if (!text || !e.checkVisibility({opacityProperty: true, visibilityProperty: true}) || e.closest('mjx-assistive-mml, script, style, svg, .visually-hidden, .headerlink, .copybtn')) continue;
+    const style = getComputedStyle(e), back = ground(e), fore = over(rgba(style.color), back);
+    const big = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && +style.fontWeight >= 700);
+    seen.set([fore, back, big].join(), {fore, back, big, text: text.slice(0, 50), where: e.tagName + '.' + e.className});
+  }
+  return [...seen.values()];
+}"""
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("page", PAGES)
+def test_text_stands_out(browser, site, page, theme):
+    """WCAG AA: 4.5 to 1, and 3 to 1 for large text, on every piece of text of the article."""
+    with visiting(browser, f"{site.as_uri()}/{page}.html", DESK, theme) as visit:
+        assert visit.page.evaluate("document.documentElement.dataset.theme") == theme
+        pieces = visit.page.evaluate(COLOURS)
+        assert len(pieces) >= 2
+        weak = [
+            (round(contrast(p["fore"], p["back"]), 2), p["text"], p["where"])
+            for p in pieces
+            if contrast(p["fore"], p["back"]) < (3 if p["big"] else 4.5)
+        ]
+        assert weak == []
+
+
+FIGURE = """async img => {
+  await img.decode();
+  const c = document.createElement('canvas'); [c.width, c.height] = [img.naturalWidth, img.naturalHeight];
+  const g = c.getContext('2d'); g.filter = getComputedStyle(img).filter; g.drawImage(img, 0, 0);
+  return [...g.getImageData(2, 2, 1, 1).data];
+}"""
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_figures_take_the_ground_of_the_theme(browser, server, page, theme):
+    """White by day, and by night turned round: the corner of a figure is not a light box on a dark page."""
+    with visiting(browser, f"{server}{page}.html", DESK, theme) as visit:
+        figures = visit.page.locator(".bd-article .cell_output figure img, .bd-article .cell_output > img")
+        assert figures.count() >= 3
+        for number in range(figures.count()):
+            figure = figures.nth(number)
+            if figure.evaluate("e => !!e.closest('.tag_keep-colours') || e.classList.contains('keep-colours')"):
+                continue
+            corner = figure.evaluate(FIGURE)[:3]
+            assert luminance(corner) > 0.8 if theme == "light" else luminance(corner) < 0.05, (number, corner)
+
+
+def test_html_outputs_follow_the_theme(browser, site):
+    with visiting(browser, f"{site.as_uri()}/{CHAPTERS[-1]}.html", DESK, "dark") as visit:
+        grounds = visit.page.eval_on_selector_all(".cell_output .text_html", "all => all.map(e => getComputedStyle(e).backgroundColor)")
+        assert grounds and set(grounds) == {"rgba(0, 0, 0, 0)"}
+
+
+def test_weight_of_a_first_page_and_of_the_next(browser, server):
+    """What the browser really fetched, cold: 4 MB for the first page, 1 MB for each further one."""
+    for first in CHAPTERS:
+        context = browser.new_context(viewport=DESK)
+        try:
+            tab = context.new_page()
+            network = context.new_cdp_session(tab)
+            network.send("Network.enable")
+            received: list[float] = []
+            network.on("Network.loadingFinished", lambda event, received=received: received.append(event["encodedDataLength"]))
+            for number, page in enumerate([first, *(p for p in PAGES if p != first)]):
+                received.clear()
+                tab.goto(f"{server}{page}.html", wait_until="load")
+                tab.wait_for_function(READY)
+                total = sum(received)
+                assert total <= (4e6 if number == 0 else 1e6), f"{page} after {first}: {total / 1e6:.2f} MB"
+                assert number or total > 1e5
+        finally:
+            context.close()

@@ -1,0 +1,111 @@
+"""The built pages, looked at without a browser; and the checker itself, on pages that are wrong on purpose."""
+
+from __future__ import annotations
+
+import importlib.util
+import pathlib
+import sys
+
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def load(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+check_site = load("check_site")
+build_book = load("build_book")
+
+
+def toc() -> list[str]:
+    """The pages that the table of contents names, in its order."""
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    return [contents["root"], *(c["file"] for part in contents["parts"] for c in part["chapters"])]
+
+
+def test_nothing_is_wrong_with_the_pages(site):
+    wrong, _ = check_site.check(site)
+    assert wrong == []
+
+
+def test_every_page_of_the_contents_is_built(site):
+    for page in toc():
+        assert (site / f"{page}.html").stat().st_size > 2_000, page
+
+
+def test_every_notebook_is_in_the_contents():
+    missing = {f"book/{p.stem}" for p in (ROOT / "book").glob("*.ipynb")} - set(toc())
+    assert missing == set()
+
+
+def test_the_front_page_leads_to_the_book(site):
+    assert "book/index.html" in (site / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_search_index_knows_the_chapters(site):
+    index = (site / "searchindex.js").read_text(encoding="utf-8")
+    assert index.startswith("Search.setIndex(")
+    for page in toc():
+        assert f'"{page}"' in index, page
+
+
+def test_mathematics_comes_from_the_site(site):
+    assert (site / "_static" / "mathjax" / "tex-chtml.js").exists()
+    for page in site.glob("book/*.html"):
+        assert "cdn." not in page.read_text(encoding="utf-8"), page.name
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ('<img alt="a" src="https://example.org/a.png">', "from elsewhere"),
+        ('<script src="//example.org/a.js"></script>', "from elsewhere"),
+        ('<div style="background: url(https://example.org/a.png)"></div>', "from elsewhere"),
+        ('<a href="nowhere.html">there</a>', "which is not there"),
+        ('<a href="#nowhere">there</a>', "nothing there carries the name"),
+        ('<a href="other.html#nowhere">there</a>', "nothing there carries the name"),
+        ('<img src="data:image/png;base64,AAAA">', "no alternative text"),
+        ('<img alt=" " src="data:image/png;base64,AAAA">', "no alternative text"),
+        ('<span class="problematic" id="id1">|x|</span>', "could not read"),
+        ('<p id="a"></p>' + "x" * 1_100_000, "beyond what all pages share"),
+    ],
+)
+def test_the_checker_sees(tmp_path, body, message):
+    book = tmp_path / "book"
+    book.mkdir()
+    (book / "page.html").write_text(f"<html><body>{body}</body></html>", encoding="utf-8")
+    (book / "other.html").write_text('<html><body><p id="here">x</p></body></html>', encoding="utf-8")
+    wrong, _ = check_site.check(tmp_path)
+    assert len(wrong) == 1 and message in wrong[0], wrong
+
+
+def test_the_checker_passes_what_is_right(tmp_path):
+    (tmp_path / "a.html").write_text(
+        '<a href="b.html#here">b</a><a href="https://example.org">out</a><a href="#top" id="top">up</a>'
+        '<img alt="a dot" src="data:image/png;base64,AAAA">',
+        encoding="utf-8",
+    )
+    (tmp_path / "b.html").write_text('<p id="here">x</p>', encoding="utf-8")
+    assert check_site.check(tmp_path)[0] == []
+
+
+def test_an_empty_site_is_wrong(tmp_path):
+    assert len(check_site.check(tmp_path)[0]) == 1
+
+
+def test_icons_that_no_page_names_are_left_out(tmp_path):
+    scripts = tmp_path / "_static" / "scripts"
+    scripts.mkdir(parents=True)
+    icons = 'p={moon:[384,512,[127769],"f186","M0 0"],"trash-can":[448,512,[61460,"trash-alt"],"f2ed","M1 1"],sun:[1,2,[],"f185",["M2","M3"]]}'
+    (scripts / "fontawesome.js").write_text(icons, encoding="utf-8")
+    (tmp_path / "a.html").write_text('<i class="fa-solid fa-moon"></i><i class="fas fa-trash-alt"></i>', encoding="utf-8")
+    build_book.trim_icons(tmp_path)
+    left = (scripts / "fontawesome.js").read_text(encoding="utf-8")
+    assert "moon" in left and "trash-can" in left and "sun" not in left
