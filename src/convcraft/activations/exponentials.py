@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import _fast
 from ._checks import check_floating, check_nonzero
 
 __all__ = ["CELU", "ELU", "SELU", "Softplus", "celu", "elu", "selu", "softplus"]
@@ -32,7 +33,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     Units (ELUs). Chapter 2.
     """
     check_floating("elu", input)
-    return F.elu(input, alpha, inplace)
+    return _fast.elu(input, alpha, inplace)
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -57,7 +58,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """
     check_floating("celu", input)
     check_nonzero("celu", "alpha", alpha)
-    return F.celu(input, alpha, inplace)
+    return _fast.celu(input, alpha, inplace)
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -80,7 +81,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     Source: Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks. Chapter 2.
     """
     check_floating("selu", input)
-    return F.selu(input, inplace)
+    return _fast.selu(input, inplace)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConvcraftError
+from . import _fast
 from ._checks import INTEGERS, check_floating, check_prelu_weight
 
 __all__ = ["LeakyReLU", "PReLU", "ReLU", "ReLU6", "leaky_relu", "prelu", "relu", "relu6"]
@@ -78,7 +79,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     Source: Maas, Hannun and Ng (2013), Rectifier Nonlinearities Improve Neural Network Acoustic Models. Chapter 2.
     """
     check_floating("leaky_relu", input)
-    return F.leaky_relu(input, negative_slope, inplace)
+    return _fast.leaky_relu(input, negative_slope, inplace)
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:

@@ -1,0 +1,57 @@
+"""Command line of convcraft: `python -m convcraft COMMAND`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from . import __version__
+from .errors import ConvcraftError, unknown
+
+#: command -> (module whose main(arguments) it calls, what it does)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "bench": ("convcraft.lab.bench", "measure speed and memory as ratios against torch.nn"),
+    "claims": ("convcraft.lab.claims", "show the ledger of claims, or record the verdicts of the notebooks"),
+    "data": ("convcraft.lab.data", "list the data sets, fetch one, and say where it lies"),
+}
+
+
+def usage() -> str:
+    """The text of `--help`."""
+    lines = [
+        f"convcraft {__version__}",
+        "usage: python -m convcraft COMMAND [ARGUMENTS]",
+        "       python -m convcraft COMMAND --help",
+        "",
+        "commands:",
+        *(f"  {name:<8}{purpose}" for name, (_, purpose) in COMMANDS.items()),
+        "",
+        "options:",
+        "  -h, --help     show this text",
+        "  --version      show the version",
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it went well, 2 when the command or an argument was wrong."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if given else 2
+    if given[0] == "--version":
+        print(__version__)
+        return 0
+    try:
+        if given[0] not in COMMANDS:
+            raise unknown("command", given[0], COMMANDS)
+        result = importlib.import_module(COMMANDS[given[0]][0]).main(given[1:])
+    except ConvcraftError as error:
+        print(f"convcraft: {error}", file=sys.stderr)
+        return 2
+    return int(result or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

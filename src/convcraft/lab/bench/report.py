@@ -1,0 +1,73 @@
+"""The table of a measurement, and its record with everything needed to judge it."""
+
+from __future__ import annotations
+
+import ctypes
+import datetime
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ... import __version__
+from .timing import Ratio
+
+
+def pin_memory() -> str:
+    """Keep freed memory in the process (glibc), without which large tensors measure page faults; says what was set."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return "default (no mallopt here)"
+    settings = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, 2**31 - 1), "M_TOP_PAD": (-2, 256 << 20)}
+    for number, value in settings.values():
+        mallopt(number, value)
+    return ", ".join(f"{name}={value}" for name, (_, value) in settings.items())
+
+
+def processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.lower().startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def table(found: Sequence[Ratio]) -> str:
+    rows = [("case", "what", "layout", "shape", "ratio", "quartiles", "base ms", "kept B/el", "base B/el")]
+    for r in found:
+        low, high = r.quartiles
+        bytes_ = [f"{v:.2f}" if v is not None else "" for v in (r.saved, r.baseline_saved)]
+        shape = "x".join(map(str, r.shape))
+        rows.append(
+            (r.case, r.what, r.layout, shape, f"{r.median:.2f}", f"{low:.2f}-{high:.2f}", f"{r.baseline_ms:.3f}", *bytes_)
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def write(
+    path: Path, given: Sequence[str], threads: int, rounds: int, allocator: str, found: Sequence[Ratio]
+) -> None:
+    provenance = {
+        "command": " ".join(["python -m convcraft bench", *(a for a in given if a != str(path))]).replace(" --json", ""),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "versions": {
+            "convcraft": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "hardware": processor(),
+        "vector_instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": threads,
+        "rounds": rounds,
+        "allocator": allocator,
+    }
+    record = {"provenance": provenance, "ratios": [r.record() for r in found]}
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

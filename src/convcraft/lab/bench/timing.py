@@ -1,0 +1,98 @@
+"""Interleaved timing, and the bytes that a function keeps for its backward pass."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import ConvcraftError
+
+Function = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Time of one candidate over the time of the baseline in the same round."""
+
+    case: str
+    what: str
+    layout: str
+    shape: tuple[int, ...]
+    ratios: tuple[float, ...]
+    baseline_ms: float
+    saved: float | None = None
+    baseline_saved: float | None = None
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.ratios))
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        low, high = np.percentile(self.ratios, [25, 75])
+        return float(low), float(high)
+
+    def interval(self, seed: int = 0, repeats: int = 2000) -> tuple[float, float]:
+        """Bootstrap 95 % interval of the median."""
+        draws = np.random.default_rng(seed).choice(self.ratios, (repeats, len(self.ratios)))
+        low, high = np.percentile(np.median(draws, axis=1), [2.5, 97.5])
+        return float(low), float(high)
+
+    def record(self) -> dict[str, Any]:
+        """Everything as plain numbers, for JSON."""
+        return {**asdict(self), "median": self.median, "quartiles": self.quartiles, "interval": self.interval()}
+
+
+def compare(actions: dict[str, Callable[[], object]], rounds: int, repeats: int = 1) -> dict[str, list[float]]:
+    """Seconds of each action in each round, the actions of a round in random order, after one round of warm-up.
+
+    Formula: the ratio of two candidates is formed within a round, so that what slows the machine slows both.
+
+    Raises:
+        ConvcraftError: when rounds is below 1.
+
+    Example:
+        >>> times = compare({"a": lambda: None, "b": lambda: None}, rounds=5)
+        >>> len(times["a"])
+        5
+    """
+    if rounds < 1:
+        raise ConvcraftError(f"bench: rounds must be at least 1, got {rounds}; five or more give usable quartiles")
+    seconds: dict[str, list[float]] = {name: [] for name in actions}
+    order, shuffle = list(actions), random.Random(0)
+    for number in range(rounds + 1):
+        shuffle.shuffle(order)
+        for name in order:
+            start = time.perf_counter()
+            for _ in range(repeats):
+                actions[name]()
+            if number:
+                seconds[name].append((time.perf_counter() - start) / repeats)
+    return seconds
+
+
+def saved_bytes(function: Function, x: Tensor) -> float:
+    """Bytes an element of x that the function keeps for its backward pass, each storage counted once.
+
+    Example:
+        >>> saved_bytes(torch.tanh, torch.zeros(8))
+        4.0
+    """
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = function(x.detach().requires_grad_(True))
+    del result
+    return sum(kept.values()) / max(1, x.numel())
