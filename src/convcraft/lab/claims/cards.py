@@ -37,7 +37,7 @@ class Card:
         """Name and text of what stands below the claim."""
         claim, rows = self.claim, []
         if claim.verdict is None:
-            rows.append(("Waits for", f"{claim.waits_for}. What will decide it: {claim.test}"))
+            rows += [("Waits for", f"{claim.waits_for}."), ("Test", claim.test)]
         elif claim.evidence:
             rows.append(("Evidence", claim.evidence))
         if claim.correction and claim.verdict not in (None, "holds"):
@@ -126,7 +126,8 @@ def open_claim(claim_id: str) -> None:
     >>> open_claim("relu-converges-faster")  # doctest: +ELLIPSIS
     [Open] relu-converges-faster
       Claim: ReLU converges faster than the saturating activations.
-      Waits for: the study learning_rate_sweep. What will decide it: ...
+      Waits for: the study learning_rate_sweep.
+      Test: ...
 
     Chapter: the claims ledger.
     """

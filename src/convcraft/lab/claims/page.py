@@ -29,7 +29,7 @@ class Ledger:
 
     def _repr_html_(self) -> str:
         rows = "".join(_row(claim) for claim in self.claims)
-        head = "".join(f'<th scope="col">{name}</th>' for name in ("Verdict", "Claim", "Chapter", "Articles"))
+        head = "".join(f'<th scope="col">{name}</th>' for name in ("Verdict", "Claim", "Chapter, articles"))
         return (
             f'<style>{LEDGER_CSS}</style><div class="cc-ledger tex2jax_ignore">{_filters(self.claims)}'
             f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
@@ -106,8 +106,8 @@ def _row(claim: Claim) -> str:
         f'<tr id="ledger-{claim.id}" data-c="{claim.chapter}" data-v="{claim.verdict or "open"}"'
         f' data-a="{" ".join(claim.articles)}"><td>{badge(claim.verdict)}</td>'
         f'<td><p class="cc-say">{rich(claim.claim)}</p>{_more(claim)}</td>'
-        f"<td>{chapter_number(claim.chapter)} {escape(CHAPTERS[claim.chapter])}</td>"
-        f"<td>{sources(claim.sources)}</td></tr>"
+        f"<td>{chapter_number(claim.chapter)} {escape(CHAPTERS[claim.chapter])}"
+        f"<p>{sources(claim.sources, ' ')}</p></td></tr>"
     )
 
 
@@ -115,17 +115,25 @@ def _more(claim: Claim) -> str:
     if claim.verdict is None:
         correction = f" {rich(claim.correction)}" if claim.correction else ""
         return (
-            f"<p>Waits for {escape(claim.waits_for)}. <code>{claim.id}</code></p>"
+            f"<p>Waits for {escape(claim.waits_for)}.<br><code>{claim.id}</code></p>"
             "<details><summary>Prior and decisive test</summary>"
             f"<p><b>Expected:</b> {label(claim.expected).lower()}."
             f"{correction}</p><p><b>Test:</b> {rich(claim.test)}</p></details>"
         )
-    page, _, anchor = (claim.where or "").partition("#")
-    link = f'<a href="{page}.html#{anchor}">settled here</a>' if page else "settled"
-    parts = [f"<p>{rich(claim.evidence or '')} <code>{claim.id}</code>, {link}.</p>"]
+    parts = [f"<p>{rich(claim.evidence or '')}</p>"]
     if claim.correction and claim.verdict != "holds":
         parts.append(f"<p><b>{correction_name(claim.verdict)}:</b> {rich(claim.correction)}</p>")
-    return "".join(parts)
+    return "".join([*parts, f"<p>{_link(claim.where)}<br><code>{claim.id}</code></p>"])
+
+
+def _link(where: str | None) -> str:
+    """Link to the card that settles a claim, from its place in the ledger: ``02_activations#claim-…``."""
+    if not where:
+        return "Settled."
+    page, _, anchor = where.partition("#")
+    number, _, name = page.partition("_")
+    place = f"chapter {int(number)}" if number.isdigit() else page
+    return f'<a href="{page}.html#{anchor}" title="{escape(name or page)}">Settled in {place}</a>'
 
 
 def _filters(claims: list[Claim]) -> str:

@@ -108,9 +108,9 @@ class Sample:
 
 
 def number(value: Any) -> str:
-    """A number with three significant digits, anything else as text."""
+    """A number with four significant digits, anything else as text."""
     if isinstance(value, float):
-        return f"{value:.3g}"
+        return f"{value:.4g}"
     return str(value)
 
 

@@ -24,7 +24,7 @@ COLOURS = {
     "holds": "var(--pst-color-success,#00843f)",
     "holds-with-conditions": "var(--pst-color-warning,#d9730d)",
     "false": "var(--pst-color-danger,#d72d47)",
-    "code-broken": "var(--pst-color-accent,#c132af)",
+    "code-broken": "var(--pst-color-danger,#d72d47)",
     "untestable": _TOKENS["$muted"],
     "open": "var(--pst-color-info,#276be9)",
 }
@@ -47,8 +47,8 @@ _ICONS = {
 _SHARED = """
 html[data-theme=dark] .bd-content div.cell_output div.text_html:has(.ROOT.ROOT) {
   background: none; color: inherit; padding: 0 }
-.ROOT .cc-v { display: inline-flex; align-items: center; gap: .4em; font-weight: 600; color: $text }
-.ROOT .cc-v svg { width: 1.1em; height: 1.1em; flex: none }
+.ROOT .cc-v { display: inline-flex; gap: .4em; font-weight: 600; line-height: 1.4; color: $text }
+.ROOT .cc-v svg { width: 1.1em; height: 1.1em; margin-top: .15em; flex: none }
 .ROOT .cc-v .k { fill: none; stroke: $ground; stroke-width: 1.8;
   stroke-linecap: round; stroke-linejoin: round }
 .ROOT abbr { text-decoration: none; border-bottom: 1px dotted; cursor: help }
@@ -89,8 +89,8 @@ _LEDGER = """
 .cc-filters p { grid-column: 1 / -1; margin: 0;
   display: flex; justify-content: space-between; align-items: center }
 .cc-ledger table { width: 100%; margin: 0; table-layout: fixed; border-collapse: collapse }
-.cc-ledger th:nth-child(1) { width: 21% }
-.cc-ledger th:nth-child(n+3) { width: 16% }
+.cc-ledger th:nth-child(1) { width: 23% }
+.cc-ledger th:nth-child(3) { width: 22% }
 .cc-ledger thead th { padding: .4rem .7rem; text-align: left; color: $muted; border-bottom: 2px solid $line }
 .cc-ledger tbody tr { background: none; scroll-margin-top: 6rem }
 .cc-ledger tbody tr:target { background: $surface }
@@ -98,8 +98,8 @@ _LEDGER = """
   vertical-align: top; overflow-wrap: anywhere }
 .cc-ledger :is(td p, details) { margin: .3rem 0 0; color: $muted; font-size: .87rem }
 .cc-ledger td p.cc-say { margin: 0; color: $text; font-size: 1em }
-.cc-ledger td:nth-child(n+3) { color: $muted; font-size: .87rem }
-.cc-ledger td:nth-child(4) span { display: block }
+.cc-ledger td:nth-child(3) { color: $muted; font-size: .87rem }
+.cc-ledger td:nth-child(3) span { display: block }
 .cc-ledger summary { color: $link; cursor: pointer }
 .cc-ledger code { padding: 0; border: 0; background: none; color: inherit; font-size: .82em }
 @media (max-width: 720px) {
@@ -110,7 +110,7 @@ _LEDGER = """
   .cc-ledger tbody tr { border: 1px solid $line; border-radius: 8px;
     padding: .8rem .9rem; margin-bottom: .8rem }
   .cc-ledger tbody td { border: 0; padding: 0; margin-bottom: .35rem }
-  .cc-ledger td:nth-child(4) span { display: inline } }
+  .cc-ledger td:nth-child(3) span { display: inline; margin-right: .6em } }
 .cc-ledger tbody tr[hidden] { display: none }
 """
 
@@ -122,9 +122,14 @@ _SUMMARY = """
 .cc-sum tbody tr { background: none }
 .cc-sum th:first-child { text-align: left; font-weight: 400; white-space: nowrap }
 .cc-sum thead th { font-weight: 600; line-height: 1.25 }
-.cc-sum td.cc-0 { color: $muted; opacity: .55 }
+.cc-sum td.cc-0 { color: $muted; opacity: .75 }
 .cc-sum thead .cc-v { flex-direction: column; align-items: flex-end }
 .cc-sum .cc-all :is(th, td) { font-weight: 700; border-top: 2px solid $line; border-bottom: 0 }
+@media (max-width: 600px) {
+  .cc-sum { font-size: .8rem }
+  .cc-sum :is(th, td) { padding: .35rem .2rem }
+  .cc-sum th:first-child { white-space: normal }
+  .cc-sum thead .cc-v { writing-mode: vertical-rl; flex-direction: row; align-items: center } }
 """
 
 
@@ -164,7 +169,7 @@ def rich(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
 
 
-def sources(items: Iterable[str]) -> str:
+def sources(items: Iterable[str], separator: str = " · ") -> str:
     """Sections grouped by article, each article with its title as a tooltip.
 
     >>> print(sources(["a1 §2.1", "a1 §3"]))
@@ -174,7 +179,7 @@ def sources(items: Iterable[str]) -> str:
     for item in items:
         article, section = item.split(maxsplit=1)
         grouped.setdefault(article, []).append(escape(section))
-    return " · ".join(
+    return separator.join(
         f'<span><abbr title="{escape(ARTICLES[article])}">{article}</abbr> {", ".join(sections)}</span>'
         for article, sections in sorted(grouped.items())
     )
