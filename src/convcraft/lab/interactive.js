@@ -26,7 +26,7 @@
     ${TAG} .legend{display:flex;flex-wrap:wrap;gap:.1rem 1.1rem;font-size:13px;margin:.1rem 0 .3rem}
     ${TAG} .legend svg{display:inline-block;width:30px;height:10px;margin-right:.45em;vertical-align:middle}
     ${TAG} .controls{display:flex;flex-wrap:wrap;gap:.35rem 1.25rem;align-items:center;margin:.4rem 0 .1rem;padding:.35rem 0;border-top:1px solid var(--grid)}
-    ${TAG} .control{display:flex;align-items:center;gap:.6rem;min-width:0;min-height:44px} ${TAG} .control.wide{flex:1 1 17rem}
+    ${TAG} .control{display:flex;align-items:center;gap:.6rem;min-width:0;min-height:44px} ${TAG} .control.wide{flex:1 1 15rem}
     ${TAG} label{font-weight:600;font-size:14px;white-space:nowrap;margin:0}
     ${TAG} select,${TAG} button{font:inherit;color:var(--ink);background:var(--ground);border:1px solid var(--edge);border-radius:8px;min-height:44px;padding:0 .75rem;max-width:100%}
     ${TAG} button{cursor:pointer;margin-left:auto} ${TAG} button:disabled{opacity:.45;cursor:default}
@@ -81,7 +81,7 @@
 
     build() {
       const d = this.data, live = html("div", "live", this), names = [...new Set(d.panels.flatMap(p => p.names))].filter(Boolean);
-      if (names.length > 1 || (d.panels.length === 1 && names.length)) {
+      if (d.panels.some(p => p.names.length > 1)) {
         const legend = html("div", "legend", live);
         legend.setAttribute("aria-hidden", "true");
         for (const name of names) {
@@ -183,14 +183,14 @@
       const columns = Math.max(1, Math.min(wish, Math.floor((width + 12) / (wish > 2 ? 165 : 270))));
       this.grid.style.gridTemplateColumns = `repeat(${columns},minmax(0,1fr))`;
       const wide = (width - 12 * (columns - 1)) / columns;
-      const high = Math.round(count === 1 ? Math.min(320, Math.max(210, wide * 0.5)) : Math.min(250, Math.max(120, wide * 0.68)));
+      const high = Math.round(count === 1 ? Math.min(320, Math.max(210, wide * 0.5)) : columns === 1 ? Math.min(190, wide * 0.55) : Math.min(250, Math.max(120, wide * 0.68)));
       this.panels.forEach((view, k) => this.draw(view, this.now.panels[k], Math.floor(wide), high));
     }
 
     draw(view, data, W, H) {
       const node = view.svg, x = view.x ?? this.data.x, [y0, y1] = view.ylim, small = W < 250, bars = view.kind === "bar";
       const half = bars ? (x[x.length - 1] - x[0]) / (x.length - 1) / 2 : 0, x0 = x[0] - half, x1 = x[x.length - 1] + half;
-      const yticks = view.yticks === false ? [] : ticks(y0, y1, H < 160 ? 3 : 5, view.log);
+      const yticks = view.yticks === false ? [] : ticks(y0, y1, H < 160 && !view.log ? 3 : 5, view.log);
       const words = yticks.map(t => (view.log ? power(t) : minus(t)));
       const left = yticks.length ? 10 + 7 * Math.max(...words.map(w => w.length)) : 4, right = 8, top = 7, bottom = this.panels.some(p => p.xlabel) ? 38 : 22;
       const sx = v => left + (v - x0) / (x1 - x0) * (W - left - right), sy = v => H - bottom - (v - y0) / (y1 - y0) * (H - top - bottom);
@@ -220,6 +220,10 @@
         if (bars) svg("path", { class: "bar", d: this.bars(view, y, half, data.series.length, j), fill: colour }, plot);
         else svg("path", { class: "line", d: this.line(view, y), stroke: colour, "stroke-dasharray": DASH[i] }, plot);
       });
+      if (bars) data.series.forEach(y => y.forEach((v, q) => {
+        const at = sx(x[q]) + sx(half) - sx(0) + 4, flip = at > W - 45;
+        if (v > y1) svg("text", { class: "label", x: flip ? sx(x[q]) - sx(half) + sx(0) - 4 : at, y: top + 8, "text-anchor": flip ? "end" : "start" }, node).textContent = "↑ " + v.toFixed(2);
+      }));
       view.mark = svg("g", {}, node);
     }
 

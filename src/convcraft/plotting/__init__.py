@@ -1,8 +1,9 @@
 """One figure style for everything that convcraft measures.
 
-Each helper returns a :class:`Chart`, a matplotlib figure made without pyplot: nothing global is touched, the bytes are
-the same in every run, and the alt text is a required argument. Colours keep apart for colour-blind eyes, and lines
-differ by dash as well. Matplotlib and Pillow are imported when the first chart is drawn:
+Each helper returns a :class:`Chart`, a matplotlib figure made without pyplot: nothing global is touched,
+the bytes are
+the same in every run, and the alt text is a required argument. Colours keep apart for colour-blind eyes,
+and lines differ by dash as well. Matplotlib and Pillow are imported when the first chart is drawn:
 ``pip install 'convcraft[plot]'``.
 
 >>> chart = lines([0, 1, 2], {"relu": [0, 1, 2]}, alt="ReLU is the identity here.", xlabel="z", ylabel="f(z)")
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .curves import learning_rates, lines, panels
-from .distributions import bars, histograms, intervals, points
+from .distributions import bars, histograms
+from .dots import intervals, points
 from .pictures import heatmap, images
 from .style import need_matplotlib
 

@@ -71,7 +71,7 @@ def triple(value: Any, name: str) -> tuple[float, float, float]:
 
 
 def t_quantile(level: float, freedom: int) -> float:
-    """Two-sided quantile of Student's t: P(|T| < q) = level, by quadrature over T = sqrt(freedom) tan(angle)."""
+    """The q with P(|T| < q) = level for Student's t, by quadrature over T = sqrt(freedom) tan(angle)."""
     angle = np.linspace(0.0, np.pi / 2, 200_001)[:-1]
     density = np.cos(angle) ** (freedom - 1)
     share = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])

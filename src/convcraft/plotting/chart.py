@@ -66,7 +66,7 @@ class Chart(Figure):
             before = now
 
     def png(self) -> bytes:
-        """Return the chart as a PNG with a palette of at most 128 colours, about a third of the usual size."""
+        """Return the chart as a PNG with a palette of 128 colours, about a third of the usual size."""
         full = io.BytesIO()
         with settings(self.theme):
             self.settle()
@@ -83,7 +83,9 @@ class Chart(Figure):
         """Width in the pixels of a page; the height follows, so that a phone may shrink it."""
         return round(self.get_figwidth() * 96)
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
+    def _repr_mimebundle_(
+        self, include: Any = None, exclude: Any = None
+    ) -> tuple[dict[str, str], dict[str, Any]]:
         data = {"image/png": base64.b64encode(self.png()).decode("ascii"), "text/plain": repr(self)}
         return data, {"image/png": {"width": self.width, "alt": self.alt}}
 
@@ -93,7 +95,7 @@ class Chart(Figure):
 
 
 def save_chart(chart: Chart, path: str | Path) -> Path:
-    """Write a chart to a file of the kind that its suffix names, alt text inside, the same bytes every time."""
+    """Write a chart to a file of the kind that its suffix names, with the alt text inside."""
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in FORMATS:

@@ -18,10 +18,25 @@ if TYPE_CHECKING:
 __all__ = ["learning_rates", "lines", "panels"]
 
 LIMIT_POINTS = 12  # lines with at most so many points show them as markers
-PANEL_KEYS = ("x", "series", "title", "xlabel", "ylabel", "xscale", "yscale", "xlim", "ylim", "hline", "vline", "markers")
+PANEL_KEYS = (
+    "x",
+    "series",
+    "title",
+    "xlabel",
+    "ylabel",
+    "xscale",
+    "yscale",
+    "xlim",
+    "ylim",
+    "hline",
+    "vline",
+    "markers",
+)
 
 
-def _draw(ax: Any, theme: Any, x: Any, series: Any, styles: dict[str, int], markers: bool | None) -> tuple[dict, dict]:
+def _draw(
+    ax: Any, theme: Any, x: Any, series: Any, styles: dict[str, int], markers: bool | None
+) -> tuple[dict, dict]:
     """Draw the series on the axes; return the artists for a legend and the ends for direct labels."""
     handles: dict[str, Any] = {}
     ends: dict[str, tuple[float, float, str]] = {}
@@ -33,7 +48,9 @@ def _draw(ax: Any, theme: Any, x: Any, series: Any, styles: dict[str, int], mark
         place = styles.setdefault(name, len(styles))
         style = series_style(place, theme)
         show = len(xs) <= LIMIT_POINTS if markers is None else markers
-        (line,) = ax.plot(xs, y, label=name, marker=MARKERS[place % len(MARKERS)] if show else "none", **style)
+        (line,) = ax.plot(
+            xs, y, label=name, marker=MARKERS[place % len(MARKERS)] if show else "none", **style
+        )
         if low is not None:
             area = ax.fill_between(xs, low, high, color=style["color"], alpha=0.17, linewidth=0)
             handles[name] = (area, line)
@@ -43,6 +60,13 @@ def _draw(ax: Any, theme: Any, x: Any, series: Any, styles: dict[str, int], mark
         if len(good):
             ends[name] = (float(xs[good[-1]]), float(y[good[-1]]), style["color"])
     return handles, ends
+
+
+def _whole(ax: Any) -> bool:
+    """Whether every abscissa is a whole number: an epoch, a layer."""
+    return all(
+        bool((x == np.round(x)).all()) for x in (np.asarray(line.get_xdata()) for line in ax.get_lines())
+    )
 
 
 def _named(handles: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,7 +99,8 @@ def lines(
     x : (n,) tensor, array or list; or a dict of them by series
         The abscissa.
     series : dict
-        For each name ``y``, or ``(y, low, high)``; each (n,) numbers of any dtype. A name of blanks has no label.
+        For each name ``y``, or ``(y, low, high)``; each (n,) numbers of any dtype. A name of blanks has no
+        label.
     alt : str
         What the chart shows, in words; required.
     hline, vline : float, list or dict of label: float
@@ -92,7 +117,7 @@ def lines(
 
     Examples
     --------
-    >>> chart = lines([0, 1, 2], {"loss": [3.0, 1.0, 0.5]}, alt="The loss falls.", xlabel="epoch", ylabel="loss")
+    >>> chart = lines([0, 1, 2], {"loss": [3.0, 1.0, 0.5]}, alt="The loss falls.", xlabel="epoch")
     >>> chart.alt
     'The loss falls.'
     """
@@ -105,15 +130,25 @@ def lines(
     with settings(chart.theme):
         ax = chart.add_subplot()
         handles, ends = _draw(ax, chart.theme, x, series, {}, markers)
-        tidy_axis(ax, "x", xscale, 8)
+        tidy_axis(ax, "x", xscale, 8, _whole(ax))
         tidy_axis(ax, "y", yscale, 6)
-        decorate(ax, chart.theme, title=title, xlabel=xlabel, ylabel=ylabel, xlim=xlim, ylim=ylim,
-                 hline=hline, vline=vline)  # fmt: skip
+        decorate(
+            ax,
+            chart.theme,
+            title=title,
+            xlabel=xlabel,
+            ylabel=ylabel,
+            xlim=xlim,
+            ylim=ylim,
+            hline=hline,
+            vline=vline,
+        )
         handles = _named(handles)
         ends = {name: end for name, end in ends.items() if name in handles}
         if legend == "none" or not handles or (legend == "auto" and len(handles) == 1 and ylabel):
             return chart
-        direct = legend in ("auto", "direct") and len(ends) == len(handles) and end_labels(chart, ax, ends)
+        direct = legend in ("auto", "direct") and len(ends) == len(handles)
+        direct = direct and end_labels(chart, ax, ends, 6.0 if legend == "direct" else 1.2)
         if not direct:
             legend_above(chart, handles)
     return chart
@@ -157,8 +192,8 @@ def panels(
     --------
     >>> x = [-1.0, 0.0, 1.0]
     >>> chart = panels([{"title": "f", "x": x, "series": {"relu": [0, 0, 1]}},
-    ...                 {"title": "f'", "x": x, "series": {"relu": [0, 0, 1]}}], alt="ReLU and its derivative.")
-    >>> [ax.get_title(loc="left") for ax in chart.axes]
+    ...                 {"title": "f'", "x": x, "series": {"relu": [0, 0, 1]}}], alt="ReLU and its
+    derivative.") >>> [ax.get_title(loc="left") for ax in chart.axes]
     ['f', "f'"]
     """
     need_matplotlib()
@@ -178,7 +213,7 @@ def panels(
                 check_choice("entry of a panel", key, PANEL_KEYS)
             new, _ = _draw(ax, chart.theme, panel.get("x"), panel.get("series"), styles, panel.get("markers"))
             handles.update(_named(new))
-            tidy_axis(ax, "x", panel.get("xscale", "linear"), 7 if wide < 3 else 5)
+            tidy_axis(ax, "x", panel.get("xscale", "linear"), 7 if wide < 3 else 5, _whole(ax))
             tidy_axis(ax, "y", panel.get("yscale", "linear"), 5)
             keep = ("title", "xlabel", "ylabel", "xlim", "ylim", "hline", "vline")
             decorate(ax, chart.theme, **{k: panel[k] for k in keep if k in panel})
@@ -237,6 +272,16 @@ def learning_rates(
             half = t_quantile(level, count - 1) * final.std(axis=1, ddof=1) / np.sqrt(count)
             series[name] = (mean, np.clip(mean - half, 0, 1), np.clip(mean + half, 0, 1))
     return lines(
-        x, series, alt=alt, xlabel=xlabel, ylabel=ylabel, title=title, xscale="log", ylim=ylim,
-        hline={"chance": chance} if chance is not None else None, markers=True, size=size, theme=theme,
-    )  # fmt: skip
+        x,
+        series,
+        alt=alt,
+        xlabel=xlabel,
+        ylabel=ylabel,
+        title=title,
+        xscale="log",
+        ylim=ylim,
+        hline={"chance": chance} if chance is not None else None,
+        markers=True,
+        size=size,
+        theme=theme,
+    )

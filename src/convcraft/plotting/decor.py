@@ -12,7 +12,7 @@ from matplotlib.ticker import LogFormatterMathtext, MaxNLocator, NullFormatter
 from convcraft.errors import ConvcraftError, unknown
 
 from .chart import Chart
-from .style import Theme
+from .style import Theme, text_colour
 
 __all__ = ["Legend", "decorate", "end_labels", "grid_shape", "legend_above", "reference_lines", "tidy_axis"]
 
@@ -26,12 +26,14 @@ def check_choice(name: str, value: str, known: Sequence[str]) -> None:
         raise unknown(name, str(value), list(known))
 
 
-def tidy_axis(ax: Axes, which: Literal["x", "y"], scale: str, count: int) -> None:
-    """Set the scale and few, round ticks."""
+def tidy_axis(ax: Axes, which: Literal["x", "y"], scale: str, count: int, whole: bool = False) -> None:
+    """Set the scale and few, round ticks; whole numbers only where the data are."""
     check_choice(f"{which}scale", scale, SCALES)
     axis = ax.xaxis if which == "x" else ax.yaxis
     if scale == "linear":
-        axis.set_major_locator(MaxNLocator(nbins=count, steps=[1, 2, 2.5, 5, 10]))
+        axis.set_major_locator(
+            MaxNLocator(nbins=count, steps=[1, 2, 2.5, 5, 10] if not whole else [1, 2, 5, 10], integer=whole)
+        )
         return
     (ax.set_xscale if which == "x" else ax.set_yscale)(scale)
     axis.set_minor_formatter(NullFormatter())
@@ -40,7 +42,10 @@ def tidy_axis(ax: Axes, which: Literal["x", "y"], scale: str, count: int) -> Non
 
 
 def reference_lines(
-    ax: Axes, lines: float | Sequence[float] | Mapping[str, float] | None, which: Literal["h", "v"], theme: Theme
+    ax: Axes,
+    lines: float | Sequence[float] | Mapping[str, float] | None,
+    which: Literal["h", "v"],
+    theme: Theme,
 ) -> None:
     """Draw thin lines across at the given values, each with its name on it when it has one."""
     if lines is None:
@@ -50,6 +55,7 @@ def reference_lines(
     else:
         named = [("", float(v)) for v in np.atleast_1d(np.asarray(lines, dtype=float))]
     for label, value in named:
+        turn: dict[str, Any]
         if which == "h":
             ax.axhline(value, color=theme.muted, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1.5)
             at, transform, turn = (0.995, value), ax.get_yaxis_transform(), {"ha": "right", "va": "bottom"}
@@ -58,8 +64,16 @@ def reference_lines(
             at, transform, turn = (value, 0.985), ax.get_xaxis_transform(), {"ha": "left", "va": "top"}
         if label:
             offset = (0, 2) if which == "h" else (4, 0)
-            ax.annotate(label, at, offset, xycoords=transform, textcoords="offset points",
-                        color=theme.muted, fontsize=9.5, **turn)  # fmt: skip
+            ax.annotate(
+                label,
+                at,
+                offset,
+                xycoords=transform,
+                textcoords="offset points",
+                color=theme.muted,
+                fontsize=9.5,
+                **turn,
+            )
 
 
 def decorate(
@@ -108,10 +122,13 @@ def legend_above(chart: Chart, handles: Mapping[str, Any], columns: int | None =
     chart.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=columns or fit)
 
 
-def end_labels(chart: Chart, ax: Axes, ends: Mapping[str, tuple[float, float, str]]) -> bool:
+def end_labels(
+    chart: Chart, ax: Axes, ends: Mapping[str, tuple[float, float, str]], reach: float = 1.2
+) -> bool:
     """Write each series' name beside its last point, spread so that none cover each other.
 
-    Returns False, and draws nothing, where the names would stand too far from their lines.
+    Returns False, and draws nothing, where the names would stand too far from their lines: `reach` lines of
+    text.
     """
     chart.draw_without_rendering()
     names = list(ends)
@@ -120,18 +137,33 @@ def end_labels(chart: Chart, ax: Axes, ends: Mapping[str, tuple[float, float, st
     step = 15.5 * chart.dpi / 96
     order = np.argsort(pixel, kind="stable")
     spread = _spread(pixel[order], step, box.y0 + 2, box.y1 - 2)
-    if spread is None or np.abs(spread - pixel[order]).max() > 0.24 * box.height:
+    if spread is None or np.abs(spread - pixel[order]).max() > reach * step:
         return False
     for place, index in zip(spread, order, strict=True):
         name = names[int(index)]
         x, y, colour = ends[name]
         shift = (place - pixel[index]) * 72 / chart.dpi
         ax.annotate(
-            name, (x, y), (9, shift), textcoords="offset points", va="center", ha="left", color=colour,
-            fontsize=10, annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 1}
-            if abs(shift) > 4 else None,
-        )  # fmt: skip
+            name,
+            (x, y),
+            (9, shift),
+            textcoords="offset points",
+            va="center",
+            ha="left",
+            fontsize=10,
+            annotation_clip=False,
+            color=text_colour(colour, chart.theme),
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.7,
+                "shrinkA": 0,
+                "shrinkB": 2,
+                "relpos": (0, 0.5),
+            }
+            if abs(shift) > 4
+            else None,
+        )
     return True
 
 

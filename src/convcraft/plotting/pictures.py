@@ -50,7 +50,8 @@ def images(
 ) -> Chart:
     """Draw images in a grid, pixels kept sharp; large values are dark ink on the light ground.
 
-    An image with values below zero is drawn in two colours, white at zero; one of three channels in its own colours.
+    An image with values below zero is drawn in two colours, white at zero; one of three channels in its own
+    colours.
 
     Parameters
     ----------
@@ -61,14 +62,16 @@ def images(
     titles : list of str, optional
         One above each image.
     limits : tuple of float, optional
-        The values of the lightest and the darkest ink; by default of all images, or of each with ``share=False``.
+        The values of the lightest and the darkest ink; by default of all images, or of each with
+        ``share=False``.
     colorbar : bool
         Show the scale beside the images.
 
     Raises
     ------
     ConvcraftError
-        Without `alt` or images, for a shape that is none of these, or where titles and images differ in number.
+        Without `alt` or images, for a shape that is none of these, or where titles and images differ in
+        number.
 
     Examples
     --------
@@ -90,13 +93,17 @@ def images(
     tall = max(p.shape[0] / p.shape[1] for p in pictures)
     cell = min(WIDTH / wide, 2.6)
     height = rows * (cell * tall + (0.3 if titles else 0.02)) + (0.35 if title else 0.0)
-    chart = new_chart(alt, size, (WIDTH if wide * cell > 5 or titles else max(SMALL, wide * cell), height), theme)
+    chart = new_chart(
+        alt, size, (WIDTH if wide * cell > 5 or titles else max(SMALL, wide * cell), height), theme
+    )
     flat = np.concatenate([p.ravel() for p in pictures])
     with settings(chart.theme):
         grid = chart.subplots(rows, wide, squeeze=False).ravel()
         shown = None
         for index, (ax, picture) in enumerate(zip(grid, pictures, strict=False)):
-            shown = ax.imshow(picture, **_scale(picture, flat if share else picture, limits, chart.theme.light))
+            shown = ax.imshow(
+                picture, **_scale(picture, flat if share else picture, limits, chart.theme.light)
+            )
             ax.grid(False)
             ax.set_xticks([])
             ax.set_yticks([])
@@ -114,8 +121,9 @@ def images(
     return chart
 
 
-
-def _scale(picture: np.ndarray, values: np.ndarray, limits: tuple[float, float] | None, light: bool) -> dict[str, Any]:
+def _scale(
+    picture: np.ndarray, values: np.ndarray, limits: tuple[float, float] | None, light: bool
+) -> dict[str, Any]:
     """Colour map and limits for one image."""
     if picture.ndim == 3:
         return {}
@@ -123,8 +131,12 @@ def _scale(picture: np.ndarray, values: np.ndarray, limits: tuple[float, float] 
     if low < 0 < high:
         bound = max(-low, high)
         return {"cmap": "PuOr_r", "vmin": -bound, "vmax": bound, "interpolation": "nearest"}
-    return {"cmap": "gray_r" if light else "gray", "vmin": min(low, 0.0) if limits is None else low, "vmax": high,
-            "interpolation": "nearest"}  # fmt: skip
+    return {
+        "cmap": "gray_r" if light else "gray",
+        "vmin": min(low, 0.0) if limits is None else low,
+        "vmax": high,
+        "interpolation": "nearest",
+    }
 
 
 def heatmap(
@@ -215,5 +227,12 @@ def _write_numbers(ax: Any, data: np.ndarray, shown: Any, form: str) -> None:
             continue
         red, green, blue, _ = shown.to_rgba(value)
         luminance = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
-        ax.text(j, i, form.format(value), ha="center", va="center", fontsize=9.5,
-                color="#000000" if luminance > 0.18 else "#ffffff")  # fmt: skip
+        ax.text(
+            j,
+            i,
+            form.format(value),
+            ha="center",
+            va="center",
+            fontsize=9.5,
+            color="#000000" if luminance > 0.18 else "#ffffff",
+        )

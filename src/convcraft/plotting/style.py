@@ -1,4 +1,4 @@
-"""The house style: colours, dashes, markers, type, and the matplotlib settings that apply while a chart is drawn."""
+"""The house style: colours, dashes, markers, type, and matplotlib settings for while a chart is drawn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ from typing import Any, Literal, NamedTuple
 
 from convcraft.errors import ConvcraftError
 
-__all__ = ["DASHES", "MARKERS", "THEMES", "Theme", "need_matplotlib", "pick_theme", "series_style", "settings"]
+__all__ = [
+    "DASHES",
+    "MARKERS",
+    "THEMES",
+    "Theme",
+    "contrast",
+    "need_matplotlib",
+    "pick_theme",
+    "series_style",
+    "settings",
+    "text_colour",
+]
 
 ThemeName = Literal["light", "dark"]
 
@@ -39,7 +50,7 @@ THEMES: dict[str, Theme] = {
         muted="#57606a",
         grid="#e4e7eb",
         frame="#8c959f",
-        series=("#0b62a8", "#d0500a", "#00856a", "#a0408c", "#2f95d0", "#a07a08", "#404040"),
+        series=("#2846c8", "#b84300", "#00a08c", "#78176e", "#2585c4", "#c4791f", "#26202b"),
         sequential="viridis",
         diverging="RdBu_r",
     ),
@@ -50,7 +61,7 @@ THEMES: dict[str, Theme] = {
         muted="#a8b0b8",
         grid="#2b2f34",
         frame="#6b737c",
-        series=("#5aa9f5", "#ff9d5c", "#3fc9a0", "#d38bea", "#c4e6ff", "#f2d24b", "#a9acb1"),
+        series=("#6fb4ff", "#f0702c", "#4fe0b0", "#b98bff", "#f4f7ff", "#ffc93c", "#8b8792"),
         sequential="viridis",
         diverging="RdBu_r",
     ),
@@ -72,7 +83,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 def need_matplotlib() -> None:
     """Raise a :class:`ConvcraftError` that names the extra where matplotlib or Pillow is missing."""
     try:
-        import matplotlib
+        import matplotlib  # noqa: F401
         import PIL.Image  # noqa: F401
     except ImportError as error:
         raise ConvcraftError(
@@ -95,6 +106,31 @@ def series_style(index: int, theme: Theme) -> dict[str, Any]:
         "color": theme.series[index % count],
         "linestyle": DASHES[(index + index // count) % len(DASHES)],
     }
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio of two colours, from 1 to 21 (WCAG 2.1)."""
+    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def text_colour(colour: str, theme: Theme) -> str:
+    """The colour mixed with as much ink as text of that colour needs to be read (4.5 to 1)."""
+    for step in range(11):
+        share = step / 10
+        mixed = "#" + "".join(
+            f"{round(int(colour[i : i + 2], 16) * (1 - share) + int(theme.ink[i : i + 2], 16) * share):02x}"
+            for i in (1, 3, 5)
+        )
+        if contrast(mixed, theme.ground) >= 4.5:
+            break
+    return mixed
 
 
 def _parameters(theme: Theme) -> dict[str, Any]:
@@ -167,5 +203,5 @@ def settings(theme: Theme) -> Iterator[None]:
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_parameters(theme))
+        matplotlib.rcParams.update(_parameters(theme))  # type: ignore[arg-type, unused-ignore]
         yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +18,7 @@ __all__ = ["activation_explorer"]
 # Round values for a slider, by the name of the parameter; those within its bounds are taken.
 STEPS: dict[str, tuple[float, ...]] = {
     "negative_slope": (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0),
-    "weight": (-1.0, -0.5, -0.25, 0.0, 0.1, 0.25, 0.5, 0.75, 1.0),
+    "weight": (-0.5, -0.25, -0.1, 0.0, 0.1, 0.25, 0.5, 0.75, 1.0),
     "alpha": (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0),
     "beta": (0.0, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0),
 }
@@ -27,12 +26,14 @@ LABELS = {"negative_slope": "negative slope", "weight": "slope a", "alpha": "α"
 GREEK = {"alpha": "α", "beta": "β", "lambda": "λ", "sigma": "σ", "Phi": "Φ"}
 
 
-def activation_explorer(start: str = "leaky_relu", functions: Sequence[str] | None = None) -> InteractiveFigure:
+def activation_explorer(
+    start: str = "leaky_relu", functions: Sequence[str] | None = None
+) -> InteractiveFigure:
     r"""Draw f and f' of any catalogued activation, with its parameter on a slider.
 
     A line of text gives the formula, the range and, for :math:`z \sim N(0, 1)`, the moments :math:`E f(z)`,
-    :math:`E f(z)^2` and :math:`E f'(z)^2` at that parameter. Softmax is not among them: it acts on a vector, and has
-    no curve of its own.
+    :math:`E f(z)^2` and :math:`E f'(z)^2` at that parameter. Softmax is not among them: it acts on a
+    vector, and has no curve of its own.
 
     Parameters
     ----------
@@ -64,7 +65,11 @@ def activation_explorer(start: str = "leaky_relu", functions: Sequence[str] | No
         entry = entries[function]
         panels = [
             {"title": "f(z)", "series": [{"name": "f", "y": entry(z, parameter)}], "ylim": (-2.0, 6.5)},
-            {"title": "f′(z)", "series": [{"name": "f′", "y": entry.slope(z, parameter)}], "ylim": (-0.6, 1.3)},
+            {
+                "title": "f′(z)",
+                "series": [{"name": "f′", "y": entry.slope(z, parameter)}],
+                "ylim": (-0.6, 1.3),
+            },
         ]
         return {"panels": panels, "text": _describe(entry, parameter)}
 
@@ -80,7 +85,7 @@ def activation_explorer(start: str = "leaky_relu", functions: Sequence[str] | No
             "Two panels: an activation function f and its derivative f′ for z from −6.5 to 6.5. "
             "The function can be chosen, and where it has a parameter a slider moves it."
         ),
-    )  # fmt: skip
+    )
 
 
 def _slider(parameter: Any) -> tuple[str, list[float], float]:
@@ -88,7 +93,11 @@ def _slider(parameter: Any) -> tuple[str, list[float], float]:
     values = {v for v in STEPS.get(parameter.name, ()) if low <= v <= high} | {float(parameter.default)}
     if len(values) < 3:
         values |= {round(low + (high - low) * k / 10, 4) for k in range(11)}
-    return LABELS.get(parameter.name, parameter.name.replace("_", " ")), sorted(values), float(parameter.default)
+    return (
+        LABELS.get(parameter.name, parameter.name.replace("_", " ")),
+        sorted(values),
+        float(parameter.default),
+    )
 
 
 def _describe(entry: Any, parameter: float | None) -> str:
@@ -122,5 +131,7 @@ def plain(tex: str) -> str:
     text = re.sub(r"\\(alpha|beta|lambda|sigma|Phi)\b", lambda m: GREEK[m.group(1)], text)
     text = text.replace(r"\quad", " ").replace("\\ ", " ").replace("\\,", " ")
     text = re.sub(r"\\(max|min|log|tanh|exp)", r"\1", text)
-    text = text.replace("(1) / ", "1 / ").replace("-", "−")
+    text = text.replace(r"\le", "≤").replace("-", "−")
+    text = re.sub(r"\(([^()\s])\) / (?=[(\w])", r"\1 / ", text)
+    text = re.sub(r" / \((\w)\) ", r"/\1 · ", text)
     return re.sub(r"\s+", " ", text).strip()

@@ -66,7 +66,9 @@ class InteractiveFigure:
         What it shows, in words.
     """
 
-    def __init__(self, data: dict[str, Any], still: Any, alt: str, caption: str | None, with_script: bool) -> None:
+    def __init__(
+        self, data: dict[str, Any], still: Any, alt: str, caption: str | None, with_script: bool
+    ) -> None:
         self.data = data
         self.still = still
         self.alt = alt
@@ -102,7 +104,9 @@ class InteractiveFigure:
             parts.append(f"<script>{script()}</script>")
         return "\n".join(parts)
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
+    def _repr_mimebundle_(
+        self, include: Any = None, exclude: Any = None
+    ) -> tuple[dict[str, str], dict[str, Any]]:
         png = base64.b64encode(self.png()).decode("ascii")
         data = {"text/html": self.html(), "image/png": png, "text/plain": repr(self)}
         return data, {"image/png": {"width": self.still.width, "alt": self.alt}}
@@ -132,11 +136,12 @@ def figure(
     frame : callable
         Called with one value of each control by name; returns ``{"panels": [{"title", "series": [{"name",
         "y"}]}], "text": …}``. A panel may have its own ``x``, ``kind``, ``xlabel``, ``ylabel``, ``ylim``,
-        ``yscale`` ("linear" or "log"), ``yticks`` (False: none) and ``digits``; these are taken from the first frame.
+        ``yscale`` ("linear" or "log"), ``yticks`` (False: none) and ``digits``; these are taken from the
+        first frame.
     controls : dict
         For each name a list of values: numbers make a slider, anything else a list to choose from; or
-        ``(label, values)``. A dict, keyed by values of an earlier control, makes a slider that depends on it, with
-        ``(label, values, start)`` for each; where it has no entry `frame` gets None.
+        ``(label, values)``. A dict, keyed by values of an earlier control, makes a slider that depends on
+        it, with ``(label, values, start)`` for each; where it has no entry `frame` gets None.
     x : (n,) numbers
         The abscissa of panels without their own; evenly spaced centres for bars.
     kind : {"line", "bar"}
@@ -157,7 +162,8 @@ def figure(
     Raises
     ------
     ConvcraftError
-        Without `alt`, for controls, kinds or digits that are not as above, and for frames that do not match the first.
+        Without `alt`, for controls, kinds or digits that are not as above, and for frames that do not match
+        the first.
 
     Examples
     --------
@@ -175,7 +181,14 @@ def figure(
     states = list(combinations(parsed))
     frames = [frame(**arguments(parsed, state)) for state in states]
     first = states.index(_first(parsed))
-    defaults = {"kind": kind, "xlabel": xlabel, "ylabel": ylabel, "ylim": ylim, "yscale": "linear", "digits": digits}
+    defaults = {
+        "kind": kind,
+        "xlabel": xlabel,
+        "ylabel": ylabel,
+        "ylim": ylim,
+        "yscale": "linear",
+        "digits": digits,
+    }
     panels = _panels(frames, first, array(x, "x"), defaults)
     data, places = _pack(frames, states, panels)
     data |= {
@@ -225,7 +238,7 @@ def _panels(
 
 
 def _values(frame: Mapping[str, Any], k: int, fixed: Mapping[str, Any]) -> np.ndarray:
-    """All values of a panel in one row, in powers of ten on a log scale, NaN where there is nothing to draw."""
+    """All values of a panel in a row, as powers of ten on a log scale, NaN where there is nothing to draw."""
     panels = frame.get("panels", [])
     if len(panels) <= k or [str(s.get("name", "")) for s in panels[k]["series"]] != fixed["names"]:
         raise ConvcraftError(f"frame: expected the panels and series of the first frame, panel {k} differs")
@@ -240,7 +253,7 @@ def _values(frame: Mapping[str, Any], k: int, fixed: Mapping[str, Any]) -> np.nd
 
 
 def _range(values: np.ndarray, fixed: Mapping[str, Any]) -> tuple[list[float], list[float]]:
-    """The ends for the encoding and for the axis; a line may run out of the axis, a bar may not."""
+    """The ends for the encoding and for the axis; a line that leaves the axis is cut off far outside."""
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
     if fixed["kind"] == "bar":
         low, high = min(low, 0.0), max(high, 0.0)
@@ -253,7 +266,8 @@ def _range(values: np.ndarray, fixed: Mapping[str, Any]) -> tuple[list[float], l
     if not bottom < top:
         raise ConvcraftError(f"ylim: expected (low, high) with low below high, got {fixed['ylim']!r}")
     span = top - bottom
-    low, high = max(low, bottom - span), min(high, top + span)
+    if fixed["kind"] == "line":
+        low, high = max(low, bottom - span), min(high, top + span)
     return [_short(min(low, top)), _short(max(high, bottom))], [_short(bottom), _short(top)]
 
 
@@ -262,7 +276,9 @@ def _short(value: float) -> float:
 
 
 def _pack(
-    frames: Sequence[Mapping[str, Any]], states: Sequence[tuple[int, ...]], panels: Sequence[Mapping[str, Any]]
+    frames: Sequence[Mapping[str, Any]],
+    states: Sequence[tuple[int, ...]],
+    panels: Sequence[Mapping[str, Any]],
 ) -> tuple[dict[str, Any], dict[tuple[int, ...], int]]:
     """Encode the frames, each different one once."""
     stored: dict[str, int] = {}
@@ -271,7 +287,7 @@ def _pack(
     same = all([str(p.get("title", "")) for p in f["panels"]] == titles for f in frames)
     for state, frame in zip(states, frames, strict=True):
         codes = b"".join(
-            encode(_values(frame, k, p), *p["range"], code_bytes(p["digits"]), p["digits"])
+            encode(_values(frame, k, p), p["range"][0], p["range"][1], code_bytes(p["digits"]), p["digits"])
             for k, p in enumerate(panels)
         )
         packed: dict[str, Any] = {"y": pack(codes)}
@@ -293,7 +309,12 @@ def _pack(
 
 def _panel_json(panel: Mapping[str, Any], title: str) -> dict[str, Any]:
     keep = {key: panel[key] for key in ("kind", "names", "range", "ylim")}
-    keep |= {"title": title, "bytes": code_bytes(panel["digits"]), "xlabel": panel["xlabel"], "ylabel": panel["ylabel"]}
+    keep |= {
+        "title": title,
+        "bytes": code_bytes(panel["digits"]),
+        "xlabel": panel["xlabel"],
+        "ylabel": panel["ylabel"],
+    }
     if panel["own_x"] is not None:
         keep["x"] = [_short(v) for v in panel["own_x"]]
     if panel["yscale"] == "log":

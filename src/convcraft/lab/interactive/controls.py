@@ -19,7 +19,7 @@ class Option(NamedTuple):
 
 
 class Control(NamedTuple):
-    """A control: one option, or, where it depends on the control at place `by`, one for each value of that."""
+    """A control: one option, or one for each value of the control at place `by` that it depends on."""
 
     name: str
     options: tuple[Option | None, ...]
@@ -63,7 +63,12 @@ def written(value: Any) -> str:
 
 def _option(name: str, values: Any, start: Any) -> Option:
     label = name.replace("_", " ")
-    if isinstance(values, tuple) and len(values) == 2 and isinstance(values[0], str) and not isinstance(values[1], str):
+    if (
+        isinstance(values, tuple)
+        and len(values) == 2
+        and isinstance(values[0], str)
+        and not isinstance(values[1], str)
+    ):
         label, values = values
     if isinstance(values, (str, bytes)) or not isinstance(values, Sequence) or not len(values):
         raise ConvcraftError(f"control {name!r}: expected a list of values, got {values!r}")
@@ -88,7 +93,9 @@ def parse(controls: Mapping[str, Any], start: Mapping[str, Any] | None) -> list[
     parsed: list[Control] = []
     for name, values in controls.items():
         if not str(name).isidentifier():
-            raise ConvcraftError(f"controls: expected a name that frame() can take as an argument, got {name!r}")
+            raise ConvcraftError(
+                f"controls: expected a name that frame() can take as an argument, got {name!r}"
+            )
         if isinstance(values, Mapping):
             parsed.append(_dependent(name, values, start.get(name), parsed))
         else:
@@ -97,16 +104,16 @@ def parse(controls: Mapping[str, Any], start: Mapping[str, Any] | None) -> list[
 
 
 def _dependent(name: str, values: Mapping[Any, Any], start: Any, before: list[Control]) -> Control:
-    """A control with values for some values of an earlier control: ``{"leaky_relu": ("slope", [0, 0.1], 0.1)}``."""
-    for by, parent in enumerate(before):
-        if parent.by is None and parent.options[0] and set(values) <= set(parent.options[0].values) and values:
-            break
-    else:
+    """A control with values for some values of an earlier one: ``{"elu": ("slope", [0, 0.1], 0.1)}``."""
+    place = next((k for k, c in enumerate(before) if c.by is None and _holds(c, values)), None)
+    if place is None:
         raise ConvcraftError(
             f"control {name!r}: expected its keys to be values of an earlier control, got {list(values)!r}"
         )
+    parent = before[place].options[0]
+    assert parent is not None
     options: list[Option | None] = []
-    for key in parent.options[0].values:
+    for key in parent.values:
         entry = values.get(key)
         first = None
         if isinstance(entry, tuple) and len(entry) == 3:
@@ -114,10 +121,16 @@ def _dependent(name: str, values: Mapping[Any, Any], start: Any, before: list[Co
             entry = tuple(entry)
         options.append(None if entry is None else _option(name, entry, first))
     if start is not None:
-        here = parent.options[0].start
+        here = parent.start
         option = options[here]
         options[here] = _option(name, (option.label, option.values) if option else [], start)
-    return Control(name, tuple(options), by)
+    return Control(name, tuple(options), place)
+
+
+def _holds(control: Control, values: Mapping[Any, Any]) -> bool:
+    """Whether the control has all the keys among its values."""
+    option = control.options[0]
+    return option is not None and bool(values) and set(values) <= set(option.values)
 
 
 def combinations(controls: Sequence[Control], state: tuple[int, ...] = ()) -> Iterator[tuple[int, ...]]:

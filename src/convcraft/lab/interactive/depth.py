@@ -57,7 +57,7 @@ def depth_explorer(
     Examples
     --------
     >>> depth_explorer(functions=["relu"], gains=[1.0, 1.41, 2.0], width=16)
-    <InteractiveFigure: activation, gain, bias; 12 frames>
+    <InteractiveFigure: activation, bias, gain; 12 frames>
 
     Chapter 2.
     """
@@ -66,12 +66,19 @@ def depth_explorer(
     generator = torch.Generator().manual_seed(seed)
     if inputs is None:
         inputs = torch.randn(128, width, generator=generator)
-    if not isinstance(inputs, Tensor) or inputs.ndim != 2 or not inputs.numel() or not inputs.isfinite().all():
+    if (
+        not isinstance(inputs, Tensor)
+        or inputs.ndim != 2
+        or not inputs.numel()
+        or not inputs.isfinite().all()
+    ):
         shape = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
         raise ConvcraftError(f"inputs: expected a finite tensor (n, d), got {shape}")
     layers = _draw_layers(inputs.shape[1], width, max(SHOWN), generator)
     batch = inputs.detach().to("cpu", torch.float32)
-    results: dict[str, dict[str, Tensor]] = {name: _propagate(name, batch, layers, gains) for name in functions}
+    results: dict[str, dict[str, Tensor]] = {
+        name: _propagate(name, batch, layers, gains) for name in functions
+    }
     centres = torch.linspace(-EDGE, EDGE, BINS + 1, dtype=torch.float64)[:-1] + EDGE / BINS
     depth = range(1, max(SHOWN) + 1)
 
@@ -79,14 +86,28 @@ def depth_explorer(
         at = (list(gains).index(gain), BIASES.index(bias))
         result = {key: value[at] for key, value in results[activation].items()}
         panels: list[dict[str, Any]] = [
-            {"title": f"layer {layer}", "series": [{"name": "", "y": heights}], "kind": "bar", "ylim": (0.0, 0.25),
-             "digits": 2, "xlabel": "activation", "ylabel": "share" if k == 0 else ""}
+            {
+                "title": f"layer {layer}",
+                "series": [{"name": "", "y": heights}],
+                "kind": "bar",
+                "ylim": (0.0, 0.25),
+                "digits": 2,
+                "xlabel": "activation",
+                "ylabel": "share" if k == 0 else "",
+            }
             for k, (layer, heights) in enumerate(zip(SHOWN, result["heights"], strict=True))
-        ]  # fmt: skip
+        ]
         panels.append(
-            {"title": "standard deviation σ", "series": [{"name": "σ", "y": result["std"]}], "x": list(depth),
-             "kind": "line", "yscale": "log", "ylim": (1e-8, 1e8), "xlabel": "layer"}
-        )  # fmt: skip
+            {
+                "title": "standard deviation σ",
+                "series": [{"name": "", "y": result["std"]}],
+                "x": list(depth),
+                "kind": "line",
+                "yscale": "log",
+                "ylim": (1e-8, 1e8),
+                "xlabel": "layer",
+            }
+        )
         zeros, dead, last = float(result["zeros"]), int(result["dead"]), float(result["std"][-1])
         text = f"At layer 16: σ {_number(last)}, zeros {100 * zeros:.0f} %, dead units {dead} of {width}"
         return {"panels": panels, "text": text}
@@ -96,20 +117,23 @@ def depth_explorer(
         first |= {"gain": 1.41}  # type: ignore[dict-item]
     return figure(
         frame,
-        {"activation": list(functions), "gain": list(gains), "bias": list(BIASES)},
+        {"activation": list(functions), "bias": list(BIASES), "gain": list(gains)},
         x=centres,
         start=first,
         columns=3,
         alt=(
-            "Five histograms show the activations at layers 1, 2, 4, 8 and 16 of a network, and a line their standard "
-            "deviation by layer on a logarithmic scale. Activation, gain of the weights and bias can be changed."
+            "Five histograms show the activations at layers 1, 2, 4, 8 and 16 of a network, and a line "
+            "their standard deviation by layer on a logarithmic scale. Activation, bias and gain of the "
+            "weights can be changed."
         ),
-    )  # fmt: skip
+    )
 
 
-def _draw_layers(features: int, width: int, depth: int, generator: torch.Generator) -> list[tuple[Tensor, ...]]:
-    """For each layer the weight with gain 1, torch's default bias and a normal bias of standard deviation 1."""
-    layers = []
+def _draw_layers(
+    features: int, width: int, depth: int, generator: torch.Generator
+) -> list[tuple[Tensor, ...]]:
+    """For each layer the weight with gain 1, torch's default bias and a normal bias."""
+    layers: list[tuple[Tensor, ...]] = []
     for layer in range(depth):
         fan_in = features if layer == 0 else width
         weight = torch.randn(width, fan_in, generator=generator) / fan_in**0.5
@@ -119,7 +143,9 @@ def _draw_layers(features: int, width: int, depth: int, generator: torch.Generat
 
 
 @torch.no_grad()
-def _propagate(name: str, batch: Tensor, layers: list[tuple[Tensor, ...]], gains: Sequence[float]) -> dict[str, Tensor]:
+def _propagate(
+    name: str, batch: Tensor, layers: list[tuple[Tensor, ...]], gains: Sequence[float]
+) -> dict[str, Tensor]:
     """All gains and biases of one activation at once; each result is (gains, biases, …)."""
     function = (lambda x: x) if name == "identity" else activations.get(name)
     gain = torch.tensor(list(gains), dtype=torch.float32).view(-1, 1, 1, 1)

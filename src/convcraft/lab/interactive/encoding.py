@@ -15,17 +15,19 @@ __all__ = ["code_bytes", "decode", "encode", "pack", "unpack"]
 
 
 def code_bytes(digits: int) -> int:
-    """Bytes a value needs for that many digits of its panel's range: one for two digits, two for three or four."""
+    """Bytes a value needs for that many digits of its panel's range: one for two, two for up to four."""
     if not isinstance(digits, int) or not 1 <= digits <= 4:
         raise ConvcraftError(f"digits: expected 1 to 4, got {digits!r}")
     return 1 if digits <= 2 else 2
 
 
-def encode(values: Sequence[float] | np.ndarray, low: float, high: float, wide: int, digits: int = 4) -> bytes:
+def encode(
+    values: Sequence[float] | np.ndarray, low: float, high: float, wide: int, digits: int = 4
+) -> bytes:
     """Quantize: code = round((v - low) / (high - low) * top), little-endian; the largest code is NaN.
 
-    With three digits the codes are rounded to steps of a thousandth of the range at least, so that frames that look
-    the same are the same.
+    With three digits the codes are rounded to steps of a thousandth of the range at least, so that frames
+    that look the same are the same.
     """
     top = 256**wide - 2
     v = np.asarray(values, dtype=np.float64)

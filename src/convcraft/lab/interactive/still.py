@@ -24,7 +24,9 @@ def draw_still(
     from convcraft.plotting.decor import legend_above
 
     rows = -(-len(panels) // columns)
-    chart = Chart(alt=alt, size=(WIDTH, 3.3 if len(panels) == 1 else 0.4 + (2.4 if columns < 3 else 1.7) * rows))
+    chart = Chart(
+        alt=alt, size=(WIDTH, 3.3 if len(panels) == 1 else 0.4 + (2.4 if columns < 3 else 1.7) * rows)
+    )
     order: dict[str, int] = {}
     handles: dict[str, Any] = {}
     with settings(chart.theme):
@@ -53,7 +55,8 @@ def draw_still(
 def _axes(ax: Any, fixed: Mapping[str, Any], title: str, columns: int) -> None:
     from convcraft.plotting.decor import tidy_axis
 
-    tidy_axis(ax, "x", "linear", 8 if columns == 1 else 5)
+    whole = fixed["kind"] == "line" and bool((fixed["x"] == np.round(fixed["x"])).all())
+    tidy_axis(ax, "x", "linear", 8 if columns == 1 else 5, whole)
     tidy_axis(ax, "y", fixed["yscale"], 5)
     low, high = fixed["ylim"]
     ax.set_ylim(*(np.power(10.0, [low, high]) if fixed["yscale"] == "log" else (low, high)))

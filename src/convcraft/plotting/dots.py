@@ -1,0 +1,186 @@
+"""Intervals as dots with bars, and points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convcraft.errors import ConvcraftError
+
+from .arrays import array, mapping, triple
+from .style import MARKERS, WIDTH, need_matplotlib, series_style, settings
+
+if TYPE_CHECKING:
+    from .chart import Chart
+
+__all__ = ["intervals", "points"]
+
+
+def intervals(
+    values: Mapping[str, Any],
+    *,
+    alt: str,
+    xlabel: str = "",
+    reference: Any = None,
+    title: str | None = None,
+    xlim: tuple[float, float] | None = None,
+    xscale: str = "linear",
+    numbers: str | None = None,
+    size: tuple[float, float] | None = None,
+    theme: str = "light",
+) -> Chart:
+    """Draw each value as a dot with its interval, one a row, from the top.
+
+    Parameters
+    ----------
+    values : dict
+        ``{name: interval}`` or ``{name: {series: interval}}``; an interval has mean, low and high, or is
+        those three numbers.
+    alt : str
+        What the chart shows, in words; required.
+    reference : float or dict of label: float, optional
+        A value to compare with, drawn as a line.
+    numbers : str, optional
+        A format such as "{:.3f}" with which the mean is written at the right of each row.
+
+    Raises
+    ------
+    ConvcraftError
+        Without `alt` or values, and for what is no interval.
+
+    Examples
+    --------
+    >>> chart = intervals({"relu": (0.95, 0.94, 0.96)}, alt="One accuracy.", xlabel="accuracy")
+    >>> chart.axes[0].get_yticklabels()[0].get_text()
+    'relu'
+    """
+    need_matplotlib()
+    from .chart import new_chart
+    from .decor import decorate, legend_above, tidy_axis
+
+    items = mapping(values, "values", "interval")
+    rows = {k: dict(v) if isinstance(v, Mapping) else {"": v} for k, v in items.items()}
+    names = list(dict.fromkeys(str(n) for row in rows.values() for n in row))
+    step = 0.22 if len(names) > 1 else 0.0
+    chart = new_chart(alt, size, (WIDTH, 0.85 + (0.33 + 0.12 * (len(names) - 1)) * len(rows)), theme)
+    with settings(chart.theme):
+        ax = chart.add_subplot()
+        handles: dict[str, Any] = {}
+        for i, (row, group) in enumerate(rows.items()):
+            for name, value in group.items():
+                j = names.index(str(name))
+                mean, low, high = triple(value, row)
+                y = i + (j - (len(names) - 1) / 2) * step
+                colour = series_style(j, chart.theme)["color"]
+                ax.plot(
+                    [low, high],
+                    [y, y],
+                    color=colour,
+                    linewidth=2.2,
+                    solid_capstyle="butt",
+                    marker="|",
+                    markersize=7,
+                )
+                (handles[str(name)],) = ax.plot(
+                    mean,
+                    y,
+                    MARKERS[j % len(MARKERS)],
+                    color=colour,
+                    markersize=7,
+                    markeredgecolor=chart.theme.ground,
+                )
+                if numbers is not None:
+                    ax.annotate(
+                        numbers.format(mean),
+                        (1, y),
+                        (6, 0),
+                        xycoords=ax.get_yaxis_transform(),
+                        va="center",
+                        textcoords="offset points",
+                        fontsize=9.5,
+                        color=chart.theme.muted,
+                    )
+        ax.set_yticks(np.arange(len(rows)), list(rows))
+        ax.set_ylim(len(rows) - 0.45, -0.55)
+        tidy_axis(ax, "x", xscale, 7)
+        decorate(ax, chart.theme, title=title, xlabel=xlabel, xlim=xlim, vline=reference)
+        ax.grid(axis="y", visible=False)
+        ax.spines["left"].set_visible(False)
+        if len(names) > 1:
+            legend_above(chart, handles)
+    return chart
+
+
+def points(
+    values: Mapping[str, Any],
+    *,
+    alt: str,
+    xlabel: str = "",
+    ylabel: str = "",
+    title: str | None = None,
+    xscale: str = "linear",
+    yscale: str = "linear",
+    xlim: tuple[float, float] | None = None,
+    ylim: tuple[float, float] | None = None,
+    hline: Any = None,
+    vline: Any = None,
+    diagonal: bool = False,
+    size: tuple[float, float] | None = None,
+    theme: str = "light",
+) -> Chart:
+    """Draw a scatter of (x, y) pairs for each name, with the line y = x if asked.
+
+    Parameters
+    ----------
+    values : dict
+        For each name ``(x, y)``, each (n,) numbers.
+    alt : str
+        What the chart shows, in words; required.
+
+    Raises
+    ------
+    ConvcraftError
+        Without `alt` or values, or where x and y differ in length.
+
+    Examples
+    --------
+    >>> points({"seeds": ([1, 2], [3, 4])}, alt="Two seeds.").alt
+    'Two seeds.'
+    """
+    need_matplotlib()
+    from .chart import new_chart
+    from .decor import decorate, legend_above, tidy_axis
+
+    items = mapping(values, "values", "pair (x, y)")
+    chart = new_chart(alt, size, (WIDTH, 3.6), theme)
+    with settings(chart.theme):
+        ax = chart.add_subplot()
+        handles: dict[str, Any] = {}
+        for j, (name, pair) in enumerate(items.items()):
+            x, y = (array(v, name).ravel() for v in pair)
+            if len(x) != len(y):
+                raise ConvcraftError(f"{name!r}: expected x and y of one length, got {len(x)} and {len(y)}")
+            style = {"color": series_style(j, chart.theme)["color"], "marker": MARKERS[j % len(MARKERS)]}
+            (handles[name],) = ax.plot(x, y, linestyle="none", alpha=0.85 if len(x) < 200 else 0.45, **style)
+        tidy_axis(ax, "x", xscale, 8)
+        tidy_axis(ax, "y", yscale, 6)
+        decorate(
+            ax,
+            chart.theme,
+            title=title,
+            xlabel=xlabel,
+            ylabel=ylabel,
+            xlim=xlim,
+            ylim=ylim,
+            hline=hline,
+            vline=vline,
+        )
+        if diagonal:
+            ax.axline(
+                (0, 0), slope=1, color=chart.theme.muted, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1.5
+            )
+        if len(handles) > 1:
+            legend_above(chart, handles)
+    return chart
