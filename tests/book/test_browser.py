@@ -102,7 +102,7 @@ def test_a_phone_does_not_scroll_sideways(browser, site, page, theme):
 def test_every_image_has_words(browser, site, page):
     with visiting(browser, f"{site.as_uri()}/{page}.html") as visit:
         silent = visit.page.eval_on_selector_all(
-            "img:not([role=presentation]), svg[role=img]",
+            "img:not([role=presentation]), svg[role=img]:not([aria-hidden=true])",
             "all => all.filter(e => !(e.getAttribute('alt') || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby')"
             " || e.querySelector('title'))).map(e => e.outerHTML.slice(0, 120))",
         )
