@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from convcraft import activations
 from convcraft.errors import ConvcraftError, unknown
 from convcraft.lab.randomness import check_seed, forked
 
@@ -20,6 +20,7 @@ Activation = str | type[nn.Module] | nn.Module | Callable[..., Any] | None
 class Elementwise(nn.Module):
     """A function of a tensor as a layer, so that hooks see it.
 
+    >>> import torch
     >>> Elementwise(torch.sin)(torch.zeros(2))
     tensor([0., 0.])
     """
@@ -35,35 +36,36 @@ class Elementwise(nn.Module):
         return getattr(self.function, "__name__", repr(self.function))
 
 
-def _is_factory(function: Callable[..., Any]) -> bool:
-    """Whether a callable can be called without arguments: it then makes layers, else it is the function itself."""
+def _required(function: Callable[..., Any]) -> list[str] | None:
+    """Names of the arguments that a callable requires; None where Python does not tell (built-ins)."""
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # built-in functions of torch have no signature
-        return False
+    except (TypeError, ValueError):
+        return None
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return all(p.default is not p.empty or p.kind in variadic for p in parameters)
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
 
 
-def activation_layer(activation: Activation) -> nn.Module | None:
-    """A fresh layer for an activation: a catalogued name, a module class or factory, a module, a function, or
-    None.
+def activation_layer(activation: Activation, channels: int = 1) -> nn.Module | None:
+    """A fresh layer for an activation: a name, a module class or factory, a module, a function, or None.
 
-    Raises ConvcraftError for an unknown name, listing the near matches, and for anything that is not
-    callable.
+    A class or factory is called without arguments, or with `channels` where that is the one argument that it
+    requires. A module is copied. A function of one tensor is wrapped, so that hooks see it.
+    Raises ConvcraftError for an unknown name, listing the near matches, and for anything else.
 
+    >>> import torch
     >>> activation_layer(torch.tanh)
     Elementwise(tanh)
     >>> activation_layer(lambda: nn.LeakyReLU(0.2))
     LeakyReLU(negative_slope=0.2)
+    >>> activation_layer(lambda channels: nn.PReLU(channels), channels=16)
+    PReLU(num_parameters=16)
 
     Chapter: Activation functions.
     """
     if activation is None:
         return None
     if isinstance(activation, str):
-        from convcraft import activations
-
         activation = activations.catalog()[activation].module
     if isinstance(activation, nn.Module):
         return copy.deepcopy(activation)
@@ -72,13 +74,17 @@ def activation_layer(activation: Activation) -> nn.Module | None:
             f"activation must be a name, a module class, a factory, a function or None; got {activation!r}. "
             "Pass for example 'relu' or torch.nn.ReLU."
         )
-    if not _is_factory(activation):
+    required = _required(activation)
+    if required not in ([], ["channels"]) and not isinstance(activation, type):
         return Elementwise(activation)
-    layer = activation()
+    layer = activation() if not required else activation(channels) if required == ["channels"] else None
     if not isinstance(layer, nn.Module):
         raise ConvcraftError(
-            f"activation must make a torch.nn.Module when called without arguments; {activation!r} made "
-            f"{type(layer).__name__}. Pass a module class, or a function of one tensor."
+            "activation must make a torch.nn.Module when called without arguments, or with channels; "
+            f"{activation!r} "
+            f"{f'made {type(layer).__name__}' if layer is not None else f'requires {required}'}. Pass a "
+            "module class, "
+            "a function that makes a module, or a function of one tensor."
         )
     return layer
 
@@ -94,6 +100,7 @@ class MLP(nn.Module):
     default initialization.
     Raises ConvcraftError for fewer than two widths, a width below 1, or an unknown activation.
 
+    >>> import torch
     >>> model = MLP((64, 32, 10), activation=nn.Tanh)
     >>> model(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 10])
@@ -108,7 +115,8 @@ class MLP(nn.Module):
         super().__init__()
         if len(widths) < 2 or min(widths) < 1:
             raise ConvcraftError(
-                f"widths must hold at least two sizes of 1 or more, from input to output; got {tuple(widths)}. "
+                "widths must hold at least two sizes of 1 or more, from input to output; got "
+                f"{tuple(widths)}. "
                 "Pass for example (64, 128, 10)."
             )
         self.widths = tuple(widths)
@@ -116,7 +124,7 @@ class MLP(nn.Module):
         self.layers.add_module("flatten", nn.Flatten())
         for depth, (fan_in, fan_out) in enumerate(pairwise(widths), start=1):
             self.layers.add_module(f"linear{depth}", nn.Linear(fan_in, fan_out, bias=bias))
-            layer = activation_layer(activation) if depth < len(widths) - 1 else None
+            layer = activation_layer(activation, fan_out) if depth < len(widths) - 1 else None
             if layer is not None:
                 self.layers.add_module(f"act{depth}", layer)
 
@@ -140,6 +148,7 @@ class ConvNet(nn.Module):
     Raises ConvcraftError for an unknown pool, head or activation, an even kernel, and a size too small to be
     pooled that often.
 
+    >>> import torch
     >>> model = ConvNet((8, 16), activation=nn.ReLU)
     >>> model(torch.zeros(3, 1, 8, 8)).shape
     torch.Size([3, 10])
@@ -170,7 +179,7 @@ class ConvNet(nn.Module):
             stride = 2 if pool == "stride" else 1
             conv = nn.Conv2d(c_in, c_out, kernel_size, stride=stride, padding=kernel_size // 2)
             self._add(self.features, f"conv{depth}", conv)
-            self._add(self.features, f"act{depth}", activation_layer(activation))
+            self._add(self.features, f"act{depth}", activation_layer(activation, c_out))
             self._add(self.features, f"pool{depth}", _pool(pool))
             size = (size + 1) // 2 if pool == "stride" else size // 2 if pool != "none" else size
         self.head = nn.Sequential()
@@ -179,7 +188,7 @@ class ConvNet(nn.Module):
             self._add(self.head, "flatten", nn.Flatten())
             if hidden:
                 self._add(self.head, "hidden", nn.Linear(width, hidden))
-                self._add(self.head, "act", activation_layer(activation))
+                self._add(self.head, "act", activation_layer(activation, hidden))
             self._add(self.head, "output", nn.Linear(hidden or width, classes))
         else:
             pooling = nn.AdaptiveAvgPool2d(1) if head == "global_avg" else nn.AdaptiveMaxPool2d(1)
@@ -207,11 +216,13 @@ def _check_convnet(channels: Sequence[int], size: int, pool: str, head: str, ker
         raise unknown("head", head, HEADS)
     if not channels or min(channels) < 1:
         raise ConvcraftError(
-            f"channels must hold one number of 1 or more a layer; got {tuple(channels)}. Pass for example (16, 32)."
+            f"channels must hold one number of 1 or more a layer; got {tuple(channels)}. Pass for example "
+            "(16, 32)."
         )
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ConvcraftError(
-            f"kernel_size must be odd, so that padding keeps the size; got {kernel_size}. Pass for example 3 or 5."
+            f"kernel_size must be odd, so that padding keeps the size; got {kernel_size}. Pass for example "
+            "3 or 5."
         )
     if pool in ("max", "avg") and size < 2 ** len(channels):
         raise ConvcraftError(
@@ -240,6 +251,7 @@ def build(name: str, *, seed: int | None = None, **arguments: Any) -> nn.Module:
 
     Raises ConvcraftError for an unknown name, listing the near matches.
 
+    >>> import torch
     >>> first, second = (build("mlp", widths=(4, 3), activation=None, seed=1) for _ in range(2))
     >>> torch.equal(first.layers.linear1.weight, second.layers.linear1.weight)
     True

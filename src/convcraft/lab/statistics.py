@@ -53,8 +53,10 @@ def _sample(values: ArrayLike, argument: str = "values", least: int = 2) -> NDAr
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size < least or not np.isfinite(array).all():
         raise ConvcraftError(
-            f"{argument} must be a one-dimensional list of at least {least} finite numbers, one a seed; got shape "
-            f"{array.shape} with {int(array.size - np.isfinite(array).sum())} not finite. Run more seeds, and count a "
+            f"{argument} must be a one-dimensional list of at least {least} finite numbers, one a seed; "
+            "got shape "
+            f"{array.shape} with {int(array.size - np.isfinite(array).sum())} not finite. Run more seeds, "
+            "and count a "
             f"diverged run as chance."
         )
     return array
@@ -130,7 +132,8 @@ def _pair(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     first, second = _sample(a, "a"), _sample(b, "b")
     if first.size != second.size:
         raise ConvcraftError(
-            f"a and b must have one value each for the same seeds; got {first.size} and {second.size} values. "
+            f"a and b must have one value each for the same seeds; got {first.size} and {second.size} "
+            "values. "
             "Run both arms on the same seeds."
         )
     return first - second
@@ -152,7 +155,7 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interv
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Outcome of an equivalence test: its p-value, the 90 % interval of the difference, the margin, the verdict."""
+    """Outcome of an equivalence test: p-value, 90 % interval of the difference, margin, verdict."""
 
     p: float
     interval90: Interval
@@ -267,12 +270,14 @@ def expected_calibration_error(
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if p.ndim != 2 or y.shape != p.shape[:1] or not len(y) or bins < 1:
         raise ConvcraftError(
-            f"expected probabilities (n, classes), labels (n,) with n >= 1, and bins >= 1; got shapes {p.shape} and "
+            "expected probabilities (n, classes), labels (n,) with n >= 1, and bins >= 1; got shapes "
+            f"{p.shape} and "
             f"{y.shape}, bins={bins}. Pass one row of probabilities an example."
         )
     if not ((p >= 0).all() and np.allclose(p.sum(1), 1, atol=1e-3)):
         raise ConvcraftError(
-            f"each row of probabilities must be non-negative and sum to 1; got rows that sum from {p.sum(1).min():.4g} to "
+            "each row of probabilities must be non-negative and sum to 1; got rows that sum from "
+            f"{p.sum(1).min():.4g} to "
             f"{p.sum(1).max():.4g}. Pass softmax(logits), not the logits."
         )
     confidence, right = p.max(1), p.argmax(1) == y

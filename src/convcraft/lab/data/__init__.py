@@ -103,7 +103,7 @@ def load(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line of `python -m convcraft data [NAME]`: list the data sets, or fetch one and say where it lies."""
+    """`python -m convcraft data [NAME]`: list the data sets, or fetch one and say where it lies."""
     from convcraft.lab.data.command import main as command
 
     return command(argv)

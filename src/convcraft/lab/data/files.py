@@ -22,7 +22,7 @@ from convcraft.errors import ConvcraftError
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A published file: its size in bytes, its SHA-256, and the addresses that serve it, the first tried first."""
+    """A published file: its size in bytes, its SHA-256, and the addresses that serve it, in order."""
 
     size: int
     sha256: str
@@ -76,7 +76,8 @@ def sha256(path: Path) -> str:
 def _advice(data_set: str, name: str) -> str:
     addresses = " or ".join(REGISTRY[data_set][name].addresses)
     return (
-        f"To get it: run `python -m convcraft data {data_set}` with a network, or put the file from {addresses} into a "
+        f"To get it: run `python -m convcraft data {data_set}` with a network, or put the file from "
+        f"{addresses} into a "
         f"folder DIR (as DIR/{data_set}/{name} or DIR/{name}) and set CONVCRAFT_DATA=DIR."
     )
 
@@ -85,7 +86,8 @@ def _corrupt(data_set: str, name: str, where: Path | str, found: str, size: int)
     published = REGISTRY[data_set][name]
     return ConvcraftError(
         f"data file {name} of {data_set} at {where} does not have the published bytes: expected SHA-256 "
-        f"{published.sha256} ({published.size} bytes), found {found} ({size} bytes). {_advice(data_set, name)}"
+        f"{published.sha256} ({published.size} bytes), found {found} ({size} bytes). "
+        f"{_advice(data_set, name)}"
     )
 
 
@@ -100,8 +102,10 @@ def _provided(folder: Path, data_set: str, name: str) -> Path:
             return path
     looked = " and ".join(str(path) for path in candidates)
     raise ConvcraftError(
-        f"data file {name} of {data_set} is missing: CONVCRAFT_DATA is {folder}, but neither of {looked} exists "
-        f"(expected SHA-256 {REGISTRY[data_set][name].sha256}). {_advice(data_set, name)} Without CONVCRAFT_DATA it is "
+        f"data file {name} of {data_set} is missing: CONVCRAFT_DATA is {folder}, but neither of {looked} "
+        "exists "
+        f"(expected SHA-256 {REGISTRY[data_set][name].sha256}). {_advice(data_set, name)} Without "
+        "CONVCRAFT_DATA it is "
         f"downloaded."
     )
 
@@ -157,7 +161,7 @@ def _fetch(data_set: str, name: str, folder: Path) -> Path:
 
 
 def download(address: str, path: str) -> None:
-    """Download an address to a path through pooch, with a bar on a terminal; tests put their own in its place."""
+    """Download an address to a path through pooch, with a bar on a terminal."""
     import pooch
 
     pooch.HTTPDownloader(progressbar=sys.stderr.isatty())(address, path, None)
@@ -176,15 +180,14 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         content = gzip.decompress(Path(path).read_bytes())
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ConvcraftError(f"{path} is not a whole gzip file ({error}). Fetch it anew.") from error
-    shape = (
-        np.frombuffer(content, ">i4", content[3], 4)
-        if content[:3] == b"\0\0\x08" and len(content) >= 16
-        else ()
-    )
-    start = 4 + 4 * len(shape)
+    dimensions = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
+    start = 4 + 4 * dimensions
+    shape = np.frombuffer(content[4:start], ">i4") if len(content) >= start else ()
     if not len(shape) or len(content) != start + int(np.prod(shape)):
         raise ConvcraftError(
-            f"{path} is not an IDX file of unsigned bytes: expected the header 00 00 08, the dimensions and as many "
-            f"bytes as they say; got {len(content)} bytes that start with {content[:4].hex(' ')}. Fetch it anew."
+            f"{path} is not an IDX file of unsigned bytes: expected the header 00 00 08, the dimensions "
+            "and as many "
+            f"bytes as they say; got {len(content)} bytes that start with {content[:4].hex(' ')}. Fetch it "
+            "anew."
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

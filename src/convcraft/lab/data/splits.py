@@ -58,7 +58,8 @@ class Split:
         if self.x.ndim == 0 or self.y.ndim == 0 or len(self.x) != len(self.y):
             raise ConvcraftError(
                 f"x and y must have one entry an example along the first dimension; got x of shape "
-                f"{tuple(self.x.shape)} and y of shape {tuple(self.y.shape)}. Pass as many labels as examples."
+                f"{tuple(self.x.shape)} and y of shape {tuple(self.y.shape)}. Pass as many labels as "
+                "examples."
             )
 
     def __len__(self) -> int:
@@ -74,7 +75,8 @@ class Split:
         """
         if not 0 <= n <= len(self):
             raise ConvcraftError(
-                f"n must lie between 0 and the {len(self)} examples of this split; got {n}. Draw fewer examples."
+                f"n must lie between 0 and the {len(self)} examples of this split; got {n}. Draw fewer "
+                "examples."
             )
         if self.y.is_floating_point() or self.y.ndim > 1:
             labels = np.zeros(len(self), dtype=np.int64)
@@ -131,7 +133,8 @@ class Splits:
         mean, deviation = x.mean(over, keepdim=True), x.std(over, correction=0, keepdim=True)
         if not bool((deviation > 0).all()):
             raise ConvcraftError(
-                "standardized() needs a training part that varies (in every channel); got one with standard deviation "
+                "standardized() needs a training part that varies (in every channel); got one with "
+                "standard deviation "
                 f"{deviation.flatten().tolist()}. Drop the constant channel or leave the data as they are."
             )
         return self._map(lambda part: Split((part.x - mean) / deviation, part.y))

@@ -46,7 +46,9 @@ class Result:
 
     def _repr_html_(self) -> str:
         state = "right" if self else "open" if self.message == _UNANSWERED else "wrong"
-        return f'<p class="convcraft-check convcraft-check-{state}" role="status">{html.escape(repr(self))}</p>'
+        return (
+            f'<p class="convcraft-check convcraft-check-{state}" role="status">{html.escape(repr(self))}</p>'
+        )
 
 
 def exercise(name: str) -> Callable[[Check], Check]:
@@ -65,7 +67,10 @@ def exercise(name: str) -> Callable[[Check], Check]:
 
     def register(function: Check) -> Check:
         held = _CHECKS.get(name)
-        if held is not None and (held.__module__, held.__qualname__) != (function.__module__, function.__qualname__):
+        if held is not None and (held.__module__, held.__qualname__) != (
+            function.__module__,
+            function.__qualname__,
+        ):
             raise ConvcraftError(
                 f"exercise name {name!r} is taken by {held.__module__}.{held.__qualname__}; got it again for "
                 f"{function.__module__}.{function.__qualname__}. Choose another name."
@@ -92,8 +97,9 @@ def names() -> list[str]:
 def check(name: str, answer: Any) -> Result:
     """Check an answer to an exercise. The result is true when it is right, and shows what is wrong when not.
 
-    An answer of `...` counts as not given. An exception in the answer's own code becomes part of the message, with
-    the line that raised it. Raises ConvcraftError for an unknown name, listing the near matches.
+    An answer of `...`, or one that holds it in a tuple or list, counts as not given. An exception in the
+    answer's own code becomes part of the message, with the line that raised it. Raises ConvcraftError for an
+    unknown name, listing the near matches.
 
     >>> @exercise("doubling")
     ... def doubling(answer):
@@ -109,35 +115,43 @@ def check(name: str, answer: Any) -> Result:
     """
     if name not in _CHECKS and name not in names():
         raise unknown("exercise", name, _CHECKS)
-    if answer is ...:
+    parts = answer if isinstance(answer, tuple | list) else (answer,)
+    if any(part is ... for part in parts):
         return Result(name, _UNANSWERED)
     try:
         return Result(name, _CHECKS[name](answer))
     except Exception as error:
-        return Result(name, _explain(error))
+        return Result(name, _explain(error, _CHECKS[name]))
 
 
-def _explain(error: Exception) -> str:
-    """What the learner's code raised, and in which of its lines."""
-    text = f"Your answer raised {type(error).__name__}: {error}" if str(error) else f"Your answer raised {type(error).__name__}"
+def _explain(error: Exception, check: Check) -> str:
+    """What the answer raised, and in which of its own lines: neither of the check nor of a library."""
+    text = f"Your answer raised {type(error).__name__}" + (f": {error}" if str(error) else "")
     package = str(_FOLDER.parents[1])
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        line = linecache.getline(frame.filename, frame.lineno or 0).strip()
-        if "site-packages" not in frame.filename and not frame.filename.startswith(package) and line:
-            return f"{text}, in line {frame.lineno} of your code: {line}"
+    for frame, number in reversed(list(traceback.walk_tb(error.__traceback__))):
+        file = frame.f_code.co_filename
+        line = linecache.getline(file, number).strip()
+        foreign = "site-packages" in file or file.startswith(package) or frame.f_code is check.__code__
+        if line and not foreign:
+            return f"{text}, in line {number} of your code: {line}"
     return f"{text}. Check that the answer is of the kind that is asked for."
 
 
 def _show(value: Any) -> str:
     array = np.asarray(value)
-    return f"{array.item():.6g}" if array.ndim == 0 and array.dtype.kind in "fiu" else np.array2string(array, precision=4, threshold=8)
+    return (
+        f"{array.item():.6g}"
+        if array.ndim == 0 and array.dtype.kind in "fiu"
+        else np.array2string(array, precision=4, threshold=8)
+    )
 
 
 def compare(answer: Any, expected: Any, what: str = "the answer", *, tolerance: float = 1e-6) -> str | None:
     """None when an answer equals what is expected, else a sentence: for numbers, arrays and tensors.
 
-    `tolerance` is relative to the largest expected entry (absolute below 1). The sentence tells apart an answer that is
-    missing, not numeric, of the wrong shape, not finite, of the wrong sign, and wrong in value.
+    `tolerance` is relative to the largest expected entry (absolute below 1). The sentence tells apart an
+    answer that is missing, not numeric, of the wrong shape, not finite, of the wrong sign, and wrong in
+    value.
 
     >>> compare(0.25, 0.25)
     >>> compare([1.0, 2.0], [1.0, 3.0], "the output")
@@ -172,7 +186,7 @@ def _compare_values(got: np.ndarray, wanted: np.ndarray, what: str, tolerance: f
     if not wrong.any():
         return None
     verdict = f"{what} is {_show(got)}, but should be {_show(wanted)}"
-    if bool((np.abs(got + wanted) <= tolerance * largest).all()):
+    if bool((np.abs(got + wanted) <= tolerance * largest).all() if finite.all() else False):
         return f"{verdict}: the sign is wrong."
     if got.ndim == 0:
         return f"{verdict}."

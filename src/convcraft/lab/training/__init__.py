@@ -6,5 +6,13 @@ from convcraft.lab.training.losses import Evaluation, evaluate, predict_probabil
 from convcraft.lab.training.many import Sweep, fit_many
 
 __all__ = [
-    "Epoch", "Evaluation", "History", "Sweep", "evaluate", "fit", "fit_many", "predict_probabilities", "seeded",
-]  # fmt: skip
+    "Epoch",
+    "Evaluation",
+    "History",
+    "Sweep",
+    "evaluate",
+    "fit",
+    "fit_many",
+    "predict_probabilities",
+    "seeded",
+]

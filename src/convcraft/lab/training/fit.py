@@ -38,13 +38,33 @@ def seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
         return factory()
 
 
-def check_settings(splits: Splits, epochs: int, batch_size: int) -> None:
-    """Raise ConvcraftError unless the numbers of epochs, of examples a batch and of examples are usable."""
-    for name, value, least in (("epochs", epochs, 0), ("batch_size", batch_size, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ConvcraftError(
-                f"{name} must be an integer of {least} or more; got {value!r}. Pass for example 10."
-            )
+def check_rate(rate: float) -> None:
+    """Raise ConvcraftError unless the learning rate is a finite number above 0."""
+    if not (rate > 0 and math.isfinite(rate)):
+        raise ConvcraftError(
+            f"learning_rate must be a finite number above 0; got {rate}. Pass for example 0.1."
+        )
+
+
+def check_count(name: str, value: int, least: int) -> None:
+    """Raise ConvcraftError unless the value is an integer of `least` or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConvcraftError(
+            f"{name} must be an integer of {least} or more; got {value!r}. Pass for example 10."
+        )
+
+
+def check_settings(
+    splits: Splits, epochs: int, batch_size: int, momentum: float, weight_decay: float
+) -> None:
+    """Raise ConvcraftError unless there are examples to learn from and the settings are usable."""
+    check_count("epochs", epochs, 0)
+    check_count("batch_size", batch_size, 1)
+    if not (0 <= momentum < 1 and weight_decay >= 0):
+        raise ConvcraftError(
+            f"momentum must lie in [0, 1) and weight_decay must be 0 or more; got momentum={momentum}, "
+            f"weight_decay={weight_decay}. Pass for example momentum=0.9, weight_decay=0."
+        )
     for name, part in (("train", splits.train), ("validation", splits.validation)):
         if not len(part):
             raise ConvcraftError(f"splits.{name} must hold examples; got none. Split the data set anew.")
@@ -144,19 +164,21 @@ def fit(
     progress: bool | None = None,
     device: torch.device | str | None = None,
 ) -> History:
-    r"""Train a model in place on `splits.train`, measure it on `splits.validation` after each epoch, leave
-    `splits.test` alone.
+    r"""Train a model in place on `splits.train`, and measure it on `splits.validation` after each epoch.
 
-    Without `optimizer`: stochastic gradient descent, :math:`v \leftarrow \mu v + g + \lambda w,\; w
-    \leftarrow w - \eta v`. `optimizer` maps parameters to an optimizer, `schedule` an optimizer to a
-    scheduler that steps once an epoch; `loss` is "cross_entropy", "mse" or a function of (outputs, targets)
-    that returns the mean. With `patience` training stops after so many epochs without a lower validation
-    loss, and the weights of the best epoch are put back. `progress=None` shows a bar only where somebody
-    watches. An interrupt (Ctrl-C) ends training and returns the finished epochs.
+    Without `optimizer`: stochastic gradient descent with momentum,
+    :math:`v \leftarrow \mu v + g + \lambda w,\; w \leftarrow w - \eta v`.
+
+    `optimizer` maps parameters to an optimizer, `schedule` an optimizer to a scheduler that steps once an
+    epoch; `loss` is "cross_entropy", "mse" or a function of (outputs, targets) that returns the mean. With
+    `patience` training stops after so many epochs without a lower validation loss, and the weights of the
+    best epoch are put back. `progress=None` shows a bar only where somebody watches. An interrupt (Ctrl-C)
+    ends training and returns the finished epochs. The test part is not touched.
 
     The run is a function of the model's weights, the data, the settings and `seed` (batch order, dropout):
     two runs on one machine's CPU agree bit for bit, and torch's global random state is left as it was. The
     model ends in evaluation mode.
+
     Raises ConvcraftError when a loss is not finite, naming epoch, batch and learning rate, and for unusable
     settings.
 
@@ -170,7 +192,10 @@ def fit(
     speeding up the convergence of iteration methods.
     Chapter: Convolutional networks.
     """
-    check_settings(splits, epochs, batch_size)
+    check_settings(splits, epochs, batch_size, momentum, weight_decay)
+    check_rate(learning_rate)
+    if patience is not None:
+        check_count("patience", patience, 1)
     if device is not None:
         model.to(device)
     splits = splits.to(device_of(model))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Epoch:
-    """The numbers of one epoch. Loss and accuracy in training are means over its batches, while the weights moved."""
+    """The numbers of one epoch; those of training are means over its batches, while the weights moved."""
 
     train_loss: float
     train_accuracy: float

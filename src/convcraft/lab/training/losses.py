@@ -19,7 +19,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cross_entropy": F.cros
 
 
 def resolve_loss(loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:
-    """The function of (outputs, targets) for a name or a function; raises ConvcraftError for an unknown name."""
+    """The function for a name, or the function given; raises ConvcraftError for an unknown name."""
     if callable(loss):
         return loss
     if loss not in LOSSES:
@@ -46,7 +46,7 @@ def device_of(model: nn.Module) -> torch.device:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Within the block the model is in evaluation mode and no graph is kept; after it every module's mode is as before."""
+    """Evaluation mode without a graph within the block; after it every module's mode is as before."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

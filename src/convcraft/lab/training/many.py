@@ -13,7 +13,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Splits
 from convcraft.lab.randomness import batch_orders, check_seed, forked, stream
-from convcraft.lab.training.fit import check_settings, seeded
+from convcraft.lab.training.fit import check_rate, check_settings, seeded
 from convcraft.lab.training.losses import Loss, is_classification, resolve_loss
 from convcraft.lab.training.progress import Bar
 from convcraft.lab.training.sweep import Sweep
@@ -32,9 +32,13 @@ class _Models:
         self, template: nn.Module, weights: Weights, rates: Tensor, places: list[tuple[int, int]]
     ) -> None:
         self.template, self.rates, self.places = template, rates, places
-        self.trained = {name for name, p in template.named_parameters() if p.requires_grad}
-        self.weights = {name: w.detach().requires_grad_(name in self.trained) for name, w in weights.items()}
-        self.velocity = {name: torch.zeros_like(w) for name, w in weights.items() if name in self.trained}
+        self.trained = [name for name, p in template.named_parameters() if p.requires_grad]
+        self.weights: Weights = {}
+        self.velocity: Weights = {}
+        self._hold(weights)
+
+    def _hold(self, weights: Weights) -> None:
+        self.weights = {n: w.detach().requires_grad_(n in self.trained) for n, w in weights.items()}
 
     def __len__(self) -> int:
         return len(self.places)
@@ -48,11 +52,15 @@ class _Models:
         return vmap(forward, in_dims=(0, None if shared else 0), randomness="different")(self.weights, x)
 
     def step(self, losses: Tensor, momentum: float, weight_decay: float) -> None:
-        """One step of gradient descent. The losses are independent, so the gradient of their sum holds that of each."""
-        names = list(self.velocity)
-        gradients = torch.autograd.grad(losses.sum(), [self.weights[name] for name in names])
+        """One step of gradient descent.
+
+        The losses are independent of one another, so the gradient of their sum holds the gradient of each.
+        """
+        gradients = torch.autograd.grad(losses.sum(), [self.weights[name] for name in self.trained])
+        if not self.velocity:
+            self._lay_out_like(gradients)
         with torch.no_grad():
-            for name, gradient in zip(names, gradients, strict=True):
+            for name, gradient in zip(self.trained, gradients, strict=True):
                 weight, velocity = self.weights[name], self.velocity[name]
                 if weight_decay:
                     gradient = gradient.add(weight, alpha=weight_decay)
@@ -60,15 +68,21 @@ class _Models:
                 rates = self.rates.view(-1, *[1] * (weight.ndim - 1))
                 weight.addcmul_(velocity, rates, value=-1)
 
+    def _lay_out_like(self, gradients: tuple[Tensor, ...]) -> None:
+        """Store weights and velocities in the memory order of the gradients, for speed."""
+        for name, gradient in zip(self.trained, gradients, strict=True):
+            self.velocity[name] = torch.zeros_like(gradient)
+            self.weights[name] = (
+                torch.empty_like(gradient).copy_(self.weights[name].detach()).requires_grad_()
+            )
+
     def keep(self, which: Tensor) -> None:
         """Only the copies marked in this mask go on."""
         rows = which.nonzero().flatten()
         self.places = [self.places[row] for row in rows.tolist()]
         self.rates = self.rates[rows]
         self.velocity = {name: v[rows] for name, v in self.velocity.items()}
-        self.weights = {
-            n: w.detach()[rows].requires_grad_(n in self.trained) for n, w in self.weights.items()
-        }
+        self._hold({name: w.detach()[rows] for name, w in self.weights.items()})
 
 
 def _losses(outputs: Tensor, targets: Tensor, loss: Loss) -> Tensor:
@@ -79,15 +93,14 @@ def _losses(outputs: Tensor, targets: Tensor, loss: Loss) -> Tensor:
         and targets.ndim == 2
         and not targets.is_floating_point()
     ):
-        each = F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none")
-        return each.view(targets.shape).mean(1)
+        return F.cross_entropy(outputs.transpose(1, 2), targets, reduction="none").mean(1)
     return vmap(resolve_loss(loss), randomness="different")(outputs, targets)
 
 
 def _correct(outputs: Tensor, targets: Tensor) -> Tensor:
     """For each model the number of right answers; nan where accuracy is not defined."""
     if not is_classification(outputs, targets):
-        return torch.full((len(outputs),), math.nan)
+        return torch.full((len(outputs),), math.nan, device=outputs.device)
     return (outputs.argmax(-1) == targets).flatten(1).sum(1)
 
 
@@ -102,7 +115,7 @@ class _Chunk:
         self.orders = {seed: batch_orders(len(splits.train), sweep.seeds[seed]) for _, seed in models.places}
 
     def epoch(self, number: int, momentum: float, weight_decay: float) -> None:
-        """One pass of every copy over its own order of the training examples, then the measure on validation."""
+        """One pass of every copy over its order of the training examples, then the measure on validation."""
         train, models = self.splits.train, self.models
         orders = {seed: next(order).to(train.x.device) for seed, order in self.orders.items()}
         total = torch.zeros(len(models), device=train.x.device)
@@ -153,9 +166,9 @@ class _Chunk:
 
     def store(self, which: Tensor) -> None:
         """Copy the weights of these copies into the sweep."""
-        for row in which.nonzero().flatten().tolist():
-            for name, weight in self.models.weights.items():
-                self.sweep.weights[name][self.models.places[row]] = weight[row].detach()
+        places = torch.tensor(self.models.places)[which.cpu()]
+        for name, weight in self.models.weights.items():
+            self.sweep.weights[name][places[:, 0], places[:, 1]] = weight.detach()[which]
 
 
 def _stack(
@@ -167,23 +180,32 @@ def _stack(
         buffers = [name for name, _ in model.named_buffers()]
         if buffers:
             raise ConvcraftError(
-                f"factory must make a model without buffers, for fit_many carries weights only; got buffers {buffers}. "
+                "factory must make a model without buffers, for fit_many carries weights only; got "
+                f"buffers {buffers}. "
                 "Train it seed by seed with fit, or use a layer that keeps no running statistics."
             )
         shapes, first = ([(n, p.shape) for n, p in m.named_parameters()] for m in (model, models[0]))
         if not shapes or shapes != first:
             raise ConvcraftError(
-                f"factory must make the same parameters at every call; got {len(shapes)} parameters {shapes[:3]} after "
+                f"factory must make the same parameters at every call; got {len(shapes)} parameters "
+                f"{shapes[:3]} after "
                 f"{len(first)} parameters {first[:3]}. Let only their values be random."
             )
     return [model if device is None else model.to(device) for model in models]
 
 
-def _default_chunk(model: nn.Module) -> int:
-    """How many copies to train at once: measured to be fastest for convolutions; for others as many as stay small."""
-    if any(isinstance(module, nn.modules.conv._ConvNd) for module in model.modules()):
-        return 8
-    return max(4, min(64, 2_000_000 // sum(p.numel() for p in model.parameters())))
+def _default_chunk(model: nn.Module, entries: int) -> int:
+    """How many copies to train at once, from measurements; `entries` is the size of one batch of input.
+
+    Convolutions: 16 where a batch is as small as 64 images of 8x8, fewer for larger ones, to stay in the
+    cache. Other networks: as many as keep all the weights together within 2 million. A GPU has room for more.
+    """
+    weights = sum(p.numel() for p in model.parameters())
+    if next(model.parameters()).is_cuda:
+        return max(4, min(256, 2**26 // entries))
+    if any(isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) for module in model.modules()):
+        return max(4, min(16, 2**16 // entries))
+    return max(4, min(64, 2_000_000 // weights))
 
 
 def fit_many(
@@ -201,8 +223,7 @@ def fit_many(
     progress: bool | None = None,
     device: torch.device | str | None = None,
 ) -> Sweep:
-    r"""Train the network of a factory at every learning rate from every seed, many at once; the test part is
-    not touched.
+    r"""Train the network of a factory at every learning rate from every seed, many at once.
 
     :math:`v \leftarrow \mu v + g + \lambda w,\; w \leftarrow w - \eta v` for each copy, on stacked weights by
     `torch.func`: the numbers are those of `fit(seeded(factory, s), splits, learning_rate=r, seed=s, ...)` to
@@ -210,6 +231,7 @@ def fit_many(
     is the seed's too, the same for all rates. Only dropout and other noise is drawn for a whole chunk at
     once, and so depends on the grid as well. A run whose loss is not finite is frozen and counts as chance
     accuracy. `chunk` copies are trained at once (None: a measured default).
+    The test part is not touched.
     Raises ConvcraftError for a model with buffers, an empty or repeated list of rates or seeds, and unusable
     settings.
 
@@ -222,7 +244,7 @@ def fit_many(
     Source: Robbins and Monro (1951), A Stochastic Approximation Method.
     Chapter: Activation functions.
     """
-    check_settings(splits, epochs, batch_size)
+    check_settings(splits, epochs, batch_size, momentum, weight_decay)
     rates, seeds = [float(rate) for rate in learning_rates], [check_seed(seed) for seed in seeds]
     _check_grid(rates, seeds, chunk)
     models = _stack(factory, seeds, device)
@@ -231,7 +253,10 @@ def fit_many(
     stacked, _ = stack_module_state(models)
     sweep = Sweep.empty(rates, seeds, epochs, splits.chance, models[0], stacked)
     places = [(rate, seed) for seed in range(len(seeds)) for rate in range(len(rates))]
-    size = chunk or _default_chunk(models[0])
+    chunks = math.ceil(
+        len(places) / (chunk or _default_chunk(models[0], batch_size * splits.train.x[0].numel()))
+    )
+    size = math.ceil(len(places) / chunks)
     batches = math.ceil(len(splits.train) / batch_size)
     with Bar(math.ceil(len(places) / size) * epochs * batches, progress, "batch") as bar:
         for first in range(0, len(places), size):
@@ -243,11 +268,14 @@ def fit_many(
             with forked(stream(seeds[some[0][1]], "noise"), where):
                 for number in range(epochs):
                     part.epoch(number, momentum, weight_decay)
-            part.store(torch.ones(len(copies), dtype=torch.bool))
+            if len(copies):
+                part.store(torch.ones(len(copies), dtype=torch.bool))
     return sweep
 
 
 def _check_grid(rates: list[float], seeds: list[int], chunk: int | None) -> None:
+    for rate in rates:
+        check_rate(rate)
     for name, values in (("learning_rates", rates), ("seeds", seeds)):
         if not values or len(set(values)) < len(values):
             raise ConvcraftError(

@@ -107,14 +107,15 @@ class Sweep:
         return torch.stack(outputs)
 
     def accuracy(self, split: Split, rate_index: int | None = None) -> Table:
-        """Accuracy (seeds,) on a split of the networks at one rate (None: the best); chance for a diverged run."""
+        """Accuracy (seeds,) on a split at one rate (None: the best); chance for a diverged run."""
         rate = self.best if rate_index is None else range(len(self.learning_rates))[rate_index]
         measured = [evaluate(model, split).accuracy for model in self.models(rate)]
         return np.where(self.diverged[rate], self.chance, measured)
 
     def __str__(self) -> str:
         return (
-            f"Sweep({len(self.learning_rates)} rates x {len(self.seeds)} seeds, {self.epochs} epochs; best rate "
+            f"Sweep({len(self.learning_rates)} rates x {len(self.seeds)} seeds, {self.epochs} epochs; best "
+            "rate "
             f"{self.best_rate:g}; {int(self.diverged.sum())} diverged)"
         )
 

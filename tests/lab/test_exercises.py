@@ -1,0 +1,162 @@
+"""Checks for the learner: each way of being wrong has its own sentence."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+
+from convcraft import ConvcraftError
+from convcraft.lab import exercises
+from convcraft.lab.exercises import Result, check, compare, exercise, framework, names
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    """A registry of this test's own, with one exercise."""
+    monkeypatch.setattr(framework, "_CHECKS", {})
+
+    @exercise("slope")
+    def slope(answer):
+        return compare(answer(0.0), 0.25, "your slope at 0")
+
+
+def test_a_right_answer_is_true_and_says_so():
+    result = check("slope", lambda x: 0.25)
+    assert result and result.message is None
+    assert repr(result) == "✓ slope: right."
+    assert "convcraft-check-right" in result._repr_html_() and "✓ slope" in result._repr_html_()
+
+
+def test_a_wrong_answer_is_false_and_says_what_is_wrong():
+    result = check("slope", lambda x: 1.0)
+    assert not result
+    assert repr(result) == "✗ slope: your slope at 0 is 1, but should be 0.25."
+    assert "convcraft-check-wrong" in result._repr_html_()
+
+
+def test_no_answer_yet():
+    result = check("slope", ...)
+    assert not result and repr(result) == "… slope: Not answered yet: replace the … with your answer."
+    assert "convcraft-check-open" in result._repr_html_()
+
+
+def test_an_answer_of_several_parts_is_not_given_while_one_is_open():
+    assert (
+        check("slope", (1.0, ...)).message
+        == check("slope", [..., ...]).message
+        == check("slope", ...).message
+    )
+
+
+def test_html_is_escaped():
+    assert "&lt;b&gt;" in Result("x", "<b> & co")._repr_html_()
+
+
+def test_an_exception_in_the_answer_becomes_its_message_with_the_line():
+    def broken(x):
+        return 1 / x
+
+    result = check("slope", broken)
+    assert not result
+    assert "Your answer raised ZeroDivisionError: float division by zero" in result.message
+    assert "return 1 / x" in result.message and "line " in result.message
+
+
+def test_an_exception_without_text_or_line():
+    def silent(x):
+        raise KeyError
+
+    assert "Your answer raised KeyError" in check("slope", silent).message
+    result = check("slope", 0.25)  # the check calls it, the learner has no line
+    assert "raised TypeError" in result.message and "kind that is asked for" in result.message
+
+
+def test_an_interrupt_is_not_swallowed():
+    def interrupted(x):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check("slope", interrupted)
+
+
+def test_an_unknown_name_lists_the_near_matches():
+    with pytest.raises(ConvcraftError, match="unknown exercise 'slpoe': did you mean 'slope'"):
+        check("slpoe", 1)
+
+
+def test_a_name_is_taken_once_but_a_module_may_be_reloaded():
+    def again(answer):
+        return None
+
+    exercise("again")(again)
+    exercise("again")(again)
+    with pytest.raises(ConvcraftError, match="'again' is taken"):
+        exercise("again")(lambda answer: None)
+
+
+def test_the_chapters_modules_are_imported_when_a_name_is_asked_for(monkeypatch, tmp_path):
+    (tmp_path / "somechapter.py").write_text("")
+    name = "convcraft.lab.exercises.somechapter"
+    module = types.ModuleType(name)
+
+    def load(asked):
+        assert asked == name
+        exercise("of-the-chapter")(lambda answer: None)
+        return module
+
+    monkeypatch.setattr(framework, "_FOLDER", tmp_path)
+    monkeypatch.setattr(framework.importlib, "import_module", load)
+    assert check("of-the-chapter", 1)
+    assert names() == ["of-the-chapter", "slope"]
+
+
+def test_the_modules_that_are_there_register_without_a_clash():
+    for name in [name for name in sys.modules if name.startswith(f"{exercises.__name__}.")]:
+        if name != framework.__name__:
+            del sys.modules[name]
+    assert "slope" in names()
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "says"),
+    [
+        (None, 1.0, "nothing was returned. Did you forget a return"),
+        (..., 1.0, "nothing was returned"),
+        ("one", 1.0, "not a number"),
+        ([1.0, 2.0, 3.0], [1.0, 2.0], r"has shape \(3,\), but should have shape \(2,\)"),
+        ([1.0, np.nan], [1.0, 2.0], "1 of 2 entries that are nan or infinite"),
+        ([-1.0, -2.0], [1.0, 2.0], "the sign is wrong"),
+        (-0.5, 0.5, "the sign is wrong"),
+        (0.3, 0.25, r"is 0\.3, but should be 0\.25\.$"),
+        ([1.0, 2.5], [1.0, 2.0], r"1 of 2 entries differ, by up to 0\.5"),
+        (np.inf, -np.inf, "but should be"),
+    ],
+)
+def test_compare_says_how_an_answer_is_wrong(answer, expected, says):
+    import re
+
+    message = compare(answer, expected, "it")
+    assert message is not None and message.startswith("it ") and re.search(says, message)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (0.25, 0.25),
+        (1, 1.0),
+        (True, 1),
+        (torch.tensor([1.0, 2.0], requires_grad=True), [1.0, 2.0]),
+        (np.float32(0.1), 0.1),
+        (np.inf, np.inf),
+        ([], []),
+        (1e6 + 0.5, 1e6),
+    ],
+)
+def test_compare_accepts_what_is_right(answer, expected):
+    assert compare(answer, expected) is None
+
+
+def test_the_tolerance_can_be_set():
+    assert compare(1.05, 1.0) is not None and compare(1.05, 1.0, tolerance=0.1) is None
