@@ -20,6 +20,7 @@ import argparse
 import ast
 import hashlib
 import json
+import keyword
 import platform
 import re
 import subprocess
@@ -104,22 +105,8 @@ def tokens(line: str) -> Iterator[str]:
     return (match.group(0) for match in pattern.finditer(line))
 
 
-OPERATORS = {
-    "and",
-    "or",
-    "not",
-    "in",
-    "is",
-    "if",
-    "else",
-    "for",
-    "as",
-    "import",
-    "from",
-    "lambda",
-    "return",
-    "def",
-}
+KEYWORDS = set(keyword.kwlist) - {"None", "True", "False"}
+JOINERS = {"and", "or", "not", "in", "is", "else", "as", "lambda"}
 STARTERS = {"import", "from", "def", "return", "if", "for", "while", "class", "with"}
 
 
@@ -140,8 +127,8 @@ def rebreak(text: str) -> str:
             continue
         operand = previous[-1:].isalnum() or previous[-1:] in ("_", ")", "]", "}", '"', "'")
         starts = token[0].isalnum() or token[0] in "_\"'#" or token in STARTERS
-        adjacent = operand and previous not in OPERATORS and starts and line.endswith(" ")
-        joined = adjacent and token in OPERATORS - STARTERS
+        adjacent = operand and previous not in KEYWORDS and starts and line.endswith(" ")
+        joined = adjacent and token in JOINERS
         joined = joined or (token == "import" and line.split()[:1] == ["from"])
         header = line.strip().startswith("def ") and previous == ":" and depth == 0
         if line.strip() and depth == 0 and ((adjacent and not joined) or header or previous.startswith("#")):

@@ -36,6 +36,8 @@ EXPECTED = {
 
 def checks_for(claim: str) -> dict[str, Callable[..., list[Check]]]:
     """The table of checks to which a claim belongs; only the libraries of its environment are imported."""
+    if not claim.startswith("code-"):
+        return {}
     if "-tf-" in claim or "keras" in claim:
         from sample_checks_tensorflow import CHECKS
     else:

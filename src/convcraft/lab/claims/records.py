@@ -209,14 +209,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         "ids", nargs="+"
     )
     arguments = parser.parse_args(argv)
-    try:
-        return _act(arguments)
-    except ConvcraftError as error:
-        print(f"error: {error}")
-        return 2
-
-
-def _act(arguments: argparse.Namespace) -> int:
     if arguments.action == "check":
         problems = check(arguments.book, arguments.ledger)
         print("\n".join(problems) if problems else "Notebooks and ledger agree.")

@@ -127,8 +127,9 @@ _SUMMARY = """
 .cc-sum .cc-all :is(th, td) { font-weight: 700; border-top: 2px solid $line; border-bottom: 0 }
 @media (max-width: 600px) {
   .cc-sum { font-size: .8rem }
-  .cc-sum :is(th, td) { padding: .35rem .2rem }
-  .cc-sum th:first-child { white-space: normal }
+  .cc-sum table { table-layout: fixed }
+  .cc-sum :is(th, td) { padding: .35rem .15rem }
+  .cc-sum th:first-child { width: 36%; white-space: normal }
   .cc-sum thead .cc-v { writing-mode: vertical-rl; flex-direction: row; align-items: center } }
 """
 
