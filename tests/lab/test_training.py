@@ -4,6 +4,7 @@ import copy
 import math
 import random
 import re
+import signal
 import sys
 
 import numpy as np
@@ -177,6 +178,18 @@ def test_an_interrupt_in_any_batch_keeps_the_history_so_far(small, calls, epochs
     assert len(history.train_loss) == len(history.validation_accuracy) == epochs
     assert not model.training and all(p.grad is None for p in model.parameters())
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_ctrl_c_ends_training_with_the_history_so_far(small):
+    calls = iter(range(100))
+
+    def pressed(outputs, y):
+        if next(calls) == 7:  # an epoch is four batches of training and one of validation
+            signal.raise_signal(signal.SIGINT)
+        return F.cross_entropy(outputs, y)
+
+    history = fit(mlp(), small, epochs=5, batch_size=25, loss=pressed)
+    assert history.stopped == "interrupted" and history.epochs == 1
 
 
 @pytest.mark.parametrize("where", ["backward", "step", "schedule"])

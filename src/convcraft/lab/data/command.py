@@ -6,17 +6,17 @@ import argparse
 import sys
 
 from convcraft.errors import ConvcraftError
-from convcraft.lab.data.files import REGISTRY, cache_folder, find, locate, provided_folder
+from convcraft.lab.data import files
 
 
 def _state(name: str) -> str:
-    if name not in REGISTRY:
+    if name not in files.REGISTRY:
         return "comes with scikit-learn, no download"
     try:
-        missing = [file for file in REGISTRY[name] if locate(name, file) is None]
+        missing = [file for file in files.REGISTRY[name] if files.locate(name, file) is None]
     except ConvcraftError as error:
         return f"not usable: {error}"
-    megabytes = sum(REGISTRY[name][file].size for file in missing) / 1e6
+    megabytes = sum(files.REGISTRY[name][file].size for file in missing) / 1e6
     return f"not fetched yet, {megabytes:.0f} MB to download" if missing else "all files here"
 
 
@@ -25,16 +25,16 @@ def _list() -> None:
 
     for name in names():
         print(f"{name:15} {_state(name)}")
-    provided = provided_folder()
-    print(f"CONVCRAFT_DATA  {provided}" if provided else f"cache           {cache_folder()}")
+    provided = files.provided_folder()
+    print(f"CONVCRAFT_DATA  {provided}" if provided else f"cache           {files.cache_folder()}")
 
 
 def _fetch(name: str) -> None:
     from convcraft.lab.data import load
 
     print(load(name))
-    for file in REGISTRY.get(name, {}):
-        print(find(name, file))
+    for file in files.REGISTRY.get(name, {}):
+        print(files.find(name, file))
 
 
 def main(argv: list[str] | None = None) -> int:
