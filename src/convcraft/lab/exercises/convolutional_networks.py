@@ -1,0 +1,143 @@
+"""Checks for the exercises of chapter 1, Convolutional networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from convcraft.lab import data
+from convcraft.lab.exercises.framework import compare, exercise
+from convcraft.reference import conv2d, receptive_field
+
+
+@exercise("map-sizes")
+def map_sizes(answer: Sequence[int]) -> str | None:
+    """Widths after conv 5, pool 2, conv 3 with stride 2 and padding 1, pool 2, on 28 pixels."""
+    steps = ("the 5x5 convolution", "the first pooling", "the strided convolution", "the second pooling")
+    expected = (24, 12, 6, 3)
+    got = tuple(answer)
+    if len(got) != len(expected):
+        return f"expected four widths, one after each layer, got {len(got)}."
+    for step, width, right in zip(steps, got, expected, strict=True):
+        if width != right:
+            hint = (
+                "without padding the kernel cannot stand on the rim"
+                if width == 28
+                else "use the formula for n'"
+            )
+            return f"the width after {step} is not {width}: {hint}. The layers after it build on this one."
+    return None
+
+
+@exercise("weight-count")
+def weight_count(answer: Sequence[int]) -> str | None:
+    """Parameters of a 3x3 convolution, 32 to 64 maps, and of a dense layer, 64 maps of 4x4 to 100 units."""
+    if len(tuple(answer)) != 2:
+        return "expected two numbers: the convolution's and the dense layer's."
+    conv, dense = answer
+    slips = {18_432: "the biases are missing: one for each of the 64 output maps.",
+             640: "each output map has a kernel for each of the 32 input maps.",
+             576: "each output map has a kernel for each of the 32 input maps, and a bias."}  # fmt: skip
+    if conv != 18_496:
+        advice = "count one kernel of 3x3 for each pair of an input and an output map."
+        return f"the convolution: {slips.get(conv, advice)}"
+    if dense == 102_400:
+        return "the dense layer: the biases are missing, one for each of its 100 units."
+    if dense == 6_500:
+        return "the dense layer: flatten gives 64 maps of 4x4 numbers each, not 64 numbers."
+    return compare(dense, 102_500, "the dense layer's count")
+
+
+@exercise("receptive-field")
+def field(answer: Callable[[list[tuple[int, int, int]]], int]) -> str | None:
+    """A function of layers (kernel, stride, dilation) that returns the width of the receptive field."""
+    cases: list[tuple[str, list[tuple[int, int, int]]]] = [
+        ("no layer at all sees one pixel", []),
+        ("one 3x3 layer", [(3, 1, 1)]),
+        ("its own stride does not widen a layer's field, only that of later layers", [(3, 2, 1)]),
+        ("the strides of all layers before multiply", [(3, 2, 1), (2, 2, 1), (3, 1, 1)]),
+        ("dilation spreads the kernel", [(3, 1, 1), (3, 1, 4)]),
+        ("stride and dilation together", [(5, 2, 1), (3, 3, 2), (3, 1, 3)]),
+    ]
+    for why, layers in cases:
+        got, wanted = answer(layers), receptive_field(layers)
+        if wrong := compare(got, wanted, f"the field of {layers}"):
+            return f"{wrong} ({why}.)"
+    return None
+
+
+@exercise("convolution-backward")
+def backward(answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> str | None:
+    """A function (g, w) -> dL/dx for y = correlate(x, w), where g = dL/dy."""
+    generator = np.random.default_rng(0)
+    for n, k in ((5, 3), (6, 2), (3, 3)):
+        m = n - k + 1
+        g, w = generator.normal(size=(m, m)), generator.normal(size=(k, k))
+        wanted = _input_gradient(g, w)
+        got = answer(g.copy(), w.copy())
+        wrong = compare(got, wanted, f"the gradient for a {n}x{n} image and a {k}x{k} kernel")
+        if wrong is None:
+            continue
+        if np.shape(got) == (m - k + 1,) * 2:
+            return f"{wrong} Pad g with k - 1 zeros on each side: the pixels on the rim have a gradient too."
+        if np.shape(got) == wanted.shape and np.allclose(got, _input_gradient(g, w[::-1, ::-1])):
+            return (
+                f"{wrong} The kernel is the wrong way round: w[u, v] carries g[i, j] back to (i + u, j + v)."
+            )
+        return wrong
+    return None
+
+
+def _input_gradient(g: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Full cross-correlation of g with the kernel turned by half a turn."""
+    return conv2d(g[None, None], w[::-1, ::-1][None, None], padding=len(w) - 1)[0, 0]
+
+
+@exercise("blind-pixels")
+def blind_pixels(net: nn.Module) -> str | None:
+    """A network for 8x8 digits whose every logit may depend on every part of the image."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(64, 1, 8, 8, generator=generator).requires_grad_()
+    y = net(x)
+    if tuple(y.shape) != (64, 10):
+        return f"for 64 images the network should return logits of shape (64, 10), got {tuple(y.shape)}."
+    (gradient,) = torch.autograd.grad(y.abs().sum(), x)
+    unseen = int((gradient.abs().sum((0, 1)) == 0).sum())
+    if unseen:
+        return f"{unseen} of the 64 pixels have no influence on any output. Compare kernel and stride."
+    count = sum(p.numel() for p in net.parameters())
+    if count > 20_000:
+        return f"every pixel counts now, but with {count:,} parameters; the repair needs fewer than 20,000."
+    return None
+
+
+def _canvas() -> tuple[Tensor, Tensor]:
+    """The validation digits in the middle of a 16x16 canvas, as the chapter scales them, and their labels."""
+    digits = data.load("digits")
+    return F.pad(digits.validation.x / digits.train.x.std(), (4, 4, 4, 4)), digits.validation.y
+
+
+@exercise("shift-proof")
+def shift_proof(net: Callable[[Tensor], Tensor]) -> str | None:
+    """A trained network that reads centred digits and loses little when they move by one pixel."""
+    x, y = _canvas()
+
+    def accuracy(images: Tensor) -> float:
+        with torch.no_grad():
+            logits: Any = net(images)
+        return float((logits.argmax(1) == y).float().mean())
+
+    here = accuracy(x)
+    moved = float(np.mean([accuracy(x.roll(move, (2, 3))) for move in ((1, 0), (-1, 0), (0, 1), (0, -1))]))
+    if here < 0.85:
+        return (
+            f"it reads {here:.0%} of the centred digits; 85% are asked for. Train longer, or at another rate."
+        )
+    if here - moved > 0.02:
+        return f"it reads {here:.1%} centred, {moved:.1%} a pixel off: a loss of more than two points."
+    return None
