@@ -25,7 +25,7 @@
     ${TAG} svg .cross{stroke:var(--muted);stroke-dasharray:2 2} ${TAG} svg .dot{stroke:var(--ground);stroke-width:1.5}
     ${TAG} .legend{display:flex;flex-wrap:wrap;gap:.1rem 1.1rem;font-size:13px;margin:.1rem 0 .3rem}
     ${TAG} .legend svg{display:inline-block;width:30px;height:10px;margin-right:.45em;vertical-align:middle}
-    ${TAG} .controls{display:flex;flex-wrap:wrap;gap:.35rem 1.25rem;align-items:center;margin:.4rem 0 .1rem;padding:.35rem 0;border-top:1px solid var(--grid)}
+    ${TAG} .controls{display:flex;flex-wrap:wrap;gap:.35rem 1.25rem;align-items:center;margin:.4rem 0 0;padding:.35rem 0 .15rem;border-top:1px solid var(--grid)}
     ${TAG} .control{display:flex;align-items:center;gap:.6rem;min-width:0;min-height:44px} ${TAG} .control.wide{flex:1 1 15rem}
     ${TAG} label{font-weight:600;font-size:14px;white-space:nowrap;margin:0}
     ${TAG} select,${TAG} button{font:inherit;color:var(--ink);background:var(--ground);border:1px solid var(--edge);border-radius:8px;min-height:44px;padding:0 .75rem;max-width:100%}
@@ -34,7 +34,8 @@
     ${TAG} input:disabled{opacity:.35;cursor:default}
     ${TAG} :is(select,button,input):focus-visible{outline:2px solid var(--hue);outline-offset:2px}
     ${TAG} .control output{min-width:4.2ch;text-align:right;font-variant-numeric:tabular-nums}
-    ${TAG} .text{color:var(--ink);font-size:14px;min-height:1.4em;margin:.15rem 0 0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
+    ${TAG} .foot{display:flex;gap:1rem;align-items:center;justify-content:space-between}
+    ${TAG} .text{color:var(--ink);font-size:14px;min-height:1.4em;margin:0;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
     @media print{${TAG}.on>.still{display:block} ${TAG}.on>.live{display:none}}`;
 
   const svg = (name, attributes = {}, parent) => {
@@ -101,11 +102,12 @@
       });
       const row = html("div", "controls", live);
       this.inputs = d.controls.map((c, k) => this.control(c, k, row));
-      this.reset = html("button", "", row, "Reset");
+      const foot = html("div", "foot", live);
+      this.text = html("p", "text", foot);
+      this.text.setAttribute("aria-live", "polite");
+      this.reset = html("button", "", foot, "Reset");
       this.reset.type = "button";
       this.reset.addEventListener("click", () => { this.state = d.controls.map((c, k) => this.start(k)); this.update(); this.inputs[0].input.focus(); });
-      this.text = html("p", "text", live);
-      this.text.setAttribute("aria-live", "polite");
     }
 
     colour(name) { return this.data.names.indexOf(name) % LIGHT.length; }

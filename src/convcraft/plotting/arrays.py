@@ -72,8 +72,7 @@ def triple(value: Any, name: str) -> tuple[float, float, float]:
 
 def t_quantile(level: float, freedom: int) -> float:
     """The q with P(|T| < q) = level for Student's t, by quadrature over T = sqrt(freedom) tan(angle)."""
-    angle = np.linspace(0.0, np.pi / 2, 200_001)[:-1]
+    angle = np.linspace(0.0, np.pi / 2, 200_001)
     density = np.cos(angle) ** (freedom - 1)
     share = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
-    share /= share[-1] + density[-1] / 2
-    return float(np.sqrt(freedom) * np.tan(np.interp(level, share, angle)))
+    return float(np.sqrt(freedom) * np.tan(np.interp(level, share / share[-1], angle)))

@@ -101,7 +101,7 @@ def histograms(
                 ax.bar(edges[:-1], height, np.diff(edges), align="edge", color=style["color"], linewidth=0)
                 decorate(ax, chart.theme, title=name if named else None)
             ax.grid(axis="x", visible=False)
-            tidy_axis(ax, "x", "linear", 7 if wide < 3 else 4)
+            tidy_axis(ax, "x", "linear", 7 if wide < 3 else 6 - wide)
             tidy_axis(ax, "y", yscale, 4)
         for ax in grid[1 if overlay else len(share) :]:
             ax.remove()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from convcraft.errors import ConvcraftError
 
@@ -20,7 +21,7 @@ __all__ = ["heatmap", "images"]
 
 def _as_images(value: Any) -> list[np.ndarray]:
     """Return a list of (H, W) or (H, W, 3) arrays from any usual layout."""
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple)) and all(isinstance(v, (np.ndarray, torch.Tensor)) for v in value):
         return [picture for item in value for picture in _as_images(item)]
     data = array(value, "images")
     if data.ndim == 2:

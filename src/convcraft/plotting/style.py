@@ -61,7 +61,7 @@ THEMES: dict[str, Theme] = {
         muted="#a8b0b8",
         grid="#2b2f34",
         frame="#6b737c",
-        series=("#6fb4ff", "#f0702c", "#4fe0b0", "#b98bff", "#f4f7ff", "#ffc93c", "#8b8792"),
+        series=("#6fb4ff", "#f0702c", "#4fe0b0", "#b04cf5", "#f4f7ff", "#ffc93c", "#8b8792"),
         sequential="viridis",
         diverging="RdBu_r",
     ),

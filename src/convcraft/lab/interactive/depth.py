@@ -52,7 +52,7 @@ def depth_explorer(
     Raises
     ------
     ConvcraftError
-        For a batch that is not (n, d) and finite, an unknown function, or a width below 2.
+        For a batch that is not (n, d) and finite, no or an unknown function, no gain, or a width below 2.
 
     Examples
     --------
@@ -63,6 +63,11 @@ def depth_explorer(
     """
     if not isinstance(width, int) or width < 2:
         raise ConvcraftError(f"width: expected a whole number of at least 2, got {width!r}")
+    for name, given in (("functions", functions), ("gains", gains)):
+        if not len(given):
+            raise ConvcraftError(
+                f"{name}: expected at least one {'name' if name == 'functions' else 'number'}, got none"
+            )
     generator = torch.Generator().manual_seed(seed)
     if inputs is None:
         inputs = torch.randn(128, width, generator=generator)
