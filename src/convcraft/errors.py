@@ -9,7 +9,7 @@ __all__ = ["ConvcraftError", "unknown"]
 
 
 class ConvcraftError(ValueError):
-    """Raised for every misuse of convcraft: it names the argument, what was expected, what was got, what to do.
+    """Raised for every misuse: it names the argument, what was expected, what was got, and what to do.
 
     It is a `ValueError`, so that code which catches `ValueError` keeps working.
 
@@ -21,9 +21,10 @@ class ConvcraftError(ValueError):
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConvcraftError:
-    """Build (not raise) the error for a name that is not among the known ones, with the near matches by `difflib`.
+    """Build (not raise) the error for a name that is not known, with the near matches by `difflib`.
 
-    Formula: the names whose `difflib` similarity ratio to the given one, in lower case, is at least 0.5; at most three.
+    Formula: the names whose `difflib` similarity ratio to the given one, in lower case, is at least 0.5; at
+    most three.
 
     Args:
         kind: what the name names, for example "activation".

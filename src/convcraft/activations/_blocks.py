@@ -1,7 +1,7 @@
 """Element-wise formulas computed block by block, so that the temporaries stay in the cache.
 
-A formula of six operations on a large tensor reads and writes main memory six times. On a block of 32,768 elements a
-thread it does so in the cache, and main memory is read once and written once.
+A formula of six operations on a large tensor reads and writes main memory six times. On a block of 32,768
+elements a thread it does so in the cache, and main memory is read once and written once.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _dense(x: Tensor) -> bool:
 
 
 def in_blocks(kernel: Kernel | None, x: Tensor, grad: Tensor | None = None) -> Tensor:
-    """Apply a kernel block by block; without a kernel, oneDNN's tanh. The result has the memory format of x."""
+    """Apply a kernel block by block; without one, oneDNN's tanh. The result has the memory format of x."""
     if not _dense(x):
         x = x.contiguous()
     out = torch.empty_like(x)

@@ -15,7 +15,7 @@ TRUTH = frozenset({torch.bool})
 
 
 def check_floating(function: str, value: Any, also: frozenset[torch.dtype] = frozenset()) -> None:
-    """Refuse what is no floating-point tensor, except for the dtypes in `also` and for tensor-like proxies."""
+    """Refuse what is no floating-point tensor, except for the dtypes in `also` and tensor-like proxies."""
     if isinstance(value, Tensor):
         if value.is_floating_point() or value.dtype in also:
             return
@@ -28,7 +28,8 @@ def refuse_input(function: str, value: Any) -> NoReturn:
     """Raise the error for an input that is not a tensor, or has a dtype that the function does not take."""
     if not isinstance(value, Tensor):
         raise ConvcraftError(
-            f"{function}: input must be a torch.Tensor, got {type(value).__name__}; use torch.as_tensor(input)"
+            f"{function}: input must be a torch.Tensor, got {type(value).__name__}; "
+            "use torch.as_tensor(input)"
         )
     raise ConvcraftError(
         f"{function}: input must have a floating-point dtype, got {value.dtype}; use input.float()"
@@ -45,7 +46,8 @@ def check_nonzero(function: str, argument: str, value: float) -> None:
     """Refuse zero for a parameter that the formula divides by, and what is not a number."""
     if isinstance(value, str) or value == 0:
         raise ConvcraftError(
-            f"{function}: {argument} must be a number other than 0, got {value!r}; the formula divides by {argument}"
+            f"{function}: {argument} must be a number other than 0, got {value!r}; "
+            f"the formula divides by {argument}"
         )
 
 
@@ -53,11 +55,13 @@ def check_prelu_weight(function: str, value: Any, weight: Any) -> None:
     """Refuse a slope that is neither one number nor one number a channel (dimension 1) of the input."""
     if not isinstance(weight, Tensor):
         raise ConvcraftError(
-            f"{function}: weight must be a torch.Tensor, got {type(weight).__name__}; use torch.tensor([{weight!r}])"
+            f"{function}: weight must be a torch.Tensor, got {type(weight).__name__}; "
+            f"use torch.tensor([{weight!r}])"
         )
     if weight.dim() > 1:
         raise ConvcraftError(
-            f"{function}: weight must have 0 or 1 dimensions, got shape {tuple(weight.shape)}; use weight.flatten()"
+            f"{function}: weight must have 0 or 1 dimensions, got shape {tuple(weight.shape)}; "
+            "use weight.flatten()"
         )
     if weight.numel() == 1:
         return
@@ -65,5 +69,6 @@ def check_prelu_weight(function: str, value: Any, weight: Any) -> None:
     if weight.numel() != channels:
         raise ConvcraftError(
             f"{function}: weight must hold 1 slope or one for each of the input's {channels} channels "
-            f"(dimension 1 of shape {tuple(value.shape)}), got {weight.numel()}; set num_parameters to 1 or {channels}"
+            f"(dimension 1 of shape {tuple(value.shape)}), got {weight.numel()}; "
+            f"set num_parameters to 1 or {channels}"
         )

@@ -1,9 +1,12 @@
-"""Fast paths: where torch's kernel is slow or keeps a second tensor, ours runs; everywhere else torch's kernel does.
+"""Fast paths: where torch's kernel is slow or keeps a second tensor, ours runs; elsewhere torch's does.
 
-- Mish and softsign: the formula of `definitions` in blocks that stay in the cache, with a hand-written backward.
-- tanh: oneDNN's kernel instead of MKL's where MKL runs without its fast instructions, which is on CPUs of other
+- Mish and softsign: the formula of `definitions` in blocks that stay in the cache, with a hand-written
+backward.
+- tanh: oneDNN's kernel instead of MKL's where MKL runs without its fast instructions, which is on CPUs of
+other
   makers than Intel; both round to within 1e-7 of the value.
-- Leaky ReLU, ELU, CELU, SELU: the output is kept for the backward pass and not the input, so that nothing is added
+- Leaky ReLU, ELU, CELU, SELU: the output is kept for the backward pass and not the input, so that nothing is
+added
   to what the next layer keeps anyway.
 
 Small tensors, other devices, tensor subclasses and compiled code take torch's kernel: there it is as fast.
@@ -12,8 +15,10 @@ Small tensors, other devices, tensor subclasses and compiled code take torch's k
 from __future__ import annotations
 
 import functools
+import math
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +27,40 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._blocks import MISH, MISH_SLOPE, SOFTSIGN, SOFTSIGN_SLOPE, in_blocks
-from .definitions import SELU_ALPHA, SELU_SCALE
+from .definitions import DEFINITIONS, SELU_ALPHA, SELU_SCALE
 
 # From how many elements on the fast path gains more than its few calls from Python cost.
 MISH_FROM = 1 << 16
 SOFTSIGN_FROM = 1 << 18
+HARDSIGMOID_FROM = 1 << 18
 TANH_FROM = 1 << 18
 RESULT_FROM = 1 << 20
 
 _FLOATS = (torch.float32, torch.float64)
+_ORDINARY = (Tensor, torch.nn.Parameter)
 _aten = torch.ops.aten
+_SIXTH = math.nextafter(1 / 6, 1)  # not below 1/6, so that -3 and 3 give exactly 0 and 1
+
+
+def _large(x: Tensor, least: int) -> bool:
+    """Whether this is an ordinary large tensor, outside of a compiler."""
+    if torch.compiler.is_compiling() or type(x) not in _ORDINARY or torch.jit.is_tracing():
+        return False
+    return x.numel() >= least
 
 
 def _plain(x: Tensor, least: int) -> bool:
-    """Whether this is an ordinary large tensor on the CPU, outside of a compiler."""
-    if torch.compiler.is_compiling():
+    """The same, on the CPU and in single or double precision."""
+    return _large(x, least) and x.is_cpu and x.dtype in _FLOATS
+
+
+def _has_memory(x: Tensor) -> bool:
+    """Whether this is a tensor of numbers, and not one that stands for a whole batch, as in batched gradients."""
+    try:
+        x.data_ptr()
+    except RuntimeError:
         return False
-    return (
-        x.numel() >= least
-        and x.is_cpu
-        and x.dtype in _FLOATS
-        and type(x) in (Tensor, torch.nn.Parameter)
-        and not torch.jit.is_tracing()
-    )
+    return True
 
 
 @functools.cache
@@ -61,7 +77,7 @@ def mkl_is_slow() -> bool:
     return "GenuineIntel" not in described and "AuthenticAMD" in described
 
 
-# ------------------------------------------------------------------------------------------- blocks, kept input
+# blocks, kept input
 
 
 def _together(in_dims: tuple[int | None, ...], *tensors: Tensor) -> list[Tensor]:
@@ -86,12 +102,31 @@ def _softsign_second(x: Tensor) -> Tensor:
     return -2 * torch.sign(x) / (1 + x.abs()) ** 3
 
 
+_VALUE: dict[str, Callable[[Tensor], Tensor]] = {
+    "mish": functools.partial(in_blocks, MISH),
+    "softsign": functools.partial(in_blocks, SOFTSIGN),
+    "hardsigmoid": F.hardsigmoid,
+}
+_SLOPE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mish": functools.partial(in_blocks, MISH_SLOPE),
+    "softsign": functools.partial(in_blocks, SOFTSIGN_SLOPE),
+    "hardsigmoid": lambda x, grad: _aten.hardsigmoid_backward(grad, x),
+}
+_SECOND: dict[str, Callable[[Tensor], Tensor]] = {
+    "mish": _mish_second,
+    "softsign": _softsign_second,
+    "hardsigmoid": torch.zeros_like,
+}
+
+
 class _Slope(torch.autograd.Function):
     """grad * f'(x), itself differentiable in both."""
 
     @staticmethod
     def forward(grad: Tensor, x: Tensor, name: str) -> Tensor:
-        return in_blocks({"mish": MISH_SLOPE, "softsign": SOFTSIGN_SLOPE}[name], x, grad)
+        if not (_has_memory(grad) and _has_memory(x)):
+            return grad * DEFINITIONS[name][1](x)
+        return _SLOPE[name](x, grad)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -102,7 +137,7 @@ class _Slope(torch.autograd.Function):
     @staticmethod
     def _bend(ctx: Any) -> Tensor:
         grad, x = ctx.saved_tensors
-        return grad * {"mish": _mish_second, "softsign": _softsign_second}[ctx.name](x)
+        return grad * _SECOND[ctx.name](x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -124,16 +159,18 @@ class _Slope(torch.autograd.Function):
         return total
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], grad: Tensor, x: Tensor, name: str) -> tuple[Tensor, int]:
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], grad: Tensor, x: Tensor, name: str
+    ) -> tuple[Tensor, int]:
         return _Slope.apply(*_together(in_dims[:2], grad, x), name), 0
 
 
 class _Value(torch.autograd.Function):
-    """f(x) by blocks; keeps x."""
+    """f(x) that keeps x, with a backward pass that can be differentiated again."""
 
     @staticmethod
     def forward(x: Tensor, name: str) -> Tensor:
-        return in_blocks({"mish": MISH, "softsign": SOFTSIGN}[name], x)
+        return _VALUE[name](x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -165,7 +202,16 @@ def softsign(x: Tensor) -> Tensor:
     return F.softsign(x)
 
 
-# ------------------------------------------------------------------------------------------------- kept output
+def hardsigmoid(x: Tensor, inplace: bool) -> Tensor:
+    """torch's kernel has no second derivative; small tensors get one from x / 6 + 1/2 cut to [0, 1]."""
+    if inplace or not (x.requires_grad and torch.is_grad_enabled()):
+        return F.hardsigmoid(x, inplace)
+    if _large(x, HARDSIGMOID_FROM):
+        return _Value.apply(x, "hardsigmoid")
+    return F.hardtanh(torch.rsub(x, 0.5, alpha=-_SIXTH), 0.0, 1.0)
+
+
+# kept output
 
 
 class _Result(torch.autograd.Function):
@@ -217,7 +263,9 @@ def tanh(x: Tensor) -> Tensor:
 
 
 def _keeps_result(x: Tensor, inplace: bool, sign: float) -> bool:
-    return not inplace and sign >= 0 and _plain(x, RESULT_FROM) and x.requires_grad and torch.is_grad_enabled()
+    return (
+        not inplace and sign >= 0 and _plain(x, RESULT_FROM) and x.requires_grad and torch.is_grad_enabled()
+    )
 
 
 def leaky_relu(x: Tensor, negative_slope: float, inplace: bool) -> Tensor:

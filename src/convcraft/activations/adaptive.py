@@ -38,9 +38,10 @@ def _context(input: Tensor) -> Tensor:
 
 
 def acon_c(input: Tensor, p1: Tensor | float, p2: Tensor | float, beta: Tensor | float = 1.0) -> Tensor:
-    r"""Smooth maximum of two lines through the origin, from their mean (beta = 0) to their maximum (beta large).
+    r"""Smooth maximum of two lines through the origin: their mean for beta = 0, the larger for large beta.
 
-    Formula: :math:`(p_1 - p_2) x\, \sigma(\beta (p_1 - p_2) x) + p_2 x`. With :math:`p_1 = 1, p_2 = 0` it is Swish.
+    Formula: :math:`(p_1 - p_2) x\, \sigma(\beta (p_1 - p_2) x) + p_2 x`. With :math:`p_1 = 1, p_2 = 0` it is
+    Swish.
 
     Args:
         input: any shape, floating-point.
@@ -108,10 +109,10 @@ class AconC(nn.Module):
 
 
 class MetaAconC(nn.Module):
-    r"""ACON-C whose beta is computed from the input: a small network decides for each channel, activate or not.
+    r"""ACON-C whose beta is computed from the input, for each channel, by a small network.
 
-    Formula: :math:`\beta = \sigma(W_2 W_1 \bar{x})` with :math:`\bar{x}` the mean over all positions and batch
-    normalization after each matrix, then ACON-C.
+    Formula: :math:`\beta = \sigma(W_2 W_1 \bar{x})` with :math:`\bar{x}` the mean over all positions and
+    batch normalization after each matrix, then ACON-C.
 
     Args:
         channels: C of the input (N, C, ...).
@@ -156,8 +157,9 @@ class DynamicReLU(nn.Module):
     r"""Maximum of K lines whose slopes and intercepts are computed from the input, for each channel.
 
     Formula: :math:`\max_k (a_c^k x + b_c^k)` with :math:`a^k = \alpha^k + \lambda_a \Delta a^k`,
-    :math:`b^k = \lambda_b \Delta b^k`, where :math:`\Delta = 2 \sigma(W_2 \mathrm{relu}(W_1 \bar{x})) - 1` comes from
-    the mean :math:`\bar{x}` over all positions; :math:`\alpha = (1, 0, ...), \lambda_a = 1, \lambda_b = 1/2`.
+    :math:`b^k = \lambda_b \Delta b^k`, where :math:`\Delta = 2 \sigma(W_2 \mathrm{relu}(W_1 \bar{x})) - 1`
+    comes from the mean :math:`\bar{x}` over all positions; :math:`\alpha = (1, 0, ...), \lambda_a = 1,
+    \lambda_b = 1/2`.
 
     Args:
         channels: C of the input (N, C, ...).
@@ -230,7 +232,8 @@ class DynamicReLU(nn.Module):
 
     def extra_repr(self) -> str:
         return (
-            f"channels={self.channels}, reduction={self.reduction}, pieces={self.pieces}, shared={self.shared}"
+            f"channels={self.channels}, reduction={self.reduction}, "
+            f"pieces={self.pieces}, shared={self.shared}"
         )
 
 

@@ -1,8 +1,8 @@
-"""The rectifiers with an exponential or smooth bend: ELU, CELU, SELU and softplus, as functions and modules."""
+"""The rectifiers with an exponential bend: ELU, CELU, SELU and softplus, as functions and modules."""
 
 from __future__ import annotations
 
-import torch
+import torch  # noqa: F401  (the examples use it)
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -29,8 +29,8 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
         >>> elu(torch.tensor([-100.0, 0.0, 2.0]))
         tensor([-1.,  0.,  2.])
 
-    Source: Clevert, Unterthiner and Hochreiter (2016), Fast and Accurate Deep Network Learning by Exponential Linear
-    Units (ELUs). Chapter 2.
+    Source: Clevert, Unterthiner and Hochreiter (2016), Fast and Accurate Deep Network Learning by Exponential
+    Linear Units (ELUs). Chapter 2.
     """
     check_floating("elu", input)
     return _fast.elu(input, alpha, inplace)
@@ -65,7 +65,8 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     r"""Scaled ELU, whose two constants make mean 0 and variance 1 a fixed point from layer to layer.
 
     Formula: :math:`\lambda x` for :math:`x > 0`, else :math:`\lambda \alpha (e^x - 1)`, with
-    :math:`\lambda = 1.0507` and :math:`\alpha = 1.6733`; derivative :math:`\lambda` or :math:`\lambda \alpha e^x`.
+    :math:`\lambda = 1.0507` and :math:`\alpha = 1.6733`; derivative :math:`\lambda` or :math:`\lambda \alpha
+    e^x`.
 
     Args:
         input: any shape, floating-point.
@@ -87,8 +88,8 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     r"""Smooth ReLU, whose derivative is the sigmoid.
 
-    Formula: :math:`\frac{1}{\beta} \log(1 + e^{\beta x})`, and :math:`x` itself where :math:`\beta x` exceeds the
-    threshold; derivative :math:`\sigma(\beta x)`.
+    Formula: :math:`\frac{1}{\beta} \log(1 + e^{\beta x})`, and :math:`x` itself where :math:`\beta x` exceeds
+    the threshold; derivative :math:`\sigma(\beta x)`.
 
     Args:
         input: any shape, floating-point.
@@ -102,8 +103,8 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
         >>> softplus(torch.tensor([-100.0, 0.0, 100.0]))
         tensor([3.7835e-44, 6.9315e-01, 1.0000e+02])
 
-    Source: Dugas, Bengio, Bélisle, Nadeau and Garcia (2001), Incorporating Second-Order Functional Knowledge for
-    Better Option Pricing. Chapter 2.
+    Source: Dugas, Bengio, Bélisle, Nadeau and Garcia (2001), Incorporating Second-Order Functional Knowledge
+    for Better Option Pricing. Chapter 2.
     """
     check_floating("softplus", input)
     check_nonzero("softplus", "beta", beta)

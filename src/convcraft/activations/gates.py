@@ -1,4 +1,4 @@
-"""The functions that multiply the input by a gate: GELU, SiLU, Swish, Mish and hardswish, as functions and modules."""
+"""The functions that gate their input: GELU, SiLU, Swish, Mish and hardswish, as functions and modules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["GELU", "Hardswish", "Mish", "SiLU", "Swish", "gelu", "hardswish", "m
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
-    r"""Gaussian error linear unit: the input times the probability that a standard normal value lies below it.
+    r"""Gaussian error linear unit: the input times the chance that a standard normal value is below it.
 
     Formula: :math:`x \Phi(x)`; derivative :math:`\Phi(x) + x \varphi(x)`. With approximate="tanh":
     :math:`\frac{x}{2} (1 + \tanh(\sqrt{2 / \pi} (x + 0.044715 x^3)))`.
@@ -56,8 +56,8 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
         >>> silu(torch.tensor([-1.0, 0.0, 1.0]))
         tensor([-0.2689,  0.0000,  0.7311])
 
-    Source: Elfwing, Uchibe and Doya (2018), Sigmoid-Weighted Linear Units for Neural Network Function Approximation
-    in Reinforcement Learning. Chapter 2.
+    Source: Elfwing, Uchibe and Doya (2018), Sigmoid-Weighted Linear Units for Neural Network Function
+    Approximation in Reinforcement Learning. Chapter 2.
     """
     check_floating("silu", input, COMPLEX)
     return F.silu(input, inplace)
@@ -116,7 +116,8 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     r"""Swish made of straight pieces and one parabola.
 
-    Formula: :math:`x \min(\max(x + 3, 0), 6) / 6`; derivative 0 below -3, :math:`x / 3 + 1/2` between, 1 above 3.
+    Formula: :math:`x \min(\max(x + 3, 0), 6) / 6`; derivative 0 below -3, :math:`x / 3 + 1/2` between, 1
+    above 3.
 
     Args:
         input: any shape, floating-point.
@@ -200,7 +201,7 @@ class Swish(nn.Module):
         num_parameters: 1, or the number of channels.
 
     Raises:
-        ConvcraftError: when num_parameters is below 1, or fits the input's channels as little as 1 does.
+        ConvcraftError: when num_parameters is below 1, or neither 1 nor the number of channels.
 
     Example:
         >>> Swish(beta=2.0)(torch.tensor([1.0])).item()  # doctest: +ELLIPSIS
@@ -237,8 +238,8 @@ class Swish(nn.Module):
             return swish(input, self.beta.view(()) if input.dim() == 0 else self.beta)
         if input.dim() < 2 or input.size(1) != self.num_parameters:
             raise ConvcraftError(
-                f"Swish: input must have {self.num_parameters} channels in dimension 1, got shape {tuple(input.shape)}; "
-                "set num_parameters to 1 or to the number of channels"
+                f"Swish: input must have {self.num_parameters} channels in dimension 1, "
+                f"got shape {tuple(input.shape)}; set num_parameters to 1 or to the number of channels"
             )
         return swish(input, self.beta.view(-1, *(1,) * (input.dim() - 2)))
 

@@ -1,4 +1,4 @@
-"""Moments of an activation under a standard normal input, by adaptive Gauss-Legendre quadrature in float64."""
+"""Moments of an activation under a standard normal input, by adaptive Gauss-Legendre quadrature."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def _panels(function: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, ord
 def moments(function: Callable[[Tensor], Tensor], order: int = 24) -> Moments:
     r"""Mean, second moment and second moment of the derivative of an activation under N(0, 1).
 
-    Formula: :math:`E f(z)`, :math:`E f(z)^2`, :math:`E f'(z)^2` for :math:`z \sim N(0, 1)`, each an integral over the
-    normal density. It is split at whole and half numbers and halved again wherever two rules disagree, so that a kink
-    costs no accuracy: the second moment of ReLU is 1/2 to the last digits.
+    Formula: :math:`E f(z)`, :math:`E f(z)^2`, :math:`E f'(z)^2` for :math:`z \sim N(0, 1)`, each an integral
+    over the normal density. It is split at whole and half numbers and halved again wherever two rules
+    disagree, so that a kink costs no accuracy: the second moment of ReLU is 1/2 to the last digits.
 
     Args:
         function: an element-wise function of a float64 tensor, differentiable by autograd.
@@ -84,7 +84,8 @@ def moments(function: Callable[[Tensor], Tensor], order: int = 24) -> Moments:
         >>> moments(torch.relu).second
         0.5
 
-    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers, for the part that E f(z)^2 plays. Chapter 2.
+    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers, for the part that E f(z)^2 plays.
+    Chapter 2.
     """
     if not 4 <= order <= 128:
         raise ConvcraftError(f"moments: order must lie between 4 and 128, got {order}")

@@ -76,7 +76,8 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
         >>> leaky_relu(torch.tensor([-2.0, 3.0]), 0.1)
         tensor([-0.2000,  3.0000])
 
-    Source: Maas, Hannun and Ng (2013), Rectifier Nonlinearities Improve Neural Network Acoustic Models. Chapter 2.
+    Source: Maas, Hannun and Ng (2013), Rectifier Nonlinearities Improve Neural Network Acoustic Models.
+    Chapter 2.
     """
     check_floating("leaky_relu", input)
     return _fast.leaky_relu(input, negative_slope, inplace)
@@ -204,7 +205,9 @@ class PReLU(nn.Module):
     __constants__ = ["num_parameters"]
     num_parameters: int
 
-    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
+    def __init__(
+        self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None
+    ) -> None:
         super().__init__()
         if num_parameters < 1:
             raise ConvcraftError(

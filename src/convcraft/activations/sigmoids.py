@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import _fast
@@ -29,7 +28,8 @@ def sigmoid(input: Tensor) -> Tensor:
         >>> sigmoid(torch.tensor([-1e4, 0.0, 1e4]))
         tensor([0.0000, 0.5000, 1.0000])
 
-    Source: Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating errors. Chapter 2.
+    Source: Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating errors.
+    Chapter 2.
     """
     check_floating("sigmoid", input, _ANY)
     return torch.sigmoid(input)
@@ -54,14 +54,15 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     Source: Howard et al. (2019), Searching for MobileNetV3. Chapter 2.
     """
     check_floating("hardsigmoid", input)
-    return F.hardsigmoid(input, inplace)
+    return _fast.hardsigmoid(input, inplace)
 
 
 def tanh(input: Tensor) -> Tensor:
     r"""Hyperbolic tangent, from -1 to 1, with slope 1 at 0.
 
-    Formula: :math:`(e^x - e^{-x}) / (e^x + e^{-x}) = 2 \sigma(2x) - 1`; derivative :math:`1 - \tanh^2 x`. On the CPU
-    large tensors are computed as :math:`e / (e + 2)` with :math:`e = e^{2x} - 1`, which keeps full precision near 0.
+    Formula: :math:`(e^x - e^{-x}) / (e^x + e^{-x}) = 2 \sigma(2x) - 1`; derivative :math:`1 - \tanh^2 x`. On
+    the CPU large tensors are computed as :math:`e / (e + 2)` with :math:`e = e^{2x} - 1`, which keeps full
+    precision near 0.
 
     Args:
         input: any shape and dtype; integers and booleans give the default floating-point dtype.
@@ -94,8 +95,8 @@ def softsign(input: Tensor) -> Tensor:
         >>> softsign(torch.tensor([-1.0, 0.0, 3.0]))
         tensor([-0.5000,  0.0000,  0.7500])
 
-    Source: Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural networks.
-    Chapter 2.
+    Source: Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
+    networks. Chapter 2.
     """
     check_floating("softsign", input, INTEGERS | COMPLEX)
     return _fast.softsign(input)

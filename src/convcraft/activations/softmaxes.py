@@ -11,6 +11,17 @@ from ._checks import check_floating
 __all__ = ["LogSoftmax", "Softmax", "log_softmax", "softmax"]
 
 
+def _inner(input: Tensor, dim: int | None) -> bool:
+    """Whether `dim` is not the last but lies innermost in memory, as channels do in channels-last tensors.
+
+    There torch would copy the input to another layout; with the dimension moved last it need not.
+    keeps the memory format.
+    """
+    if dim is None or input.dim() < 3 or torch.compiler.is_compiling():
+        return False
+    return -input.dim() <= dim < input.dim() and input.stride(dim) == 1 < input.stride(-1)
+
+
 def softmax(
     input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
 ) -> Tensor:
@@ -31,10 +42,13 @@ def softmax(
         >>> softmax(torch.tensor([1000.0, 1000.0]), dim=0)
         tensor([0.5000, 0.5000])
 
-    Source: Bridle (1990), Probabilistic Interpretation of Feedforward Classification Network Outputs. Chapter 2.
+    Source: Bridle (1990), Probabilistic Interpretation of Feedforward Classification Network Outputs. Chapter
+    2.
     """
     if dtype is None:
         check_floating("softmax", input)
+    if _inner(input, dim):
+        return F.softmax(input.movedim(dim, -1), -1, dtype=dtype).movedim(-1, dim)  # type: ignore[arg-type]
     return F.softmax(input, dim, _stacklevel + 1, dtype)
 
 
@@ -57,10 +71,13 @@ def log_softmax(
         >>> log_softmax(torch.tensor([0.0, -1e4]), dim=0)
         tensor([     0., -10000.])
 
-    Source: Bridle (1990), Probabilistic Interpretation of Feedforward Classification Network Outputs. Chapter 2.
+    Source: Bridle (1990), Probabilistic Interpretation of Feedforward Classification Network Outputs. Chapter
+    2.
     """
     if dtype is None:
         check_floating("log_softmax", input)
+    if _inner(input, dim):
+        return F.log_softmax(input.movedim(dim, -1), -1, dtype=dtype).movedim(-1, dim)  # type: ignore[arg-type]
     return F.log_softmax(input, dim, _stacklevel + 1, dtype)
 
 

@@ -78,7 +78,9 @@ class Entry:
         if parameter is None:
             return {}
         if self.parameter is None:
-            raise ConvcraftError(f"{self.name}: it has no parameter, got parameter={parameter!r}; leave it out")
+            raise ConvcraftError(
+                f"{self.name}: it has no parameter, got parameter={parameter!r}; leave it out"
+            )
         return {self.parameter.name: parameter}
 
     @property
@@ -102,12 +104,24 @@ class Entry:
         return self.moments.derivative_second
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _moments_of(name: str) -> Moments:
     return moments(DEFINITIONS[name][0])
 
 
-_HEADINGS = ("name", "range", "centred", "monotonic", "smooth", "Lipschitz", "E f", "E f^2", "E f'^2", "cost", "source")
+_HEADINGS = (
+    "name",
+    "range",
+    "centred",
+    "monotonic",
+    "smooth",
+    "Lipschitz",
+    "E f",
+    "E f^2",
+    "E f'^2",
+    "cost",
+    "source",
+)
 
 
 class Catalog(Mapping[str, Entry]):
@@ -150,7 +164,9 @@ class Catalog(Mapping[str, Entry]):
     def __repr__(self) -> str:
         rows = [_HEADINGS, *self.rows()]
         widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADINGS))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
+        ]
         return "\n".join(line.rstrip() for line in lines)
 
     def _repr_html_(self) -> str:
@@ -166,7 +182,9 @@ class Catalog(Mapping[str, Entry]):
 
 def _prelu(input: Tensor, weight: float | Tensor = 0.25) -> Tensor:
     """PReLU with a slope that may be a number, so that it can be called like the others."""
-    slope = weight if isinstance(weight, Tensor) else torch.tensor(weight, device=input.device, dtype=input.dtype)
+    slope = (
+        weight if isinstance(weight, Tensor) else torch.tensor(weight, device=input.device, dtype=input.dtype)
+    )
     return rectifiers.prelu(input, slope)
 
 
@@ -204,9 +222,9 @@ def _functions() -> dict[str, Callable[..., Tensor]]:
 def catalog() -> Catalog:
     r"""Everything known of every element-wise activation, as an ordered mapping from name to `Entry`.
 
-    Formula: the moments are :math:`E f(z)`, :math:`E f(z)^2` and :math:`E f'(z)^2` for :math:`z \sim N(0, 1)`, by
-    quadrature with the default parameter; the cost is the time of forward and backward on one CPU core relative to
-    ReLU, as measured on large tensors.
+    Formula: the moments are :math:`E f(z)`, :math:`E f(z)^2` and :math:`E f'(z)^2` for :math:`z \sim N(0,
+    1)`, by quadrature with the default parameter; the cost is the time of forward and backward on one CPU
+    core relative to ReLU, as measured on large tensors.
 
     Raises:
         ConvcraftError: from `catalog()[name]` when the name is not known; it lists the near matches.
@@ -266,7 +284,8 @@ def get(name: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
 def derivative(name: str | Callable[..., Tensor], x: Tensor, **parameters: Any) -> Tensor:
     r"""Evaluate the derivative of an activation element by element.
 
-    Formula: :math:`f'(x)` as chapter 2 derives it for a name of the catalogue; by autograd for any other callable.
+    Formula: :math:`f'(x)` as chapter 2 derives it for a name of the catalogue; by autograd for any other
+    callable.
 
     Args:
         name: a name in `catalog()`, or an element-wise function.
@@ -274,7 +293,8 @@ def derivative(name: str | Callable[..., Tensor], x: Tensor, **parameters: Any) 
         parameters: keywords of the function, for example `negative_slope=0.2`.
 
     Raises:
-        ConvcraftError: when the name is not known, x is not a floating-point tensor, or the function changes shape.
+        ConvcraftError: when the name is not known, x is not a floating-point tensor, or the function changes
+            shape.
 
     Example:
         >>> derivative("tanh", torch.tensor([0.0, 1.0]))

@@ -1,4 +1,4 @@
-"""Every formula of the book in plain NumPy, float64: what the chapters derive and what the tests compare with.
+"""Every formula of the book in plain NumPy, float64: what the chapters derive and the tests compare with.
 
 Example:
     >>> from convcraft import reference

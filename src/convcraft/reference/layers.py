@@ -44,7 +44,7 @@ def output_size(n: int, k: int, s: int = 1, p: int = 0, d: int = 1) -> int:
 
 
 def receptive_field(layers: Iterable[Sequence[int]]) -> int:
-    """Width of the input region that one unit of the last layer sees: 1 + sum of (k - 1) d times the strides before.
+    """Width of the region that a unit of the last layer sees: 1 + sum of (k - 1) d times the strides before.
 
     Args: layers, first to last, each (kernel size), (kernel size, stride) or (kernel size, stride, dilation).
 
@@ -73,8 +73,10 @@ def _images(function: str, x: npt.ArrayLike) -> Array:
 
 
 def _windows(x: Array, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]) -> Array:
-    """Every patch under the kernel: a view of shape (N, C, rows out, columns out, kernel rows, kernel columns)."""
-    rows, columns = (output_size(n, k, s, 0, d) for n, k, s, d in zip(x.shape[2:], kernel, stride, dilation, strict=True))
+    """Every patch under the kernel: a view of shape (N, C, rows out, columns out, *kernel)."""
+    rows, columns = (
+        output_size(n, k, s, 0, d) for n, k, s, d in zip(x.shape[2:], kernel, stride, dilation, strict=True)
+    )
     n, c, h, w = x.strides
     return np.lib.stride_tricks.as_strided(
         x,
@@ -97,7 +99,7 @@ def conv2d(
     dilation: Pair = 1,
     groups: int = 1,
 ) -> Array:
-    """Cross-correlate images with kernels: y[n,o,i,j] = b[o] + sum over c,u,v of w[o,c,u,v] x[n,c,si+du,sj+dv].
+    """Cross-correlate images with kernels: y[n,o,i,j] = b[o] + sum w[o,c,u,v] x[n,c,si+du,sj+dv] over c,u,v.
 
     Args: x (N, C, H, W); w (O, C / groups, k, k); b (O,). Zeros are padded.
 
@@ -107,17 +109,24 @@ def conv2d(
                [20., 24.]])
     """
     images, kernels = _images("conv2d", x), np.asarray(w, dtype=np.float64)
-    if groups < 1 or kernels.ndim != 4 or images.shape[1] != kernels.shape[1] * groups or len(kernels) % groups:
+    if (
+        groups < 1
+        or kernels.ndim != 4
+        or images.shape[1] != kernels.shape[1] * groups
+        or len(kernels) % groups
+    ):
         raise ConvcraftError(
-            f"conv2d: w must have shape (O, C / groups, rows, columns) with O a multiple of groups, got {kernels.shape} "
-            f"for x of shape {images.shape} and groups={groups}"
+            "conv2d: w must have shape (O, C / groups, rows, columns) with O a multiple of groups, "
+            f"got {kernels.shape} for x of shape {images.shape} and groups={groups}"
         )
     bias = np.zeros(len(kernels)) if b is None else np.asarray(b, dtype=np.float64)
     if bias.shape != (len(kernels),):
         raise ConvcraftError(f"conv2d: b must have shape ({len(kernels)},), got {bias.shape}")
     images = _padded(images, _pair("conv2d: padding", padding, 0), 0.0)
     size = (kernels.shape[2], kernels.shape[3])
-    patches = _windows(images, size, _pair("conv2d: stride", stride, 1), _pair("conv2d: dilation", dilation, 1))
+    patches = _windows(
+        images, size, _pair("conv2d: stride", stride, 1), _pair("conv2d: dilation", dilation, 1)
+    )
     n, _, rows, columns = patches.shape[:4]
     grouped = patches.reshape(n, groups, -1, rows, columns, *size)
     weights = kernels.reshape(groups, -1, *kernels.shape[1:])
@@ -147,12 +156,16 @@ def avg_pool2d(x: npt.ArrayLike, kernel_size: Pair, stride: Pair | None = None, 
     return _pool("avg_pool2d", x, kernel_size, stride, padding, 0.0).mean(axis=(-2, -1))
 
 
-def _pool(function: str, x: npt.ArrayLike, size: Pair, stride: Pair | None, padding: Pair, fill: float) -> Array:
+def _pool(
+    function: str, x: npt.ArrayLike, size: Pair, stride: Pair | None, padding: Pair, fill: float
+) -> Array:
     kernel = _pair(f"{function}: kernel_size", size, 1)
     step = kernel if stride is None else _pair(f"{function}: stride", stride, 1)
     margin = _pair(f"{function}: padding", padding, 0)
     if any(2 * p > k for p, k in zip(margin, kernel, strict=True)):
-        raise ConvcraftError(f"{function}: padding must be at most half of kernel_size {kernel}, got {margin}")
+        raise ConvcraftError(
+            f"{function}: padding must be at most half of kernel_size {kernel}, got {margin}"
+        )
     return _windows(_padded(_images(function, x), margin, fill), kernel, step, (1, 1))
 
 
@@ -190,11 +203,12 @@ def cross_entropy(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     rows, classes = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     if rows.ndim != 2 or classes.shape != rows.shape[:1] or classes.dtype.kind not in "iu":
         raise ConvcraftError(
-            f"cross_entropy: logits must have shape (N, classes) and labels be N whole numbers, got shapes {rows.shape} "
-            f"and {classes.shape}, labels of dtype {classes.dtype}"
+            "cross_entropy: logits must have shape (N, classes) and labels be N whole numbers, "
+            f"got shapes {rows.shape} and {classes.shape}, labels of dtype {classes.dtype}"
         )
     if classes.size and not 0 <= classes.min() <= classes.max() < rows.shape[1]:
         raise ConvcraftError(
-            f"cross_entropy: labels must lie between 0 and {rows.shape[1] - 1}, got {classes.min()} to {classes.max()}"
+            f"cross_entropy: labels must lie between 0 and {rows.shape[1] - 1}, "
+            f"got {classes.min()} to {classes.max()}"
         )
     return float(-log_softmax(rows)[np.arange(len(rows)), classes].mean())

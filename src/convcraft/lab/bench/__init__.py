@@ -1,8 +1,8 @@
 """Speed and memory as ratios against torch.nn, measured in one run: `python -m convcraft bench activations`.
 
-Times on a busy machine mean little; a ratio of two times taken one after the other means much. So every round runs
-all candidates of a case in random order, the ratio is formed within the round, and the median and the quartiles over
-the rounds are reported. Values and gradients are compared in the same run.
+Times on a busy machine mean little; a ratio of two times taken one after the other means much. So every round
+runs all candidates of a case in random order, the ratio is formed within the round, and the median and the
+quartiles over the rounds are reported. Values and gradients are compared in the same run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ TOPICS = ("activations", "costs")
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m convcraft bench", description=__doc__)
-    parser.add_argument("topics", nargs="*", metavar="TOPIC", help=f"what to measure: {', '.join(TOPICS)} (all)")
+    parser.add_argument(
+        "topics", nargs="*", metavar="TOPIC", help=f"what to measure: {', '.join(TOPICS)} (all)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every ratio with its provenance")
     parser.add_argument("--rounds", type=int, default=15, help="rounds of each case (15); at least 5")
     parser.add_argument("--quick", action="store_true", help="small tensors and 5 rounds: does it run?")

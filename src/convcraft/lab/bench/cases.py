@@ -15,8 +15,8 @@ from ...errors import ConvcraftError
 from .timing import Function, Ratio, compare, saved_bytes
 
 NAMES = (
-    "relu relu6 leaky_relu prelu elu celu selu gelu silu mish sigmoid hardsigmoid hardswish tanh softplus softsign "
-    "softmax log_softmax"
+    "relu relu6 leaky_relu prelu elu celu selu gelu silu mish sigmoid hardsigmoid hardswish tanh softplus "
+    "softsign softmax log_softmax"
 ).split()
 
 
@@ -57,7 +57,9 @@ def _check(name: str, ours: object, theirs: object) -> None:
     assert isinstance(ours, Tensor) and isinstance(theirs, Tensor)
     worst = float((ours - theirs).abs().max())
     if not worst <= 1e-5:
-        raise ConvcraftError(f"bench: {name} must agree with torch.nn within 1e-5, the largest difference is {worst}")
+        raise ConvcraftError(
+            f"bench: {name} must agree with torch.nn within 1e-5, the largest difference is {worst}"
+        )
 
 
 def case(name: str, shape: tuple[int, ...], layout: str, rounds: int) -> list[Ratio]:
@@ -79,13 +81,17 @@ def case(name: str, shape: tuple[int, ...], layout: str, rounds: int) -> list[Ra
     return found
 
 
-def _against(cases: dict[str, Callable[[], object]], what: str, shape: tuple[int, ...], rounds: int) -> list[Ratio]:
+def _against(
+    cases: dict[str, Callable[[], object]], what: str, shape: tuple[int, ...], rounds: int
+) -> list[Ratio]:
     """Every case against the first one."""
     times = compare(cases, rounds)
     first = times[next(iter(cases))]
     baseline = 1e3 * float(np.median(first))
     return [
-        Ratio(name, what, "contiguous", shape, tuple(a / b for a, b in zip(own, first, strict=True)), baseline)
+        Ratio(
+            name, what, "contiguous", shape, tuple(a / b for a, b in zip(own, first, strict=True)), baseline
+        )
         for name, own in times.items()
     ]
 
@@ -117,9 +123,10 @@ def _step(activation: Function, batch: Tensor, labels: Tensor) -> Callable[[], o
 
 
 def costs(rounds: int, shape: tuple[int, ...] = (64, 32, 32, 32), batch: int = 64) -> list[Ratio]:
-    """What each activation costs against ReLU: by itself, beside a convolution of the same shape, in a training step."""
+    """What each activation costs against ReLU: alone, beside a convolution, and in a training step."""
     functions: dict[str, Function] = {
-        name: getattr(activations, name) for name in ("relu", "leaky_relu", "elu", "silu", "tanh", "sigmoid", "mish")
+        name: getattr(activations, name)
+        for name in ("relu", "leaky_relu", "elu", "silu", "tanh", "sigmoid", "mish")
     }
     functions["x*sigmoid(x)"] = lambda x: x * torch.sigmoid(x)
     x, grad = _inputs(shape, "contiguous")

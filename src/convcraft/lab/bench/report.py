@@ -8,6 +8,7 @@ import json
 import platform
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from .timing import Ratio
 
 
 def pin_memory() -> str:
-    """Keep freed memory in the process (glibc), without which large tensors measure page faults; says what was set."""
+    """Keep freed memory in the process (glibc), else large tensors measure page faults; says what it set."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
@@ -39,13 +40,24 @@ def processor() -> str:
 
 
 def table(found: Sequence[Ratio]) -> str:
-    rows = [("case", "what", "layout", "shape", "ratio", "quartiles", "base ms", "kept B/el", "base B/el")]
+    rows: list[tuple[str, ...]] = [
+        ("case", "what", "layout", "shape", "ratio", "quartiles", "base ms", "kept B/el", "base B/el")
+    ]
     for r in found:
         low, high = r.quartiles
         bytes_ = [f"{v:.2f}" if v is not None else "" for v in (r.saved, r.baseline_saved)]
         shape = "x".join(map(str, r.shape))
         rows.append(
-            (r.case, r.what, r.layout, shape, f"{r.median:.2f}", f"{low:.2f}-{high:.2f}", f"{r.baseline_ms:.3f}", *bytes_)
+            (
+                r.case,
+                r.what,
+                r.layout,
+                shape,
+                f"{r.median:.2f}",
+                f"{low:.2f}-{high:.2f}",
+                f"{r.baseline_ms:.3f}",
+                *bytes_,
+            )
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
@@ -55,7 +67,7 @@ def write(
     path: Path, given: Sequence[str], threads: int, rounds: int, allocator: str, found: Sequence[Ratio]
 ) -> None:
     provenance = {
-        "command": " ".join(["python -m convcraft bench", *(a for a in given if a != str(path))]).replace(" --json", ""),
+        "command": " ".join(["python -m convcraft bench", *given]).replace(str(path), path.name),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": {
             "convcraft": __version__,
@@ -70,4 +82,11 @@ def write(
         "allocator": allocator,
     }
     record = {"provenance": provenance, "ratios": [r.record() for r in found]}
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    path.write_text(_one_line_each(record) + "\n", encoding="utf-8")
+
+
+def _one_line_each(record: dict[str, Any]) -> str:
+    """JSON with one line for each measurement, so that a diff shows which changed."""
+    provenance = json.dumps(record["provenance"], indent=1).replace("\n", "\n ")
+    lines = ",\n  ".join(json.dumps(entry) for entry in record["ratios"])
+    return f'{{\n "provenance": {provenance},\n "ratios": [\n  {lines}\n ]\n}}'

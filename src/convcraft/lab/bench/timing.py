@@ -47,11 +47,14 @@ class Ratio:
 
     def record(self) -> dict[str, Any]:
         """Everything as plain numbers, for JSON."""
-        return {**asdict(self), "median": self.median, "quartiles": self.quartiles, "interval": self.interval()}
+        numbers = {**asdict(self), "ratios": [round(ratio, 4) for ratio in self.ratios]}
+        return {**numbers, "median": self.median, "quartiles": self.quartiles, "interval": self.interval()}
 
 
-def compare(actions: dict[str, Callable[[], object]], rounds: int, repeats: int = 1) -> dict[str, list[float]]:
-    """Seconds of each action in each round, the actions of a round in random order, after one round of warm-up.
+def compare(
+    actions: dict[str, Callable[[], object]], rounds: int, repeats: int = 1
+) -> dict[str, list[float]]:
+    """Seconds of each action in each round, each round in random order, after one round of warm-up.
 
     Formula: the ratio of two candidates is formed within a round, so that what slows the machine slows both.
 
@@ -64,7 +67,9 @@ def compare(actions: dict[str, Callable[[], object]], rounds: int, repeats: int 
         5
     """
     if rounds < 1:
-        raise ConvcraftError(f"bench: rounds must be at least 1, got {rounds}; five or more give usable quartiles")
+        raise ConvcraftError(
+            f"bench: rounds must be at least 1, got {rounds}; five or more give usable quartiles"
+        )
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     order, shuffle = list(actions), random.Random(0)
     for number in range(rounds + 1):
