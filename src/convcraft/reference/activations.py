@@ -227,14 +227,14 @@ def softplus_derivative(x: npt.ArrayLike, beta: float = 1.0, threshold: float = 
 
 
 def softsign(x: npt.ArrayLike) -> Array:
-    """x / (1 + |x|)."""
+    """`x / (1 + |x|)`."""
     x = _array(x)
     bounded = np.where(np.isinf(x), 0.0, x)
     return np.where(np.isinf(x), np.sign(x), bounded / (1 + np.abs(bounded)))
 
 
 def softsign_derivative(x: npt.ArrayLike) -> Array:
-    """1 / (1 + |x|)^2."""
+    """`1 / (1 + |x|)^2`."""
     return (1 / (1 + np.abs(_array(x)))) ** 2
 
 

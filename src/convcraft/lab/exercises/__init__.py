@@ -1,7 +1,7 @@
 """Checks for the exercises: `check(name, answer)` says what is wrong, not only that it is.
 
 Each chapter has one module of checks in this folder, named as the chapter is. A check is a function of the
-answer that returns None when it is right, and a sentence saying what is wrong when it is not:
+answer that returns None when it is right, and a sentence saying what is wrong when it is not::
 
     @exercise("slope-at-zero")
     def slope_at_zero(answer):
