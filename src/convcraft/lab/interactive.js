@@ -6,9 +6,9 @@
   const DASH = ["", "7 3", "2 2.5", "8 3 2 3", "12 4", "5 2 2 2 2 2", "4 4"];
   const NS = "http://www.w3.org/2000/svg";
   const css = `
-    ${TAG}{display:block;margin:1rem 0;text-align:left;--ink:#1f2328;--muted:#57606a;--grid:#e6e9ed;--zero:#8c959f;--ground:#fff;--edge:#c5ccd3;--hue:${LIGHT[0]};
-      ${LIGHT.map((c, i) => `--c${i}:${c}`).join(";")};color:var(--ink);font:15px/1.4 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-    :is(html[data-theme=dark],html[data-mode=dark]:not([data-theme]),body[data-jp-theme-light=false]) ${TAG}{--ink:#e6e8eb;--muted:#a8b0b8;--grid:#2b2f34;--zero:#7d868f;--ground:#121212;--edge:#4a525a;--hue:${DARK[0]};
+    ${TAG}{display:block;margin:1rem 0;text-align:left;--ink:var(--pst-color-text-base,#1f2328);--muted:var(--pst-color-text-muted,#57606a);--grid:#8c959f38;--zero:#8c959f;--ground:var(--pst-color-background,var(--jp-layout-color0,#fff));--edge:#c5ccd3;--hue:${LIGHT[0]};
+      ${LIGHT.map((c, i) => `--c${i}:${c}`).join(";")};color:var(--ink);font:15px/1.4 var(--cc-sans,system-ui,-apple-system,"Segoe UI",Roboto,sans-serif)}
+    :is(html[data-theme=dark],html[data-mode=dark]:not([data-theme]),body[data-jp-theme-light=false]) ${TAG}{--ink:var(--pst-color-text-base,#e6e8eb);--muted:var(--pst-color-text-muted,#a8b0b8);--grid:#8c959f33;--zero:#7d868f;--ground:var(--pst-color-background,var(--jp-layout-color0,#121212));--edge:#4a525a;--hue:${DARK[0]};
       ${DARK.map((c, i) => `--c${i}:${c}`).join(";")};color-scheme:dark}
     html[data-theme=dark] .bd-content div.cell_output .text_html:has(${TAG}){background:none!important;padding:0!important;color:inherit}
     ${TAG} *{box-sizing:border-box}

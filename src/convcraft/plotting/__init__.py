@@ -43,26 +43,20 @@ __all__ = [
 def save(chart: Chart, path: str | Path) -> Path:
     """Write a chart to a .png, .svg or .pdf file, alt text inside, the same bytes every time.
 
-    Parameters
-    ----------
-    chart : Chart
-        What a helper returned.
-    path : str or path
-        Where to; the suffix chooses the kind.
+    Args:
+        chart: what a helper returned.
+        path: where to; the suffix chooses the kind.
 
-    Raises
-    ------
-    ConvcraftError
-        For another suffix, and where the folder does not exist.
+    Raises:
+        ConvcraftError: for another suffix, and where the folder does not exist.
 
-    Examples
-    --------
-    >>> import tempfile, pathlib
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> chart = lines([0, 1], {"f": [0, 1]}, alt="A line.")
-    >>> save(chart, pathlib.Path(folder.name) / "line.svg").name
-    'line.svg'
-    >>> folder.cleanup()
+    Example:
+        >>> import tempfile, pathlib
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> chart = lines([0, 1], {"f": [0, 1]}, alt="A line.")
+        >>> save(chart, pathlib.Path(folder.name) / "line.svg").name
+        'line.svg'
+        >>> folder.cleanup()
     """
     return chart.save(path)
 
@@ -74,3 +68,7 @@ def __getattr__(name: str) -> Any:
 
         return Chart
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "Chart"})

@@ -26,14 +26,10 @@ class Chart(Figure):
     A chart is made without pyplot, keeps no global state, and gives the same bytes in every run. All of
     matplotlib's `Figure` is there for whoever wants to add to it; ``chart.axes[0]`` is the first panel.
 
-    Parameters
-    ----------
-    alt : str
-        What the chart shows, in words.
-    size : tuple of float
-        Width and height in inches.
-    theme : {"light", "dark"}
-        The colours.
+    Args:
+        alt: what the chart shows, in words.
+        size: tuple of float. Width and height in inches.
+        theme: {"light", "dark"}. The colours.
     """
 
     def __init__(self, *, alt: str, size: tuple[float, float] = (WIDTH, 3.3), theme: str = "light") -> None:

@@ -94,32 +94,24 @@ def lines(
 ) -> Chart:
     """Draw one line a series over a common abscissa, with an interval as a band around it.
 
-    Parameters
-    ----------
-    x : (n,) tensor, array or list; or a dict of them by series
-        The abscissa.
-    series : dict
-        For each name ``y``, or ``(y, low, high)``; each (n,) numbers of any dtype. A name of blanks has no
-        label.
-    alt : str
-        What the chart shows, in words; required.
-    hline, vline : float, list or dict of label: float
-        Reference lines.
-    markers : bool, optional
-        Mark the points; by default where there are at most 12.
-    legend : {"auto", "direct", "top", "none"}
-        Names at the ends of the lines, or above; "auto" takes the ends where there is room.
+    Args:
+        x: (n,) tensor, array or list; or a dict of them by series. The abscissa.
+        series: for each name ``y``, or ``(y, low, high)``; each (n,) numbers of any dtype. A name of blanks
+            has no label.
+        alt: what the chart shows, in words; required.
+        hline, vline: float, list or dict of label: float. Reference lines.
+        markers: mark the points; by default where there are at most 12.
+        legend: {"auto", "direct", "top", "none"}. Names at the ends of the lines, or above; "auto" takes the
+            ends where there is room.
 
-    Raises
-    ------
-    ConvcraftError
-        Without `alt`, for an unknown scale, theme or legend, or where a series is not as long as `x`.
+    Raises:
+        ConvcraftError: without `alt`, for an unknown scale, theme or legend, or where a series is not as long
+            as `x`.
 
-    Examples
-    --------
-    >>> chart = lines([0, 1, 2], {"loss": [3.0, 1.0, 0.5]}, alt="The loss falls.", xlabel="epoch")
-    >>> chart.alt
-    'The loss falls.'
+    Example:
+        >>> chart = lines([0, 1, 2], {"loss": [3.0, 1.0, 0.5]}, alt="The loss falls.", xlabel="epoch")
+        >>> chart.alt
+        'The loss falls.'
     """
     need_matplotlib()
     from .chart import new_chart
@@ -169,32 +161,24 @@ def panels(
 ) -> Chart:
     """Draw small multiples of lines under one legend; a series of the same name looks the same in each.
 
-    Parameters
-    ----------
-    panels : list of dict
-        For each panel ``x`` and ``series`` as in :func:`lines`, and what it needs of ``title``, ``xlabel``,
-        ``ylabel``, ``xscale``, ``yscale``, ``xlim``, ``ylim``, ``hline``, ``vline``, ``markers``.
-    alt : str
-        What the chart shows, in words; required.
-    columns : int, optional
-        Panels in a row; at most three by default.
-    xlabel, ylabel : str
-        Labels common to all panels.
-    sharex, sharey : bool
-        Give all panels the same limits.
+    Args:
+        panels: for each panel ``x`` and ``series`` as in :func:`lines`, and what it needs of ``title``,
+            ``xlabel``, ``ylabel``, ``xscale``, ``yscale``, ``xlim``, ``ylim``, ``hline``, ``vline``,
+            ``markers``.
+        alt: what the chart shows, in words; required.
+        columns: panels in a row; at most three by default.
+        xlabel, ylabel: labels common to all panels.
+        sharex, sharey: give all panels the same limits.
 
-    Raises
-    ------
-    ConvcraftError
-        Without `alt` or panels, and for an entry of a panel that is not known.
+    Raises:
+        ConvcraftError: without `alt` or panels, and for an entry of a panel that is not known.
 
-    Examples
-    --------
-    >>> x = [-1.0, 0.0, 1.0]
-    >>> chart = panels([{"title": "f", "x": x, "series": {"relu": [0, 0, 1]}},
-    ...                 {"title": "f'", "x": x, "series": {"relu": [0, 0, 1]}}], alt="ReLU and its
-    derivative.") >>> [ax.get_title(loc="left") for ax in chart.axes]
-    ['f', "f'"]
+    Example:
+        >>> x = [-1.0, 0.0, 1.0]
+        >>> chart = panels([{"title": "f", "x": x, "series": {"relu": [0, 0, 1]}},
+        ...                 {"title": "g", "x": x, "series": {"relu": [0, 0, 1]}}], alt="ReLU twice.")
+        >>> [ax.get_title(loc="left") for ax in chart.axes]
+        ['f', 'g']
     """
     need_matplotlib()
     from .chart import new_chart
@@ -245,19 +229,13 @@ def learning_rates(
 ) -> Chart:
     """Draw the final validation accuracy against the learning rate: mean over seeds and its t interval.
 
-    Parameters
-    ----------
-    sweeps : dict
-        For each name a sweep: ``learning_rates`` (r,) and ``validation_accuracy`` (r, seeds, epochs).
-    level : float
-        Level of the interval, in (0, 1).
-    chance : float, optional
-        The accuracy of guessing, drawn as a line.
+    Args:
+        sweeps: for each name a sweep: ``learning_rates`` (r,) and ``validation_accuracy`` (r, seeds, epochs).
+        level: level of the interval, in (0, 1).
+        chance: the accuracy of guessing, drawn as a line.
 
-    Raises
-    ------
-    ConvcraftError
-        Without `alt` or sweeps, and for a level that is not between 0 and 1.
+    Raises:
+        ConvcraftError: without `alt` or sweeps, and for a level that is not between 0 and 1.
     """
     if not 0 < level < 1:
         raise ConvcraftError(f"level: expected a number between 0 and 1, got {level!r}")

@@ -49,29 +49,20 @@ def histograms(
     Each bin shows the share of all values of its set that falls into it; what lies outside `range` is in no
     bin.
 
-    Parameters
-    ----------
-    values : dict or list
-        For each name a tensor or array of any shape and dtype.
-    alt : str
-        What the chart shows, in words; required.
-    bins : int or list of float
-        Number of bins, or their edges.
-    range : tuple of float, optional
-        The ends of the bins; by default the smallest and the largest value of all.
-    overlay : bool
-        Draw all into one panel.
+    Args:
+        values: dict or list. For each name a tensor or array of any shape and dtype.
+        alt: what the chart shows, in words; required.
+        bins: int or list of float. Number of bins, or their edges.
+        range: tuple of float. The ends of the bins; by default the smallest and the largest value of all.
+        overlay: draw all into one panel.
 
-    Raises
-    ------
-    ConvcraftError
-        Without `alt` or values, and for values that are not finite.
+    Raises:
+        ConvcraftError: without `alt` or values, and for values that are not finite.
 
-    Examples
-    --------
-    >>> chart = histograms({"layer 1": [0.0, 0.5, 1.0]}, alt="Three values.", bins=2)
-    >>> [round(float(bar.get_height()), 2) for bar in chart.axes[0].patches]
-    [0.33, 0.67]
+    Example:
+        >>> chart = histograms({"layer 1": [0.0, 0.5, 1.0]}, alt="Three values.", bins=2)
+        >>> [round(float(bar.get_height()), 2) for bar in chart.axes[0].patches]
+        [0.33, 0.67]
     """
     need_matplotlib()
     from .chart import new_chart
@@ -132,24 +123,18 @@ def bars(
 ) -> Chart:
     """Draw one bar a name, or one group of bars a name, with an interval on each that has one.
 
-    Parameters
-    ----------
-    values : dict
-        ``{name: value}``, ``{name: interval}``, or ``{group: {name: value or interval}}``; an interval has
-        mean, low and high, or is those three numbers.
-    alt : str
-        What the chart shows, in words; required.
+    Args:
+        values: ``{name: value}``, ``{name: interval}``, or ``{group: {name: value or interval}}``; an
+            interval has mean, low and high, or is those three numbers.
+        alt: what the chart shows, in words; required.
 
-    Raises
-    ------
-    ConvcraftError
-        Without `alt` or values.
+    Raises:
+        ConvcraftError: without `alt` or values.
 
-    Examples
-    --------
-    >>> chart = bars({"relu": 0.5, "silu": 0.36}, alt="Second moments.", ylabel="E f²")
-    >>> [float(bar.get_height()) for bar in chart.axes[0].patches]
-    [0.5, 0.36]
+    Example:
+        >>> chart = bars({"relu": 0.5, "silu": 0.36}, alt="Second moments.", ylabel="E f²")
+        >>> [float(bar.get_height()) for bar in chart.axes[0].patches]
+        [0.5, 0.36]
     """
     need_matplotlib()
     from .chart import new_chart

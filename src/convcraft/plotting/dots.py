@@ -33,28 +33,20 @@ def intervals(
 ) -> Chart:
     """Draw each value as a dot with its interval, one a row, from the top.
 
-    Parameters
-    ----------
-    values : dict
-        ``{name: interval}`` or ``{name: {series: interval}}``; an interval has mean, low and high, or is
-        those three numbers.
-    alt : str
-        What the chart shows, in words; required.
-    reference : float or dict of label: float, optional
-        A value to compare with, drawn as a line.
-    numbers : str, optional
-        A format such as "{:.3f}" with which the mean is written at the right of each row.
+    Args:
+        values: ``{name: interval}`` or ``{name: {series: interval}}``; an interval has mean, low and high, or
+            is those three numbers.
+        alt: what the chart shows, in words; required.
+        reference: float or dict of label: float. A value to compare with, drawn as a line.
+        numbers: A format such as "{:.3f}" with which the mean is written at the right of each row.
 
-    Raises
-    ------
-    ConvcraftError
-        Without `alt` or values, and for what is no interval.
+    Raises:
+        ConvcraftError: without `alt` or values, and for what is no interval.
 
-    Examples
-    --------
-    >>> chart = intervals({"relu": (0.95, 0.94, 0.96)}, alt="One accuracy.", xlabel="accuracy")
-    >>> chart.axes[0].get_yticklabels()[0].get_text()
-    'relu'
+    Example:
+        >>> chart = intervals({"relu": (0.95, 0.94, 0.96)}, alt="One accuracy.", xlabel="accuracy")
+        >>> chart.axes[0].get_yticklabels()[0].get_text()
+        'relu'
     """
     need_matplotlib()
     from .chart import new_chart
@@ -132,22 +124,16 @@ def points(
 ) -> Chart:
     """Draw a scatter of (x, y) pairs for each name, with the line y = x if asked.
 
-    Parameters
-    ----------
-    values : dict
-        For each name ``(x, y)``, each (n,) numbers.
-    alt : str
-        What the chart shows, in words; required.
+    Args:
+        values: for each name ``(x, y)``, each (n,) numbers.
+        alt: what the chart shows, in words; required.
 
-    Raises
-    ------
-    ConvcraftError
-        Without `alt` or values, or where x and y differ in length.
+    Raises:
+        ConvcraftError: without `alt` or values, or where x and y differ in length.
 
-    Examples
-    --------
-    >>> points({"seeds": ([1, 2], [3, 4])}, alt="Two seeds.").alt
-    'Two seeds.'
+    Example:
+        >>> points({"seeds": ([1, 2], [3, 4])}, alt="Two seeds.").alt
+        'Two seeds.'
     """
     need_matplotlib()
     from .chart import new_chart

@@ -54,32 +54,24 @@ def images(
     An image with values below zero is drawn in two colours, white at zero; one of three channels in its own
     colours.
 
-    Parameters
-    ----------
-    images : tensor, array or list
-        (H, W), (N, H, W), (N, 1, H, W), (N, 3, H, W), or a list of images that may differ in size.
-    alt : str
-        What the chart shows, in words; required.
-    titles : list of str, optional
-        One above each image.
-    limits : tuple of float, optional
-        The values of the lightest and the darkest ink; by default of all images, or of each with
-        ``share=False``.
-    colorbar : bool
-        Show the scale beside the images.
+    Args:
+        images: tensor, array or list. (H, W), (N, H, W), (N, 1, H, W), (N, 3, H, W), or a list of images that
+            may differ in size.
+        alt: what the chart shows, in words; required.
+        titles: list of str. One above each image.
+        limits: tuple of float. The values of the lightest and the darkest ink; by default of all images, or
+            of each with ``share=False``.
+        colorbar: show the scale beside the images.
 
-    Raises
-    ------
-    ConvcraftError
-        Without `alt` or images, for a shape that is none of these, or where titles and images differ in
-        number.
+    Raises:
+        ConvcraftError: without `alt` or images, for a shape that is none of these, or where titles and images
+            differ in number.
 
-    Examples
-    --------
-    >>> import torch
-    >>> chart = images(torch.eye(8).expand(3, 1, 8, 8), alt="Three diagonals.", titles=["a", "b", "c"])
-    >>> len(chart.axes)
-    3
+    Example:
+        >>> import torch
+        >>> chart = images(torch.eye(8).expand(3, 1, 8, 8), alt="Three diagonals.", titles=["a", "b", "c"])
+        >>> len(chart.axes)
+        3
     """
     need_matplotlib()
     from .chart import new_chart
@@ -158,31 +150,22 @@ def heatmap(
 ) -> Chart:
     """Draw a matrix in colours, with the scale beside it and, if asked, the number in each cell.
 
-    Parameters
-    ----------
-    matrix : (rows, columns) tensor or array
-        The values; NaN is left blank.
-    alt : str
-        What the chart shows, in words; required.
-    xticks, yticks : list, optional
-        Names of the columns and the rows.
-    label : str
-        What the colour means, with its unit.
-    centre : float, optional
-        Draw in two colours that meet at this value.
-    numbers : str, optional
-        A format such as "{:.2f}" for the number in each cell.
+    Args:
+        matrix: (rows, columns) tensor or array. The values; NaN is left blank.
+        alt: what the chart shows, in words; required.
+        xticks, yticks: list. Names of the columns and the rows.
+        label: what the colour means, with its unit.
+        centre: draw in two colours that meet at this value.
+        numbers: A format such as "{:.2f}" for the number in each cell.
 
-    Raises
-    ------
-    ConvcraftError
-        Without `alt`, for what is no matrix, or where names and rows or columns differ in number.
+    Raises:
+        ConvcraftError: without `alt`, for what is no matrix, or where names and rows or columns differ in
+            number.
 
-    Examples
-    --------
-    >>> chart = heatmap([[1, 2], [3, 4]], alt="Four numbers.", numbers="{:.0f}")
-    >>> [text.get_text() for text in chart.axes[0].texts]
-    ['1', '2', '3', '4']
+    Example:
+        >>> chart = heatmap([[1, 2], [3, 4]], alt="Four numbers.", numbers="{:.0f}")
+        >>> [text.get_text() for text in chart.axes[0].texts]
+        ['1', '2', '3', '4']
     """
     need_matplotlib()
     from .chart import new_chart

@@ -35,22 +35,18 @@ def activation_explorer(
     :math:`E f(z)^2` and :math:`E f'(z)^2` at that parameter. Softmax is not among them: it acts on a
     vector, and has no curve of its own.
 
-    Parameters
-    ----------
-    start : str
-        The function shown first.
-    functions : list of str, optional
-        Which functions can be chosen; all of `convcraft.activations.catalog()` by default.
+    Args:
+        start: the function shown first.
+        functions: list of str. Which functions can be chosen; all of `convcraft.activations.catalog()` by
+            default.
 
-    Raises
-    ------
-    ConvcraftError
-        For a function that the catalog does not know, and a `start` that is not among `functions`.
+    Raises:
+        ConvcraftError: for a function that the catalog does not know, and a `start` that is not among
+            `functions`.
 
-    Examples
-    --------
-    >>> activation_explorer("elu", ["relu", "elu"])
-    <InteractiveFigure: function, α; 10 frames>
+    Example:
+        >>> activation_explorer("elu", ["relu", "elu"])
+        <InteractiveFigure: function, α; 10 frames>
 
     Chapter 2.
     """

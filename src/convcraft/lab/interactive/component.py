@@ -56,14 +56,10 @@ class InteractiveFigure:
     In a page it is an element with labelled native controls, drawn as SVG from the frames inside it. Without
     script, in print, in a PDF and in a notebook that is not trusted yet it is `still`.
 
-    Attributes
-    ----------
-    data : dict
-        What the script reads.
-    still : Chart
-        The figure at its start.
-    alt : str
-        What it shows, in words.
+    Attributes:
+        data: what the script reads.
+        still: the figure at its start.
+        alt: what it shows, in words.
     """
 
     def __init__(
@@ -131,48 +127,34 @@ def figure(
 ) -> InteractiveFigure:
     """Evaluate `frame` for every setting of the controls and make a figure of the results.
 
-    Parameters
-    ----------
-    frame : callable
-        Called with one value of each control by name; returns ``{"panels": [{"title", "series": [{"name",
-        "y"}]}], "text": …}``. A panel may have its own ``x``, ``kind``, ``xlabel``, ``ylabel``, ``ylim``,
-        ``yscale`` ("linear" or "log"), ``yticks`` (False: none) and ``digits``; these are taken from the
-        first frame.
-    controls : dict
-        For each name a list of values: numbers make a slider, anything else a list to choose from; or
-        ``(label, values)``. A dict, keyed by values of an earlier control, makes a slider that depends on
-        it, with ``(label, values, start)`` for each; where it has no entry `frame` gets None.
-    x : (n,) numbers
-        The abscissa of panels without their own; evenly spaced centres for bars.
-    kind : {"line", "bar"}
-        How a series is drawn.
-    alt : str
-        What the figure shows and what can be moved, in words; required.
-    start : dict, optional
-        Where controls stand at first; their first value by default.
-    columns : int, optional
-        Panels in a row where there is room.
-    still : Chart, optional
-        The figure at its start; drawn from the frame by default.
-    digits : int
-        Digits of its panel's range that a value keeps: 1 or 2 take one byte a value, 3 or 4 two.
-    script : bool
-        Carry the script; False after :func:`enable`.
+    Args:
+        frame: called with one value of each control by name; returns ``{"panels": [{"title", "series":
+            [{"name", "y"}]}], "text": …}``. A panel may have its own ``x``, ``kind``, ``xlabel``, ``ylabel``,
+            ``ylim``, ``yscale`` ("linear" or "log"), ``yticks`` (False: none) and ``digits``; these are taken
+            from the first frame.
+        controls: for each name a list of values: numbers make a slider, anything else a list to choose from;
+            or ``(label, values)``. A dict, keyed by values of an earlier control, makes a slider that depends
+            on it, with ``(label, values, start)`` for each; where it has no entry `frame` gets None.
+        x: (n,) numbers. The abscissa of panels without their own; evenly spaced centres for bars.
+        kind: {"line", "bar"}. How a series is drawn.
+        alt: what the figure shows and what can be moved, in words; required.
+        start: where controls stand at first; their first value by default.
+        columns: panels in a row where there is room.
+        still: the figure at its start; drawn from the frame by default.
+        digits: digits of its panel's range that a value keeps: 1 or 2 take one byte a value, 3 or 4 two.
+        script: carry the script; False after :func:`enable`.
 
-    Raises
-    ------
-    ConvcraftError
-        Without `alt`, for controls, kinds or digits that are not as above, and for frames that do not match
-        the first.
+    Raises:
+        ConvcraftError: without `alt`, for controls, kinds or digits that are not as above, and for frames
+            that do not match the first.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> x = np.linspace(-3, 3, 61)
-    >>> def frame(slope):
-    ...     return {"panels": [{"title": "", "series": [{"name": "f", "y": np.where(x > 0, x, slope * x)}]}]}
-    >>> figure(frame, {"slope": [0.0, 0.1, 0.2]}, x=x, alt="Leaky ReLU; its slope can be moved.")
-    <InteractiveFigure: slope; 3 frames>
+    Example:
+        >>> import numpy as np
+        >>> x = np.linspace(-3, 3, 61)
+        >>> def frame(slope):
+        ...     return {"panels": [{"series": [{"name": "f", "y": np.where(x > 0, x, slope * x)}]}]}
+        >>> figure(frame, {"slope": [0.0, 0.1, 0.2]}, x=x, alt="Leaky ReLU; its slope can be moved.")
+        <InteractiveFigure: slope; 3 frames>
     """
     if not isinstance(alt, str) or not alt.strip():
         raise ConvcraftError(f"alt: expected a sentence that says what the figure shows, got {alt!r}")

@@ -36,28 +36,20 @@ def depth_explorer(
     :math:`\text{gain} / \sqrt{n_\text{in}}` and the bias zero, as torch draws it
     (uniform within :math:`\pm 1 / \sqrt{n_\text{in}}`), or normal. Every setting uses the same draws, scaled.
 
-    Parameters
-    ----------
-    inputs : (n, d) tensor, optional
-        The batch; 128 rows of `width` values from N(0, 1) by default.
-    functions : list of str
-        Names of the catalog, and "identity".
-    gains : list of float
-        Values of the gain, in order.
-    width : int
-        Units in a layer.
-    seed : int
-        Of the weights, the biases and the default batch.
+    Args:
+        inputs: (n, d) tensor. The batch; 128 rows of `width` values from N(0, 1) by default.
+        functions: list of str. Names of the catalog, and "identity".
+        gains: list of float. Values of the gain, in order.
+        width: units in a layer.
+        seed: of the weights, the biases and the default batch.
 
-    Raises
-    ------
-    ConvcraftError
-        For a batch that is not (n, d) and finite, no or an unknown function, no gain, or a width below 2.
+    Raises:
+        ConvcraftError: for a batch that is not (n, d) and finite, no or an unknown function, no gain, or a
+            width below 2.
 
-    Examples
-    --------
-    >>> depth_explorer(functions=["relu"], gains=[1.0, 1.41, 2.0], width=16)
-    <InteractiveFigure: activation, bias, gain; 12 frames>
+    Example:
+        >>> depth_explorer(functions=["relu"], gains=[1.0, 1.41, 2.0], width=16)
+        <InteractiveFigure: activation, bias, gain; 12 frames>
 
     Chapter 2.
     """
