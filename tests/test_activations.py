@@ -71,7 +71,11 @@ def assert_same(ours, theirs, x, grad=None):
     (y, slope), (expected, expected_slope) = with_gradient(ours, x, grad), with_gradient(theirs, x, grad)
     assert y.dtype == expected.dtype and y.shape == expected.shape
     torch.testing.assert_close(y, expected, equal_nan=True, **TOLERANCE[x.dtype])
-    loose = {"rtol": 2e-6, "atol": 2e-6} if x.dtype == torch.float32 else TOLERANCE[x.dtype]
+    # torch keeps the 1/6 of hardsigmoid's derivative in single precision, also for doubles
+    loose = {
+        torch.float64: {"rtol": 1e-7, "atol": 1e-12},
+        torch.float32: {"rtol": 2e-6, "atol": 2e-6},
+    }.get(x.dtype, TOLERANCE[x.dtype])
     torch.testing.assert_close(slope, expected_slope, equal_nan=True, **loose)
     assert y.stride() == expected.stride()
 
@@ -165,7 +169,9 @@ def test_zero_infinity_and_nan_are_right_where_torch_is(name, eager_paths):
     torch.testing.assert_close(ours[:4][right], slopes[:4][right])
 
 
-@pytest.mark.parametrize("name", ["relu", "relu6", "leaky_relu", "elu", "celu", "selu", "silu", "mish", "hardswish"])
+@pytest.mark.parametrize(
+    "name", ["relu", "relu6", "leaky_relu", "elu", "celu", "selu", "silu", "mish", "hardswish"]
+)
 def test_inplace_writes_over_the_input(name, eager_paths):
     x = torch.randn(10, requires_grad=True)
     middle = x * 2
@@ -211,7 +217,9 @@ def test_softmax_equals_torch_in_every_layout(name, dtype, dim):
         torch.testing.assert_close(slope, expected_slope, **TOLERANCE[dtype])
         torch.testing.assert_close(y, defined(x, dim), **TOLERANCE[dtype])
     assert getattr(A, name)(x.float(), dim=1).is_contiguous(memory_format=torch.channels_last)
-    assert getattr(A, name)(torch.ones(3, dtype=torch.int64), dim=0, dtype=torch.float64).dtype == torch.float64
+    assert (
+        getattr(A, name)(torch.ones(3, dtype=torch.int64), dim=0, dtype=torch.float64).dtype == torch.float64
+    )
 
 
 def test_softmax_without_a_dimension_warns_as_torch_does():

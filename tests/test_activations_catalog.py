@@ -88,7 +88,9 @@ def test_parameter_reaches_function_and_slope():
 @pytest.mark.parametrize("entry", CATALOG.values(), ids=list(CATALOG))
 def test_derivative_by_name_equals_autograd(entry):
     x = torch.randn(100, dtype=torch.float64)
-    torch.testing.assert_close(A.derivative(entry.name, x), A.derivative(entry.function, x), rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(
+        A.derivative(entry.name, x), A.derivative(entry.function, x), rtol=1e-7, atol=1e-9
+    )
     module = entry.module().double()
     torch.testing.assert_close(module(x), entry(x))
 
@@ -127,7 +129,10 @@ ERRORS = [
     (lambda: A.get(3), r"activation must be a name or a callable, got int"),
     (lambda: A.derivative("rel", torch.ones(1)), r"unknown activation 'rel': did you mean"),
     (lambda: A.derivative("relu", 3.0), r"derivative: input must be a torch.Tensor, got float"),
-    (lambda: A.derivative(lambda v: v.sum(), torch.ones(2)), r"same shape \(2,\), got \(\); pass an element-wise"),
+    (
+        lambda: A.derivative(lambda v: v.sum(), torch.ones(2)),
+        r"same shape \(2,\), got \(\); pass an element-wise",
+    ),
     (lambda: A.derivative(lambda v: 3, torch.ones(2)), r"got int; pass an element-wise"),
     (lambda: A.moments(torch.relu, order=2), r"moments: order must lie between 4 and 128, got 2"),
     (lambda: A.moments(lambda z: torch.log(z)), r"moments: function must have finite moments"),

@@ -50,7 +50,9 @@ def test_constructor_takes_the_arguments_of_torch_in_its_order(name):
         assert [(p.name, p.default) for p in ours.values()] == [(p.name, p.default) for p in theirs.values()]
 
 
-@pytest.mark.parametrize("name", "relu relu6 leaky_relu elu celu selu silu mish hardsigmoid hardswish".split())
+@pytest.mark.parametrize(
+    "name", "relu relu6 leaky_relu elu celu selu silu mish hardsigmoid hardswish".split()
+)
 def test_functions_take_the_arguments_of_torch_in_its_order(name):
     ours, theirs = (
         inspect.signature(getattr(module, name)).parameters for module in (A, torch.nn.functional)
@@ -142,16 +144,28 @@ def test_adaptive_modules_take_dtype_and_keep_channels_last(make):
 
 ERRORS = [
     (lambda: A.relu([1.0]), r"relu: input must be a torch.Tensor, got list"),
-    (lambda: A.gelu(torch.ones(2, dtype=torch.int64)), r"gelu: input must have a floating-point dtype, got torch.int64"),
+    (
+        lambda: A.gelu(torch.ones(2, dtype=torch.int64)),
+        r"gelu: input must have a floating-point dtype, got torch.int64",
+    ),
     (lambda: A.gelu(torch.ones(2), "tahn"), r"gelu's argument approximate 'tahn': did you mean 'tanh'"),
     (lambda: A.GELU("erf"), r"GELU's argument approximate 'erf'"),
     (lambda: A.celu(torch.ones(2), 0.0), r"celu: alpha must be a number other than 0, got 0.0"),
     (lambda: A.CELU(0), r"CELU: alpha must be"),
     (lambda: A.softplus(torch.ones(2), 0), r"softplus: beta must be"),
     (lambda: A.Softplus("1"), r"Softplus: beta must be a number other than 0, got '1'"),
-    (lambda: A.prelu(torch.ones(2), 0.25), r"prelu: weight must be a torch.Tensor, got float; use torch.tensor"),
-    (lambda: A.prelu(torch.ones(2), torch.ones(1, 1)), r"prelu: weight must have 0 or 1 dimensions, got shape \(1, 1\)"),
-    (lambda: A.prelu(torch.ones(2, 3), torch.ones(2)), r"prelu: weight must hold 1 slope .* 3 channels .* got 2"),
+    (
+        lambda: A.prelu(torch.ones(2), 0.25),
+        r"prelu: weight must be a torch.Tensor, got float; use torch.tensor",
+    ),
+    (
+        lambda: A.prelu(torch.ones(2), torch.ones(1, 1)),
+        r"prelu: weight must have 0 or 1 dimensions, got shape \(1, 1\)",
+    ),
+    (
+        lambda: A.prelu(torch.ones(2, 3), torch.ones(2)),
+        r"prelu: weight must hold 1 slope .* 3 channels .* got 2",
+    ),
     (lambda: A.prelu(torch.ones(3), torch.ones(3)), r"the input's 1 channels"),
     (lambda: A.PReLU(0), r"PReLU: num_parameters must be 1 or the number of channels, got 0"),
     (lambda: A.Swish(num_parameters=0), r"Swish: num_parameters must be"),

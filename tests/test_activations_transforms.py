@@ -89,7 +89,9 @@ def test_torch_func(name, paths):
     close = torch.testing.assert_close
     close(torch.func.vmap(ours)(x), theirs(x))
     close(torch.func.vmap(ours, in_dims=1, out_dims=1)(x), theirs(x))
-    for a, b in zip(torch.func.jvp(ours, (x,), (tangent,)), torch.func.jvp(theirs, (x,), (tangent,)), strict=True):
+    for a, b in zip(
+        torch.func.jvp(ours, (x,), (tangent,)), torch.func.jvp(theirs, (x,), (tangent,)), strict=True
+    ):
         close(a, b)
     close(torch.func.jacrev(ours)(x[0]), torch.func.jacrev(theirs)(x[0]))
     close(torch.func.jacfwd(ours)(x[0]), torch.func.jacfwd(theirs)(x[0]))
@@ -125,7 +127,12 @@ class EveryFunction(torch.nn.Module):
 
     def forward(self, x):
         results = [getattr(A, name)(x) for name in NAMES]
-        results += [A.softmax(x, 1), A.log_softmax(x, 1), A.prelu(x, x.new_tensor([0.25])), A.acon_c(x, 1.0, 0.2, 2.0)]
+        results += [
+            A.softmax(x, 1),
+            A.log_softmax(x, 1),
+            A.prelu(x, x.new_tensor([0.25])),
+            A.acon_c(x, 1.0, 0.2, 2.0),
+        ]
         return torch.stack(results)
 
 

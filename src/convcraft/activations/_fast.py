@@ -208,7 +208,9 @@ def hardsigmoid(x: Tensor, inplace: bool) -> Tensor:
         return F.hardsigmoid(x, inplace)
     if _large(x, HARDSIGMOID_FROM):
         return _Value.apply(x, "hardsigmoid")
-    return F.hardtanh(torch.rsub(x, 0.5, alpha=-_SIXTH), 0.0, 1.0)
+    if x.dtype in _FLOATS:
+        return F.hardtanh(torch.rsub(x, 0.5, alpha=-_SIXTH), 0.0, 1.0)
+    return F.hardtanh(x + 3, 0.0, 6.0) / 6
 
 
 # kept output

@@ -72,7 +72,7 @@ def _measure(topics: Sequence[str], names: Sequence[str], rounds: int, quick: bo
         for shape in shapes:
             for layout in ("contiguous", "channels_last"):
                 for name in names:
-                    found += case(name, shape, layout, rounds if shape == LARGE else 3 * rounds)
+                    found += case(name, shape, layout, 3 * rounds if shape == SMALL else rounds)
     if "costs" in topics:
         found += costs(rounds, (2, 4, 8, 8), 2) if quick else costs(rounds)
     return found

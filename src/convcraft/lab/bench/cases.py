@@ -63,9 +63,10 @@ def _check(name: str, ours: object, theirs: object) -> None:
 
 
 def case(name: str, shape: tuple[int, ...], layout: str, rounds: int) -> list[Ratio]:
+    """One activation against torch.nn, forward and forward+backward, values and bytes included."""
     x, grad = _inputs(shape, layout)
     ours, theirs = _pair(name)
-    repeats = max(1, 200_000 // x.numel())
+    repeats = max(1, min(24, 200_000 // x.numel()))
     found = []
     for what in ("forward", "forward+backward"):
         actions = {
