@@ -104,7 +104,7 @@ _LEDGER = """
 .cc-ledger code { padding: 0; border: 0; background: none; color: inherit; font-size: .82em }
 @media (max-width: 720px) {
   .cc-filters:not([hidden]) { grid-template-columns: 1fr 1fr }
-  .cc-filters .cc-wide { grid-column: 1 / -1 }
+  .cc-filters label:is(.cc-wide, :last-of-type) { grid-column: 1 / -1 }
   .cc-ledger thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
   .cc-ledger :is(table, tbody, tr, td) { display: block; width: auto }
   .cc-ledger tbody tr { border: 1px solid $line; border-radius: 8px;
@@ -149,8 +149,11 @@ def _coloured(root: str) -> str:
 
 
 CARD_CSS = _sheet("cc-claim", _CARD)
-LEDGER_CSS = _sheet("cc-ledger", _LEDGER + _coloured("cc-ledger"))
-SUMMARY_CSS = _sheet("cc-sum", _SUMMARY + _coloured("cc-sum"))
+# The class is doubled to weigh more than the theme's rules for tables in outputs.
+LEDGER_CSS = _sheet("cc-ledger", _LEDGER + _coloured("cc-ledger")).replace(
+    ".cc-ledger ", ".cc-ledger.cc-ledger "
+)
+SUMMARY_CSS = _sheet("cc-sum", _SUMMARY + _coloured("cc-sum")).replace(".cc-sum ", ".cc-sum.cc-sum ")
 
 
 def label(verdict: str | None) -> str:
