@@ -118,6 +118,12 @@ def test_it_learns_the_digits(digits):
     assert evaluate(model, digits.test).accuracy > 0.9
 
 
+def test_a_model_that_comes_in_evaluation_mode_is_trained_in_training_mode(small):
+    first, second = seeded(NoisyNet, 1), seeded(NoisyNet, 1).eval()
+    assert fit(first, small, epochs=1).rows == fit(second, small, epochs=1).rows
+    assert int(second.layers[2].num_batches_tracked) == 2 and not second.training
+
+
 def test_the_test_split_is_never_read(small):
     poison = Split(torch.full_like(small.test.x, math.nan), small.test.y)
     changed = Splits(small.train, small.validation, poison, "poisoned", small.classes)
