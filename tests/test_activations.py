@@ -1,4 +1,4 @@
-"""Values and gradients of the activations against torch.nn, over dtypes, shapes, layouts and extreme input."""
+"""Values and gradients of the activations against torch.nn: dtypes, shapes, layouts, extreme input."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Modules: constructor arguments, state, repr and errors as torch.nn's; the adaptive ones against their formulas."""
+"""Modules: arguments, state, repr and errors as torch.nn has them; adaptive ones against their formulas."""
 
 import inspect
 
@@ -12,7 +12,8 @@ from convcraft import activations as A
 PAIRS = [
     (name, {})
     for name in (
-        "ReLU ReLU6 LeakyReLU PReLU ELU CELU SELU GELU SiLU Mish Sigmoid Hardsigmoid Hardswish Tanh Softplus Softsign"
+        "ReLU ReLU6 LeakyReLU PReLU ELU CELU SELU GELU SiLU Mish Sigmoid Hardsigmoid "
+        "Hardswish Tanh Softplus Softsign"
     ).split()
 ] + [
     ("ReLU", {"inplace": True}),

@@ -13,13 +13,16 @@ from convcraft import activations as A
 from convcraft.activations import _fast
 
 NAMES = (
-    "relu relu6 leaky_relu elu celu selu gelu silu mish sigmoid hardsigmoid hardswish tanh softplus softsign swish"
+    "relu relu6 leaky_relu elu celu selu gelu silu mish sigmoid hardsigmoid hardswish tanh "
+    "softplus softsign swish"
 ).split()
 SMOOTH = ("gelu", "silu", "mish", "sigmoid", "tanh", "softplus", "swish")
 MODULES = [
-    A.ReLU(), A.ReLU6(), A.LeakyReLU(0.2), A.PReLU(3), A.ELU(0.5), A.CELU(0.5), A.SELU(), A.GELU("tanh"), A.SiLU(),
-    A.Swish(2.0, num_parameters=3), A.Mish(), A.Sigmoid(), A.Hardsigmoid(), A.Hardswish(), A.Tanh(), A.Softplus(2.0),
-    A.Softsign(), A.Softmax(1), A.LogSoftmax(1), A.AconC(3), A.MetaAconC(3, 2), A.DynamicReLU(3, 2), A.FReLU(3),
+    A.ReLU(), A.ReLU6(), A.LeakyReLU(0.2), A.PReLU(3), A.ELU(0.5), A.CELU(0.5), A.SELU(), A.GELU("tanh"),
+    A.SiLU(),     A.Swish(2.0, num_parameters=3), A.Mish(), A.Sigmoid(),
+    A.Hardsigmoid(), A.Hardswish(), A.Tanh(), A.Softplus(2.0),
+    A.Softsign(), A.Softmax(1), A.LogSoftmax(1), A.AconC(3),
+    A.MetaAconC(3, 2), A.DynamicReLU(3, 2), A.FReLU(3),
 ]  # fmt: skip
 
 
@@ -99,6 +102,18 @@ def test_torch_func(name, paths):
     close(per_row, torch.func.vmap(torch.func.grad(lambda v: theirs(v).square().sum()))(x))
     hessian = torch.func.hessian(lambda v: ours(v).square().sum())(x[0])
     close(hessian, torch.func.hessian(lambda v: theirs(v).square().sum())(x[0]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_torch_func_of_softmax_on_channels_last(name):
+    x = torch.randn(5, 2, 3, 4, 4).contiguous(memory_format=torch.channels_last_3d)
+    for dim in (0, 1, 2):
+        ours, theirs = (lambda v, m=m: getattr(m, name)(v, dim=dim) for m in (A, F))  # noqa: B023
+        torch.testing.assert_close(torch.func.vmap(ours)(x), torch.func.vmap(theirs)(x))
+        batch = x[0].contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(
+            torch.func.jvp(ours, (batch,), (batch,)), torch.func.jvp(theirs, (batch,), (batch,))
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -48,7 +48,8 @@ def test_equals_the_definition_in_torch(name):
 
 LIMITS = {  # f(-inf), f'(-inf), f'(inf); f(inf) is inf unless the range says otherwise
     "relu": (0, 0, 1), "relu6": (0, 0, 0), "leaky_relu": (-np.inf, 0.01, 1), "prelu": (-np.inf, 0.25, 1),
-    "elu": (-1, 0, 1), "celu": (-1, 0, 1), "selu": (-1.7580993408473766, 0, 1.0507009873554805), "gelu": (0, 0, 1),
+    "elu": (-1, 0, 1), "celu": (-1, 0, 1), "selu": (-1.7580993408473766, 0, 1.0507009873554805),
+    "gelu": (0, 0, 1),
     "silu": (0, 0, 1), "swish": (0, 0, 1), "mish": (0, 0, 1), "sigmoid": (0, 0, 0), "hardsigmoid": (0, 0, 0),
     "hardswish": (0, 0, 1), "tanh": (-1, 0, 0), "softplus": (0, 0, 1), "softsign": (-1, 0, 0),
 }  # fmt: skip

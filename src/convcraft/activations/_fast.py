@@ -55,7 +55,7 @@ def _plain(x: Tensor, least: int) -> bool:
 
 
 def _has_memory(x: Tensor) -> bool:
-    """Whether this is a tensor of numbers, and not one that stands for a whole batch, as in batched gradients."""
+    """Whether this is a tensor of numbers, not one that stands for a batch, as in batched gradients."""
     try:
         x.data_ptr()
     except RuntimeError:
