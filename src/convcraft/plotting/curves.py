@@ -204,9 +204,9 @@ def panels(
         for ax in grid[len(panels) :]:
             ax.remove()
         if xlabel:
-            chart.supxlabel(xlabel, fontsize=10.5)
+            chart.supxlabel(xlabel, fontsize=11.5)
         if ylabel:
-            chart.supylabel(ylabel, fontsize=10.5)
+            chart.supylabel(ylabel, fontsize=11.5)
         if title:
             chart.suptitle(title, x=0.012, ha="left")
         if len(handles) > 1:

@@ -71,7 +71,7 @@ def reference_lines(
                 xycoords=transform,
                 textcoords="offset points",
                 color=theme.muted,
-                fontsize=9.5,
+                fontsize=10.5,
                 **turn,
             )
 
@@ -117,7 +117,7 @@ def legend_above(chart: Chart, handles: Mapping[str, Any], columns: int | None =
     if not handles:
         return
     room = chart.get_figwidth() * 72
-    widest = max(len(name) for name in handles) * 5.9 + 42
+    widest = max(len(name) for name in handles) * 6.5 + 44
     fit = max(1, min(len(handles), int(room // widest)))
     chart.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=columns or fit)
 
@@ -134,7 +134,7 @@ def end_labels(
     names = list(ends)
     pixel = np.array([ax.transData.transform(ends[n][:2])[1] for n in names])
     box = ax.get_window_extent()
-    step = 15.5 * chart.dpi / 96
+    step = 17.0 * chart.dpi / 96
     order = np.argsort(pixel, kind="stable")
     spread = _spread(pixel[order], step, box.y0 + 2, box.y1 - 2)
     if spread is None or np.abs(spread - pixel[order]).max() > reach * step:
@@ -150,7 +150,7 @@ def end_labels(
             textcoords="offset points",
             va="center",
             ha="left",
-            fontsize=10,
+            fontsize=11,
             annotation_clip=False,
             color=text_colour(colour, chart.theme),
             arrowprops={

@@ -99,8 +99,8 @@ def histograms(
         if wide * rows == 1:
             decorate(grid[0], chart.theme, xlabel=xlabel, ylabel=ylabel)
         else:
-            chart.supxlabel(xlabel, fontsize=10.5)
-            chart.supylabel(ylabel, fontsize=10.5)
+            chart.supxlabel(xlabel, fontsize=11.5)
+            chart.supylabel(ylabel, fontsize=11.5)
         if title:
             chart.suptitle(title, x=0.012, ha="left")
         if overlay and named and len(handles) > 1:

@@ -91,7 +91,7 @@ def intervals(
                         xycoords=ax.get_yaxis_transform(),
                         va="center",
                         textcoords="offset points",
-                        fontsize=9.5,
+                        fontsize=10.5,
                         color=chart.theme.muted,
                     )
         ax.set_yticks(np.arange(len(rows)), list(rows))

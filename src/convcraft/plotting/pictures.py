@@ -103,7 +103,7 @@ def images(
             for spine in ax.spines.values():
                 spine.set(visible=True, linewidth=0.6, color=chart.theme.grid)
             if titles:
-                ax.set_title(titles[index], fontsize=10, fontweight="normal", loc="center", pad=4)
+                ax.set_title(titles[index], fontsize=11, fontweight="normal", loc="center", pad=4)
         for ax in grid[len(pictures) :]:
             ax.remove()
         if colorbar and shown is not None:
@@ -217,6 +217,6 @@ def _write_numbers(ax: Any, data: np.ndarray, shown: Any, form: str) -> None:
             form.format(value),
             ha="center",
             va="center",
-            fontsize=9.5,
+            fontsize=10.5,
             color="#000000" if luminance > 0.18 else "#ffffff",
         )

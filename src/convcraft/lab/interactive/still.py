@@ -62,6 +62,6 @@ def _axes(ax: Any, fixed: Mapping[str, Any], title: str, columns: int) -> None:
     ax.set_ylim(*(np.power(10.0, [low, high]) if fixed["yscale"] == "log" else (low, high)))
     if fixed["yticks"] is False:
         ax.set_yticks([])
-    ax.set_title(title, fontsize=11 if columns < 3 else 9.5)
+    ax.set_title(title, fontsize=12 if columns < 3 else 10.5)
     ax.set_xlabel(fixed["xlabel"])
     ax.set_ylabel(fixed["ylabel"])
