@@ -50,7 +50,9 @@ def trim_icons(site: pathlib.Path) -> None:
     if not script.exists():
         return
     pages = [p for p in site.rglob("*.html") if "_static" not in p.parts]
-    scripts = [p for p in (site / "_static").rglob("*.js") if p.name != script.name and "mathjax" not in p.parts]
+    scripts = [
+        p for p in (site / "_static").rglob("*.js") if p.name != script.name and "mathjax" not in p.parts
+    ]
     used = {name for p in pages + scripts for name in re.findall(r"fa-([a-z0-9-]+)", p.read_text("utf-8"))}
 
     def keep(icon: re.Match[str]) -> str:
@@ -61,9 +63,13 @@ def trim_icons(site: pathlib.Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quiet", action="store_true", help="say only what is wrong")
-    parser.add_argument("--no-check", action="store_true", help="build only; the tests check the pages one by one")
+    parser.add_argument(
+        "--no-check", action="store_true", help="build only; the tests check the pages one by one"
+    )
     args = parser.parse_args()
     start = time.perf_counter()
     if status := build(args.quiet):

@@ -2,9 +2,10 @@
 
     python tools/check_site.py [_build/html]
 
-Reported: whatever a page would load from another host; links, images and scripts that are not there; anchors that
-no element of the target page carries; markup that the builder gave up on; images without alternative text; pages that weigh too much (the first page
-4 MB with everything it loads, each further one 1 MB beyond what the first one brought).
+Reported: whatever a page would load from another host; links, images and scripts that are not there; anchors
+that no element of the target page carries; markup that the builder gave up on; images without alternative text;
+pages that weigh too much (the first page 4 MB with everything it loads, each further one 1 MB beyond what the
+first one brought).
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         a = {name: value or "" for name, value in attrs}
         self.in_style = tag == "style"
-        self.page.anchors.update(value for name, value in a.items() if name == "id" or (tag == "a" and name == "name"))
+        self.page.anchors.update(
+            value for name, value in a.items() if name == "id" or (tag == "a" and name == "name")
+        )
         if a.get(LOADING.get(tag, "")):
             self.page.loads.append(a[LOADING[tag]])
         elif tag == "link" and a.get("href") and not set(a.get("rel", "").split()) & NOT_LOADED:
@@ -133,11 +136,17 @@ def wrong_weights(pages: dict[pathlib.Path, Page], site: pathlib.Path) -> tuple[
     wrong, lines = [], []
     for path, files in sorted(weights.items()):
         first = sum(files.values())
-        further = sum(size for file, size in files.items() if file not in shared and "mathjax" not in file.parts)
+        further = sum(
+            size for file, size in files.items() if file not in shared and "mathjax" not in file.parts
+        )
         name = path.relative_to(site)
-        lines.append(f"{name}: {first / 1e6:.2f} MB as the first page, {further / 1e6:.2f} MB as a further one")
+        lines.append(
+            f"{name}: {first / 1e6:.2f} MB as the first page, {further / 1e6:.2f} MB as a further one"
+        )
         if first > FIRST_PAGE:
-            wrong.append(f"{name}: weighs {first / 1e6:.2f} MB as the first page, more than {FIRST_PAGE / 1e6:g} MB")
+            wrong.append(
+                f"{name}: weighs {first / 1e6:.2f} MB as the first page, more than {FIRST_PAGE / 1e6:g} MB"
+            )
         if further > NEXT_PAGE:
             wrong.append(f"{name}: weighs {further / 1e6:.2f} MB beyond what all pages share, more than 1 MB")
     return wrong, lines
@@ -151,7 +160,9 @@ def check(site: pathlib.Path) -> tuple[list[str], list[str]]:
     for path, page in pages.items():
         name = path.relative_to(site)
         wrong += [f"{name}: {what}" for what in wrong_links(page, pages)]
-        wrong += [f"{name}: no alternative text on {src or 'an image without source'}" for src in page.unnamed]
+        wrong += [
+            f"{name}: no alternative text on {src or 'an image without source'}" for src in page.unnamed
+        ]
         wrong += [f"{name}: markup that the builder could not read, at #{where}" for where in page.unresolved]
     heavy, lines = wrong_weights(pages, site)
     return wrong + heavy, [*lines, f"{len(pages)} pages"]
@@ -161,7 +172,10 @@ def main() -> int:
     site = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "_build/html")
     wrong, lines = check(site)
     print("\n".join(lines))
-    print("\n".join(wrong) or "Nothing loaded from elsewhere, nothing missing, nothing without words, nothing too heavy.")
+    print(
+        "\n".join(wrong)
+        or "Nothing loaded from elsewhere, nothing missing, nothing without words, nothing too heavy."
+    )
     return 1 if wrong else 0
 
 

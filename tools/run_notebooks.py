@@ -1,6 +1,6 @@
 """Execute notebooks in place, leaving nothing in them that changes from run to run.
 
-    python tools/run_notebooks.py [-j 2] [--timeout 600] [--limit 90] [book/01_convolutional_networks.ipynb ...]
+    python tools/run_notebooks.py [-j 2] [--timeout 600] [--limit 90] [book/NAME.ipynb ...]
 
 Without paths: every notebook of book/. A cell that raises fails the run unless it carries the tag
 'raises-exception'; anything on stderr fails it too, for a reader would see it in the book. A notebook that
@@ -90,7 +90,9 @@ def run(path: pathlib.Path, timeout: int) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("-j", "--jobs", type=int, default=1, help="notebooks at the same time")
     parser.add_argument("--timeout", type=int, default=600, help="seconds for one cell")
     parser.add_argument("--limit", type=float, help="fail when a notebook takes more than this many seconds")
@@ -103,7 +105,9 @@ def main() -> int:
         for path in paths:
             nb = nbformat.read(path, as_version=4)
             normalize(nb)
-            path.write_text(nbformat.writes(nb, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
+            path.write_text(
+                nbformat.writes(nb, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
+            )
         return 0
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
@@ -118,7 +122,10 @@ def main() -> int:
                 continue
             slow = args.limit is not None and seconds > args.limit
             failed += slow
-            print(f"{name}: {seconds:.1f} s" + (f", over the limit of {args.limit:g} s" if slow else ""), flush=True)
+            print(
+                f"{name}: {seconds:.1f} s" + (f", over the limit of {args.limit:g} s" if slow else ""),
+                flush=True,
+            )
     return 1 if failed else 0
 
 

@@ -23,7 +23,9 @@ def newest_source() -> float:
     """When something that the pages are made of was last changed."""
     files = [ROOT / "_config.yml", ROOT / "_toc.yml", *(ROOT / "tools").glob("*.py")]
     files += [p for folder in ("book", "src/convcraft") for p in (ROOT / folder).rglob("*") if p.is_file()]
-    return max(p.stat().st_mtime for p in files if "__pycache__" not in p.parts and not p.name.startswith("."))
+    return max(
+        p.stat().st_mtime for p in files if "__pycache__" not in p.parts and not p.name.startswith(".")
+    )
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +37,9 @@ def site() -> pathlib.Path:
         if not stamp.exists() or stamp.stat().st_mtime < newest_source():
             command = [sys.executable, str(ROOT / "tools" / "build_book.py"), "--no-check"]
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-            assert done.returncode == 0, f"the book does not build:\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
+            assert done.returncode == 0, (
+                f"the book does not build:\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
+            )
             stamp.touch()
     return SITE
 

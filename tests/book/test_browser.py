@@ -1,4 +1,4 @@
-"""The built pages in a headless Chromium: from the disk and from a plain web server, light and dark, wide and narrow."""
+"""The built pages in a headless Chromium: from the disk and from a server, light and dark, wide and narrow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ pytestmark = pytest.mark.browser
 
 # MathJax is a promise once its script has run; a page without mathematics has none.
 READY = """() => !document.querySelector('script[src*=mathjax]')
-  || (window.MathJax && MathJax.startup && MathJax.startup.promise ? MathJax.startup.promise.then(() => true) : false)"""
+  || (window.MathJax && MathJax.startup && MathJax.startup.promise
+      ? MathJax.startup.promise.then(() => true) : false)"""
 
 
 @pytest.fixture(params=["file", "http"])
@@ -49,7 +50,9 @@ class Visit:
 @contextlib.contextmanager
 def visiting(browser, address, viewport=DESK, theme="light", **options):
     context = browser.new_context(viewport=viewport, color_scheme=theme, service_workers="block", **options)
-    context.add_init_script(f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')")
+    context.add_init_script(
+        f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')"
+    )
     try:
         yield Visit(context.new_page()).open(address)
     finally:
@@ -71,12 +74,17 @@ def test_nothing_leaves_and_nothing_breaks(browser, base, page):
 @pytest.mark.parametrize("page", PAGES)
 def test_mathematics_is_rendered(browser, base, page):
     with visiting(browser, f"{base}{page}.html") as visit:
-        raw = visit.page.eval_on_selector_all(".math", "all => all.filter(e => !e.querySelector('mjx-container')).map(e => e.textContent)")
+        raw = visit.page.eval_on_selector_all(
+            ".math", "all => all.filter(e => !e.querySelector('mjx-container')).map(e => e.textContent)"
+        )
         assert raw == []
-        wrong = visit.page.eval_on_selector_all("mjx-merror, [data-mjx-error]", "all => all.map(e => e.textContent)")
+        wrong = visit.page.eval_on_selector_all(
+            "mjx-merror, [data-mjx-error]", "all => all.map(e => e.textContent)"
+        )
         assert wrong == []
         red = visit.page.eval_on_selector_all(
-            "mjx-container [style*='color: red'], mjx-mtext[style*='red']", "all => all.map(e => e.textContent)"
+            "mjx-container [style*='color: red'], mjx-mtext[style*='red']",
+            "all => all.map(e => e.textContent)",
         )
         assert red == [], "a command that MathJax does not know"
         if page in CHAPTERS:
@@ -88,11 +96,13 @@ def test_mathematics_is_rendered(browser, base, page):
 def test_a_phone_does_not_scroll_sideways(browser, site, page, theme):
     with visiting(browser, f"{site.as_uri()}/{page}.html", PHONE, theme) as visit:
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        # Text and figures end within the screen; what scrolls in a box of its own (code, tables, formulas) may be wider.
+        # Text and figures end within the screen; what scrolls in a box of its own may be wider.
         wide = visit.page.evaluate(
-            """() => [...document.querySelectorAll('.bd-article :is(p, li, h1, h2, h3, figure, img, .admonition, dt)')]
+            """() => [...document.querySelectorAll(
+                '.bd-article :is(p, li, h1, h2, h3, figure, img, .admonition, dt)')]
             .filter(e => !e.closest('pre, table, .pst-scrollable-table-container, .text_html'))
-            .filter(e => e.getBoundingClientRect().width > 0 && e.getBoundingClientRect().right > innerWidth + 1)
+            .filter(e => e.getBoundingClientRect().width > 0)
+            .filter(e => e.getBoundingClientRect().right > innerWidth + 1)
             .map(e => e.tagName + ' ' + e.textContent.slice(0, 60))"""
         )
         assert wide == []
@@ -103,7 +113,8 @@ def test_every_image_has_words(browser, site, page):
     with visiting(browser, f"{site.as_uri()}/{page}.html") as visit:
         silent = visit.page.eval_on_selector_all(
             "img:not([role=presentation]), svg[role=img]:not([aria-hidden=true])",
-            "all => all.filter(e => !(e.getAttribute('alt') || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby')"
+            "all => all.filter(e => !(e.getAttribute('alt') || e.getAttribute('aria-label')"
+            " || e.getAttribute('aria-labelledby')"
             " || e.querySelector('title'))).map(e => e.outerHTML.slice(0, 120))",
         )
         assert silent == []
@@ -114,7 +125,9 @@ def test_keyboard_reaches_the_text(browser, site, page):
     """The first stop of the tab key skips to the text, and a stop is seen."""
     with visiting(browser, f"{site.as_uri()}/{page}.html") as visit:
         visit.page.keyboard.press("Tab")
-        first = visit.page.evaluate("[document.activeElement.textContent.trim(), document.activeElement.getAttribute('href')]")
+        first = visit.page.evaluate(
+            "[document.activeElement.textContent.trim(), document.activeElement.getAttribute('href')]"
+        )
         assert "skip" in first[0].lower() and first[1].startswith("#"), first
         assert visit.page.locator(first[1]).count() == 1
         visit.page.locator(".bd-article a[href]:visible, .bd-sidebar-primary a[href]:visible").first.focus()
@@ -135,7 +148,8 @@ def test_controls_move_by_keyboard_and_redraw(browser, base, page):
         for number in range(found.count()):
             control = found.nth(number)
             assert control.evaluate(
-                "e => !!(e.labels && e.labels.length || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby'))"
+                "e => !!(e.labels && e.labels.length || e.getAttribute('aria-label')"
+                " || e.getAttribute('aria-labelledby'))"
             ), "a control without a name"
             control.focus()
             before = drawing(control), control.input_value()
@@ -152,8 +166,12 @@ def test_controls_move_by_keyboard_and_redraw(browser, base, page):
 def drawing(control) -> str:
     """The outlines in the nearest box around a control that holds a drawing."""
     return control.evaluate(
-        "e => { let b = e; while (b && !b.querySelector('svg path, svg polyline, canvas')) b = b.parentElement;"
-        " return [...b.querySelectorAll('svg path, svg polyline')].map(p => p.getAttribute('d') || p.getAttribute('points')).join(); }"
+        """e => {
+          let box = e;
+          while (box && !box.querySelector('svg path, svg polyline')) box = box.parentElement;
+          const lines = [...box.querySelectorAll('svg path, svg polyline')];
+          return lines.map(p => p.getAttribute('d') || p.getAttribute('points')).join();
+        }"""
     )
 
 
@@ -176,7 +194,9 @@ def test_search_finds_a_word_offline(browser, base):
         visit.page.keyboard.press("Enter")
         hits = visit.page.locator("#search-results li a")
         hits.first.wait_for(timeout=15_000)
-        assert any("01_convolutional_networks" in hits.nth(i).get_attribute("href") for i in range(hits.count()))
+        assert any(
+            "01_convolutional_networks" in hits.nth(i).get_attribute("href") for i in range(hits.count())
+        )
         assert [a for a in visit.requests if not inside(a)] == []
 
 
@@ -200,17 +220,29 @@ def test_contrast_of_known_pairs():
 
 COLOURS = """() => {
   const rgba = c => (c.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
-  const over = (a, b) => { const t = a[3] === undefined ? 1 : a[3]; return [0, 1, 2].map(i => a[i] * t + b[i] * (1 - t)); };
-  const ground = e => { const stack = []; for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (c.startsWith('rgb')) stack.push(rgba(c)); }
-    return stack.reverse().reduce((low, top) => over(top, low), [255, 255, 255]); };
+  const over = (a, b) => {
+    const t = a[3] === undefined ? 1 : a[3];
+    return [0, 1, 2].map(i => a[i] * t + b[i] * (1 - t));
+  };
+  const ground = e => {
+    const stack = [];
+    for (; e; e = e.parentElement) {
+      const c = getComputedStyle(e).backgroundColor;
+      if (c.startsWith('rgb')) stack.push(rgba(c));
+    }
+    return stack.reverse().reduce((low, top) => over(top, low), [255, 255, 255]);
+  };
+  const apart = 'mjx-assistive-mml, script, style, svg, .visually-hidden, .headerlink, .copybtn';
   const seen = new Map();
   const walk = document.createTreeWalker(document.querySelector('.bd-article'), NodeFilter.SHOW_TEXT);
   for (let n; (n = walk.nextNode());) {
     const e = n.parentElement, text = n.textContent.trim();
-    if (!text || !e.checkVisibility({opacityProperty: true, visibilityProperty: true}) || e.closest('mjx-assistive-mml, script, style, svg, .visually-hidden, .headerlink, .copybtn')) continue;
+    if (!text || e.closest(apart)) continue;
+    if (!e.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
     const style = getComputedStyle(e), back = ground(e), fore = over(rgba(style.color), back);
-    const big = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && +style.fontWeight >= 700);
-    seen.set([fore, back, big].join(), {fore, back, big, text: text.slice(0, 50), where: e.tagName + '.' + e.className});
+    const size = parseFloat(style.fontSize), big = size >= 24 || (size >= 18.66 && +style.fontWeight >= 700);
+    const where = e.tagName + '.' + e.className;
+    seen.set([fore, back, big].join(), {fore, back, big, text: text.slice(0, 50), where});
   }
   return [...seen.values()];
 }"""
@@ -249,7 +281,9 @@ def test_figures_take_the_ground_of_the_theme(browser, server, page, theme):
         assert figures.count() >= 3
         for number in range(figures.count()):
             figure = figures.nth(number)
-            if figure.evaluate("e => !!e.closest('.tag_keep-colours') || e.classList.contains('keep-colours')"):
+            if figure.evaluate(
+                "e => !!e.closest('.tag_keep-colours') || e.classList.contains('keep-colours')"
+            ):
                 continue
             corner = figure.evaluate(FIGURE)[:3]
             assert luminance(corner) > 0.8 if theme == "light" else luminance(corner) < 0.05, (number, corner)
@@ -257,7 +291,9 @@ def test_figures_take_the_ground_of_the_theme(browser, server, page, theme):
 
 def test_html_outputs_follow_the_theme(browser, site):
     with visiting(browser, f"{site.as_uri()}/{CHAPTERS[-1]}.html", DESK, "dark") as visit:
-        grounds = visit.page.eval_on_selector_all(".cell_output .text_html", "all => all.map(e => getComputedStyle(e).backgroundColor)")
+        grounds = visit.page.eval_on_selector_all(
+            ".cell_output .text_html", "all => all.map(e => getComputedStyle(e).backgroundColor)"
+        )
         assert grounds and set(grounds) == {"rgba(0, 0, 0, 0)"}
 
 
@@ -270,7 +306,10 @@ def test_weight_of_a_first_page_and_of_the_next(browser, server):
             network = context.new_cdp_session(tab)
             network.send("Network.enable")
             received: list[float] = []
-            network.on("Network.loadingFinished", lambda event, received=received: received.append(event["encodedDataLength"]))
+            network.on(
+                "Network.loadingFinished",
+                lambda event, received=received: received.append(event["encodedDataLength"]),
+            )
             for number, page in enumerate([first, *(p for p in PAGES if p != first)]):
                 received.clear()
                 tab.goto(f"{server}{page}.html", wait_until="load")

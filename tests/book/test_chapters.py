@@ -13,7 +13,14 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
 CHAPTERS = [p for p in NOTEBOOKS if re.match(r"\d\d_", p.name)]
-SECTIONS = ("What you will be able to do", "What the articles say", "In practice", "Exercises", "What we do not know", "References")
+SECTIONS = (
+    "What you will be able to do",
+    "What the articles say",
+    "In practice",
+    "Exercises",
+    "What we do not know",
+    "References",
+)
 MOST_OUTPUT = 250_000  # bytes of one cell
 LONGEST_CELL, MEDIAN_CELL = 25, 8  # lines of code
 LONG_PARAGRAPH = 90  # words
@@ -51,7 +58,11 @@ def output_text(cell) -> str:
     parts = []
     for output in cell.outputs:
         parts.append(output.get("text", ""))
-        parts += [v if isinstance(v, str) else json.dumps(v) for k, v in output.get("data", {}).items() if "text" in k]
+        parts += [
+            v if isinstance(v, str) else json.dumps(v)
+            for k, v in output.get("data", {}).items()
+            if "text" in k
+        ]
     return "\n".join(parts)
 
 
@@ -100,7 +111,9 @@ def test_outputs_are_clean_and_small(notebook):
         assert len(text) < MOST_OUTPUT, f"{len(text)} bytes from {c.source[:60]!r}"
         assert not re.search(r"/(home|tmp|root|work|Users)/|[A-Z]:\\\\Users", text), c.source
         assert not any(o.get("name") == "stderr" for o in c.outputs), c.source
-        assert "it/s]" not in text and "s/it]" not in text, f"a progress bar in the output of {c.source[:60]!r}"
+        assert "it/s]" not in text and "s/it]" not in text, (
+            f"a progress bar in the output of {c.source[:60]!r}"
+        )
 
 
 def test_figures_have_number_caption_and_alt(notebook):
@@ -160,9 +173,13 @@ def test_exercises_have_checked_solutions(chapter):
     solved = re.findall(r"\{solution(?:-start)?\} *([\w-]+)", text)
     assert len(set(exercises)) >= 6, f"{len(set(exercises))} exercises"
     assert set(solved) == set(exercises), f"without solution: {set(exercises) - set(solved)}"
-    assert len(re.findall(r"\{solution-start\}[^\n]*\n:class: *dropdown", text)) == len(solved), "a solution is open"
+    assert len(re.findall(r"\{solution-start\}[^\n]*\n:class: *dropdown", text)) == len(solved), (
+        "a solution is open"
+    )
     for label, cells in solution_cells(chapter).items():
-        assert any("✓" in output_text(c) for c in cells), f"the solution of {label} shows no check that passed"
+        assert any("✓" in output_text(c) for c in cells), (
+            f"the solution of {label} shows no check that passed"
+        )
         assert not any("✗" in output_text(c) and "✓" not in output_text(c) for c in cells), label
 
 
@@ -183,4 +200,6 @@ def solution_cells(nb) -> dict[str, list]:
 
 def test_no_plotting_outside_the_figure_helpers(chapter):
     for c in code_cells(chapter):
-        assert not re.search(r"\bplt\.|matplotlib", c.source), f"a page draws by convcraft.plotting: {c.source[:120]}"
+        assert not re.search(r"\bplt\.|matplotlib", c.source), (
+            f"a page draws by convcraft.plotting: {c.source[:120]}"
+        )

@@ -1,4 +1,4 @@
-"""The built pages, looked at without a browser; and the checker itself, on pages that are wrong on purpose."""
+"""The built pages, without a browser; and their checker, on pages that are wrong on purpose."""
 
 from __future__ import annotations
 
@@ -103,9 +103,12 @@ def test_an_empty_site_is_wrong(tmp_path):
 def test_icons_that_no_page_names_are_left_out(tmp_path):
     scripts = tmp_path / "_static" / "scripts"
     scripts.mkdir(parents=True)
-    icons = 'p={moon:[384,512,[127769],"f186","M0 0"],"trash-can":[448,512,[61460,"trash-alt"],"f2ed","M1 1"],sun:[1,2,[],"f185",["M2","M3"]]}'
+    moon, sun = 'moon:[384,512,[127769],"f186","M0 0"]', 'sun:[1,2,[],"f185",["M2","M3"]]'
+    icons = f'p={{{moon},"trash-can":[448,512,[61460,"trash-alt"],"f2ed","M1 1"],{sun}}}'
     (scripts / "fontawesome.js").write_text(icons, encoding="utf-8")
-    (tmp_path / "a.html").write_text('<i class="fa-solid fa-moon"></i><i class="fas fa-trash-alt"></i>', encoding="utf-8")
+    (tmp_path / "a.html").write_text(
+        '<i class="fa-solid fa-moon"></i><i class="fas fa-trash-alt"></i>', encoding="utf-8"
+    )
     build_book.trim_icons(tmp_path)
     left = (scripts / "fontawesome.js").read_text(encoding="utf-8")
     assert "moon" in left and "trash-can" in left and "sun" not in left
