@@ -5,7 +5,7 @@ backward.
 - tanh: oneDNN's kernel instead of MKL's where MKL runs without its fast instructions, which is on CPUs of
 other
   makers than Intel; both round to within 1e-7 of the value.
-- Leaky ReLU, ELU, CELU, SELU: the output is kept for the backward pass and not the input, so that nothing is
+- ELU, CELU, SELU: the output is kept for the backward pass and not the input, so that nothing is
 added
   to what the next layer keeps anyway.
 
@@ -247,14 +247,12 @@ class _Result(torch.autograd.Function):
 def _forward(x: Tensor, name: str, constants: tuple[float, ...]) -> Tensor:
     if name == "tanh":
         return in_blocks(None, x)
-    return _aten.leaky_relu(x, *constants) if name == "leaky_relu" else _aten.elu(x, *constants)
+    return _aten.elu(x, *constants)
 
 
 def _backward(grad: Tensor, result: Tensor, name: str, constants: tuple[float, ...]) -> Tensor:
     if name == "tanh":
         return _aten.tanh_backward(grad, result)
-    if name == "leaky_relu":
-        return _aten.leaky_relu_backward(grad, result, *constants, True)
     return _aten.elu_backward(grad, *constants, True, result)
 
 
@@ -268,12 +266,6 @@ def _keeps_result(x: Tensor, inplace: bool, sign: float) -> bool:
     return (
         not inplace and sign >= 0 and _plain(x, RESULT_FROM) and x.requires_grad and torch.is_grad_enabled()
     )
-
-
-def leaky_relu(x: Tensor, negative_slope: float, inplace: bool) -> Tensor:
-    if _keeps_result(x, inplace, negative_slope):
-        return _Result.apply(x, "leaky_relu", (negative_slope,))
-    return F.leaky_relu(x, negative_slope, inplace)
 
 
 def elu(x: Tensor, alpha: float, inplace: bool) -> Tensor:

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConvcraftError
-from . import _fast
 from ._checks import INTEGERS, check_floating, check_prelu_weight
 
 __all__ = ["LeakyReLU", "PReLU", "ReLU", "ReLU6", "leaky_relu", "prelu", "relu", "relu6"]
@@ -80,7 +79,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     Chapter 2.
     """
     check_floating("leaky_relu", input)
-    return _fast.leaky_relu(input, negative_slope, inplace)
+    return F.leaky_relu(input, negative_slope, inplace)
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:

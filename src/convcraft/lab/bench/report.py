@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ... import __version__
-from .timing import Ratio
+from .timing import Ratio, clock_for
 
 
 def pin_memory() -> str:
@@ -78,6 +78,7 @@ def write(
         "hardware": processor(),
         "vector_instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": threads,
+        "clock": clock_for(threads).__name__,
         "rounds": rounds,
         "allocator": allocator,
     }

@@ -51,6 +51,11 @@ class Ratio:
         return {**numbers, "median": self.median, "quartiles": self.quartiles, "interval": self.interval()}
 
 
+def clock_for(threads: int) -> Callable[[], float]:
+    """With one thread the processor time, which other programs hardly lengthen; else wall time."""
+    return time.process_time if threads == 1 else time.perf_counter
+
+
 def compare(
     actions: dict[str, Callable[[], object]], rounds: int, repeats: int = 1
 ) -> dict[str, list[float]]:
@@ -71,15 +76,16 @@ def compare(
             f"bench: rounds must be at least 1, got {rounds}; five or more give usable quartiles"
         )
     seconds: dict[str, list[float]] = {name: [] for name in actions}
+    clock = clock_for(torch.get_num_threads())
     order, shuffle = list(actions), random.Random(0)
     for number in range(rounds + 1):
         shuffle.shuffle(order)
         for name in order:
-            start = time.perf_counter()
+            start = clock()
             for _ in range(repeats):
                 actions[name]()
             if number:
-                seconds[name].append((time.perf_counter() - start) / repeats)
+                seconds[name].append((clock() - start) / repeats)
     return seconds
 
 
