@@ -3,7 +3,7 @@
     python tools/check_site.py [_build/html]
 
 Reported: whatever a page would load from another host; links, images and scripts that are not there; anchors
-that no element of the target page carries; markup that the builder gave up on; images without alternative text;
+that no element of the target page carries; markup that the builder gave up on; images without words in alt;
 pages that weigh too much (the first page 4 MB with everything it loads, each further one 1 MB beyond what the
 first one brought).
 """

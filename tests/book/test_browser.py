@@ -1,4 +1,4 @@
-"""The built pages in a headless Chromium: from the disk and from a server, light and dark, wide and narrow."""
+"""The built pages in a headless Chromium: from the disk and from a server, day and night, wide and narrow."""
 
 from __future__ import annotations
 
