@@ -210,7 +210,7 @@ def hardsigmoid(x: Tensor, inplace: bool) -> Tensor:
         return _Value.apply(x, "hardsigmoid")
     if x.dtype in _FLOATS:
         return F.hardtanh(torch.rsub(x, 0.5, alpha=-_SIXTH), 0.0, 1.0)
-    return F.hardtanh(x + 3, 0.0, 6.0) / 6
+    return (F.hardtanh(x.float() + 3, 0.0, 6.0) / 6).to(x.dtype)
 
 
 # kept output
