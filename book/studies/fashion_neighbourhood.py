@@ -3,9 +3,9 @@
     CONVCRAFT_DATA=DIR python book/studies/fashion_neighbourhood.py
 
 Varied: the network (convolutional with a dense head, the same with a global maximum, dense) and the input
-(pixels in place, or in one fixed random order). Images are averaged to 14x14 pixels and stand in the middle of
-a 20x20 canvas, on zeros. There are 10,000 training images, 5,000 validation images, 10,000 test images. Each
-arm takes the learning rate that is best on validation with two seeds; then five networks are trained at it.
+(pixels in place, or in one fixed random order). Images are averaged to 14x14 pixels and stand in the middle
+of a 20x20 canvas, on zeros. There are 10,000 training images, 5,000 validation images, 10,000 test images.
+Each arm takes the rate that is best on validation with two seeds; then five networks are trained at it.
 Measured: test accuracy, and for pixels in place the test accuracy after a shift of 1 to 3 pixels (mean over
 the four directions). Writes book/results/fashion_neighbourhood.json with every raw value; three minutes on
 one core.
