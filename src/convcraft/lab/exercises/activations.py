@@ -69,8 +69,8 @@ def adaptive_parameters(answer: Any) -> str | None:
         return "That is one slope a layer. Here each channel has its own, and there are 16 + 32 channels."
     if frelu in (432, 480):
         return (
-            "FReLU: 9 weights a channel are right. Count the batch normalization behind the convolution as well: it "
-            "learns a scale and a shift for each channel, and the convolution has no bias."
+            "FReLU: 9 weights a channel are right. Count the batch normalization behind the convolution too, "
+            "which learns a scale and a shift for each channel; the convolution has no bias."
         )
     for name, value, right in (("PReLU", prelu, 48), ("ACON-C", acon, 144), ("FReLU", frelu, 528)):
         if value != right:
