@@ -1,0 +1,42 @@
+"""Dropout of elements, channels, samples and squares, with torch's arguments, and Monte-Carlo prediction.
+
+All functions take `p`, the probability of dropping, and `generator=`, where the random numbers come
+from. The masks live on the input's device. Modules act in training mode only.
+
+Example:
+    >>> import torch
+    >>> from convcraft import dropout
+    >>> dropout.dropout(torch.ones(4), p=0.5, training=False)
+    tensor([1., 1., 1., 1.])
+"""
+
+from __future__ import annotations
+
+from .alpha import AlphaDropout, FeatureAlphaDropout, alpha_dropout, feature_alpha_dropout
+from .channels import Dropout1d, Dropout2d, Dropout3d, dropout1d, dropout2d, dropout3d
+from .elements import Dropout, GaussianDropout, dropout, gaussian_dropout
+from .monte_carlo import Prediction, mc_predict
+from .regions import DropBlock2d, DropPath, drop_block2d, drop_path
+
+__all__ = [
+    "AlphaDropout",
+    "DropBlock2d",
+    "DropPath",
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
+    "FeatureAlphaDropout",
+    "GaussianDropout",
+    "Prediction",
+    "alpha_dropout",
+    "drop_block2d",
+    "drop_path",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "feature_alpha_dropout",
+    "gaussian_dropout",
+    "mc_predict",
+]

@@ -1,0 +1,195 @@
+"""Alpha dropout, of elements and of channels, which keeps the mean and variance of SELU networks."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..activations.definitions import SELU_ALPHA, SELU_SCALE
+from ._bits import random_bits
+from ._checks import (
+    check_arguments,
+    check_dimensions,
+    check_floating,
+    check_generator,
+    check_probability,
+)
+from ._fast import channel_flags, is_fast, keep_fraction, masked
+
+__all__ = ["AlphaDropout", "FeatureAlphaDropout", "alpha_dropout", "feature_alpha_dropout"]
+
+#: What SELU tends to for very negative input: the value of a unit that alpha dropout switches off.
+SELU_FLOOR = -SELU_ALPHA * SELU_SCALE
+
+
+def affine_of(keep: float) -> tuple[float, float]:
+    r"""(a, b) with which alpha dropout restores mean 0 and variance 1.
+
+    Formula: with :math:`q` the probability of keeping and :math:`\alpha' = -\lambda\alpha`,
+    :math:`a = (q + \alpha'^2 q (1 - q))^{-1/2}` and :math:`b = -a (1 - q) \alpha'`.
+
+    Example:
+        >>> [round(v, 4) for v in affine_of(0.5)]
+        [0.8864, 0.7792]
+    """
+    a = 1 / math.sqrt(keep + SELU_FLOOR**2 * keep * (1 - keep))
+    return a, -a * (1 - keep) * SELU_FLOOR
+
+
+def alpha_noise(x: Tensor, flags: Tensor, keep: float, inplace: bool) -> Tensor:
+    """a (x m + floor (1 - m)) + b for flags m of 0 and 1 that broadcast with x."""
+    a, b = affine_of(keep)
+    offset = flags * (-a * SELU_FLOOR) + (a * SELU_FLOOR + b)
+    return x.mul_(flags * a).add_(offset) if inplace else x * (flags * a) + offset
+
+
+def alpha_dropout(
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = False,
+    inplace: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""Dropout for SELU: dropped elements get its lowest value, and mean 0 and variance 1 are kept.
+
+    Formula: :math:`y = a (m x + (1 - m) \alpha') + b` with :math:`\alpha' = -\lambda\alpha \approx -1.7581`,
+    :math:`q = 1 - p`, :math:`a = (q + \alpha'^2 q p)^{-1/2}`, :math:`b = -a p \alpha'`.
+
+    Args:
+        input: any shape, floating-point; mean 0 and variance 1, as SELU gives them, are kept.
+        p: probability of dropping. p = 0 gives the input, p = 1 zeros.
+        training: when False, which is torch's default here, the input is returned as it is.
+        inplace: write the result over the input.
+        generator: where the random numbers come from; None is torch's global generator.
+
+    Raises:
+        ConvcraftError: as :func:`dropout`.
+
+    Example:
+        >>> y = alpha_dropout(torch.zeros(100), 0.5, training=True)
+        >>> sorted(round(v, 4) for v in y.unique().tolist())
+        [-0.7792, 0.7792]
+
+    Source: Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks. Chapter 7.
+    """
+    check_probability("alpha_dropout", p)
+    check_floating("alpha_dropout", input)
+    check_generator("alpha_dropout", input, generator)
+    if not training or p == 0:
+        return input
+    if is_fast(input, p):
+        numerator, digits, keep = keep_fraction(p)
+        a, _ = affine_of(keep)
+        bits = random_bits(input.numel(), numerator, digits, generator)
+        return masked(input, bits, a, -SELU_FLOOR, a * SELU_FLOOR * keep, inplace)
+    if generator is None or p == 1:
+        return F.alpha_dropout(input, p, True, inplace)
+    flags = torch.empty_like(input).bernoulli_(1 - p, generator=generator)
+    return alpha_noise(input, flags, 1 - p, inplace)
+
+
+def feature_alpha_dropout(
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = False,
+    inplace: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""Alpha dropout of whole channels: dropped ones get SELU's lowest value everywhere.
+
+    Formula: :math:`y_{nc\cdot} = a (m_{nc} x_{nc\cdot} + (1 - m_{nc}) \alpha') + b`, with a, b and
+    :math:`\alpha'` of :func:`alpha_dropout`.
+
+    Args:
+        input: (N, C, ...), floating-point, at least two dimensions.
+        p: probability of dropping. p = 0 gives the input, p = 1 zeros.
+        training: when False, which is torch's default here, the input is returned as it is.
+        inplace: write the result over the input.
+        generator: where the random numbers come from; None is torch's global generator.
+
+    Raises:
+        ConvcraftError: when p is outside [0, 1], the input is not a floating-point tensor or has fewer
+            than two dimensions, or the generator is on another device.
+
+    Example:
+        >>> y = feature_alpha_dropout(torch.zeros(8, 8, 5), 0.5, training=True)
+        >>> bool((y == y[:, :, :1]).all())
+        True
+
+    Source: Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks, for the
+    constants. Chapter 7.
+    """
+    check_probability("feature_alpha_dropout", p)
+    check_floating("feature_alpha_dropout", input)
+    check_generator("feature_alpha_dropout", input, generator)
+    check_dimensions("feature_alpha_dropout", input, tuple(range(2, 65)), "(N, C, ...)")
+    if not training or p == 0:
+        return input
+    if generator is None or p == 1:
+        return F.feature_alpha_dropout(input, p, True, inplace)
+    return alpha_noise(input, channel_flags(input, p, True, generator), 1 - p, inplace)
+
+
+class AlphaDropout(nn.AlphaDropout):
+    r"""Module of :func:`alpha_dropout`, a drop-in for `torch.nn.AlphaDropout`.
+
+    Formula: :math:`y = a (m x + (1 - m) \alpha') + b`.
+
+    Args:
+        p: probability of dropping.
+        inplace: write the result over the input.
+        generator: where the random numbers come from; None is torch's global generator.
+
+    Raises:
+        ConvcraftError: when p is outside [0, 1].
+
+    Example:
+        >>> AlphaDropout(0.1).eval()(torch.ones(2))
+        tensor([1., 1.])
+
+    Chapter 7.
+    """
+
+    def __init__(
+        self, p: float = 0.5, inplace: bool = False, generator: torch.Generator | None = None
+    ) -> None:
+        check_arguments(type(self).__name__, p, generator)
+        super().__init__(p, inplace)
+        self.generator = generator
+
+    def forward(self, input: Tensor) -> Tensor:
+        return alpha_dropout(input, self.p, self.training, self.inplace, self.generator)
+
+
+class FeatureAlphaDropout(nn.FeatureAlphaDropout):
+    r"""Module of :func:`feature_alpha_dropout`, a drop-in for `torch.nn.FeatureAlphaDropout`.
+
+    Formula: :math:`y_{nc\cdot} = a (m_{nc} x_{nc\cdot} + (1 - m_{nc}) \alpha') + b`.
+
+    Args:
+        p: probability of dropping.
+        inplace: write the result over the input.
+        generator: where the random numbers come from; None is torch's global generator.
+
+    Raises:
+        ConvcraftError: when p is outside [0, 1].
+
+    Example:
+        >>> FeatureAlphaDropout(0.1).eval()(torch.ones(1, 2))
+        tensor([[1., 1.]])
+
+    Chapter 7.
+    """
+
+    def __init__(
+        self, p: float = 0.5, inplace: bool = False, generator: torch.Generator | None = None
+    ) -> None:
+        check_arguments(type(self).__name__, p, generator)
+        super().__init__(p, inplace)
+        self.generator = generator
+
+    def forward(self, input: Tensor) -> Tensor:
+        return feature_alpha_dropout(input, self.p, self.training, self.inplace, self.generator)

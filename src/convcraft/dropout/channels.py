@@ -1,0 +1,241 @@
+"""Dropout of whole channels, as functions and modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ._checks import (
+    check_arguments,
+    check_dimensions,
+    check_floating,
+    check_generator,
+    check_probability,
+)
+from ._fast import channel_flags
+
+__all__ = [
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+]
+
+
+def _drop_channels(
+    function: str,
+    theirs: Callable[..., Tensor],
+    forms: tuple[str, ...],
+    input: Tensor,
+    p: float,
+    training: bool,
+    inplace: bool,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """The channels of an input of one of the forms, which begin with N where there is a batch."""
+    check_probability(function, p)
+    check_floating(function, input)
+    check_generator(function, input, generator)
+    check_dimensions(function, input, tuple(form.count(",") + 1 for form in forms), " or ".join(forms))
+    if not training or p == 0:
+        return input
+    if generator is None or p == 1:
+        return theirs(input, p, True, inplace)
+    noise = channel_flags(input, p, input.dim() == forms[0].count(",") + 1, generator).div_(1 - p)
+    return input.mul_(noise) if inplace else input * noise
+
+
+def dropout1d(
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""Set whole channels of sequences to 0 with probability p, and divide the others by 1 - p.
+
+    Formula: :math:`y_{ncl} = m_{nc} x_{ncl} / (1 - p)` with independent :math:`m_{nc} \in \{0, 1\}`,
+    :math:`P(m_{nc} = 0) = p`.
+
+    Args:
+        input: (N, C, L) or (C, L), floating-point.
+        p: probability of dropping. p = 0 gives the input, p = 1 zeros.
+        training: when False the input is returned as it is.
+        inplace: write the result over the input.
+        generator: where the random numbers come from; None is torch's global generator.
+
+    Raises:
+        ConvcraftError: when p is outside [0, 1], the input is not a floating-point tensor or has another
+            number of dimensions, or the generator is on another device.
+
+    Example:
+        >>> dropout1d(torch.ones(2, 3, 4)).sum(2).unique()  # a channel is kept as a whole or not at all
+        tensor([0., 8.])
+
+    Source: Tompson, Goroshin, Jain, LeCun and Bregler (2015), Efficient Object Localization Using
+    Convolutional Networks. Chapter 7.
+    """
+    forms = ("(N, C, L)", "(C, L)")
+    return _drop_channels("dropout1d", F.dropout1d, forms, input, p, training, inplace, generator)
+
+
+def dropout2d(
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""Set whole channels of images to 0 with probability p, and divide the others by 1 - p.
+
+    Formula: :math:`y_{nchw} = m_{nc} x_{nchw} / (1 - p)` with independent :math:`m_{nc} \in \{0, 1\}`,
+    :math:`P(m_{nc} = 0) = p`. Neighbouring pixels say nearly the same, so that dropping single ones removes
+    little; dropping a channel removes what it says.
+
+    Args:
+        input: (N, C, H, W), floating-point. Three dimensions are refused: torch takes them for (N, C, L).
+        p: probability of dropping. p = 0 gives the input, p = 1 zeros.
+        training: when False the input is returned as it is.
+        inplace: write the result over the input.
+        generator: where the random numbers come from; None is torch's global generator.
+
+    Raises:
+        ConvcraftError: as :func:`dropout1d`.
+
+    Example:
+        >>> dropout2d(torch.ones(2, 3, 2, 2)).sum((2, 3)).unique()
+        tensor([0., 8.])
+
+    Source: Tompson et al. (2015), Efficient Object Localization Using Convolutional Networks. Chapter 7.
+    """
+    return _drop_channels("dropout2d", F.dropout2d, ("(N, C, H, W)",), input, p, training, inplace, generator)
+
+
+def dropout3d(
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""Set whole channels of volumes to 0 with probability p, and divide the others by 1 - p.
+
+    Formula: :math:`y_{ncdhw} = m_{nc} x_{ncdhw} / (1 - p)` with independent :math:`m_{nc} \in \{0, 1\}`,
+    :math:`P(m_{nc} = 0) = p`.
+
+    Args:
+        input: (N, C, D, H, W) or (C, D, H, W), floating-point.
+        p: probability of dropping. p = 0 gives the input, p = 1 zeros.
+        training: when False the input is returned as it is.
+        inplace: write the result over the input.
+        generator: where the random numbers come from; None is torch's global generator.
+
+    Raises:
+        ConvcraftError: as :func:`dropout1d`.
+
+    Example:
+        >>> dropout3d(torch.ones(2, 3, 2, 2, 1)).sum((2, 3, 4)).unique()
+        tensor([0., 8.])
+
+    Source: Tompson et al. (2015), Efficient Object Localization Using Convolutional Networks. Chapter 7.
+    """
+    forms = ("(N, C, D, H, W)", "(C, D, H, W)")
+    return _drop_channels("dropout3d", F.dropout3d, forms, input, p, training, inplace, generator)
+
+
+class Dropout1d(nn.Dropout1d):
+    r"""Module of :func:`dropout1d`, a drop-in for `torch.nn.Dropout1d`; it acts in training mode only.
+
+    Formula: :math:`y_{ncl} = m_{nc} x_{ncl} / (1 - p)`.
+
+    Args:
+        p: probability of dropping.
+        inplace: write the result over the input.
+        generator: where the random numbers come from; None is torch's global generator.
+
+    Raises:
+        ConvcraftError: when p is outside [0, 1].
+
+    Example:
+        >>> Dropout1d(0.5).eval()(torch.ones(1, 1, 2))
+        tensor([[[1., 1.]]])
+
+    Chapter 7.
+    """
+
+    def __init__(
+        self, p: float = 0.5, inplace: bool = False, generator: torch.Generator | None = None
+    ) -> None:
+        check_arguments(type(self).__name__, p, generator)
+        super().__init__(p, inplace)
+        self.generator = generator
+
+    def forward(self, input: Tensor) -> Tensor:
+        return dropout1d(input, self.p, self.training, self.inplace, self.generator)
+
+
+class Dropout2d(nn.Dropout2d):
+    r"""Module of :func:`dropout2d`, a drop-in for `torch.nn.Dropout2d`; it acts in training mode only.
+
+    Formula: :math:`y_{nchw} = m_{nc} x_{nchw} / (1 - p)`.
+
+    Args:
+        p: probability of dropping.
+        inplace: write the result over the input.
+        generator: where the random numbers come from; None is torch's global generator.
+
+    Raises:
+        ConvcraftError: when p is outside [0, 1].
+
+    Example:
+        >>> Dropout2d(0.5).eval()(torch.ones(1, 1, 1, 2))
+        tensor([[[[1., 1.]]]])
+
+    Chapter 7.
+    """
+
+    def __init__(
+        self, p: float = 0.5, inplace: bool = False, generator: torch.Generator | None = None
+    ) -> None:
+        check_arguments(type(self).__name__, p, generator)
+        super().__init__(p, inplace)
+        self.generator = generator
+
+    def forward(self, input: Tensor) -> Tensor:
+        return dropout2d(input, self.p, self.training, self.inplace, self.generator)
+
+
+class Dropout3d(nn.Dropout3d):
+    r"""Module of :func:`dropout3d`, a drop-in for `torch.nn.Dropout3d`; it acts in training mode only.
+
+    Formula: :math:`y_{ncdhw} = m_{nc} x_{ncdhw} / (1 - p)`.
+
+    Args:
+        p: probability of dropping.
+        inplace: write the result over the input.
+        generator: where the random numbers come from; None is torch's global generator.
+
+    Raises:
+        ConvcraftError: when p is outside [0, 1].
+
+    Example:
+        >>> Dropout3d(0.5).eval()(torch.ones(1, 1, 1, 1, 2)).sum()
+        tensor(2.)
+
+    Chapter 7.
+    """
+
+    def __init__(
+        self, p: float = 0.5, inplace: bool = False, generator: torch.Generator | None = None
+    ) -> None:
+        check_arguments(type(self).__name__, p, generator)
+        super().__init__(p, inplace)
+        self.generator = generator
+
+    def forward(self, input: Tensor) -> Tensor:
+        return dropout3d(input, self.p, self.training, self.inplace, self.generator)

@@ -1,0 +1,250 @@
+"""DropPath and DropBlock: dropout of whole samples of a residual branch, and of square regions."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ._bits import LEAST_PROBABILITY, pack, random_bits, unpack
+from ._checks import (
+    check_arguments,
+    check_block_size,
+    check_dimensions,
+    check_floating,
+    check_generator,
+    check_probability,
+)
+from ._fast import is_dense, is_fast, keep_fraction, masked
+
+__all__ = ["DropBlock2d", "DropPath", "drop_block2d", "drop_path"]
+
+
+def drop_path(
+    input: Tensor,
+    p: float = 0.1,
+    training: bool = True,
+    inplace: bool = False,
+    scale_by_keep: bool = True,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""Set whole samples to 0 with probability p: in a residual block, x + drop_path(f(x)) skips the branch.
+
+    Formula: :math:`y_n = m_n x_n / (1 - p)` with one independent :math:`m_n \in \{0, 1\}` a sample,
+    :math:`P(m_n = 0) = p`.
+
+    Args:
+        input: (N, ...), floating-point.
+        p: probability of dropping. p = 0 gives the input, p = 1 zeros.
+        training: when False the input is returned as it is.
+        inplace: write the result over the input.
+        scale_by_keep: divide by 1 - p; when False the mean is (1 - p) x.
+        generator: where the random numbers come from; None is torch's global generator.
+
+    Raises:
+        ConvcraftError: when p is outside [0, 1], the input is not a floating-point tensor or has no
+            dimension, or the generator is on another device.
+
+    Example:
+        >>> y = drop_path(torch.ones(50, 3, 2), 0.5)
+        >>> y.sum((1, 2)).unique()
+        tensor([ 0., 12.])
+
+    Source: Huang, Sun, Liu, Sedra and Weinberger (2016), Deep Networks with Stochastic Depth; named in
+    Larsson, Maire and Shakhnarovich (2017), FractalNet. Chapter 7.
+    """
+    check_probability("drop_path", p)
+    check_floating("drop_path", input)
+    check_generator("drop_path", input, generator)
+    check_dimensions("drop_path", input, tuple(range(1, 65)), "(N, ...)")
+    if not training or p == 0:
+        return input
+    if p == 1:
+        return input.zero_() if inplace else torch.zeros_like(input) * input.new_zeros(())
+    noise = input.new_empty((input.shape[0], *(1,) * (input.dim() - 1)))
+    noise = noise.bernoulli_(1 - p, generator=generator)
+    if scale_by_keep:
+        noise = noise.div_(1 - p)
+    return input.mul_(noise) if inplace else input * noise
+
+
+def seed_probability(p: float, block_size: int) -> float:
+    r"""Probability of a block at each place with which each element is dropped with probability p.
+
+    Formula: an element is kept when none of the :math:`b^2` blocks that cover it is there, so that
+    :math:`1 - p = (1 - \gamma)^{b^2}` and :math:`\gamma = 1 - (1 - p)^{1 / b^2}`.
+
+    Example:
+        >>> round(seed_probability(0.1, 7), 6)
+        0.002148
+    """
+    return 1 - (1 - p) ** (1 / block_size**2)
+
+
+def _widen(seeds: Tensor, block_size: int) -> Tensor:
+    """Maximum over windows of block_size x block_size, by doubling: log2(block_size) maxima a direction."""
+    for dim in (2, 3):
+        reach = 1
+        while reach < block_size:
+            step = min(reach, block_size - reach)
+            length = seeds.shape[dim] - step
+            seeds = torch.maximum(seeds.narrow(dim, 0, length), seeds.narrow(dim, step, length))
+            reach += step
+    return seeds
+
+
+def _is_last(x: Tensor) -> bool:
+    return not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _blocks_fast(
+    x: Tensor, gamma: float, block_size: int, scale: float, inplace: bool, generator: torch.Generator | None
+) -> Tensor:
+    n, c, h, w = x.shape
+    grown = (n, c, h + block_size - 1, w + block_size - 1)
+    count = n * c * grown[2] * grown[3]
+    numerator, digits, _ = keep_fraction(1 - gamma)
+    seeds = unpack(random_bits(count, numerator, digits, generator), count).view(grown)
+    kept = 1 - _widen(seeds, block_size)
+    order = kept.permute(0, 2, 3, 1) if _is_last(x) else kept
+    return masked(x, pack(order.contiguous()), scale, inplace=inplace)
+
+
+def drop_block2d(
+    input: Tensor,
+    p: float = 0.1,
+    block_size: int = 7,
+    training: bool = True,
+    inplace: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""Set square regions of each channel to 0, so that each element is dropped with probability p.
+
+    Formula: at every place of every channel where a block of b x b touches the image there is one with
+    probability :math:`\gamma = 1 - (1 - p)^{1 / b^2}`, independently; :math:`y = m x / (1 - p)` with m =
+    0 inside of blocks. Every element is then dropped with probability p exactly, also at the border, and
+    :math:`E[y] = x`.
+
+    The authors' :math:`\gamma = p / b^2`, times a factor for the border, ignores that blocks overlap: of
+    p = 0.5 it drops a share of about :math:`1 - e^{-p} = 0.39`. They divide by the share that was kept
+    in the batch, which ties the samples to each other; here the divisor is the constant 1 - p.
+
+    Args:
+        input: (N, C, H, W), floating-point.
+        p: probability of dropping, for each element. p = 0 gives the input, p = 1 zeros.
+        block_size: side b of the blocks; they may be larger than the image.
+        training: when False the input is returned as it is.
+        inplace: write the result over the input.
+        generator: where the random numbers come from; None is torch's global generator.
+
+    Raises:
+        ConvcraftError: when p is outside [0, 1], block_size is no positive integer, the input is not a
+            floating-point tensor of four dimensions, or the generator is on another device.
+
+    Example:
+        >>> y = drop_block2d(torch.ones(64, 8, 16, 16), 0.2, 3, generator=torch.Generator().manual_seed(0))
+        >>> round((y == 0).float().mean().item(), 1), y.max().item()
+        (0.2, 1.25)
+
+    Source: Ghiasi, Lin and Le (2018), DropBlock: A Regularization Method for Convolutional Networks.
+    Chapter 7.
+    """
+    check_probability("drop_block2d", p)
+    check_block_size("drop_block2d", block_size)
+    check_floating("drop_block2d", input)
+    check_generator("drop_block2d", input, generator)
+    check_dimensions("drop_block2d", input, (4,), "(N, C, H, W)")
+    if not training or p == 0:
+        return input
+    if p == 1:
+        return F.dropout(input, 1.0, True, inplace)
+    gamma = seed_probability(p, block_size)
+    if is_fast(input) and gamma >= LEAST_PROBABILITY and is_dense(input):
+        return _blocks_fast(input, gamma, block_size, 1 / (1 - p), inplace, generator)
+    n, c, h, w = input.shape
+    seeds = input.new_empty((n, c, h + block_size - 1, w + block_size - 1))
+    noise = (1 - _widen(seeds.bernoulli_(gamma, generator=generator), block_size)) / (1 - p)
+    return input.mul_(noise) if inplace else input * noise
+
+
+class DropPath(nn.Module):
+    r"""Module of :func:`drop_path`; it acts in training mode only.
+
+    Formula: :math:`y_n = m_n x_n / (1 - p)`.
+
+    Args:
+        p: probability of dropping a sample.
+        inplace: write the result over the input.
+        scale_by_keep: divide by 1 - p.
+        generator: where the random numbers come from; None is torch's global generator.
+
+    Raises:
+        ConvcraftError: when p is outside [0, 1].
+
+    Example:
+        >>> DropPath(0.2).eval()(torch.ones(2))
+        tensor([1., 1.])
+
+    Chapter 7.
+    """
+
+    __constants__ = ["p", "inplace", "scale_by_keep"]
+
+    def __init__(
+        self,
+        p: float = 0.1,
+        inplace: bool = False,
+        scale_by_keep: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        check_arguments(type(self).__name__, p, generator)
+        super().__init__()
+        self.p, self.inplace, self.scale_by_keep, self.generator = p, inplace, scale_by_keep, generator
+
+    def forward(self, input: Tensor) -> Tensor:
+        return drop_path(input, self.p, self.training, self.inplace, self.scale_by_keep, self.generator)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, inplace={self.inplace}, scale_by_keep={self.scale_by_keep}"
+
+
+class DropBlock2d(nn.Module):
+    r"""Module of :func:`drop_block2d`; it acts in training mode only.
+
+    Formula: :math:`y = m x / (1 - p)` with m = 0 inside of random squares.
+
+    Args:
+        p: probability of dropping, for each element.
+        block_size: side of the squares.
+        inplace: write the result over the input.
+        generator: where the random numbers come from; None is torch's global generator.
+
+    Raises:
+        ConvcraftError: when p is outside [0, 1], or block_size is no positive integer.
+
+    Example:
+        >>> DropBlock2d(0.1, 3).eval()(torch.ones(1, 1, 1, 2))
+        tensor([[[[1., 1.]]]])
+
+    Chapter 7.
+    """
+
+    __constants__ = ["p", "block_size", "inplace"]
+
+    def __init__(
+        self,
+        p: float = 0.1,
+        block_size: int = 7,
+        inplace: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        check_arguments(type(self).__name__, p, generator)
+        check_block_size(type(self).__name__, block_size)
+        super().__init__()
+        self.p, self.block_size, self.inplace, self.generator = p, block_size, inplace, generator
+
+    def forward(self, input: Tensor) -> Tensor:
+        return drop_block2d(input, self.p, self.block_size, self.training, self.inplace, self.generator)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, block_size={self.block_size}, inplace={self.inplace}"
