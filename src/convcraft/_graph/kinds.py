@@ -1,0 +1,158 @@
+"""What a module or a function is: a layer, an activation, or something that values only pass through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules import batchnorm, conv, instancenorm
+
+#: Activations by the name of their class, in torch.nn as in convcraft.activations.
+ACTIVATION_CLASSES = {
+    "AconC": "acon_c",
+    "CELU": "celu",
+    "DynamicReLU": "dynamic_relu",
+    "ELU": "elu",
+    "FReLU": "frelu",
+    "GELU": "gelu",
+    "GLU": "glu",
+    "Hardshrink": "hardshrink",
+    "Hardsigmoid": "hardsigmoid",
+    "Hardswish": "hardswish",
+    "Hardtanh": "hardtanh",
+    "LeakyReLU": "leaky_relu",
+    "LogSigmoid": "logsigmoid",
+    "LogSoftmax": "log_softmax",
+    "MetaAconC": "meta_acon_c",
+    "Mish": "mish",
+    "PReLU": "prelu",
+    "RReLU": "rrelu",
+    "ReLU": "relu",
+    "ReLU6": "relu6",
+    "SELU": "selu",
+    "SiLU": "silu",
+    "Sigmoid": "sigmoid",
+    "Softmax": "softmax",
+    "Softmax2d": "softmax",
+    "Softmin": "softmin",
+    "Softplus": "softplus",
+    "Softshrink": "softshrink",
+    "Softsign": "softsign",
+    "Swish": "swish",
+    "Tanh": "tanh",
+    "Tanhshrink": "tanhshrink",
+    "Threshold": "threshold",
+}
+ACTIVATION_FUNCTIONS = {*ACTIVATION_CLASSES.values(), "clamp", "clamp_min", "sin"}
+#: What turns the values of an output layer into probabilities.
+READOUTS = {"softmax", "log_softmax", "softmin", "sigmoid", "logsigmoid"}
+SUMS = {"add", "iadd", "radd", "sub", "isub"}
+PRODUCTS = {"mul", "imul", "rmul", "multiply"}
+#: Functions that mix features by weights of their own: what stands before and after them is not neighbours.
+WALLS = {
+    *("linear", "bilinear", "matmul", "imatmul", "rmatmul", "mm", "bmm", "addmm", "baddbmm", "einsum"),
+    *("scaled_dot_product_attention", "multi_head_attention_forward", "embedding"),
+    *(f"conv{transposed}{n}d" for transposed in ("", "_transpose") for n in (1, 2, 3)),
+}
+#: Questions about a tensor, whose answers are no tensors with features.
+QUESTIONS = {"size", "shape", "dim", "ndim", "numel", "getattr", "stride", "device", "dtype", "len"}
+
+
+def function_name(target: Any) -> str:
+    """Name of a function or method without leading and trailing underscores: `relu_` is "relu"."""
+    name = target if isinstance(target, str) else getattr(target, "__name__", type(target).__name__)
+    return name.strip("_").lower()
+
+
+def activation_name(module: nn.Module) -> str | None:
+    """Name of the activation that a module is by its class, or None."""
+    for base in type(module).__mro__:
+        if base.__name__ in ACTIVATION_CLASSES:
+            return ACTIVATION_CLASSES[base.__name__]
+    return None
+
+
+def layer_kind(module: nn.Module) -> str | None:
+    """What kind of layer a module is, or None for what is no layer."""
+    if activation_name(module) is not None:
+        return None
+    if isinstance(module, conv._ConvTransposeNd):
+        return "transposed"
+    if isinstance(module, conv._ConvNd):
+        return "convolution"
+    if isinstance(module, (nn.Linear, nn.Bilinear)):
+        return "linear"
+    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+        return "recurrent"
+    if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
+        return "embedding"
+    if isinstance(module, nn.MultiheadAttention):
+        return "attention"
+    if isinstance(module, (batchnorm._NormBase, instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)):
+        return "normalization"
+    if any(module.children()):
+        return None
+    own = list(module.parameters(recurse=False))
+    if "norm" in type(module).__name__.lower() and all(
+        p.dim() <= 1 or p.numel() == max(p.shape) for p in own
+    ):
+        return "normalization"
+    weight = getattr(module, "weight", None)
+    if isinstance(weight, Tensor) and weight.dim() >= 2 and weight.numel() > max(weight.shape):
+        return "other"
+    return None
+
+
+def is_leaf(module: nn.Module) -> bool:
+    """Whether a module is looked at as a whole, and not into."""
+    if layer_kind(module) is not None or activation_name(module) is not None:
+        return True
+    if any(module.children()):
+        return False
+    return is_of_torch(module) or is_elementwise(module)
+
+
+def is_of_torch(module: nn.Module) -> bool:
+    """Whether torch.nn defines a module, and not the user."""
+    return type(module).__module__.startswith("torch.nn")
+
+
+def is_elementwise(module: nn.Module) -> bool:
+    """Whether a module without parameters acts on each value alone and is no straight line, by trial."""
+    if any(True for _ in module.parameters()):
+        return False
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 3, 8, 8, generator=generator)
+    order = torch.randperm(x.numel(), generator=generator)
+    training = module.training
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            module.eval()
+            y, shuffled = module(x.clone()), module(x.flatten()[order].view_as(x))
+        if not isinstance(y, Tensor) or y.shape != x.shape or y.dtype != x.dtype:
+            return False
+        alone = torch.allclose(y.flatten()[order], shuffled.flatten(), equal_nan=True)
+        return alone and not _on_a_line(x, y)
+    except Exception:  # whatever it is, it is no activation
+        return False
+    finally:
+        module.training = training
+
+
+def _on_a_line(x: Tensor, y: Tensor) -> bool:
+    """Whether y lies on one straight line over x."""
+    x, y = x.flatten().double(), y.flatten().double()
+    slope = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
+    return bool(torch.allclose(y, y.mean() + slope * (x - x.mean()), atol=1e-5))
+
+
+def gate(name: str) -> tuple[str, Callable[[Tensor], Tensor]] | None:
+    """The activation x g(x) for a gate g, by the name of g."""
+    gates: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
+        "sigmoid": ("silu", F.silu),
+        "hardsigmoid": ("hardswish", F.hardswish),
+    }
+    return gates.get(name)

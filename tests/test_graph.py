@@ -1,0 +1,381 @@
+"""Which activation, normalization or sum follows which layer: traced, run, and by the order of modules."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from convcraft import ConvcraftError
+from convcraft import activations as A
+from convcraft._graph import kinds, successors
+
+
+class Basic(nn.Module):
+    """A residual block with everything functional but the layers."""
+
+    def __init__(self, n=4, m=4):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(n, m, 3, padding=1, bias=False), nn.BatchNorm2d(m)
+        self.conv2, self.bn2 = nn.Conv2d(m, m, 3, padding=1, bias=False), nn.BatchNorm2d(m)
+        self.shortcut = nn.Identity() if n == m else nn.Sequential(nn.Conv2d(n, m, 1), nn.BatchNorm2d(m))
+
+    def forward(self, x):
+        out = F.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        out += self.shortcut(x)
+        return out.relu_()
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 3)
+        self.blocks = nn.Sequential(Basic(), Basic(4, 8))
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = self.blocks(torch.tanh(self.stem(x)))
+        return self.head(F.dropout(x.mean((2, 3)), 0.5, self.training))
+
+
+class Untraceable(Net):
+    """Control flow on values: torch.fx cannot trace it."""
+
+    def forward(self, x):
+        return super().forward(x) if x.sum() > -1e9 else x
+
+
+def names(graph):
+    return {layer.name: layer.activation and layer.activation.name for layer in graph}
+
+
+IMAGES = torch.randn(2, 1, 8, 8)
+EXPECTED = {
+    "stem": "tanh",
+    "blocks.0.conv1": "relu",
+    "blocks.0.bn1": "relu",
+    "blocks.0.conv2": "relu",
+    "blocks.0.bn2": "relu",
+    "blocks.1.conv1": "relu",
+    "blocks.1.bn1": "relu",
+    "blocks.1.conv2": "relu",
+    "blocks.1.bn2": "relu",
+    "blocks.1.shortcut.0": "relu",
+    "blocks.1.shortcut.1": "relu",
+    "head": None,
+}
+
+
+@pytest.mark.parametrize(("make", "source"), [(Net, "trace"), (Untraceable, "run")], ids=["trace", "run"])
+def test_functional_activations_sums_and_outputs(make, source):
+    graph = successors(make(), IMAGES)
+    assert graph.source == source
+    assert names(graph) == EXPECTED and list(names(graph)) == list(EXPECTED)
+    assert [layer.name for layer in graph if layer.output] == ["head"]
+    assert [layer.name for layer in graph if layer.residual] == [
+        "blocks.0.conv2",
+        "blocks.0.bn2",
+        "blocks.1.conv2",
+        "blocks.1.bn2",
+    ]
+    assert graph.branches == 2
+    assert graph["blocks.0.conv1"].normalization == "blocks.0.bn1" and graph["stem"].normalization is None
+    assert {layer.calls for layer in graph} == {1} and len(graph) == len(EXPECTED)
+
+
+def test_without_an_example_the_order_of_registration_serves():
+    graph = successors(Untraceable())
+    assert graph.source == "order" and graph.branches == 0
+    assert [layer.name for layer in graph if layer.output] == ["head"]
+    assert set(names(graph).values()) == {None}
+    mixed = nn.Sequential(Untraceable(), nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Mish()))
+    assert names(successors(mixed))["1.0"] == "mish" and successors(mixed)["1.0"].normalization == "1.1"
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (nn.LeakyReLU(0.3), "leaky_relu"),
+        (A.LeakyReLU(0.3), "leaky_relu"),
+        (A.Swish(), "swish"),
+        (A.AconC(4), "acon_c"),
+        (A.DynamicReLU(4), "dynamic_relu"),
+        (A.FReLU(4), "frelu"),
+        (nn.PReLU(), "prelu"),
+        (nn.Hardtanh(), "hardtanh"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_activation_modules(module, name):
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.MaxPool2d(2), nn.Dropout(), module)
+    graph = successors(model)
+    assert graph.source == "trace"
+    assert names(graph) == {"0": name, "1": name}
+    assert graph["0"].activation.function is module and not graph["0"].output
+
+
+class Call(nn.Module):
+    """A linear layer and then any function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.fc, self.function, self.slope = nn.Linear(3, 3), function, nn.Parameter(torch.tensor([0.4]))
+
+    def forward(self, x):
+        return self.function(self.fc(x), self)
+
+
+class Forced(Call):
+    def forward(self, x):
+        return super().forward(x) if bool(x.isfinite().all()) else x
+
+
+FUNCTIONS = [
+    (lambda x, m: F.leaky_relu(x, 0.2), "leaky_relu", lambda x: F.leaky_relu(x, 0.2)),
+    (
+        lambda x, m: F.leaky_relu(x, negative_slope=0.2, inplace=True),
+        "leaky_relu",
+        lambda x: F.leaky_relu(x, 0.2),
+    ),
+    (lambda x, m: F.prelu(x, m.slope), "prelu", lambda x: F.leaky_relu(x, 0.4)),
+    (lambda x, m: x.relu(), "relu", torch.relu),
+    (lambda x, m: torch.relu_(x), "relu", torch.relu),
+    (lambda x, m: x.clamp(min=0.0), "clamp", torch.relu),
+    (lambda x, m: F.gelu(x, approximate="tanh"), "gelu", lambda x: F.gelu(x, approximate="tanh")),
+    (lambda x, m: x * torch.sigmoid(x), "silu", F.silu),
+    (lambda x, m: F.hardsigmoid(x) * x, "hardswish", F.hardswish),
+    (lambda x, m: torch.sin(x), "sin", torch.sin),
+    (lambda x, m: A.tanh(x), "tanh", torch.tanh),
+]
+
+
+@pytest.mark.parametrize("make", [Call, Forced], ids=["trace", "run"])
+@pytest.mark.parametrize(("function", "name", "same"), FUNCTIONS, ids=[str(i) for i in range(len(FUNCTIONS))])
+def test_functional_activations_can_be_called(make, function, name, same):
+    graph = successors(make(function), torch.randn(2, 3))
+    activation = graph["fc"].activation
+    assert activation.name == name and not graph["fc"].output
+    x = torch.randn(5)
+    torch.testing.assert_close(activation.function(x.clone()), same(x))
+
+
+@pytest.mark.parametrize(
+    "readout", [nn.Softmax(1), nn.LogSoftmax(1), nn.Sigmoid()], ids=lambda m: type(m).__name__
+)
+def test_probabilities_follow_an_output_layer(readout):
+    graph = successors(nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3), readout))
+    assert [layer.output for layer in graph] == [False, True]
+    assert graph["2"].activation.function is readout
+
+
+class SqueezeExcite(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.first, self.last = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 1)
+
+    def forward(self, x):
+        y = self.bn(self.conv(F.relu(self.first(x))))
+        y = y * torch.sigmoid(self.last(y.mean((2, 3), keepdim=True)))
+        return torch.add(x, y)
+
+
+def test_a_gate_is_no_end_of_a_branch():
+    graph = successors(SqueezeExcite())
+    assert [layer.name for layer in graph if layer.residual] == ["conv", "bn"]
+    assert graph["last"].activation.name == "sigmoid" and graph["first"].activation.name == "relu"
+
+
+class Towers(nn.Module):
+    """Two origins, equally deep sides, and a learned position: no residual sums."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c, self.d = (nn.Linear(3, 3) for _ in range(4))
+        self.position = nn.Parameter(torch.zeros(3))
+
+    def forward(self, x, y):
+        return self.c(F.relu(self.a(x)) + self.b(y) + self.position) - self.d(F.relu(y))
+
+
+class Unrolled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w, self.u = nn.Linear(3, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        h = torch.tanh(self.w(x[0]))
+        for t in range(1, 3):
+            h = torch.tanh(self.w(x[t]) + self.u(h))
+        return h
+
+
+def test_sums_that_are_not_residual():
+    graph = successors(Towers())
+    assert graph.branches == 0 and {layer.name for layer in graph if layer.output} == {"c", "d"}
+    graph = successors(Unrolled())
+    assert graph.branches == 0 and names(graph) == {"w": "tanh", "u": "tanh"}
+    assert (graph["w"].calls, graph["u"].calls) == (3, 2)
+
+
+def test_a_shared_layer_has_no_normalization_of_its_own():
+    shared = nn.Linear(3, 3)
+    graph = successors(nn.Sequential(shared, nn.BatchNorm1d(3), nn.ReLU(), shared, nn.BatchNorm1d(3)))
+    assert graph["0"].calls == 2 and graph["0"].normalization is None and graph["0"].output
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)
+        self.unused = nn.Linear(2, 2)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return self.bn(y), y
+
+
+def test_values_used_elsewhere_have_no_normalization_and_unused_layers_are_listed_last():
+    graph = successors(Twice())
+    assert graph["conv"].normalization is None and graph["conv"].output
+    assert graph.layers[-1].name == "unused" and graph["unused"].calls == 0
+    with pytest.raises(KeyError):
+        graph["nonsense"]
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v, self.out = (nn.Linear(4, 4) for _ in range(4))
+
+    def forward(self, x):
+        return self.out(torch.softmax(self.q(x) @ self.k(x).mT, -1) @ self.v(x))
+
+
+def test_products_of_features_part_the_layers():
+    graph = successors(Attention())
+    assert set(names(graph).values()) == {None}
+    assert [layer.name for layer in graph if layer.output] == ["out"]
+
+
+class Texts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.lstm, self.fc = (
+            nn.Embedding(9, 4),
+            nn.LSTM(4, 5, batch_first=True),
+            nn.Linear(5, 2),
+        )
+
+    def forward(self, tokens, lengths):
+        packed = nn.utils.rnn.pack_padded_sequence(self.embedding(tokens), lengths, batch_first=True)
+        return self.fc(torch.relu(self.lstm(packed)[1][0][-1]))
+
+
+@pytest.mark.parametrize("form", [tuple, lambda pair: dict(zip(("tokens", "lengths"), pair, strict=True))])
+def test_several_inputs_and_recurrent_layers(form):
+    example = form((torch.ones(2, 3, dtype=torch.int64), torch.tensor([3, 2])))
+    graph = successors(Texts(), example)
+    assert {layer.name: layer.kind for layer in graph} == {
+        "embedding": "embedding",
+        "lstm": "recurrent",
+        "fc": "linear",
+    }
+    assert graph["fc"].output
+
+
+def test_a_transformer_is_seen_through_its_fast_path():
+    model = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    graph = successors(model, torch.randn(2, 3, 8))
+    assert graph.source == "run"
+    assert [layer.name for layer in graph] == ["self_attn", "norm1", "linear1", "linear2", "norm2"]
+    assert graph["linear1"].activation.name == "relu" and graph.branches == 2
+    assert [layer.name for layer in graph if layer.residual] == ["self_attn", "linear2"]
+
+
+class Stateful(Untraceable):
+    """Counts, keeps an activation, replaces a buffer and draws random numbers in its forward pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.kept = 0, None
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        self.kept, self.steps = x, self.steps + 1
+        return super().forward(x + 0 * torch.rand(()))
+
+
+@pytest.mark.parametrize("make", [Net, Stateful], ids=["trace", "run"])
+def test_the_model_is_left_as_it_was(make):
+    model = make().train()
+    model.blocks[0].eval()
+    state, modes = copy.deepcopy(model.state_dict()), [m.training for m in model.modules()]
+    random, hooks = torch.get_rng_state(), sum(len(m._forward_hooks) for m in model.modules())
+    successors(model, IMAGES)
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), state.values(), strict=True))
+    assert [m.training for m in model.modules()] == modes and torch.equal(torch.get_rng_state(), random)
+    assert sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()) == hooks
+    assert getattr(model, "calls", 0) == 0 and getattr(model, "kept", None) is None
+
+
+class Own(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+class Dense(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3, 3))
+
+    def forward(self, x):
+        return x @ self.weight.T
+
+
+class ChannelNorm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, 3, 1, 1))
+
+    def forward(self, x):
+        return x * self.weight
+
+
+def test_modules_of_the_users_own():
+    assert kinds.is_elementwise(Own(lambda x: x * torch.tanh(F.softplus(x))))
+    for function in (lambda x: 2 * x + 1, lambda x: x.softmax(1), lambda x: x.flatten(1), lambda x: x > 0):
+        assert not kinds.is_elementwise(Own(function))
+    assert not kinds.is_elementwise(Own(lambda x, y: x + y)) and not kinds.is_elementwise(nn.PReLU())
+    assert kinds.layer_kind(Dense()) == "other" and kinds.layer_kind(ChannelNorm()) == "normalization"
+    model = nn.Sequential(Dense(), Own(lambda x: x.flatten(1)), Own(torch.erf), Dense())
+    graph = successors(model)
+    assert graph.source == "trace" and names(graph) == {"0": "own", "3": None}
+
+
+def test_repeated_modules_hold_their_first_name():
+    act = nn.ReLU()
+    graph = successors(nn.Sequential(nn.Linear(2, 2), act, nn.Linear(2, 2), act))
+    assert names(graph) == {"0": "relu", "2": "relu"} and not any(layer.output for layer in graph)
+
+
+ERRORS = [
+    (lambda: successors([nn.Linear(2, 2)]), r"model must be a torch.nn.Module, got list"),
+    (
+        lambda: successors(Untraceable(), torch.randn(2, 3, 8, 8)),
+        r"can neither be traced .* nor run on the example: RuntimeError: .* pass as example a batch",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), ERRORS, ids=["model", "example"])
+def test_misuse_is_refused(call, message):
+    with pytest.raises(ConvcraftError, match="(?s)" + message):
+        call()
