@@ -1,0 +1,70 @@
+"""What all random augmentations have in common: when they act, on which images, and from which draws."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from . import _draws
+from ._checks import check_generator, check_images, check_number
+
+__all__ = ["Augmentation"]
+
+
+class Augmentation(nn.Module):
+    """Base of the random augmentations: acts in training mode, on a share p of the images.
+
+    Images are (N, C, H, W) of any floating-point dtype, on any device and in any scale ([0, 1] or
+    standardized); shape, dtype, device and memory format are kept. Every image has draws of its own, made on
+    the device of the images. In eval mode, for p = 0, and for settings that change nothing, the same tensor
+    is given back.
+
+    Args:
+        p: the share of images that it acts on.
+        generator: where the draws come from, on the device of the images; None is torch's own generator, as
+            for torch.nn.Dropout. A generator given to the call goes before it.
+
+    Raises:
+        ConvcraftError: when p is not in [0, 1], and in the call when images are not (N, C, H, W) of a
+            floating-point dtype or the generator is on another device.
+
+    Example:
+        >>> from convcraft.augmentation import RandomHorizontalFlip
+        >>> flip = RandomHorizontalFlip().eval()
+        >>> images = torch.zeros(2, 1, 4, 4)
+        >>> flip(images) is images
+        True
+
+    Chapter 8.
+    """
+
+    def __init__(self, p: float = 1.0, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.p = check_number(type(self).__name__, "p", p, 0.0, 1.0)
+        self.generator = generator
+
+    def is_identity(self) -> bool:
+        """Whether the settings change no image; then nothing is drawn."""
+        return self.p == 0
+
+    def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Draw and apply to a share p of the images."""
+        selected = None if self.p == 1 else _draws.chance(images, self.p, generator)
+        out = self.transform(images, generator)
+        return out if selected is None else torch.where(selected.view(-1, 1, 1, 1), out, images)
+
+    def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Draw and apply to all images."""
+        raise NotImplementedError
+
+    def acts(self, images: Tensor) -> bool:
+        return self.training and images.numel() > 0 and not self.is_identity()
+
+    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        generator = self.generator if generator is None else generator
+        check_images(type(self).__name__, images)
+        check_generator(type(self).__name__, generator, images)
+        return self.augment(images, generator) if self.acts(images) else images
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"

@@ -1,0 +1,198 @@
+"""What an augmentation accepts, and errors that name the argument."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ConvcraftError, unknown
+
+Number = float | Tensor
+#: one number, or one a channel
+Levels = float | Sequence[float]
+PADDINGS = ("zeros", "border", "reflection")
+
+
+def check_images(function: str, images: Any) -> None:
+    """Refuse what is no floating-point tensor of shape (N, C, H, W)."""
+    if not isinstance(images, Tensor):
+        raise ConvcraftError(
+            f"{function}: images must be a torch.Tensor, got {type(images).__name__}; use "
+            "torch.as_tensor(images)"
+        )
+    if not images.is_floating_point():
+        raise ConvcraftError(
+            f"{function}: images must have a floating-point dtype, got {images.dtype}; "
+            "use images.float() / 255 for bytes"
+        )
+    if images.dim() != 4:
+        raise ConvcraftError(
+            f"{function}: images must have 4 dimensions (N, C, H, W), got shape {tuple(images.shape)}; "
+            "use images[None] for one image, images[:, None] for one channel"
+        )
+
+
+def holds(condition: Tensor) -> bool:
+    """Whether a condition holds everywhere; True where values cannot be read (compiling, torch.func)."""
+    if torch.compiler.is_compiling():
+        return True
+    try:
+        return bool(condition.all())
+    except RuntimeError:
+        return True
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_number(
+    function: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf
+) -> float:
+    """A finite number from low to high, or the error."""
+    if is_number(value) and low <= value <= high:
+        return value
+    bounds = {(-math.inf, math.inf): "", (0.0, math.inf): ", 0 or more"}.get(
+        (low, high), f" in [{low}, {high}]"
+    )
+    raise ConvcraftError(f"{function}: {name} must be a finite number{bounds}, got {value!r}")
+
+
+def check_range(
+    function: str, name: str, value: Any, centre: float = 0.0, low: float = -math.inf, high: float = math.inf
+) -> tuple[float, float]:
+    """(low, high) as it is, or centre - value to centre + value for one number."""
+    if is_number(value):
+        check_number(function, name, value, 0.0)
+        pair = (centre - value, centre + value)
+    elif isinstance(value, tuple | list) and len(value) == 2 and all(map(is_number, value)):
+        pair = (float(value[0]), float(value[1]))
+    else:
+        raise ConvcraftError(
+            f"{function}: {name} must be a number, 0 or more, or a pair (low, high), got {value!r}"
+        )
+    if pair[0] > pair[1] or pair[0] < low or pair[1] > high:
+        raise ConvcraftError(
+            f"{function}: {name} must reach from a lower to a higher value, both in [{low}, {high}], "
+            f"got {pair}"
+        )
+    return pair
+
+
+def per_image(function: str, name: str, value: Any, images: Tensor) -> Number:
+    """A number, or a tensor of one number an image, in the precision that positions are computed in."""
+    if not isinstance(value, Tensor):
+        return check_number(function, name, value)
+    if value.dim() > 1 or (value.dim() == 1 and value.size(0) != images.size(0)):
+        raise ConvcraftError(
+            f"{function}: {name} must be one number, or a tensor with one for each of the {images.size(0)} "
+            f"images, got shape {tuple(value.shape)}"
+        )
+    if value.dtype == torch.bool or value.is_complex():
+        raise ConvcraftError(f"{function}: {name} must hold real numbers, got {value.dtype}")
+    check_device(function, name, value.device, images)
+    if value.is_floating_point() and not holds(value.isfinite()):
+        raise ConvcraftError(f"{function}: {name} must be finite, got {value.detach()}")
+    return value.to(precision(images))
+
+
+def check_device(function: str, name: str, device: torch.device, images: Tensor) -> None:
+    """Refuse an argument on another device than the images."""
+    if device.type != images.device.type or (device.index or 0) != (images.device.index or 0):
+        raise ConvcraftError(
+            f"{function}: {name} must be on the device of the images, {images.device}, got {device}"
+        )
+
+
+def check_generator(function: str, generator: Any, images: Tensor) -> None:
+    """Refuse what is no generator, or one of another device than the images."""
+    if generator is None:
+        return
+    if not isinstance(generator, torch.Generator):
+        raise ConvcraftError(
+            f"{function}: generator must be a torch.Generator or None, got {type(generator).__name__}; "
+            "use torch.Generator(device).manual_seed(seed)"
+        )
+    check_device(function, "generator", generator.device, images)
+
+
+def check_padding(function: str, padding: Any, fill: Any) -> None:
+    """Refuse an unknown padding, and a fill value that the padding would not use."""
+    if padding not in PADDINGS:
+        raise unknown(f"value of {function}'s argument padding", padding, PADDINGS)
+    check_levels(function, "fill", fill)
+    if padding != "zeros" and not is_zero(fill):
+        raise ConvcraftError(
+            f"{function}: fill needs padding='zeros', got padding={padding!r} and fill={fill!r}; "
+            "leave one of the two out"
+        )
+
+
+def check_levels(function: str, name: str, value: Any) -> None:
+    """Refuse what is neither a finite number nor a sequence of them."""
+    if is_number(value):
+        return
+    if isinstance(value, tuple | list) and value and all(map(is_number, value)):
+        return
+    raise ConvcraftError(
+        f"{function}: {name} must be a finite number, or a tuple or list of one a channel, got {value!r}"
+    )
+
+
+def check_clip(function: str, clip: Any) -> None:
+    """Refuse what is neither None nor a pair (low, high) of numbers or of channels' numbers."""
+    if clip is None:
+        return
+    if not isinstance(clip, tuple | list) or len(clip) != 2:
+        raise ConvcraftError(
+            f"{function}: clip must be None or a pair (low, high), got {clip!r}; use (0.0, 1.0) for "
+            "images in [0, 1]"
+        )
+    for end in clip:
+        check_levels(function, "clip", end)
+    low, high = (tuple(end) if isinstance(end, tuple | list) else (end,) for end in clip)
+    longest = max(len(low), len(high))
+    if len({len(low), len(high)} - {1, longest}) or any(
+        a > b for a, b in zip(spread(low, longest), spread(high, longest), strict=True)
+    ):
+        raise ConvcraftError(f"{function}: clip must be (low, high) with low <= high, got {clip!r}")
+
+
+def spread(values: tuple[float, ...], length: int) -> tuple[float, ...]:
+    return values * length if len(values) == 1 else values
+
+
+def is_zero(value: Levels) -> bool:
+    return not any(value) if isinstance(value, tuple | list) else value == 0
+
+
+def levels(function: str, name: str, value: Levels, images: Tensor) -> Number:
+    """A number, or one a channel shaped (1, C, 1, 1)."""
+    if not isinstance(value, tuple | list):
+        return value  # type: ignore[return-value]
+    if len(value) != images.size(1):
+        raise ConvcraftError(
+            f"{function}: {name} must hold one number for each of the {images.size(1)} channels, got "
+            f"{len(value)}"
+        )
+    return torch.tensor(value, dtype=precision(images), device=images.device).view(1, -1, 1, 1)
+
+
+def precision(images: Tensor) -> torch.dtype:
+    """float64 for float64, else float32: what positions and parameters are computed in."""
+    return torch.float64 if images.dtype == torch.float64 else torch.float32
+
+
+def check_shift(function: str, name: str, value: Any) -> tuple[float, float]:
+    """The largest shift along x and along y, from one number for both or a pair, 0 or more."""
+    pair = value if isinstance(value, tuple | list) else (value, value)
+    if len(pair) != 2 or not all(is_number(most) and most >= 0 for most in pair):
+        raise ConvcraftError(
+            f"{function}: {name} must be a number of pixels, 0 or more, or a pair (x, y) of them, got "
+            f"{value!r}"
+        )
+    return (pair[0], pair[1])

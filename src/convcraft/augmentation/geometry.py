@@ -1,0 +1,286 @@
+"""Moving the pixels of a batch: functions of given parameters, each one number or one number an image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ConvcraftError
+from . import _matrices
+from ._checks import (
+    Levels,
+    Number,
+    check_device,
+    check_images,
+    check_padding,
+    holds,
+    per_image,
+    precision,
+)
+from ._matrices import Matrix
+from ._sampling import resample
+
+__all__ = ["affine", "horizontal_flip", "rotate", "scale", "shear", "shift", "vertical_flip"]
+
+
+def horizontal_flip(images: Tensor, where: Tensor | bool = True) -> Tensor:
+    r"""Mirror images left to right.
+
+    Formula: :math:`y_{nchw} = x_{n,c,h,W-1-w}` for the images where it is told. Exact: values are moved, not
+    computed.
+
+    Args:
+        images: (N, C, H, W), floating-point.
+        where: True for all, or a bool tensor (N,).
+
+    Raises:
+        ConvcraftError: when images are no such tensor, or where is neither a bool nor (N,) of bools.
+
+    Example:
+        >>> horizontal_flip(torch.tensor([[[[1.0, 2.0, 3.0]]]])).flatten().tolist()
+        [3.0, 2.0, 1.0]
+
+    Source: Krizhevsky, Sutskever and Hinton (2012), ImageNet Classification with Deep Convolutional Neural
+    Networks, section 4.1. Chapter 8.
+    """
+    return _flip("horizontal_flip", images, where, -1)
+
+
+def vertical_flip(images: Tensor, where: Tensor | bool = True) -> Tensor:
+    r"""Mirror images top to bottom.
+
+    Formula: :math:`y_{nchw} = x_{n,c,H-1-h,w}` for the images where it is told. Exact.
+
+    Args:
+        images: (N, C, H, W), floating-point.
+        where: True for all, or a bool tensor (N,).
+
+    Raises:
+        ConvcraftError: when images are no such tensor, or where is neither a bool nor (N,) of bools.
+
+    Example:
+        >>> vertical_flip(torch.tensor([[[[1.0], [2.0]]]]), torch.tensor([False])).flatten().tolist()
+        [1.0, 2.0]
+
+    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
+    """
+    return _flip("vertical_flip", images, where, -2)
+
+
+def _flip(function: str, images: Tensor, where: Tensor | bool, dim: int) -> Tensor:
+    check_images(function, images)
+    if isinstance(where, bool):
+        return images.flip(dim) if where else images
+    if not isinstance(where, Tensor) or where.dtype != torch.bool or where.shape != images.shape[:1]:
+        raise ConvcraftError(
+            f"{function}: where must be a bool, or a bool tensor with one for each of the {images.size(0)} "
+            f"images, got {_describe(where)}"
+        )
+    check_device(function, "where", where.device, images)
+    matrix = _matrices.flipping(
+        where if dim == -1 else False, where if dim == -2 else False, precision(images)
+    )
+    return resample(function, images, matrix, nearest=True)
+
+
+def shift(
+    images: Tensor, x: Number = 0, y: Number = 0, *, padding: str = "zeros", fill: Levels = 0.0
+) -> Tensor:
+    r"""Move images by x pixels to the right and y pixels down.
+
+    Formula: :math:`y_{nchw} = x_{n,c,h-y,w-x}`. Whole numbers (ints, integer tensors, floats without a
+    fraction) move pixels in one gather, exactly; fractions are interpolated bilinearly.
+
+    Args:
+        images: (N, C, H, W), floating-point.
+        x, y: a number, or a tensor (N,).
+        padding: what comes in from outside: "zeros" (or `fill`), "border" (the nearest pixel) or "reflection"
+            (mirrored at the edge of the image, its outermost pixel repeated).
+        fill: value instead of zero, one number or one a channel: black in standardized images is
+            (0 - mean) / std.
+
+    Raises:
+        ConvcraftError: when images are no such tensor, x or y neither a finite number nor one an image, the
+            padding unknown, or fill given with another padding than "zeros".
+
+    Example:
+        >>> shift(torch.tensor([[[[1.0, 2.0, 3.0]]]]), x=1).flatten().tolist()
+        [0.0, 1.0, 2.0]
+
+    Source: Simard, Steinkraus and Platt (2003), Best Practices for Convolutional Neural Networks Applied to
+    Visual Document Analysis. Chapter 8.
+    """
+    check_images("shift", images)
+    check_padding("shift", padding, fill)
+    whole = all(_is_whole(value) for value in (x, y))
+    matrix = _matrices.shifting(per_image("shift", "x", x, images), per_image("shift", "y", y, images))
+    return _move("shift", images, matrix, padding, fill, nearest=whole)
+
+
+def rotate(images: Tensor, degrees: Number, *, padding: str = "zeros", fill: Levels = 0.0) -> Tensor:
+    r"""Turn images about their centre, counterclockwise.
+
+    Formula: the output at position p (pixels from the centre) is the input at :math:`R(-\theta)\, p`,
+    interpolated bilinearly. A number that is a multiple of 90 (of 180 where H is not W) is exact.
+
+    Args:
+        images: (N, C, H, W), floating-point.
+        degrees: a number, or a tensor (N,).
+        padding, fill: as in `shift`.
+
+    Raises:
+        ConvcraftError: as `shift` does.
+
+    Example:
+        >>> rotate(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), 90)
+        tensor([[[[2., 4.],
+                  [1., 3.]]]])
+
+    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
+    """
+    check_images("rotate", images)
+    check_padding("rotate", padding, fill)
+    matrix = _matrices.rotation(per_image("rotate", "degrees", degrees, images))
+    step = 90 if images.size(-1) == images.size(-2) else 180
+    exact = not isinstance(degrees, Tensor) and degrees % step == 0
+    return _move("rotate", images, matrix, padding, fill, nearest=exact)
+
+
+def scale(
+    images: Tensor, x: Number, y: Number | None = None, *, padding: str = "zeros", fill: Levels = 0.0
+) -> Tensor:
+    r"""Enlarge images about their centre (factor above 1) or make them smaller (below 1), in the same frame.
+
+    Formula: the output at position p (pixels from the centre) is the input at :math:`(p_x / x, p_y / y)`,
+    interpolated bilinearly. No filter against aliasing: meant for factors near 1.
+
+    Args:
+        images: (N, C, H, W), floating-point.
+        x, y: positive factor along the width and the height, each a number or a tensor (N,); y is x when left
+            out.
+        padding, fill: as in `shift`.
+
+    Raises:
+        ConvcraftError: as `shift` does, and when a factor is not positive.
+
+    Example:
+        >>> scale(torch.tensor([[[[1.0, 2.0, 3.0, 4.0]]]]), 2.0, 1.0).flatten().tolist()
+        [1.75, 2.25, 2.75, 3.25]
+
+    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
+    """
+    check_images("scale", images)
+    check_padding("scale", padding, fill)
+    factors = [
+        per_image("scale", name, value, images) for name, value in (("x", x), ("y", x if y is None else y))
+    ]
+    for name, factor in zip("xy", factors, strict=True):
+        if not (holds(factor > 0) if isinstance(factor, Tensor) else factor > 0):
+            raise ConvcraftError(f"scale: {name} must be positive, got {factor!r}; 1 keeps the size")
+    return _move("scale", images, _matrices.scaling(*factors), padding, fill)
+
+
+def shear(
+    images: Tensor, x: Number = 0.0, y: Number = 0.0, *, padding: str = "zeros", fill: Levels = 0.0
+) -> Tensor:
+    r"""Slant images: rows slide along x by x degrees, then columns along y by y degrees.
+
+    Formula: a pixel at position p (pixels from the centre, y downwards) goes to
+    :math:`p_x' = p_x + \tan(x) p_y`, then :math:`p_y' = p_y + \tan(y) p_x'`; interpolated bilinearly.
+
+    Args:
+        images: (N, C, H, W), floating-point.
+        x, y: angle in degrees, between -90 and 90, each a number or a tensor (N,).
+        padding, fill: as in `shift`.
+
+    Raises:
+        ConvcraftError: as `shift` does, and when an angle is not between -90 and 90.
+
+    Example:
+        >>> shear(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), x=45.0, padding="border")
+        tensor([[[[1.5000, 2.0000],
+                  [3.0000, 3.5000]]]])
+
+    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
+    """
+    check_images("shear", images)
+    check_padding("shear", padding, fill)
+    angles = [per_image("shear", name, value, images) for name, value in (("x", x), ("y", y))]
+    for name, angle in zip("xy", angles, strict=True):
+        if not (holds(angle.abs() < 90) if isinstance(angle, Tensor) else abs(angle) < 90):
+            raise ConvcraftError(f"shear: {name} must be between -90 and 90 degrees, got {angle!r}")
+    return _move("shear", images, _matrices.shearing(*angles), padding, fill)
+
+
+def affine(images: Tensor, matrix: Tensor, *, padding: str = "zeros", fill: Levels = 0.0) -> Tensor:
+    r"""Move images by any affine map, in one `grid_sample` for the batch.
+
+    Formula: a pixel at position :math:`(p_x, p_y)`, in pixels from the centre with y downwards, goes to
+    :math:`M (p_x, p_y, 1)^T`; interpolated bilinearly.
+
+    Args:
+        images: (N, C, H, W), floating-point.
+        matrix: (2, 3), or (N, 2, 3) with one map an image; it can be undone.
+        padding, fill: as in `shift`.
+
+    Raises:
+        ConvcraftError: as `shift` does, and when a matrix has no inverse.
+
+    Example:
+        >>> half_turn = torch.tensor([[-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+        >>> affine(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), half_turn).flatten().tolist()
+        [4.0, 3.0, 2.0, 1.0]
+
+    Source: Jaderberg, Simonyan, Zisserman and Kavukcuoglu (2015), Spatial Transformer Networks, section 3.2.
+    Chapter 8.
+    """
+    check_images("affine", images)
+    check_padding("affine", padding, fill)
+    known = isinstance(matrix, Tensor) and matrix.shape in ((2, 3), (images.size(0), 2, 3))
+    if not known or not matrix.is_floating_point():
+        raise ConvcraftError(
+            f"affine: matrix must be a floating-point tensor (2, 3) or ({images.size(0)}, 2, 3), "
+            f"got {_describe(matrix)}"
+        )
+    check_device("affine", "matrix", matrix.device, images)
+    parts = matrix.to(precision(images)).flatten(-2).unbind(-1)
+    entries = Matrix(*(part.expand(images.size(0)) for part in parts))
+    size = entries.determinant()
+    assert isinstance(size, Tensor)
+    if not holds(size.isfinite() & (size != 0)):
+        raise ConvcraftError(f"affine: matrix must have an inverse, got determinant {size.detach()}")
+    return _move("affine", images, entries, padding, fill)
+
+
+def _move(
+    function: str, images: Tensor, matrix: Matrix, padding: str, fill: Levels, nearest: bool = False
+) -> Tensor:
+    """Resample; images that an (N,) parameter leaves where they are stay as they are, to the last bit."""
+    moved = resample(function, images, matrix, nearest=nearest, padding=padding, fill=fill)
+    varying = [
+        entry != still
+        for entry, still in zip(matrix, _matrices.IDENTITY, strict=True)
+        if isinstance(entry, Tensor)
+    ]
+    fixed = any(
+        not isinstance(entry, Tensor) and entry != still
+        for entry, still in zip(matrix, _matrices.IDENTITY, strict=True)
+    )
+    if nearest or fixed or not varying:
+        return moved
+    changed = torch.stack(torch.broadcast_tensors(*varying)).any(0)
+    return torch.where(changed.view(-1, 1, 1, 1), moved, images)
+
+
+def _is_whole(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return not value.is_floating_point()
+    return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{value.dtype} of shape {tuple(value.shape)}"
+    return repr(value)

@@ -1,0 +1,251 @@
+"""Mixup and CutMix: two images and two labels made into one of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConvcraftError
+from . import _draws
+from ._checks import Number, check_generator, check_images, check_number, holds, per_image
+from ._targets import partners, soft_targets
+from .values import column, rectangle
+
+__all__ = ["CutMix", "Mixup", "cutmix", "mixup"]
+
+Generator = torch.Generator | None
+Box = tuple[Number, Number, Number, Number]
+
+
+def mixup(
+    images: Tensor,
+    labels: Tensor,
+    alpha: float = 0.2,
+    *,
+    classes: int | None = None,
+    weight: Number | None = None,
+    partner: Tensor | None = None,
+    generator: Generator = None,
+) -> tuple[Tensor, Tensor]:
+    r"""Average each image with another of the batch, and their targets with the same weights.
+
+    Formula: :math:`\tilde{x}_i = \lambda_i x_i + (1 - \lambda_i) x_{\pi(i)}`,
+    :math:`\tilde{t}_i = \lambda_i t_i + (1 - \lambda_i) t_{\pi(i)}`, with
+    :math:`\lambda_i \sim \mathrm{Beta}(\alpha, \alpha)` for each image and :math:`\pi` a random order.
+
+    Args:
+        images: (N, C, H, W), floating-point.
+        labels: integers (N,), or targets (N, K) of a floating-point dtype, one distribution an image.
+        alpha: 0 or more; 0 mixes nothing, 1 draws the weight uniformly.
+        classes: K, needed for integer labels.
+        weight: :math:`\lambda` instead of a draw, a number or a tensor (N,), in [0, 1].
+        partner: :math:`\pi` instead of a draw, integers (N,).
+        generator: on the device of the images; None is torch's own.
+
+    Returns:
+        The images, and targets (N, K) for `torch.nn.functional.cross_entropy`, in float32 at least.
+
+    Raises:
+        ConvcraftError: when images are no such tensor, labels are neither of the two or out of range,
+            classes is missing, alpha is negative, weight outside [0, 1], partner not (N,) of indices, or
+            the generator on another device.
+
+    Example:
+        >>> images, labels = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), torch.tensor([0, 1])
+        >>> mixed, targets = mixup(images, labels, classes=2, weight=0.75, partner=torch.tensor([1, 0]))
+        >>> mixed.flatten().tolist(), targets.tolist()
+        ([0.25, 0.75], [[0.75, 0.25], [0.25, 0.75]])
+
+    Source: Zhang, Cisse, Dauphin and Lopez-Paz (2018), mixup: Beyond Empirical Risk Minimization. There one
+    weight serves a whole batch; here each image has its own. Chapter 8.
+    """
+    targets = _prepare("mixup", images, labels, alpha, classes, generator)
+    if weight is None and alpha == 0:
+        return images, targets
+    if weight is None:
+        kept: Number = _draws.symmetric_beta(images, alpha, generator)
+    else:
+        kept = per_image("mixup", "weight", weight, images)
+        if not (holds((kept >= 0) & (kept <= 1)) if isinstance(kept, Tensor) else 0 <= kept <= 1):
+            raise ConvcraftError(f"mixup: weight must be in [0, 1], got {weight!r}")
+    order = partners("mixup", images, partner, generator)
+    share = 1 - column(kept, images, wide=True)
+    mixed = torch.lerp(images, images[order], share.to(images.dtype))
+    return mixed, torch.lerp(targets, targets[order], share.view(-1, 1).to(targets.dtype))
+
+
+def cutmix(
+    images: Tensor,
+    labels: Tensor,
+    alpha: float = 1.0,
+    *,
+    classes: int | None = None,
+    box: Box | None = None,
+    partner: Tensor | None = None,
+    generator: Generator = None,
+) -> tuple[Tensor, Tensor]:
+    r"""Paste a rectangle of another image of the batch into each, and mix the targets by its area.
+
+    Formula: :math:`\lambda_i \sim \mathrm{Beta}(\alpha, \alpha)`; a rectangle of :math:`\sqrt{1 -
+    \lambda_i}` of the height and of the width, rounded to whole pixels, its centre uniform over the pixels,
+    cut off at the edge; then :math:`\tilde{t}_i = (1 - a_i) t_i + a_i t_{\pi(i)}` with :math:`a_i` the
+    share of pixels that it covers.
+
+    Args:
+        images, labels, alpha, classes, partner, generator: as in `mixup`.
+        box: (x, y, width, height) instead of a draw, each a number or a tensor (N,): left column, upper
+            row, size.
+
+    Returns:
+        The images, and targets (N, K), in float32 at least.
+
+    Raises:
+        ConvcraftError: as `mixup` does, and when box does not hold four numbers, or a negative size.
+
+    Example:
+        >>> images = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
+        >>> labels, other = torch.tensor([0, 1]), torch.tensor([1, 0])
+        >>> mixed, targets = cutmix(images, labels, classes=2, box=(0, 0, 1, 1), partner=other)
+        >>> mixed[0].tolist(), targets[0].tolist()
+        ([[[1.0, 0.0], [0.0, 0.0]]], [0.75, 0.25])
+
+    Source: Yun, Han, Oh, Chun, Choe and Yoo (2019), CutMix: Regularization Strategy to Train Strong
+    Classifiers with Localizable Features. There one rectangle serves a whole batch; here each image has its
+    own. Chapter 8.
+    """
+    targets = _prepare("cutmix", images, labels, alpha, classes, generator)
+    if (box is None and alpha == 0) or images.numel() == 0:
+        return images, targets
+    place = _draw_box(images, alpha, generator) if box is None else _check_box(images, box)
+    order = partners("cutmix", images, partner, generator)
+    inside = rectangle(images, *place)
+    mixed = torch.where(inside, images[order], images)
+    area = inside.sum((1, 2, 3), dtype=torch.int64).to(targets.dtype) / (images.size(2) * images.size(3))
+    return mixed, torch.lerp(targets, targets[order], area.view(-1, 1))
+
+
+def _draw_box(images: Tensor, alpha: float, generator: Generator) -> Box:
+    height, width = images.shape[2:]
+    side = torch.sqrt(1 - _draws.symmetric_beta(images, alpha, generator))
+    x = _draws.integers(images, (0, width - 1), generator)
+    y = _draws.integers(images, (0, height - 1), generator)
+    wide, high = torch.round(side * width), torch.round(side * height)
+    return x - torch.floor(wide / 2), y - torch.floor(high / 2), wide, high
+
+
+def _check_box(images: Tensor, box: Any) -> Box:
+    if not isinstance(box, tuple | list) or len(box) != 4:
+        raise ConvcraftError(f"cutmix: box must be (x, y, width, height), got {box!r}")
+    names = ("x", "y", "width", "height")
+    x, y, wide, high = (
+        per_image("cutmix", f"box's {name}", value, images) for name, value in zip(names, box, strict=True)
+    )
+    for name, size in (("width", wide), ("height", high)):
+        if not (holds(size >= 0) if isinstance(size, Tensor) else size >= 0):
+            raise ConvcraftError(f"cutmix: box's {name} must be 0 or more, got {size!r}")
+    return x, y, wide, high
+
+
+def _prepare(
+    function: str, images: Tensor, labels: Any, alpha: float, classes: int | None, generator: Generator
+) -> Tensor:
+    check_images(function, images)
+    check_generator(function, generator, images)
+    check_number(function, "alpha", alpha, 0.0)
+    return soft_targets(function, images, labels, classes)
+
+
+class _Mixing(nn.Module):
+    def __init__(self, alpha: float, classes: int | None, p: float, generator: Generator) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.alpha = check_number(name, "alpha", alpha, 0.0)
+        self.p = check_number(name, "p", p, 0.0, 1.0)
+        self.classes = classes
+        self.generator = generator
+
+    def mix(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    def forward(self, images: Tensor, labels: Tensor, generator: Generator = None) -> tuple[Tensor, Tensor]:
+        if not self.training:
+            return images, labels
+        name = type(self).__name__
+        generator = self.generator if generator is None else generator
+        targets = _prepare(name, images, labels, self.alpha, self.classes, generator)
+        if self.p == 0:
+            return images, targets
+        if self.p == 1:
+            return self.mix(images, targets, generator)
+        selected = _draws.chance(images, self.p, generator)
+        mixed, soft = self.mix(images, targets, generator)
+        return (
+            torch.where(selected.view(-1, 1, 1, 1), mixed, images),
+            torch.where(selected.view(-1, 1), soft, targets),
+        )
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}, classes={self.classes}, p={self.p}"
+
+
+class Mixup(_Mixing):
+    r"""Average each image and target with another of the batch, in training mode.
+
+    Formula: that of `mixup`, for a share p of the images. In eval mode images and labels come back as they
+    are.
+
+    Args:
+        alpha, classes, generator: as in `mixup`.
+        p: the share of images that are mixed.
+
+    Raises:
+        ConvcraftError: when alpha is negative, p not in [0, 1], and in the call as `mixup` does.
+
+    Example:
+        >>> images, targets = Mixup(0.2, classes=10)(torch.rand(8, 1, 8, 8), torch.arange(8))
+        >>> targets.shape
+        torch.Size([8, 10])
+
+    Source: Zhang, Cisse, Dauphin and Lopez-Paz (2018), mixup: Beyond Empirical Risk Minimization. Chapter 8.
+    """
+
+    def __init__(
+        self, alpha: float = 0.2, classes: int | None = None, *, p: float = 1.0, generator: Generator = None
+    ) -> None:
+        super().__init__(alpha, classes, p, generator)
+
+    def mix(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        return mixup(images, labels, self.alpha, classes=self.classes, generator=generator)
+
+
+class CutMix(_Mixing):
+    r"""Paste a rectangle of another image of the batch into each, in training mode.
+
+    Formula: that of `cutmix`, for a share p of the images. In eval mode images and labels come back as they
+    are.
+
+    Args:
+        alpha, classes, generator: as in `cutmix`.
+        p: the share of images that are mixed.
+
+    Raises:
+        ConvcraftError: when alpha is negative, p not in [0, 1], and in the call as `cutmix` does.
+
+    Example:
+        >>> images, targets = CutMix(classes=10)(torch.rand(8, 1, 8, 8), torch.arange(8))
+        >>> bool(torch.allclose(targets.sum(1), torch.ones(8)))
+        True
+
+    Source: Yun, Han, Oh, Chun, Choe and Yoo (2019), CutMix: Regularization Strategy to Train Strong
+    Classifiers with Localizable Features. Chapter 8.
+    """
+
+    def __init__(
+        self, alpha: float = 1.0, classes: int | None = None, *, p: float = 1.0, generator: Generator = None
+    ) -> None:
+        super().__init__(alpha, classes, p, generator)
+
+    def mix(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        return cutmix(images, labels, self.alpha, classes=self.classes, generator=generator)

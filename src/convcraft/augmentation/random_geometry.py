@@ -1,0 +1,280 @@
+"""Modules that move every image of a batch by a draw of its own."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import ConvcraftError
+from . import _draws, _matrices
+from ._base import Augmentation
+from ._checks import Levels, check_number, check_padding, check_range, check_shift, precision
+from ._matrices import IDENTITY, Matrix
+from ._sampling import resample
+
+__all__ = [
+    "RandomAffine",
+    "RandomHorizontalFlip",
+    "RandomShift",
+    "RandomVerticalFlip",
+    "Spatial",
+]
+
+Generator = torch.Generator | None
+
+
+class Moves(NamedTuple):
+    """What was drawn: the maps, and which images move at all (None: every one)."""
+
+    matrix: Matrix
+    selected: Tensor | None
+
+    def then(self, other: Moves) -> Moves:
+        """These first, the others after them; an image moves when either moves it."""
+        matrix = self.matrix.then(other.matrix)
+        if self.selected is None or other.selected is None:
+            return Moves(matrix, None)
+        return Moves(matrix, self.selected | other.selected)
+
+
+class Spatial(Augmentation):
+    """What the modules that move pixels have in common: a drawn affine map, applied by one resampling.
+
+    Args:
+        padding, fill: as in `convcraft.augmentation.shift`.
+        p: the share of images that it moves.
+        generator: as in `Augmentation`.
+    """
+
+    #: True when every draw moves pixels onto pixels
+    lattice = False
+    #: True when nothing comes in from outside, so that padding and fill do not matter
+    neutral = False
+
+    def __init__(self, p: float, generator: Generator, padding: str = "zeros", fill: Levels = 0.0) -> None:
+        super().__init__(p, generator)
+        check_padding(type(self).__name__, padding, fill)
+        self.padding, self.fill = padding, fill
+
+    def draw_matrix(self, images: Tensor, generator: Generator) -> Matrix:
+        """One map an image."""
+        raise NotImplementedError
+
+    def draw(self, images: Tensor, generator: Generator) -> Moves:
+        """The maps, the identity for images that are not selected."""
+        selected = None if self.p == 1 else _draws.chance(images, self.p, generator)
+        matrix = self.draw_matrix(images, generator)
+        return Moves(matrix if selected is None else matrix.where(selected), selected)
+
+    def augment(self, images: Tensor, generator: Generator) -> Tensor:
+        return move(self, images, self.draw(images, generator), self.lattice)
+
+
+def move(owner: Spatial, images: Tensor, moves: Moves, lattice: bool) -> Tensor:
+    """Apply what was drawn; images that were not selected stay as they are, to the last bit."""
+    name = type(owner).__name__
+    out = resample(name, images, moves.matrix, nearest=lattice, padding=owner.padding, fill=owner.fill)
+    if moves.selected is None or lattice:
+        return out
+    return torch.where(moves.selected.view(-1, 1, 1, 1), out, images)
+
+
+class RandomHorizontalFlip(Spatial):
+    """Mirror each image left to right with probability p.
+
+    Args:
+        p: the probability.
+        generator: as in `Augmentation`.
+
+    Raises:
+        ConvcraftError: when p is not in [0, 1], and in the call as `horizontal_flip` does.
+
+    Example:
+        >>> RandomHorizontalFlip(p=1.0)(torch.tensor([[[[1.0, 2.0, 3.0]]]])).flatten().tolist()
+        [3.0, 2.0, 1.0]
+
+    Source: Krizhevsky, Sutskever and Hinton (2012), ImageNet Classification with Deep Convolutional Neural
+    Networks, section 4.1. Chapter 8.
+    """
+
+    lattice = True
+    neutral = True
+
+    def __init__(self, p: float = 0.5, *, generator: Generator = None) -> None:
+        super().__init__(p, generator)
+
+    def draw_matrix(self, images: Tensor, generator: Generator) -> Matrix:
+        return _matrices.flipping(True, False, precision(images))
+
+
+class RandomVerticalFlip(Spatial):
+    """Mirror each image top to bottom with probability p.
+
+    Args:
+        p: the probability.
+        generator: as in `Augmentation`.
+
+    Raises:
+        ConvcraftError: when p is not in [0, 1], and in the call as `vertical_flip` does.
+
+    Example:
+        >>> RandomVerticalFlip(p=1.0)(torch.tensor([[[[1.0], [2.0]]]])).flatten().tolist()
+        [2.0, 1.0]
+
+    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
+    """
+
+    lattice = True
+    neutral = True
+
+    def __init__(self, p: float = 0.5, *, generator: Generator = None) -> None:
+        super().__init__(p, generator)
+
+    def draw_matrix(self, images: Tensor, generator: Generator) -> Matrix:
+        return _matrices.flipping(False, True, precision(images))
+
+
+class RandomShift(Spatial):
+    r"""Move each image by whole pixels, or by fractions of them, along x and y independently.
+
+    Formula: the shift along each axis is uniform on the whole numbers from -pixels to pixels; with
+    subpixel=True uniform on the interval. Whole pixels are moved in one gather, exactly.
+
+    Args:
+        pixels: the largest shift, one number or (x, y); whole numbers unless subpixel.
+        subpixel: shift by fractions, interpolated bilinearly.
+        padding, fill: as in `shift`.
+        p: the share of images that are moved.
+        generator: as in `Augmentation`.
+
+    Raises:
+        ConvcraftError: when pixels is negative, or a fraction without subpixel, p is not in [0, 1], the
+            padding unknown, and in the call as `shift` does.
+
+    Example:
+        >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        >>> RandomShift(4, padding="reflection")(images).shape
+        torch.Size([8, 3, 32, 32])
+
+    Source: Simard, Steinkraus and Platt (2003), Best Practices for Convolutional Neural Networks Applied to
+    Visual Document Analysis. Chapter 8.
+    """
+
+    def __init__(
+        self,
+        pixels: float | tuple[float, float],
+        *,
+        subpixel: bool = False,
+        padding: str = "zeros",
+        fill: Levels = 0.0,
+        p: float = 1.0,
+        generator: Generator = None,
+    ) -> None:
+        super().__init__(p, generator, padding, fill)
+        self.pixels = check_shift("RandomShift", "pixels", pixels)
+        if not subpixel and any(value != int(value) for value in self.pixels):
+            raise ConvcraftError(
+                f"RandomShift: pixels must be whole numbers, got {pixels!r}; use subpixel=True for fractions"
+            )
+        self.subpixel = subpixel
+        self.lattice = not subpixel
+
+    def is_identity(self) -> bool:
+        return super().is_identity() or not any(self.pixels)
+
+    def draw_matrix(self, images: Tensor, generator: Generator) -> Matrix:
+        return _matrices.shifting(*(self._one(images, most, generator) for most in self.pixels))
+
+    def _one(self, images: Tensor, most: float, generator: Generator) -> Tensor:
+        if self.subpixel:
+            return _draws.uniform(images, (-most, most), generator)
+        return _draws.integers(images, (-int(most), int(most)), generator).to(precision(images))
+
+    def extra_repr(self) -> str:
+        return f"pixels={self.pixels}, subpixel={self.subpixel}, padding={self.padding!r}, p={self.p}"
+
+
+class RandomAffine(Spatial):
+    r"""Flip, scale, shear, rotate and shift each image by draws of its own, in one `grid_sample` a batch.
+
+    Formula: :math:`M = T R H S F`, with the flips F first and the shift T last, each about the centre and
+    each uniform on its range; the images are interpolated once.
+
+    Args:
+        degrees: rotation from -degrees to degrees, or (low, high).
+        shift: largest shift in pixels, fractions included, one number or (x, y).
+        scale: (low, high) of the factor, or s for 1 - s to 1 + s.
+        shear: slant along x in degrees, from -shear to shear, or (low, high).
+        horizontal_flip, vertical_flip: probabilities.
+        padding, fill: as in `shift`.
+        p: the share of images that are moved.
+        generator: as in `Augmentation`.
+
+    Raises:
+        ConvcraftError: when a range is empty, negative where it cannot be, a probability not in [0, 1], the
+            padding unknown, and in the call when images are not (N, C, H, W) of a floating-point dtype.
+
+    Example:
+        >>> augment = RandomAffine(degrees=15, shift=2, scale=(0.9, 1.1), horizontal_flip=0.5)
+        >>> augment(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))).shape
+        torch.Size([8, 3, 32, 32])
+
+    Source: Simard, Steinkraus and Platt (2003), Best Practices for Convolutional Neural Networks Applied to
+    Visual Document Analysis; Jaderberg, Simonyan, Zisserman and Kavukcuoglu (2015), Spatial Transformer
+    Networks. Chapter 8.
+    """
+
+    def __init__(
+        self,
+        degrees: float | tuple[float, float] = 0.0,
+        *,
+        shift: float | tuple[float, float] = 0.0,
+        scale: float | tuple[float, float] = (1.0, 1.0),
+        shear: float | tuple[float, float] = 0.0,
+        horizontal_flip: float = 0.0,
+        vertical_flip: float = 0.0,
+        padding: str = "zeros",
+        fill: Levels = 0.0,
+        p: float = 1.0,
+        generator: Generator = None,
+    ) -> None:
+        super().__init__(p, generator, padding, fill)
+        name = type(self).__name__
+        self.degrees = check_range(name, "degrees", degrees)
+        self.shift = check_shift(name, "shift", shift)
+        self.scale = check_range(name, "scale", scale, centre=1.0, low=1e-3)
+        self.shear = check_range(name, "shear", shear, low=-89.0, high=89.0)
+        self.flips = tuple(
+            check_number(name, flip, value, 0.0, 1.0)
+            for flip, value in (("horizontal_flip", horizontal_flip), ("vertical_flip", vertical_flip))
+        )
+
+    def is_identity(self) -> bool:
+        still = not any((*self.degrees, *self.shift, *self.shear, *self.flips)) and self.scale == (1.0, 1.0)
+        return super().is_identity() or still
+
+    def draw_matrix(self, images: Tensor, generator: Generator) -> Matrix:
+        """Parts whose range is one value are not drawn."""
+        matrix = IDENTITY
+        if any(self.flips):
+            flips = [_draws.chance(images, p, generator) if p else False for p in self.flips]
+            matrix = matrix.then(_matrices.flipping(flips[0], flips[1], precision(images)))
+        if self.scale != (1.0, 1.0):
+            factor = _draws.uniform(images, self.scale, generator)
+            matrix = matrix.then(_matrices.scaling(factor, factor))
+        if any(self.shear):
+            matrix = matrix.then(_matrices.shearing(_draws.uniform(images, self.shear, generator), 0.0))
+        if any(self.degrees):
+            matrix = matrix.then(_matrices.rotation(_draws.uniform(images, self.degrees, generator)))
+        if any(self.shift):
+            x, y = (_draws.uniform(images, (-most, most), generator) for most in self.shift)
+            matrix = matrix.then(_matrices.shifting(x, y))
+        return matrix
+
+    def extra_repr(self) -> str:
+        return (
+            f"degrees={self.degrees}, shift={self.shift}, scale={self.scale}, shear={self.shear}, "
+            f"flips={self.flips}, padding={self.padding!r}, p={self.p}"
+        )

@@ -1,0 +1,193 @@
+"""Changing the values of a batch in place of its positions: brightness, contrast, noise, erasing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import ConvcraftError
+from . import _draws
+from ._checks import (
+    Levels,
+    Number,
+    check_clip,
+    check_generator,
+    check_images,
+    check_levels,
+    holds,
+    levels,
+    per_image,
+)
+
+__all__ = ["brightness", "contrast", "erase", "noise"]
+
+Clip = tuple[Levels, Levels] | None
+
+
+def brightness(images: Tensor, amount: Number, *, clip: Clip = None) -> Tensor:
+    r"""Add a constant to every value of an image.
+
+    Formula: :math:`y = x + a`, cut off at the ends of `clip`. The amount is in the scale of the images: 0.1
+    of [0, 1] is 0.1 / std in standardized images.
+
+    Args:
+        images: (N, C, H, W), floating-point.
+        amount: a number, or a tensor (N,).
+        clip: None, or (low, high), each one number or one a channel: (0.0, 1.0) for images in [0, 1].
+
+    Raises:
+        ConvcraftError: when images are no such tensor, the amount neither a finite number nor one an image,
+            or clip not a pair in order.
+
+    Example:
+        >>> brightness(torch.tensor([[[[0.25, 0.75]]]]), 0.5, clip=(0.0, 1.0)).flatten().tolist()
+        [0.75, 1.0]
+
+    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
+    """
+    check_images("brightness", images)
+    check_clip("brightness", clip)
+    added = per_image("brightness", "amount", amount, images)
+    if not isinstance(added, Tensor) and added == 0:
+        return images
+    return clipped("brightness", images + column(added, images), clip)
+
+
+def contrast(images: Tensor, factor: Number, *, clip: Clip = None) -> Tensor:
+    r"""Stretch the values of an image about their mean (factor above 1) or draw them together (below 1).
+
+    Formula: :math:`y = f x + (1 - f)\, \bar{x}` with :math:`\bar{x}` the mean over the channels and pixels of
+    the image, cut off at the ends of `clip`. f = 0 leaves a grey image, f = 1 the image to the last bit.
+
+    Args:
+        images: (N, C, H, W), floating-point.
+        factor: 0 or more, a number, or a tensor (N,).
+        clip: as in `brightness`.
+
+    Raises:
+        ConvcraftError: as `brightness` does, and when the factor is negative.
+
+    Example:
+        >>> contrast(torch.tensor([[[[0.25, 0.75]]]]), 0.5).flatten().tolist()
+        [0.375, 0.625]
+
+    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
+    """
+    check_images("contrast", images)
+    check_clip("contrast", clip)
+    stretch = per_image("contrast", "factor", factor, images)
+    if not (holds(stretch >= 0) if isinstance(stretch, Tensor) else stretch >= 0):
+        raise ConvcraftError(f"contrast: factor must be 0 or more, got {factor!r}; 1 keeps the contrast")
+    if images.numel() == 0 or (not isinstance(stretch, Tensor) and stretch == 1):
+        return images
+    mean = images.mean((1, 2, 3), keepdim=True, dtype=column(stretch, images, wide=True).dtype)
+    offset = ((1 - column(stretch, images, wide=True)) * mean).to(images.dtype)
+    return clipped("contrast", torch.addcmul(offset, images, column(stretch, images)), clip)
+
+
+def noise(
+    images: Tensor, std: Number, *, clip: Clip = None, generator: torch.Generator | None = None
+) -> Tensor:
+    r"""Add normal noise, independent for every value.
+
+    Formula: :math:`y = x + s\, \varepsilon`, :math:`\varepsilon \sim N(0, 1)`, cut off at the ends of
+    `clip`. The
+    noise is drawn in float32 in the order of the indices: the same for every dtype and memory format.
+
+    Args:
+        images: (N, C, H, W), floating-point.
+        std: 0 or more, in the scale of the images, a number, or a tensor (N,).
+        clip: as in `brightness`.
+        generator: on the device of the images; None is torch's own.
+
+    Raises:
+        ConvcraftError: as `brightness` does, and when std is negative or the generator on another device.
+
+    Example:
+        >>> noisy = noise(torch.zeros(4, 1, 64, 64), 0.1, generator=torch.Generator().manual_seed(0))
+        >>> round(noisy.std().item(), 2)
+        0.1
+
+    Source: Bishop (1995), Training with Noise is Equivalent to Tikhonov Regularization. Chapter 8.
+    """
+    check_images("noise", images)
+    check_clip("noise", clip)
+    check_generator("noise", generator, images)
+    spread = per_image("noise", "std", std, images)
+    if not (holds(spread >= 0) if isinstance(spread, Tensor) else spread >= 0):
+        raise ConvcraftError(f"noise: std must be 0 or more, got {std!r}")
+    if not isinstance(spread, Tensor) and spread == 0:
+        return images
+    drawn = _draws.normal(images, generator) * column(spread, images, wide=True)
+    return clipped("noise", images + drawn.to(images.dtype), clip)
+
+
+def erase(
+    images: Tensor, x: Number, y: Number, width: Number, height: Number, *, value: Levels = 0.0
+) -> Tensor:
+    r"""Overwrite a rectangle of each image, as much of it as lies inside.
+
+    Formula: value where :math:`x \le w < x + width` and :math:`y \le h < y + height`, the image elsewhere;
+    the gradient of what is overwritten is 0.
+
+    Args:
+        images: (N, C, H, W), floating-point.
+        x, y: left column and upper row, a number or a tensor (N,) each.
+        width, height: 0 or more.
+        value: what stands there, one number or one a channel.
+
+    Raises:
+        ConvcraftError: when images are no such tensor, a position or a size neither a finite number nor one
+            an image, a size negative, or value neither a number nor one a channel.
+
+    Example:
+        >>> erase(torch.ones(1, 1, 2, 3), 1, 0, width=5, height=1).tolist()
+        [[[[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]]]
+
+    Source: DeVries and Taylor (2017), Improved Regularization of Convolutional Neural Networks with Cutout.
+    Chapter 8.
+    """
+    check_images("erase", images)
+    check_levels("erase", "value", value)
+    given = {"x": x, "y": y, "width": width, "height": height}
+    left, top, wide, high = (per_image("erase", name, number, images) for name, number in given.items())
+    for name, size in (("width", wide), ("height", high)):
+        if not (holds(size >= 0) if isinstance(size, Tensor) else size >= 0):
+            raise ConvcraftError(f"erase: {name} must be 0 or more, got {size!r}")
+    inside = rectangle(images, left, top, wide, high)
+    level = levels("erase", "value", value, images)
+    return torch.where(inside, level.to(images.dtype) if isinstance(level, Tensor) else level, images)
+
+
+def rectangle(images: Tensor, x: Number, y: Number, width: Number, height: Number) -> Tensor:
+    """(N or 1, 1, H, W), True inside."""
+    columns = torch.arange(images.size(3), device=images.device)
+    rows = torch.arange(images.size(2), device=images.device).view(-1, 1)
+    left, top = column(x, images, wide=True), column(y, images, wide=True)
+    right, bottom = left + column(width, images, wide=True), top + column(height, images, wide=True)
+    return ((columns >= left) & (columns < right)) & ((rows >= top) & (rows < bottom))
+
+
+def column(value: Number, images: Tensor, wide: bool = False) -> Tensor:
+    """(N, 1, 1, 1) or (1, 1, 1, 1), in the dtype of the images, or `wide` in that of the parameters."""
+    tensor = value if isinstance(value, Tensor) else torch.full((1,), float(value), device=images.device)
+    if isinstance(value, Tensor) and wide:
+        return tensor.view(-1, 1, 1, 1)
+    dtype = images.dtype if not wide or images.dtype == torch.float64 else torch.float32
+    return tensor.to(dtype).view(-1, 1, 1, 1)
+
+
+def clipped(function: str, images: Tensor, clip: Clip) -> Tensor:
+    """The images with their values cut off at the ends of clip."""
+    if clip is None:
+        return images
+    low, high = (levels(function, "clip", end, images) for end in clip)
+    if isinstance(low, Tensor) or isinstance(high, Tensor):
+        ends = (
+            (end if isinstance(end, Tensor) else torch.full((1,), float(end), device=images.device)).to(
+                images.dtype
+            )
+            for end in (low, high)
+        )
+        return images.clamp(*ends)
+    return images.clamp(low, high)
