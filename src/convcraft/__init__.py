@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 from .errors import ConvcraftError
 
 if TYPE_CHECKING:
-    from . import activations, lab, plotting, reference
+    from . import activations, diagnostics, lab, plotting, reference
 
 __version__ = "0.1.0"
 
-_PARTS = ("activations", "errors", "lab", "plotting", "reference")
+_PARTS = ("activations", "diagnostics", "errors", "lab", "plotting", "reference")
 
-__all__ = ["ConvcraftError", "__version__", "activations", "lab", "plotting", "reference"]
+__all__ = ["ConvcraftError", "__version__", "activations", "diagnostics", "lab", "plotting", "reference"]
 
 
 def __getattr__(name: str) -> ModuleType:

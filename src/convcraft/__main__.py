@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("convcraft.lab.bench", "measure speed and memory as ratios against torch.nn"),
     "claims": ("convcraft.lab.claims", "show the ledger of claims, or record the verdicts of the notebooks"),
     "data": ("convcraft.lab.data", "list the data sets, fetch one, and say where it lies"),
+    "diagnose": ("convcraft.diagnostics.command", "look for what keeps a model of your own from training"),
 }
 
 
@@ -25,7 +26,7 @@ def usage() -> str:
         "       python -m convcraft COMMAND --help",
         "",
         "commands:",
-        *(f"  {name:<8}{purpose}" for name, (_, purpose) in COMMANDS.items()),
+        *(f"  {name:<10}{purpose}" for name, (_, purpose) in COMMANDS.items()),
         "",
         "options:",
         "  -h, --help     show this text",

@@ -1,0 +1,62 @@
+"""Finds the first operation whose result is not finite although what it was given is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._graph import tensors
+from ._batches import Batch
+from ._evidence import NonFinite
+from ._watch import Spot, Watcher
+
+#: Functions that put an infinity where one is wanted, as a mask.
+_MASKS = {"masked_fill", "where", "full", "full_like", "fill", "triu", "tril", "setitem", "new_full"}
+
+
+def not_finite(tensor: Tensor) -> str:
+    """Which of the two a tensor holds."""
+    return "NaN" if bool(torch.isnan(tensor).any()) else "infinity"
+
+
+class _Finite:
+    """A sink that remembers the first result that is not finite while every argument is."""
+
+    def __init__(self) -> None:
+        self.found: NonFinite | None = None
+
+    def begin(self) -> bool:
+        return True
+
+    def end(self) -> None:
+        pass
+
+    def layer(self, spot: Spot, inputs: Any, output: Tensor) -> None:
+        self._look(spot.name, "the output", inputs, output)
+
+    def function(self, name: str, path: str, inputs: Any, output: Any) -> None:
+        if name not in _MASKS:
+            self._look(path, f"the result of {name}", inputs, output)
+
+    def _look(self, layer: str, what: str, inputs: Any, output: Any) -> None:
+        if self.found is not None:
+            return
+        made = [t for t in tensors(output) if t.is_floating_point() and not bool(torch.isfinite(t).all())]
+        given = (t for t in tensors(inputs) if t.is_floating_point())
+        if made and all(bool(torch.isfinite(t).all()) for t in given):
+            self.found = NonFinite(layer, what, not_finite(made[0]))
+
+
+def locate(model: nn.Module, batch: Batch) -> NonFinite | None:
+    """Where the first NaN or infinity of a forward pass appears; None when it has none."""
+    sink = _Finite()
+    watcher = Watcher(model, sink, every_function=True)
+    watcher.attach()
+    try:
+        with torch.no_grad():
+            batch(model)
+    finally:
+        watcher.detach()
+    return sink.found

@@ -1,0 +1,201 @@
+"""Sums over what passes through one layer; nothing is moved off the device until somebody reads it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import thresholds
+from ._watch import Spot
+from .trace import LayerStatistics
+
+#: Activations with a flat piece at zero: a unit can be zero on everything and get no gradient.
+RECTIFIERS = {"relu", "relu6", "hardswish", "hardsigmoid", "threshold", "softshrink", "hardshrink"}
+#: Activations with two limits: their middle and half their height.
+LIMITS = {
+    "tanh": (0.0, 1.0),
+    "hardtanh": (0.0, 1.0),
+    "softsign": (0.0, 1.0),
+    "sigmoid": (0.5, 0.5),
+    "hardsigmoid": (0.5, 0.5),
+}
+_FOLD = 256  # steps whose numbers are kept as tensors before they are put together
+_SAMPLE = 1 << 18  # values at most on which shares are counted
+
+
+def wide(dtype: torch.dtype) -> torch.dtype | None:
+    """The dtype to sum in where the values' own is too narrow, or None."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else None
+
+
+def limits(spot: Spot) -> tuple[float, float] | None:
+    """Middle and half height of an activation with two limits, those of the module where it has its own."""
+    if spot.kind == "hardtanh" and spot.module is not None:
+        low, high = float(spot.module.min_val), float(spot.module.max_val)  # type: ignore[arg-type]
+        return (low + high) / 2, (high - low) / 2
+    return LIMITS.get(spot.kind)
+
+
+class Tally:
+    """Sum, sum of squares, zeros, saturated values and gradients of one spot, step by step."""
+
+    def __init__(self, spot: Spot) -> None:
+        self.spot = spot
+        self.units = 0
+        self.seen = 0
+        self.rows: list[tuple[int, int, int, Any, Any, Any, Any]] = []
+        self.slopes: list[tuple[int, Tensor]] = []
+        self.folded: list[tuple[float, ...]] = []  # step, n, sampled, sum, norm, nonzero, saturation
+        self.gradients: list[tuple[int, float]] = []
+        self.alive: Tensor | None = None
+        self.gate = False
+        self.limits = limits(spot)
+        self.counts_zeros = spot.role == "activation" and spot.kind not in ("softmax", "log_softmax")
+        self.rectifier = spot.kind in RECTIFIERS
+
+    def add(self, value: Tensor, step: int) -> None:
+        """Take in the values of one pass: a handful of kernels, and no wait for the device."""
+        dim, n = self.spot.unit_dim, value.numel()
+        dtype = wide(value.dtype)
+        if dim is None or not self.rectifier:
+            total = value.sum(dtype=dtype)
+        else:
+            dim %= value.dim()
+            total = value.sum([d for d in range(value.dim()) if d != dim], dtype=dtype)
+        if dim is not None:
+            self.units = value.shape[dim]
+            self.seen += n // self.units
+        norm = torch.linalg.vector_norm(value, dtype=dtype)
+        nonzero = saturation = None
+        sampled = n
+        if self.counts_zeros:
+            part = value
+            if n > _SAMPLE and value.dim() > 1:
+                part = value[: max(1, _SAMPLE * value.shape[0] // n)]
+                sampled = part.numel()
+            sign = part.sign() if self.rectifier else part.sign().abs_()
+            nonzero = sign.sum(dtype=torch.float32)
+            if self.limits is not None:
+                middle, half = self.limits
+                away = part - middle if middle else part
+                saturation = away.abs().sub_(half * thresholds.SATURATED).sign_().sum(dtype=torch.float32)
+        self.rows.append((step, n, sampled, total, norm, nonzero, saturation))
+        if len(self.rows) >= _FOLD:
+            self.fold()
+
+    def gradient(self, value: Tensor, step: int) -> None:
+        """Take in the gradient at this spot's output."""
+        self.slopes.append((step, torch.linalg.vector_norm(value.detach(), dtype=wide(value.dtype))))
+        if len(self.slopes) >= _FOLD:
+            self.fold()
+
+    def fold(self) -> None:
+        """Move what is waiting off the device, all in one go."""
+        rows, self.rows = self.rows, []
+        if rows:
+            totals = [row[3] for row in rows]
+            if self.rectifier and totals[0].dim():
+                stacked = torch.stack(totals)
+                alive = (stacked != 0).any(0)
+                self.alive = alive if self.alive is None else self.alive | alive
+                sums = stacked.sum(1)
+            else:
+                sums = torch.stack(totals)
+            norms = torch.stack([row[4] for row in rows])
+            nothing = norms.new_full((), math.nan)
+            nonzero = torch.stack([nothing if row[5] is None else row[5] for row in rows])
+            saturation = torch.stack([nothing if row[6] is None else row[6] for row in rows])
+            columns = torch.stack([c.double() for c in (sums, norms, nonzero, saturation)], 1).tolist()
+            self.folded += [(*row[:3], *column) for row, column in zip(rows, columns, strict=True)]
+        slopes, self.slopes = self.slopes, []
+        if slopes:
+            values = torch.stack([slope for _, slope in slopes]).tolist()
+            self.gradients += [(step, value) for (step, _), value in zip(slopes, values, strict=True)]
+
+    # reading
+
+    def statistics(self) -> LayerStatistics:
+        """The numbers over all steps."""
+        self.fold()
+        n = sum(row[1] for row in self.folded)
+        mean = sum(row[3] for row in self.folded) / n if n else None
+        square = sum(row[4] ** 2 for row in self.folded) / n if n else None
+        zeros, saturated = self._share(5, zeros=True), self._share(6, zeros=False)
+        dead = () if self.alive is None else tuple((~self.alive).nonzero().flatten().tolist())
+        std = None
+        if mean is not None and square is not None:
+            std = math.sqrt(max(square - mean**2, 0.0)) if math.isfinite(square) else math.nan
+        return LayerStatistics(
+            self.spot.name,
+            self.spot.kind,
+            self.spot.role,
+            units=self.units,
+            seen=self.seen,
+            mean=mean,
+            std=std,
+            zeros=zeros,
+            dead=len(dead) / self.units if self.alive is not None else None,
+            dead_units=dead,
+            saturated=saturated,
+            gradient=root_mean_square([value for _, value in self.gradients]),
+            finite=square is None or math.isfinite(square),
+            gate=self.gate,
+        )
+
+    def _share(self, column: int, *, zeros: bool) -> float | None:
+        rows = [row for row in self.folded if not math.isnan(row[column])]
+        sampled = sum(row[2] for row in rows)
+        if not sampled:
+            return None
+        total = sum(row[column] for row in rows)
+        return 1 - total / sampled if zeros else (1 + total / sampled) / 2
+
+    def history(self, quantity: str) -> dict[int, float]:
+        """step -> number."""
+        self.fold()
+        if quantity == "gradient":
+            return dict(self.gradients)
+        found = {}
+        for step, n, sampled, total, norm, nonzero, saturation in self.folded:
+            mean = total / n
+            found[int(step)] = {
+                "mean": mean,
+                "std": math.sqrt(max(norm**2 / n - mean**2, 0.0)) if math.isfinite(norm) else math.nan,
+                "zeros": 1 - nonzero / sampled,
+                "saturated": (1 + saturation / sampled) / 2,
+            }[quantity]
+        return found
+
+
+class ExactTally(Tally):
+    """The same with every value counted, and the standard deviation within each unit as well."""
+
+    def __init__(self, spot: Spot) -> None:
+        super().__init__(spot)
+        self.variances: list[Tensor] = []
+        self.shape: tuple[int, ...] = ()
+
+    def add(self, value: Tensor, step: int) -> None:
+        super().add(value, step)
+        self.shape = tuple(value.shape)
+        dim = self.spot.unit_dim
+        if dim is not None:
+            others = [d for d in range(value.dim()) if d != dim % value.dim()]
+            self.variances.append(value.float().var(others, correction=0).mean())
+
+    def statistics(self) -> LayerStatistics:
+        found = super().statistics()
+        if not self.variances:
+            return found
+        variance = float(torch.stack(self.variances).mean())
+        return LayerStatistics.from_dict(
+            {**found.as_dict(), "signal": math.sqrt(variance) if variance >= 0 else math.nan}
+        )
+
+
+def root_mean_square(values: list[float]) -> float | None:
+    """Of numbers; None where there are none."""
+    return math.sqrt(sum(v * v for v in values) / len(values)) if values else None

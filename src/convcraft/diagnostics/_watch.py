@@ -1,0 +1,207 @@
+"""Sees every layer and every functional activation of a forward pass, and leaves no trace of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from .._graph import kinds, leaves, tensors, unchanged
+from ..errors import ConvcraftError
+
+#: Layers whose units are the last dimension of what they return, and not the second.
+_LAST = {"linear", "recurrent", "embedding", "attention"}
+_MOST_CALLS = 16  # calls of one module or function in a pass that are kept apart
+#: Functions that are activations for some arguments only, or that are none where they stand alone.
+_CLAMPS = {"clamp", "clamp_min"}
+_FUNCTIONS = kinds.ACTIVATION_FUNCTIONS - _CLAMPS - {"sin"}
+
+
+@dataclass(frozen=True)
+class Spot:
+    """One place in a forward pass: a call of a layer, or of a functional activation.
+
+    `role` is "weights", "normalization", "activation" or "other"; `kind` says more: "linear", "relu", ...
+    """
+
+    name: str
+    kind: str
+    role: str
+    module: nn.Module | None
+    unit_dim: int | None  # None: the values have no units
+
+
+class Sink(Protocol):
+    """What a watcher reports to."""
+
+    def begin(self) -> bool:
+        """A pass begins; False when it is to be skipped."""
+
+    def end(self) -> None:
+        """The pass is over, whether it went well or not."""
+
+    def layer(self, spot: Spot, inputs: Any, output: Tensor) -> None:
+        """A layer or a functional activation has returned."""
+
+    def function(self, name: str, path: str, inputs: Any, output: Any) -> None:
+        """Any other function of torch has returned; called only where `every_function` is set."""
+
+
+def check_model(model: Any, function: str) -> None:
+    """Refuse what is no module, and a compiled module, whose hooks do not run."""
+    if not isinstance(model, nn.Module):
+        raise ConvcraftError(
+            f"{function}: model must be a torch.nn.Module, got {type(model).__name__}; pass the model itself"
+        )
+    if hasattr(model, "_orig_mod"):
+        raise ConvcraftError(
+            f"{function}: model must not be compiled, got a result of torch.compile, in which no layer can "
+            "be seen; pass the model that was compiled"
+        )
+
+
+def role_of(kind: str | None, activation: str | None) -> tuple[str, str]:
+    """(kind, role) of a leaf module from what the module graph says about it."""
+    if activation is not None:
+        return activation, "activation"
+    if kind == "normalization":
+        return kind, "normalization"
+    return (kind, "weights") if kind is not None else ("other", "other")
+
+
+class _Mode(TorchFunctionMode):
+    def __init__(self, called: Callable[[Any, Any, Any, Any], None]) -> None:
+        super().__init__()
+        self.called = called
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.called(func, args, kwargs, result)
+        return result
+
+
+class Watcher:
+    """Hooks on every module of a model, and a function mode while its forward pass runs."""
+
+    def __init__(
+        self, model: nn.Module, sink: Sink, *, functional: bool = True, every_function: bool = False
+    ) -> None:
+        self.model, self.sink, self.every_function = model, sink, every_function
+        self.mode = _Mode(self._called) if functional else None
+        self.names = {module: name for name, module in model.named_modules()}
+        with unchanged(model):
+            self.leaves = {module: self._facts(module) for module in leaves(model)}
+        self.hooks: list[Any] = []
+        self.known: dict[Any, str | None] = {}
+        self._reset()
+
+    def _facts(self, module: nn.Module) -> tuple[str, str]:
+        activation = kinds.activation_name(module)
+        kind = kinds.layer_kind(module)
+        if activation is None and kind is None and kinds.is_elementwise(module):
+            activation = type(module).__name__.lower()
+        return role_of(kind, activation)
+
+    def _reset(self) -> None:
+        self.path: list[nn.Module] = []
+        self.inside = 0
+        self.active = self.entered = False
+        self.calls: dict[tuple[str, str], int] = {}
+        self.spots: dict[tuple[str, str, int | None], Spot] = getattr(self, "spots", {})
+        self.unit_dim: int = 1
+
+    def attach(self) -> None:
+        """Put the hooks in place."""
+        for module in self.names:
+            self.hooks.append(module.register_forward_pre_hook(self._enter))
+            self.hooks.append(module.register_forward_hook(self._leave, always_call=True))
+
+    def detach(self) -> None:
+        """Take the hooks away, and end a pass that was broken off."""
+        for hook in self.hooks:
+            hook.remove()
+        self.hooks.clear()
+        self._close()
+
+    def _close(self) -> None:
+        if self.entered and self.mode is not None:
+            self.entered = False
+            self.mode.__exit__(None, None, None)
+        if self.active:
+            self.sink.end()
+        self._reset()
+
+    # hooks
+
+    def _enter(self, module: nn.Module, args: Any) -> None:
+        if self.path and module is self.model:
+            self._close()  # the pass before was broken off by something that runs no hooks
+        if not self.path:
+            self.active = self.sink.begin()
+            if self.active and self.mode is not None:
+                self.mode.__enter__()
+                self.entered = True
+        self.path.append(module)
+        if module in self.leaves:
+            self.inside += 1
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        if not self.path:
+            return
+        if self.active and module in self.leaves and self.inside == 1 and output is not None:
+            kind, role = self.leaves[module]
+            self._report(self.names[module], kind, role, module, args, output)
+        if module in self.leaves:
+            self.inside -= 1
+        self.path.pop()
+        if not self.path:
+            self._close()
+
+    def _called(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+        if self.inside:
+            return
+        try:
+            name = self.known[func]
+        except KeyError:
+            found = kinds.function_name(func)
+            name = self.known[func] = found if found in _FUNCTIONS or found in _CLAMPS else None
+        if (
+            name is not None
+            and isinstance(result, Tensor)
+            and (name not in _CLAMPS or _is_relu(args, kwargs))
+        ):
+            name = "relu" if name in _CLAMPS else name
+            path = self.names[self.path[-1]] if self.path else ""
+            self._report(f"{path}.{name}" if path else name, name, "activation", None, args, result)
+        elif self.every_function:
+            path = self.names[self.path[-1]] if self.path else ""
+            self.sink.function(kinds.function_name(func), path, (args, kwargs or {}), result)
+
+    def _report(
+        self, name: str, kind: str, role: str, module: nn.Module | None, inputs: Any, output: Any
+    ) -> None:
+        value = output if isinstance(output, Tensor) else next(tensors(output), None)
+        if role == "weights":
+            self.unit_dim = -1 if kind in _LAST or kind == "other" else 1
+        elif isinstance(module, nn.LayerNorm):
+            self.unit_dim = -1
+        if value is None or not value.is_floating_point() or not value.numel():
+            return
+        call = self.calls[name, kind] = min(self.calls.get((name, kind), 0) + 1, _MOST_CALLS)
+        unit_dim = None if value.dim() < 2 or role == "other" else self.unit_dim
+        full = name if call == 1 else f"{name}:{call}"
+        spot = self.spots.get((full, kind, unit_dim))
+        if spot is None:
+            spot = self.spots[full, kind, unit_dim] = Spot(full, kind, role, module, unit_dim)
+        self.sink.layer(spot, inputs, value)
+
+
+def _is_relu(args: Any, kwargs: Any) -> bool:
+    """Whether a clamp cuts at zero from below and nowhere else."""
+    kwargs = kwargs or {}
+    low = args[1] if len(args) > 1 else kwargs.get("min")
+    high = args[2] if len(args) > 2 else kwargs.get("max")
+    return isinstance(low, int | float) and low == 0 and high is None

@@ -1,0 +1,163 @@
+"""`python -m convcraft diagnose MODULE:FACTORY`: the report on a model of the user's own."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._graph import tensors
+from ..errors import ConvcraftError, unknown
+from ._batches import is_batch
+from .diagnose import diagnose
+from .report import Report
+
+__all__ = ["main"]
+
+_HELP = """\
+FACTORY is a function without required arguments, or a module, in MODULE (a dotted name, or the path of a
+.py file). It returns (model, batch), (model, batch, loss) or (model, batch, loss, optimizer), everything
+that convcraft.diagnostics.diagnose takes; or the model alone, and --input gives the shape of one example
+of a batch of random numbers.
+
+exit status: 0 nothing severe, 1 something severe, 2 misuse
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m convcraft diagnose",
+        description="Look for what keeps a network from training.",
+        epilog=_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("factory", metavar="MODULE:FACTORY", help="what makes the model")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="look at the first N examples of a batch")
+    parser.add_argument(
+        "--batches", type=int, default=16, metavar="N", help="batches of a loader at most (16)"
+    )
+    parser.add_argument("--input", metavar="SHAPE", help="shape of one example, for example 3,32,32")
+    parser.add_argument("--loss", metavar="NAME", help="a loss by name where FACTORY returns none")
+    parser.add_argument(
+        "--ignore", nargs="+", default=(), metavar="NAME", help="kinds of finding to leave out"
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the report; 0 without a severe finding, 1 with one. Misuse raises ConvcraftError, which is 2."""
+    options = _parser().parse_args(list(arguments or ()))
+    if options.batch_size is not None and options.batch_size < 1:
+        raise ConvcraftError(f"diagnose: --batch-size must be 1 or more, got {options.batch_size}")
+    report = _examine(_case(options.factory), options)
+    print(report.to_json() if options.json else report)
+    return 1 if report.severe else 0
+
+
+def _load(name: str) -> ModuleType:
+    """A module by its dotted name, the current folder included, or by the path of its file."""
+    if name.endswith(".py"):
+        path = Path(name)
+        if not path.is_file():
+            raise ConvcraftError(f"diagnose: MODULE must be a file that exists, got {name}; check the path")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module
+        load: Callable[[], Any] = lambda: spec.loader.exec_module(module) or module  # type: ignore[union-attr]  # noqa: E731
+    else:
+        load = lambda: importlib.import_module(name)  # noqa: E731
+    sys.path.insert(0, str(Path(name).parent) if name.endswith(".py") else "")
+    try:
+        return load()
+    except ImportError as error:
+        raise ConvcraftError(
+            f"diagnose: MODULE must be importable, got {name!r} ({error}); run from the folder that holds "
+            "it, or pass the path of a .py file"
+        ) from error
+    finally:
+        sys.path.pop(0)
+
+
+def _case(factory: str) -> tuple[Any, ...]:
+    """What the factory returns, as (model, batch, loss, optimizer) with None for what is missing."""
+    name, colon, attribute = factory.rpartition(":")
+    if not (name and colon and attribute):
+        raise ConvcraftError(
+            f"diagnose: the argument must have the form MODULE:FACTORY, got {factory!r}; "
+            "for example mypackage.models:small or model.py:build"
+        )
+    module = _load(name)
+    if not hasattr(module, attribute):
+        raise unknown(f"name in {name}", attribute, [n for n in vars(module) if not n.startswith("_")])
+    made = getattr(module, attribute)
+    if callable(made) and not isinstance(made, nn.Module):
+        try:
+            made = made()
+        except Exception as error:  # the user's own code runs here
+            raise ConvcraftError(
+                f"diagnose: FACTORY must work without arguments, {factory} raised {type(error).__name__}: "
+                f"{error}"
+            ) from error
+    parts = tuple(made) if isinstance(made, tuple) else (made,)
+    if not 1 <= len(parts) <= 4 or not isinstance(parts[0], nn.Module):
+        raise ConvcraftError(
+            "diagnose: FACTORY must return a model, or (model, batch[, loss[, optimizer]]), got "
+            f"{', '.join(type(part).__name__ for part in parts) or 'nothing'}"
+        )
+    return parts + (None,) * (4 - len(parts))
+
+
+def _examine(case: tuple[Any, ...], options: argparse.Namespace) -> Report:
+    model, batch, loss, optimizer = case
+    if batch is None:
+        batch = _random(model, options.input, options.batch_size or 64)
+    elif options.batch_size is not None:
+        batch = _smaller(batch, options.batch_size)
+    loss = options.loss if loss is None else loss
+    return diagnose(model, batch, loss, optimizer, batches=options.batches, ignore=options.ignore)
+
+
+def _random(model: nn.Module, shape: str | None, examples: int) -> Tensor:
+    """Standard normal numbers of the shape that was asked for, always the same."""
+    if shape is None:
+        raise ConvcraftError(
+            "diagnose: FACTORY must return (model, batch), or --input must give the shape of an example, "
+            "got a model alone; pass for example --input 3,32,32"
+        )
+    try:
+        sizes = [int(part) for part in shape.replace("x", ",").split(",")]
+        if min(sizes) < 1:
+            raise ValueError(shape)
+    except ValueError:
+        raise ConvcraftError(
+            f"diagnose: --input must be whole numbers of 1 or more with commas, got {shape!r}; for example "
+            "3,32,32"
+        ) from None
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    return torch.randn(examples, *sizes, generator=torch.Generator().manual_seed(0)).to(device)
+
+
+def _smaller(data: Any, n: int) -> Any:
+    """The first examples of a batch, or of each batch of a loader."""
+    if not is_batch(data):
+        return (_smaller(item, n) for item in data)
+    full = next((t.shape[0] for t in tensors(data) if t.dim()), 0)
+
+    def cut(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value[:n] if value.dim() and value.shape[0] == full else value
+        if isinstance(value, dict):
+            return {key: cut(item) for key, item in value.items()}
+        return type(value)(cut(item) for item in value) if isinstance(value, list | tuple) else value
+
+    return cut(data)

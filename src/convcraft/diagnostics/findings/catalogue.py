@@ -1,0 +1,176 @@
+"""The kinds of finding: why each matters, what to do, and the chapter that explains it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..report import Finding
+
+__all__ = ["KINDS", "Kind", "find", "names"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is the same for every finding of one name."""
+
+    why: str
+    remedy: str
+    chapter: int
+
+
+KINDS: dict[str, Kind] = {
+    "not-finite": Kind(
+        "One NaN or infinity spreads to every weight in a single step.",
+        "Look at this layer's input and formula (division, logarithm, root, exponential), lower the learning "
+        "rate, clip the gradients, or keep this layer in float32 under autocast.",
+        5,
+    ),
+    "dead-units": Kind(
+        "A unit that is zero on everything gets no gradient: it does not recover, and the layer is narrower "
+        "than it looks.",
+        "Set the biases to zero and use He initialization, lower the learning rate, normalize before the "
+        "activation, or use an activation with a slope on its negative side.",
+        2,
+    ),
+    "saturated-units": Kind(
+        "Where an activation is flat its slope is near zero, and so is the gradient of everything before it.",
+        "Scale the weights down (Xavier initialization), standardize the inputs, normalize before the "
+        "activation, or use an activation without limits.",
+        2,
+    ),
+    "vanishing-gradient": Kind(
+        "The first layers hardly learn while the last ones do.",
+        "Match the initialization to the activation, add normalization or residual connections, or use an "
+        "activation whose slope does not shrink the gradient.",
+        4,
+    ),
+    "exploding-gradient": Kind(
+        "One step throws the first layers far from where they were.",
+        "Scale the initialization down to match the activation, add normalization, or clip the gradients.",
+        4,
+    ),
+    "activation-drift": Kind(
+        "A spread that shrinks or grows from layer to layer takes the gradient with it, and the last "
+        "layers see either nothing of the input or saturate.",
+        "Initialize with the gain of the activation and zero biases, run a data-dependent initialization "
+        "(LSUV), or add normalization.",
+        4,
+    ),
+    "constant-weights": Kind(
+        "Units with the same weights compute the same value and get the same gradient: they stay copies of "
+        "one another, or get no gradient at all.",
+        "Initialize the weights at random; zeros belong into biases and, at most, into the last layer of a "
+        "residual branch or of the network.",
+        4,
+    ),
+    "initialization-mismatch": Kind(
+        "The variance of the weights does not fit the activation, so that the signal or its gradient shrinks "
+        "or grows by the same factor in every layer.",
+        "Use He initialization for ReLU and its kin, LeCun for SELU, Xavier for tanh, or the gain of the "
+        "activation by quadrature.",
+        4,
+    ),
+    "initial-loss": Kind(
+        "The untrained model is confident and wrong: the first steps only shrink the last layer.",
+        "Scale the last layer's weights down, set its bias to the logarithms of the class frequencies, and "
+        "check that the inputs are standardized.",
+        4,
+    ),
+    "softmax-before-cross-entropy": Kind(
+        "Cross-entropy applies log-softmax itself. A second softmax bounds the logits to [0, 1], so that the "
+        "loss cannot come near zero and its gradient is small.",
+        "Return the logits; apply softmax where probabilities are shown.",
+        10,
+    ),
+    "inputs-not-standardized": Kind(
+        "Inputs far from mean 0 and variance 1 stretch the loss in some directions and not in others, and "
+        "undo what the initialization arranges.",
+        "Subtract the mean and divide by the standard deviation of the training set, per channel or feature.",
+        4,
+    ),
+    "bias-before-normalization": Kind(
+        "The normalization subtracts the mean and with it the bias, which gets no gradient and changes "
+        "nothing.",
+        "Create the layer with bias=False.",
+        9,
+    ),
+    "dropout-before-batch-norm": Kind(
+        "Dropout raises the variance in training and not in evaluation, so that the running variance is "
+        "wrong in evaluation (Li, Chen, Hu and Yang, 2019).",
+        "Put dropout behind the last batch normalization, or leave it out.",
+        9,
+    ),
+    "batch-norm-small-batch": Kind(
+        "Statistics of a few examples are noise, and the running averages that evaluation uses follow it.",
+        "Use a larger batch, group or layer normalization, or synchronize the statistics between processes.",
+        9,
+    ),
+    "batch-norm-eval-mode": Kind(
+        "In eval mode the layer uses its running statistics and does not update them: training runs without "
+        "normalization by the batch.",
+        "Call model.train() before the training loop; to freeze the layer on purpose, set requires_grad to "
+        "False on its parameters as well.",
+        9,
+    ),
+    "batch-norm-running-statistics": Kind(
+        "Evaluation normalizes by the running statistics; where they are far from the data's, it computes "
+        "something else than training did.",
+        "Recalibrate them on training batches, raise the momentum (or use momentum=None), and see that the "
+        "evaluation data is prepared like the training data.",
+        9,
+    ),
+    "decayed-biases-and-norms": Kind(
+        "Decay pulls biases and scales to zero, where they do not belong, and regularizes nothing.",
+        "Put them into a parameter group of their own with weight_decay=0.",
+        6,
+    ),
+    "update-too-large": Kind(
+        "A step that replaces much of the weights forgets what they held.",
+        "Lower the learning rate, warm it up, or clip the gradients.",
+        5,
+    ),
+    "update-too-small": Kind(
+        "At this pace the weights need more than 100,000 steps to change by their own size.",
+        "Raise the learning rate; a range test finds it.",
+        5,
+    ),
+    "no-gradient": Kind(
+        "A parameter that gets no gradient is never trained.",
+        "Look for detach(), no_grad(), .item() or .data on the way from the parameter to the loss, and for "
+        "modules that forward does not use.",
+        10,
+    ),
+    "not-optimized": Kind(
+        "A parameter that the optimizer does not hold is never trained.",
+        "Create the optimizer from model.parameters() after the model is complete, or set requires_grad to "
+        "False on what is meant to stay.",
+        10,
+    ),
+    "train-eval-mismatch": Kind(
+        "Beyond dropout and batch normalization, training and evaluation should compute the same function; "
+        "otherwise the evaluation is of another model.",
+        "Look for code in forward that depends on self.training.",
+        9,
+    ),
+    "random-evaluation": Kind(
+        "In eval mode the same input should give the same output; a metric of a random output is random too.",
+        "Pass training=self.training to functional dropout.",
+        7,
+    ),
+}
+
+
+def names() -> list[str]:
+    """The names of all kinds of finding.
+
+    >>> "dead-units" in names()
+    True
+    """
+    return list(KINDS)
+
+
+def find(name: str, severity: str, layer: str, message: str, **numbers: float) -> Finding:
+    """A finding with the words that its kind always has."""
+    kind = KINDS[name]
+    plain = {key: float(value) for key, value in numbers.items()}
+    return Finding(name, severity, layer, message, plain, kind.why, kind.remedy, kind.chapter)

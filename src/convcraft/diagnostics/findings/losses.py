@@ -1,0 +1,95 @@
+"""The loss at the start, what it is computed on, and what the first layer is fed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .. import thresholds
+from .._evidence import Evidence
+from .._tables import number
+from ..report import Finding
+from .catalogue import find
+
+__all__ = ["CHECKS"]
+
+
+def initial(evidence: Evidence) -> Iterator[Finding]:
+    """The loss of an untrained classifier against that of a uniform guess."""
+    if evidence.trained:
+        return
+    for call in evidence.loss_calls[:1]:
+        if call.uniform is None or call.name not in ("cross_entropy", "nll_loss"):
+            continue
+        if call.name == "nll_loss" and call.content != "log-probabilities":
+            continue
+        excess = call.value - call.uniform
+        if excess <= thresholds.INITIAL_LOSS_EXCESS:
+            continue
+        severe = call.value > thresholds.INITIAL_LOSS_SEVERE * call.uniform
+        yield find(
+            "initial-loss",
+            "severe" if severe else "warning",
+            "",
+            f"The loss is {number(call.value)}; a guess that gives each of the {call.classes} classes the "
+            f"same probability has {number(call.uniform)}.",
+            loss=call.value,
+            uniform=call.uniform,
+            classes=call.classes,
+        )
+
+
+def softmax(evidence: Evidence) -> Iterator[Finding]:
+    """Probabilities where logits are expected, and the other way round."""
+    for call in evidence.loss_calls[:1]:
+        if call.name == "cross_entropy" and call.content == "probabilities":
+            what, severity = "probabilities: a softmax was applied before it", "severe"
+        elif call.name == "cross_entropy" and call.content == "log-probabilities":
+            what = "log-probabilities: log-softmax is applied twice, which changes nothing and costs time"
+            severity = "warning"
+        elif call.name == "nll_loss" and call.content != "log-probabilities":
+            what, severity = f"{call.content}, where it expects the output of log-softmax", "severe"
+        elif call.name == "binary_cross_entropy_with_logits" and call.content == "probabilities":
+            what, severity = "values within (0, 1): a sigmoid was applied before it", "severe"
+        else:
+            continue
+        yield find(
+            "softmax-before-cross-entropy",
+            severity,
+            "",
+            f"{call.name} is given {what}.",
+            classes=call.classes,
+        )
+
+
+def inputs(evidence: Evidence) -> Iterator[Finding]:
+    """Mean and spread of what the first layers are fed."""
+    low, high = thresholds.INPUT_STD
+    for facts in evidence.inputs:
+        shift = abs(facts.mean) / facts.std if facts.std else 0.0
+        # features that never vary (a border of zeros) have no scale to speak of
+        ratio = facts.largest / facts.smallest if facts.smallest > 1e-6 * facts.largest else 1.0
+        wrong = []
+        if facts.std and not low <= facts.std <= high:
+            wrong.append(f"standard deviation {number(facts.std)}")
+        if shift > thresholds.INPUT_SHIFT:
+            wrong.append(f"mean {number(facts.mean)}, which is {number(shift)} standard deviations from 0")
+        if ratio > thresholds.INPUT_RATIO:
+            wrong.append(
+                f"features with standard deviations from {number(facts.smallest)} to {number(facts.largest)}"
+            )
+        if not wrong:
+            continue
+        very_low, very_high = thresholds.INPUT_STD_SEVERE
+        severe = not very_low <= facts.std <= very_high
+        yield find(
+            "inputs-not-standardized",
+            "severe" if severe else "warning",
+            facts.layer,
+            f"The input of {facts.layer or 'the model'} has {' and '.join(wrong)}.",
+            mean=facts.mean,
+            std=facts.std,
+            ratio=ratio,
+        )
+
+
+CHECKS = (initial, softmax, inputs)

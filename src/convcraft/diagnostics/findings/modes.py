@@ -1,0 +1,40 @@
+"""Training and evaluation that compute different functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .. import thresholds
+from .._evidence import Evidence
+from ..report import Finding
+from .catalogue import find
+
+__all__ = ["CHECKS"]
+
+
+def unexplained(evidence: Evidence) -> Iterator[Finding]:
+    """A difference that stays when dropout and batch normalization are switched off in both modes."""
+    facts = evidence.modes
+    if facts is None:
+        return
+    if facts.random is not None and facts.random > thresholds.OUTPUT_TOLERANCE:
+        yield find(
+            "random-evaluation",
+            "warning",
+            facts.random_layer,
+            f"Two passes in eval mode over the same batch differ by {100 * facts.random:.1f} % of the "
+            "output's norm.",
+            difference=facts.random,
+        )
+    if facts.unexplained is not None and facts.unexplained > thresholds.OUTPUT_TOLERANCE:
+        yield find(
+            "train-eval-mismatch",
+            "warning",
+            facts.unexplained_layer,
+            "With dropout and batch normalization switched off, the outputs in training and in evaluation "
+            f"mode differ by {100 * facts.unexplained:.1f} % of the output's norm.",
+            difference=facts.unexplained,
+        )
+
+
+CHECKS = (unexplained,)

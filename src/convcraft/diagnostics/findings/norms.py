@@ -1,0 +1,186 @@
+"""Normalization: what stands before it, what it is fed, and the mode it is in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from ..._graph import Graph, Operation
+from .. import thresholds
+from .._evidence import Evidence
+from .._tables import number
+from ..report import Finding
+from .catalogue import find
+
+__all__ = ["ALWAYS", "CHECKS"]
+
+
+def _modules(evidence: Evidence) -> dict[str, _BatchNorm]:
+    return {n: m for n, m in evidence.model.named_modules() if isinstance(m, _BatchNorm)}
+
+
+def _subtracts_mean(module: nn.Module, channels: int) -> bool:
+    """Whether a normalization subtracts each channel's own mean."""
+    if isinstance(module, _BatchNorm | _InstanceNorm):
+        return True
+    return isinstance(module, nn.GroupNorm) and module.num_groups == channels
+
+
+def bias(evidence: Evidence) -> Iterator[Finding]:
+    """Layers whose bias the normalization right after them takes away."""
+    if evidence.graph is None:
+        return
+    modules = dict(evidence.model.named_modules())
+    found = []
+    for layer in evidence.graph:
+        own = getattr(layer.module, "bias", None)
+        if layer.normalization is None or not isinstance(own, Tensor) or layer.kind == "recurrent":
+            continue
+        if not _subtracts_mean(modules[layer.normalization], own.numel()):
+            continue
+        if isinstance(layer.module, nn.Linear) and isinstance(modules[layer.normalization], _InstanceNorm):
+            continue
+        found.append((layer.name, own.numel()))
+    if found:
+        names = ", ".join(name for name, _ in found[:5]) + (", ..." if len(found) > 5 else "")
+        count = sum(n for _, n in found)
+        yield find(
+            "bias-before-normalization",
+            "note",
+            found[0][0],
+            f"{len(found)} layer{'s' if len(found) != 1 else ''} with a bias right before a normalization "
+            f"({names}): {count} parameters without effect.",
+            layers=len(found),
+            parameters=count,
+        )
+
+
+def dropout(evidence: Evidence) -> Iterator[Finding]:
+    """Dropout from which the values reach a batch normalization without another normalization in between."""
+    graph = evidence.graph
+    if graph is None:
+        return
+    for operation in graph.operations:
+        if not _is_dropout(operation):
+            continue
+        reached = _first_batch_norm(graph, operation)
+        if reached:
+            rate = getattr(operation.target, "p", math.nan)
+            yield find(
+                "dropout-before-batch-norm",
+                "warning",
+                operation.name,
+                f"The values of {operation.name}"
+                + (f", which drops {100 * float(rate):.0f} %," if rate == rate else "")
+                + f" reach the batch normalization {reached}.",
+                p=float(rate),
+            )
+
+
+def _is_dropout(operation: Operation) -> bool:
+    if isinstance(operation.target, nn.Module):
+        name = type(operation.target).__name__.lower()
+        return "dropout" in name and bool(getattr(operation.target, "p", 1) or 0)
+    return operation.kind == "other" and "dropout" in operation.name
+
+
+def _first_batch_norm(graph: Graph, start: Operation) -> str:
+    waiting, seen = list(start.users), set[int]()
+    while waiting:
+        operation = graph.operations[waiting.pop()]
+        if operation.index in seen:
+            continue
+        seen.add(operation.index)
+        if isinstance(operation.target, _BatchNorm):
+            return operation.name
+        if isinstance(operation.target, nn.GroupNorm | nn.LayerNorm | _InstanceNorm):
+            continue
+        waiting.extend(operation.users)
+    return ""
+
+
+def small_batch(evidence: Evidence) -> Iterator[Finding]:
+    """Batch statistics of few examples."""
+    if not _modules(evidence):
+        return
+    facts = [f for f in evidence.norms if f.name in _modules(evidence)]
+    examples = min((f.examples for f in facts), default=evidence.batch_size)
+    values = min((f.values for f in facts), default=evidence.batch_size)
+    if evidence.failure is None and examples >= thresholds.BATCH_SMALL:
+        return
+    severe = evidence.failure is not None or examples <= thresholds.BATCH_SEVERE
+    message = (
+        f"Batch statistics of {examples} example{'s' if examples != 1 else ''}, {values} values a channel"
+    )
+    if evidence.failure is not None:
+        message += f"; training mode refuses the batch: {evidence.failure.split(chr(10))[0][:100]}"
+    yield find(
+        "batch-norm-small-batch",
+        "severe" if severe else "warning",
+        facts[0].name if facts else next(iter(_modules(evidence))),
+        message + ".",
+        examples=examples,
+        values=values,
+    )
+
+
+def eval_mode(evidence: Evidence) -> Iterator[Finding]:
+    """Batch normalization in eval mode although the model is being trained."""
+    training = evidence.model.training
+    if not training and evidence.optimizer is None:
+        return
+    found = []
+    for name, module in _modules(evidence).items():
+        frozen = module.affine and not any(p.requires_grad for p in module.parameters(recurse=False))
+        if not module.training and module.track_running_stats and not frozen:
+            found.append(name)
+    if found:
+        of = "a model that is in training mode" if training else "a model that is given with its optimizer"
+        yield find(
+            "batch-norm-eval-mode",
+            "warning",
+            found[0],
+            f"{len(found)} of {len(_modules(evidence))} batch normalizations are in eval mode, in {of}.",
+            layers=len(found),
+        )
+
+
+def running(evidence: Evidence) -> Iterator[Finding]:
+    """Running statistics against those of the batches, in units of the batches'."""
+    modules = _modules(evidence)
+    for facts in evidence.norms:
+        module = modules.get(facts.name)
+        if module is None or module.running_mean is None or module.running_var is None:
+            continue
+        count = module.num_batches_tracked
+        if count is not None and int(count) == 0 and not bool(module.running_mean.any()):
+            continue  # nothing was averaged yet
+        mean, var = torch.stack(facts.means).mean(0), torch.stack(facts.variances).mean(0)
+        alive = var > 1e-8 * var.max()
+        if not bool(alive.any()) or not bool(torch.isfinite(var).all()):
+            continue
+        noise = module.running_mean.float()[alive], module.running_var.float()[alive]
+        mean, var = mean[alive], var[alive]
+        shift = float(((noise[0] - mean).abs() / (var + module.eps).sqrt()).mean())
+        logs = ((noise[1].clamp(min=0) + module.eps) / (var + module.eps)).log()
+        ratio = math.exp(min(float(logs.abs().mean()), 700.0))
+        if shift <= thresholds.RUNNING_SHIFT and ratio <= thresholds.RUNNING_RATIO:
+            continue
+        yield find(
+            "batch-norm-running-statistics",
+            "warning",
+            facts.name,
+            f"The running means are {number(shift)} standard deviations from those of the batches on "
+            f"average, the running variances differ by a factor of {number(ratio)}.",
+            shift=shift,
+            ratio=ratio,
+        )
+
+
+ALWAYS = (bias, dropout, small_batch, eval_mode)
+CHECKS = (running,)

@@ -1,0 +1,116 @@
+"""Signals through depth: the first value that is not finite, the spread of activations, the gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from .. import thresholds
+from .._evidence import Evidence
+from .._tables import number
+from ..report import Finding
+from .catalogue import find
+
+__all__ = ["ALWAYS", "CHECKS"]
+
+
+def not_finite(evidence: Evidence) -> Iterator[Finding]:
+    """The first place where a value is NaN or infinite."""
+    found = evidence.nonfinite
+    if found is not None:
+        where = f" at {found.layer}" if found.layer else ""
+        yield find(
+            "not-finite",
+            "severe",
+            found.layer,
+            f"The first value that is not finite ({found.kind}) is in {found.what}{where}; nothing else that "
+            "depends on the values was judged.",
+        )
+
+
+def fitted_factor(values: Sequence[float]) -> float:
+    """Factor from the first to the last value of the straight line through the logarithms."""
+    n = len(values)
+    logs = [math.log(max(v, 1e-300)) for v in values]
+    middle, mean = (n - 1) / 2, sum(logs) / n
+    slope = sum((i - middle) * (y - mean) for i, y in enumerate(logs)) / sum(
+        (i - middle) ** 2 for i in range(n)
+    )
+    return math.exp(min(max(slope * (n - 1), -700.0), 700.0))
+
+
+def drift(evidence: Evidence) -> Iterator[Finding]:
+    """The spread within the units, activation by activation."""
+    layers = [layer for layer in evidence.activations() if layer.signal is not None]
+    if len(layers) < thresholds.DRIFT_LAYERS:
+        layers = [layer for layer in evidence.weight_layers()[:-1] if layer.signal is not None]
+    values = [layer.signal for layer in layers if layer.signal is not None]
+    if len(values) < thresholds.DRIFT_LAYERS:
+        return
+    factor = fitted_factor(values)
+    away = max(factor, 1 / factor)
+    if away < thresholds.DRIFT_WARNING:
+        return
+    yield find(
+        "activation-drift",
+        "severe" if away >= thresholds.DRIFT_SEVERE else "warning",
+        "",
+        f"The standard deviation within a unit goes from {number(values[0])} at {layers[0].name} to "
+        f"{number(values[-1])} at {layers[-1].name}: a factor of {number(factor)} over {len(values)} layers.",
+        first=values[0],
+        last=values[-1],
+        factor=factor,
+        layers=len(values),
+    )
+
+
+def gradient(evidence: Evidence) -> Iterator[Finding]:
+    """The gradient's norm at the outputs of the layers with weights, first against last."""
+    found = [layer for layer in evidence.weight_layers() if layer.gradient is not None]
+    slopes = [layer.gradient for layer in found if layer.gradient is not None]
+    if len(slopes) >= 3 and slopes[-1] > 0:
+        ratio = slopes[0] / slopes[-1]
+        name, severity = _judge(ratio)
+        if severity and not (ratio == 0 and _has_zero_weights(evidence)):
+            yield find(
+                name,
+                severity,
+                found[0].name,
+                f"The gradient's norm is {number(slopes[0])} at {found[0].name} and {number(slopes[-1])} at "
+                f"{found[-1].name}: a ratio of {number(ratio)} over {len(slopes)} layers.",
+                first=slopes[0],
+                last=slopes[-1],
+                ratio=ratio,
+            )
+            return
+    gradients = math.sqrt(sum(fact.norm**2 for fact in evidence.gradients))
+    weights = math.sqrt(sum(fact.size**2 for fact in evidence.gradients))
+    if weights and gradients / weights > thresholds.GRADIENT_NORM_SEVERE:
+        yield find(
+            "exploding-gradient",
+            "severe",
+            "",
+            f"The norm of all gradients is {number(gradients)}, that of all parameters {number(weights)}: a "
+            f"ratio of {number(gradients / weights)}.",
+            gradients=gradients,
+            parameters=weights,
+        )
+
+
+def _judge(ratio: float) -> tuple[str, str]:
+    if ratio < thresholds.VANISHING_WARNING:
+        return "vanishing-gradient", "severe" if ratio < thresholds.VANISHING_SEVERE else "warning"
+    if ratio > thresholds.EXPLODING_WARNING:
+        return "exploding-gradient", "severe" if ratio > thresholds.EXPLODING_SEVERE else "warning"
+    return "", ""
+
+
+def _has_zero_weights(evidence: Evidence) -> bool:
+    """Whether zeros in the weights explain a gradient of exactly zero."""
+    return any(
+        not bool(p.any()) for name, p in evidence.model.named_parameters() if not name.endswith("bias")
+    )
+
+
+ALWAYS = (not_finite,)
+CHECKS = (drift, gradient)

@@ -1,0 +1,53 @@
+"""Units that say nothing: dead ones, and saturated ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .. import thresholds
+from .._evidence import Evidence
+from ..report import Finding
+from .catalogue import find
+
+__all__ = ["CHECKS"]
+
+
+def dead(evidence: Evidence) -> Iterator[Finding]:
+    """Units of a rectifier that were zero on everything seen."""
+    for layer in evidence.layers:
+        if layer.dead is None or layer.dead < thresholds.DEAD_WARNING:
+            continue
+        severity = "severe" if layer.dead >= thresholds.DEAD_SEVERE else "warning"
+        message = (
+            f"{len(layer.dead_units)} of {layer.units} units ({100 * layer.dead:.0f} %) were zero on all "
+            f"{layer.seen:,} values seen of each."
+        )
+        if layer.seen < thresholds.DEAD_SEEN:
+            severity = "note"
+            message += " That is too little data to tell a dead unit from a quiet one."
+        yield find(
+            "dead-units", severity, layer.name, message, dead=layer.dead, units=layer.units, seen=layer.seen
+        )
+
+
+def saturated(evidence: Evidence) -> Iterator[Finding]:
+    """Activations with two limits whose values lie at them; gates and the output are meant to."""
+    last = max((i for i, layer in enumerate(evidence.layers) if layer.role == "weights"), default=-1)
+    for i, layer in enumerate(evidence.layers):
+        if layer.saturated is None or layer.gate or i > last:
+            continue
+        if layer.saturated < thresholds.SATURATED_WARNING:
+            continue
+        severity = "severe" if layer.saturated >= thresholds.SATURATED_SEVERE else "warning"
+        yield find(
+            "saturated-units",
+            severity,
+            layer.name,
+            f"{100 * layer.saturated:.0f} % of the values of {layer.kind} lie within "
+            f"{100 * (1 - thresholds.SATURATED):.1f} % of a limit, where its slope is below a twentieth of "
+            "its largest.",
+            saturated=layer.saturated,
+        )
+
+
+CHECKS = (dead, saturated)

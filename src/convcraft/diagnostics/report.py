@@ -1,0 +1,310 @@
+"""What `diagnose` returns: the layers, the findings, and ways to read, draw, compare and keep them."""
+
+from __future__ import annotations
+
+import html
+import json
+import textwrap
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConvcraftError
+from ._tables import number, table_html, table_text
+from .trace import HEADINGS, LayerStatistics, row
+
+if TYPE_CHECKING:
+    from ..plotting.chart import Chart
+
+__all__ = ["SEVERITIES", "Comparison", "Finding", "Report"]
+
+SEVERITIES = ("severe", "warning", "note")
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or unusual, with the numbers that say so.
+
+    Attributes:
+        name: of the kind of finding, for example "dead-units"; `findings.names()` lists them.
+        severity: "severe" (it will not train, or the result is wrong), "warning" (it will train worse than it
+            could) or "note" (worth knowing).
+        layer: where; "" where it is the whole model, its data or its optimizer.
+        message: what was seen, with the numbers.
+        numbers: the same by name.
+        why: why it matters.
+        remedy: what to do.
+        chapter: the chapter that explains it.
+    """
+
+    name: str
+    severity: str
+    layer: str
+    message: str
+    numbers: dict[str, float] = field(default_factory=dict)
+    why: str = ""
+    remedy: str = ""
+    chapter: int = 10
+
+    @property
+    def rank(self) -> int:
+        """0 for severe, 1 for a warning, 2 for a note."""
+        return SEVERITIES.index(self.severity)
+
+    def __str__(self) -> str:
+        place = f" at {self.layer}" if self.layer else ""
+        text = [f"{self.severity}: {self.name}{place}"]
+        text += textwrap.wrap(self.message, 96, initial_indent="    ", subsequent_indent="    ")
+        for label, value in (("why", self.why), ("do", f"{self.remedy} (chapter {self.chapter})")):
+            indent = f"    {label + ':':<5}"
+            text += textwrap.wrap(value, 96, initial_indent=indent, subsequent_indent=" " * 9)
+        return "\n".join(text)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of `diagnose`; printed, a summary, a table of the layers and the findings.
+
+    Attributes:
+        model: name of the model's class.
+        parameters: number of parameters.
+        layers: statistics of each layer, in the order in which they run.
+        findings: the severe ones first.
+        loss, uniform_loss: of the batches, and of a guess that gives every class the same probability.
+        batches, examples: how much data was looked at.
+        device: of the model.
+        skipped: what could not be looked at, and why.
+    """
+
+    model: str
+    parameters: int
+    layers: tuple[LayerStatistics, ...]
+    findings: tuple[Finding, ...]
+    loss: float | None = None
+    uniform_loss: float | None = None
+    batches: int = 1
+    examples: int = 0
+    device: str = "cpu"
+    skipped: tuple[str, ...] = ()
+    torch: str = ""
+
+    def of(self, severity: str) -> tuple[Finding, ...]:
+        """The findings of one severity."""
+        return tuple(finding for finding in self.findings if finding.severity == severity)
+
+    @property
+    def severe(self) -> tuple[Finding, ...]:
+        """The findings that keep the model from training, or make its result wrong."""
+        return self.of("severe")
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing severe and no warning was found."""
+        return all(finding.severity == "note" for finding in self.findings)
+
+    def __contains__(self, name: object) -> bool:
+        return any(finding.name == name for finding in self.findings)
+
+    def __getitem__(self, name: str) -> LayerStatistics:
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        from ..errors import unknown
+
+        raise unknown("layer", name, [layer.name for layer in self.layers])
+
+    def summary(self) -> str:
+        """One line: the model, the data, the loss and the number of findings."""
+        loss = "no loss" if self.loss is None else f"loss {number(self.loss)}"
+        if self.uniform_loss is not None:
+            loss += f" (uniform guess {number(self.uniform_loss)})"
+        counts = [f"{len(self.of(s))} {s}" for s in SEVERITIES if self.of(s)]
+        return (
+            f"{self.model}: {self.parameters:,} parameters on {self.device}, {self.examples} examples in "
+            f"{self.batches} batch{'es' if self.batches != 1 else ''}, {loss}; "
+            f"{', '.join(counts) if counts else 'nothing found'}"
+        )
+
+    def __str__(self) -> str:
+        parts = [self.summary(), table_text(HEADINGS, [row(layer) for layer in self.layers])]
+        parts += [str(finding) for finding in self.findings]
+        parts += [f"not looked at: {text}" for text in self.skipped]
+        return "\n\n".join(parts)
+
+    def __repr__(self) -> str:
+        return f"<Report: {self.summary()}>"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for finding in self.findings:
+            place = f" at <code>{html.escape(finding.layer)}</code>" if finding.layer else ""
+            rows.append(
+                f"<li><strong>{finding.severity}: {html.escape(finding.name)}</strong>{place}. "
+                f"{html.escape(finding.message)} <em>{html.escape(finding.why)}</em> "
+                f"{html.escape(finding.remedy)} (chapter {finding.chapter})</li>"
+            )
+        skipped = "".join(f"<li>not looked at: {html.escape(text)}</li>" for text in self.skipped)
+        return (
+            f"<div class='convcraft-report'><p>{html.escape(self.summary())}</p>"
+            f"<ul>{''.join(rows)}{skipped}</ul>"
+            f"{table_html(HEADINGS, [row(layer) for layer in self.layers])}</div>"
+        )
+
+    def plot(self, *, alt: str | None = None, theme: str = "light") -> Chart:
+        """Draw spread, gradient and shares against the layers; matplotlib is imported when this is called.
+
+        Raises:
+            ConvcraftError: when the report has no layers.
+        """
+        from .. import plotting
+
+        if not self.layers:
+            raise ConvcraftError(
+                "plot: the report must have layers, got none; diagnose a model that has some"
+            )
+        panels = []
+        wanted = [
+            ("standard deviation", ("std",), "log"),
+            ("gradient norm", ("gradient", "weight_gradient"), "log"),
+            ("share", ("zeros", "dead", "saturated"), "linear"),
+            ("update / weights", ("update",), "log"),
+        ]
+        for title, quantities, scale in wanted:
+            series = {q.replace("_", " "): [getattr(layer, q) for layer in self.layers] for q in quantities}
+            kept = {name: _drawable(values, scale) for name, values in series.items()}
+            kept = {name: values for name, values in kept.items() if any(v == v for v in values)}
+            if kept:
+                x = list(range(1, len(self.layers) + 1))
+                panels.append({"title": title, "x": x, "series": kept, "yscale": scale, "markers": True})
+        alt = alt or f"{self.summary()}. Spread, gradients and shares of {len(self.layers)} layers in order."
+        return plotting.panels(panels, columns=2, alt=alt, xlabel="layer", theme=theme)
+
+    def compare(self, other: Report) -> Comparison:
+        """What is gone, what is new and what stayed from this report to another; and the layers side by side.
+
+        Raises:
+            ConvcraftError: when other is no Report.
+        """
+        if not isinstance(other, Report):
+            raise ConvcraftError(
+                f"compare: other must be a Report, got {type(other).__name__}; pass what diagnose returned"
+            )
+        return Comparison(self, other)
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """The report as JSON text, written to a file where one is named; NaN and infinities as strings."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["layers"] = [layer.as_dict() for layer in self.layers]
+        values["findings"] = [asdict(finding) for finding in self.findings]
+        values["skipped"] = list(self.skipped)
+        text = json.dumps({"format": _FORMAT, **_plain(values)}, indent=1, allow_nan=False)
+        if path is not None:
+            Path(path).write_text(text + "\n", encoding="utf-8")
+        return text
+
+    @classmethod
+    def from_json(cls, source: str | Path) -> Report:
+        """A report from JSON text, or from a file (a Path, or a name that ends in .json).
+
+        Raises:
+            ConvcraftError: when it is no report, or one of a later format.
+        """
+        text = source
+        if isinstance(source, Path) or (source.strip().endswith(".json") and "{" not in source):
+            text = Path(source).read_text(encoding="utf-8")
+        try:
+            values = json.loads(str(text))
+            if values.pop("format") != _FORMAT:
+                raise KeyError("format")
+            values = _restored(values)
+            values["layers"] = tuple(LayerStatistics.from_dict(layer) for layer in values["layers"])
+            values["findings"] = tuple(Finding(**finding) for finding in values["findings"])
+            values["skipped"] = tuple(values["skipped"])
+            return cls(**values)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConvcraftError(
+                f"from_json: source must be a report of format {_FORMAT}, got {str(text)[:40]!r} "
+                f"({type(error).__name__}); pass what to_json wrote"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two reports side by side, the first as "before"."""
+
+    before: Report
+    after: Report
+
+    def _keys(self, report: Report) -> dict[tuple[str, str], Finding]:
+        return {(finding.name, finding.layer): finding for finding in report.findings}
+
+    @property
+    def gone(self) -> tuple[Finding, ...]:
+        """Findings of the first report that the second has not."""
+        after = self._keys(self.after)
+        return tuple(f for key, f in self._keys(self.before).items() if key not in after)
+
+    @property
+    def new(self) -> tuple[Finding, ...]:
+        """Findings of the second report that the first has not."""
+        before = self._keys(self.before)
+        return tuple(f for key, f in self._keys(self.after).items() if key not in before)
+
+    @property
+    def kept(self) -> tuple[Finding, ...]:
+        """Findings of both, as the second has them."""
+        before = self._keys(self.before)
+        return tuple(f for key, f in self._keys(self.after).items() if key in before)
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        after = {layer.name: layer for layer in self.after.layers}
+        rows = []
+        for old in self.before.layers:
+            new = after.get(old.name)
+            if new is None:
+                continue
+            cells = [old.name or "(model)", old.kind]
+            for quantity in ("std", "dead", "gradient", "update"):
+                cells += [number(getattr(old, quantity)), number(getattr(new, quantity))]
+            rows.append(tuple(cells))
+        return rows
+
+    _HEADINGS = ("layer", "kind", "std", "then", "dead", "then", "gradient", "then", "update", "then")
+
+    def __str__(self) -> str:
+        lines = []
+        for label, findings in (("gone", self.gone), ("new", self.new), ("stays", self.kept)):
+            for finding in findings:
+                place = f" at {finding.layer}" if finding.layer else ""
+                lines.append(f"{label}: {finding.severity}, {finding.name}{place}")
+        return "\n".join(
+            [*(lines or ["the same findings: none"]), "", table_text(self._HEADINGS, self._rows())]
+        )
+
+    def _repr_html_(self) -> str:
+        head = str(self).partition("\n\n")[0]
+        lines = "".join(f"<li>{html.escape(line)}</li>" for line in head.split("\n"))
+        return f"<ul>{lines}</ul>{table_html(self._HEADINGS, self._rows())}"
+
+
+def _drawable(values: list[float | None], scale: str) -> list[float]:
+    """Missing values, and those that a logarithmic axis cannot show, as NaN."""
+    return [float("nan") if v is None or (scale == "log" and not v > 0) else float(v) for v in values]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and value - value != 0:
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _restored(value: Any, key: str = "") -> Any:
+    if isinstance(value, dict):
+        return {k: _restored(item, k) for k, item in value.items()}
+    if isinstance(value, list):
+        return [_restored(item) for item in value]
+    strings = ("name", "kind", "role", "layer", "message", "model")
+    return float(value) if value in ("nan", "inf", "-inf") and key not in strings else value

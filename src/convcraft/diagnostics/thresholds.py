@@ -1,0 +1,102 @@
+"""When a number is a finding: every limit that `diagnose` uses, with its reason and its source.
+
+Example:
+    >>> from convcraft.diagnostics import thresholds
+    >>> thresholds.UPDATE_USUAL
+    0.001
+"""
+
+from __future__ import annotations
+
+# Values and units
+
+#: An output is saturated beyond this share of its limit: there the slope of tanh, 1 - 0.975^2, and that of
+#: the sigmoid are below a twentieth of their largest. Glorot and Bengio (2010) follow saturation layer by
+#: layer.
+SATURATED = 0.975
+#: A layer with more saturated values than this is reported. A normal input of standard deviation 1.5, which
+#: is wide already, saturates tanh in 15 % of the cases, one of standard deviation 3 in 47 %.
+SATURATED_WARNING = 0.3
+#: Most of the layer passes no gradient any more.
+SATURATED_SEVERE = 0.7
+#: Some units of a healthy rectifier layer are silent on one batch at the start, and more of them the deeper
+#: the layer, because the examples become alike on the way: up to a quarter after ten layers of He's
+#: weights.
+DEAD_WARNING = 0.3
+#: More than half of the layer is lost: a narrower layer would do as well.
+DEAD_SEVERE = 0.6
+#: With fewer values a unit than this, silence can be chance: a unit that is active on one input in twenty is
+#: silent on 100 with probability 0.95^100 = 0.006, on 32 with 0.2.
+DEAD_SEEN = 100
+
+# Signals through depth
+
+#: Ratio of the activations' spread between first and last hidden layer, either way. One order of magnitude
+#: still trains; He, Zhang, Ren and Sun (2015) show a network of 30 layers that a factor of 10^4 keeps from
+#: it.
+DRIFT_WARNING = 10.0
+DRIFT_SEVERE = 1e4
+#: Layers below which there is no depth to drift over.
+DRIFT_LAYERS = 3
+#: Ratio of the gradient's norm between the first and the last hidden layer. Below a thousandth the first
+#: layers learn a thousand times slower than the last: Glorot and Bengio (2010), Hochreiter (1991).
+VANISHING_WARNING = 1e-3
+VANISHING_SEVERE = 1e-6
+#: The other way round: Pascanu, Mikolov and Bengio (2013).
+EXPLODING_WARNING = 1e3
+EXPLODING_SEVERE = 1e6
+#: Norm of all gradients together over the norm of all weights: beyond it a step at any usual rate (0.01)
+#: moves the weights farther than they are from zero.
+GRADIENT_NORM_SEVERE = 100.0
+
+# Weights
+
+#: Factor by which activations or gradients are predicted to change between the first and the last layer, from
+#: the weights' variance and the activation alone (the variance map of chapter 4).
+MISMATCH_WARNING = 10.0
+#: Rows of a weight matrix that differ by less than this, relative to the largest entry, are copies.
+SYMMETRIC = 1e-6
+
+# Loss and data
+
+#: Nats by which the loss of an untrained classifier may exceed that of a uniform guess. Logits of standard
+#: deviation s cost about s^2/2 more; one nat is s = 1.4. The check is that of Karpathy (2015), CS231n notes
+#: 3.
+INITIAL_LOSS_EXCESS = 1.0
+#: Times the loss of a uniform guess: the first steps only undo the initialization.
+INITIAL_LOSS_SEVERE = 5.0
+#: A loss below this share of a uniform guess's was learned: the model is no longer at its initialization.
+LEARNED = 0.7
+#: Rows that sum to one, and whose logarithms do, within this tolerance are probabilities.
+PROBABILITIES = 1e-3
+#: Standard deviation of an input: LeCun, Bottou, Orr and Mueller (1998), Efficient BackProp, ask for mean 0
+#: and variance 1. Pixels in [0, 1] have about 0.3, and train; bytes have 70 and do not.
+INPUT_STD = (0.05, 5.0)
+INPUT_STD_SEVERE = (1e-3, 50.0)
+#: Distance of an input's mean from zero in standard deviations; pixels in [0, 1] reach 2.
+INPUT_SHIFT = 3.0
+#: Ratio of the largest to the smallest standard deviation of the input's features.
+INPUT_RATIO = 100.0
+
+# Normalization
+
+#: Examples below which batch statistics are noise: Wu and He (2018), Group Normalization, Figure 1, where the
+#: error begins to rise below 16 images and has risen by 10 points at 2.
+BATCH_SMALL = 8
+BATCH_SEVERE = 2
+#: Distance between the running and the batch's mean in the batch's standard deviations, and ratio of the
+#: variances either way, both averaged over channels. A batch of 32 independent values differs by 0.18 and
+#: 1.3.
+RUNNING_SHIFT = 1.0
+RUNNING_RATIO = 4.0
+#: Relative difference of outputs that must be equal up to rounding.
+OUTPUT_TOLERANCE = 1e-3
+
+# Steps
+
+#: Change of the weights in one step over the weights: about 1e-3, Karpathy (2015), CS231n notes 3.
+UPDATE_USUAL = 1e-3
+#: Two orders of magnitude either way; the first step of Adam alone reaches several per cent.
+UPDATE_LARGE = 0.2
+UPDATE_SEVERE = 1.0
+UPDATE_SMALL = 1e-5

@@ -1,0 +1,86 @@
+"""The clinic: for each finding of `convcraft.diagnostics` a sick network, and its healthy twin.
+
+A case is a model, a batch or a list of batches, a loss and an optimizer, everything that
+`diagnose` takes. The twin differs from the sick network in the one thing that makes it sick.
+
+>>> from convcraft.diagnostics import diagnose
+>>> "dead-units" in diagnose(*sick("dead-units")), "dead-units" in diagnose(*healthy("dead-units"))
+(True, False)
+
+Chapter 10.
+"""
+
+from __future__ import annotations
+
+from convcraft.errors import unknown
+from convcraft.lab.clinic.cases import Case, Maker
+from convcraft.lab.clinic.data_and_losses import CASES as DATA_AND_LOSSES
+from convcraft.lab.clinic.normalization import CASES as NORMALIZATION
+from convcraft.lab.clinic.signals import CASES as SIGNALS
+from convcraft.lab.clinic.steps import CASES as STEPS
+from convcraft.lab.randomness import check_seed, forked
+
+__all__ = ["Case", "describe", "healthy", "names", "sick"]
+
+_CASES: dict[str, Maker] = {**SIGNALS, **DATA_AND_LOSSES, **NORMALIZATION, **STEPS}
+
+
+def names() -> list[str]:
+    """Names of the illnesses; each is the name of the finding that diagnoses it.
+
+    >>> names()[:2]
+    ['dead-units', 'saturated-units']
+
+    Chapter 10.
+    """
+    return list(_CASES)
+
+
+def describe(name: str) -> str:
+    """What ails the sick network and what its twin has instead.
+
+    Raises ConvcraftError for an unknown name, listing the near matches.
+
+    >>> describe("constant-weights")
+    'Every weight of the hidden layer is 0.05; the twin has random ones.'
+
+    Chapter 10.
+    """
+    return " ".join((_maker(name).__doc__ or "").split())
+
+
+def sick(name: str, *, seed: int = 0) -> Case:
+    """A network with this illness: model, batch, loss, optimizer. The global random state stays as it was.
+
+    Raises ConvcraftError for an unknown name, listing the near matches.
+
+    >>> case = sick("softmax-before-cross-entropy")
+    >>> type(case.model).__name__, case.batch[0].shape
+    ('Sequential', torch.Size([64, 20]))
+
+    Chapter 10.
+    """
+    maker = _maker(name)
+    with forked(check_seed(seed)):
+        return maker(True)
+
+
+def healthy(name: str, *, seed: int = 0) -> Case:
+    """Its twin without the illness, from the same seed.
+
+    Raises ConvcraftError for an unknown name, listing the near matches.
+
+    >>> len(healthy("exploding-gradient").model), len(sick("exploding-gradient").model)
+    (21, 21)
+
+    Chapter 10.
+    """
+    maker = _maker(name)
+    with forked(check_seed(seed)):
+        return maker(False)
+
+
+def _maker(name: str) -> Maker:
+    if name not in _CASES:
+        raise unknown("illness", name, names())
+    return _CASES[name]

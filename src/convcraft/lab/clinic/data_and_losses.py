@@ -1,0 +1,82 @@
+"""Illnesses of the data, of the loss, and of what differs between training and evaluation."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from convcraft.lab.clinic.cases import CLASSES, Case, Maker, case, he_, images, mlp, vectors
+
+
+def initial_loss(ill: bool) -> Case:
+    """The last layer's weights are thirty times too large; the twin's have LeCun's scale."""
+    model = he_(mlp(1, nn.ReLU))
+    with torch.no_grad():
+        model.get_parameter("2.weight").mul_(30.0 if ill else 1.0)
+    return case(model, vectors(), 0.001)
+
+
+def softmax_before_cross_entropy(ill: bool) -> Case:
+    """The model ends in softmax, and the loss is cross-entropy; the twin returns its logits."""
+    model = he_(mlp(1, nn.ReLU))
+    if ill:
+        model.append(nn.Softmax(1))
+    return case(model, vectors())
+
+
+def inputs_not_standardized(ill: bool) -> Case:
+    """Images as bytes from 0 to 255; the twin's have mean 0 and variance 1."""
+    x, y = images()
+    model = he_(
+        nn.Sequential(
+            nn.Conv2d(1, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, CLASSES)
+        )
+    )
+    pixels = (x * 60 + 120).clamp(0, 255).round()
+    return case(model, (pixels if ill else x, y), 0.001 if ill else 0.05)
+
+
+class _Switched(nn.Module):
+    """A model whose hidden values are scaled in training mode."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.hidden, self.output, self.scale = nn.Linear(20, 64), nn.Linear(64, CLASSES), scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.hidden(x))
+        if self.training:
+            x = x * self.scale
+        return self.output(x)
+
+
+def train_eval_mismatch(ill: bool) -> Case:
+    """In training mode the hidden values are multiplied by 1.5; the twin's are not."""
+    return case(he_(_Switched(1.5 if ill else 1.0)), vectors())
+
+
+class _Dropping(nn.Module):
+    """A model with dropout as a function, which must be told the mode."""
+
+    def __init__(self, told: bool) -> None:
+        super().__init__()
+        self.hidden, self.output, self.told = nn.Linear(20, 64), nn.Linear(64, CLASSES), told
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.hidden(x))
+        return self.output(F.dropout(x, 0.2, training=self.training) if self.told else F.dropout(x, 0.2))
+
+
+def random_evaluation(ill: bool) -> Case:
+    """F.dropout without training=self.training drops in evaluation too; the twin passes it."""
+    return case(he_(_Dropping(not ill)), vectors())
+
+
+CASES: dict[str, Maker] = {
+    "initial-loss": initial_loss,
+    "softmax-before-cross-entropy": softmax_before_cross_entropy,
+    "inputs-not-standardized": inputs_not_standardized,
+    "train-eval-mismatch": train_eval_mismatch,
+    "random-evaluation": random_evaluation,
+}

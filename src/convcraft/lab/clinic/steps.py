@@ -1,0 +1,61 @@
+"""Illnesses of gradients and steps."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from convcraft.lab.clinic.cases import CLASSES, Case, Maker, case, conv_net, he_, images, mlp, vectors
+
+
+def update_too_large(ill: bool) -> Case:
+    """A learning rate of 30; the twin's is 0.05."""
+    return case(he_(mlp(2, nn.ReLU)), vectors(), 30.0 if ill else 0.05)
+
+
+def update_too_small(ill: bool) -> Case:
+    """A learning rate of 1e-7; the twin's is 0.05."""
+    return case(he_(mlp(2, nn.ReLU)), vectors(), 1e-7 if ill else 0.05)
+
+
+def decayed_biases_and_norms(ill: bool) -> Case:
+    """One parameter group with weight decay; the twin decays the weights only."""
+    model = conv_net()
+    if ill:
+        return case(model, images(), weight_decay=1e-3)
+    weights = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() <= 1]
+    groups = [{"params": weights, "weight_decay": 1e-3}, {"params": others, "weight_decay": 0.0}]
+    return case(model, images(), parameters=groups)
+
+
+class _Cut(nn.Module):
+    """A model whose hidden values may be cut off from what made them."""
+
+    def __init__(self, cut: bool) -> None:
+        super().__init__()
+        self.hidden, self.output, self.cut = nn.Linear(20, 64), nn.Linear(64, CLASSES), cut
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.hidden(x))
+        return self.output(x.detach() if self.cut else x)
+
+
+def no_gradient(ill: bool) -> Case:
+    """A detach() in the middle of forward; the twin has none."""
+    return case(he_(_Cut(ill)), vectors())
+
+
+def not_optimized(ill: bool) -> Case:
+    """The optimizer holds the last layer only; the twin's holds everything."""
+    model = he_(mlp(1, nn.ReLU))
+    return case(model, vectors(), parameters=model[-1].parameters() if ill else None)
+
+
+CASES: dict[str, Maker] = {
+    "update-too-large": update_too_large,
+    "update-too-small": update_too_small,
+    "decayed-biases-and-norms": decayed_biases_and_norms,
+    "no-gradient": no_gradient,
+    "not-optimized": not_optimized,
+}
