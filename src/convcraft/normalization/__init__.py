@@ -1,0 +1,38 @@
+"""Normalization: batch, layer, group and instance, with the arguments of torch; folding, recalibration,
+freezing.
+
+The formulas, with the backward pass derived, stand in `convcraft.normalization.definitions`.
+
+Example:
+    >>> import torch
+    >>> from convcraft import normalization
+    >>> normalization.layer_norm(torch.tensor([[1.0, 3.0]]), (2,), eps=0.0)
+    tensor([[-1.,  1.]])
+"""
+
+from __future__ import annotations
+
+from .batch import BatchNorm1d, BatchNorm2d, BatchNorm3d, SyncBatchNorm, batch_norm
+from .folding import fold_batch_norm
+from .groups import GroupNorm, LayerNorm, group_norm, layer_norm
+from .instance import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, instance_norm
+from .population import freeze_batch_norm, recalibrate_batch_norm
+
+__all__ = [
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "GroupNorm",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
+    "LayerNorm",
+    "SyncBatchNorm",
+    "batch_norm",
+    "fold_batch_norm",
+    "freeze_batch_norm",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "recalibrate_batch_norm",
+]

@@ -1,0 +1,74 @@
+"""What a normalization accepts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from ..activations._checks import check_floating
+from ..errors import ConvcraftError
+
+__all__ = [
+    "check_channels",
+    "check_dimensions",
+    "check_enough",
+    "check_eps",
+    "check_floating",
+    "check_groups",
+    "check_shape",
+]
+
+
+def check_eps(function: str, eps: float, positive: bool = False) -> None:
+    """Refuse an eps below zero, or, where torch does, at zero: a constant channel would be divided by 0."""
+    if not (eps > 0 if positive else eps >= 0):
+        raise ConvcraftError(
+            f"{function}: eps must {'be positive in training' if positive else 'not be negative'}, "
+            f"got {eps!r}; the default is 1e-5"
+        )
+
+
+def check_dimensions(function: str, input: Any, allowed: tuple[int, ...], form: str) -> None:
+    """Refuse an input with another number of dimensions; what stands in for a tensor passes."""
+    if isinstance(input, Tensor) and input.dim() not in allowed:
+        raise ConvcraftError(
+            f"{function}: input must have shape {form}, got {input.dim()} dimensions "
+            f"(shape {tuple(input.shape)}); reshape it, or use the module for that number of dimensions"
+        )
+
+
+def check_channels(function: str, input: Any, name: str, channels: int) -> None:
+    """Refuse an input whose dimension 1 does not fit what is given for each channel."""
+    if isinstance(input, Tensor) and input.shape[1] != channels:
+        raise ConvcraftError(
+            f"{function}: input must have {channels} channels in dimension 1, as many as {name} has, got "
+            f"{input.shape[1]} (shape {tuple(input.shape)}); set num_features to {input.shape[1]}"
+        )
+
+
+def check_enough(function: str, input: Any, count: int, what: str) -> None:
+    """Refuse statistics of a single number, whose variance is 0 whatever the number."""
+    if count == 1:
+        raise ConvcraftError(
+            f"{function}: training needs more than 1 value {what}, got shape {tuple(input.shape)}; use a "
+            "larger batch, drop the last incomplete one, or call model.eval()"
+        )
+
+
+def check_groups(function: str, groups: int, channels: int) -> None:
+    """Refuse a number of groups that does not divide the number of channels."""
+    if groups < 1 or channels % groups:
+        raise ConvcraftError(
+            f"{function}: num_groups must divide the number of channels {channels}, got {groups}; "
+            f"use one of {[g for g in range(1, channels + 1) if channels % g == 0][:8]}"
+        )
+
+
+def check_shape(function: str, input: Any, shape: tuple[int, ...]) -> None:
+    """Refuse an input that does not end in the normalized shape."""
+    if isinstance(input, Tensor) and tuple(input.shape[-len(shape) :]) != tuple(shape):
+        raise ConvcraftError(
+            f"{function}: input must end in the dimensions normalized_shape = {tuple(shape)}, got shape "
+            f"{tuple(input.shape)}; set normalized_shape to the sizes of the last dimensions"
+        )

@@ -1,0 +1,238 @@
+"""Batch normalization, as a function and as modules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ._checks import check_channels, check_dimensions, check_enough, check_eps, check_floating
+from ._fast import by_rows, is_careless, is_eager, normalize_carefully, normalize_rows
+
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm", "batch_norm"]
+
+
+def update(running: Tensor | None, value: Tensor, momentum: float) -> None:
+    """running <- (1 - momentum) running + momentum value, with no graph kept."""
+    if running is not None:
+        with torch.no_grad():
+            running.mul_(1 - momentum).add_(value.detach().to(running.dtype), alpha=momentum)
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    r"""Normalize each channel by its mean and variance: over the batch in training, by running averages else.
+
+    Formula: over the n = N L numbers of channel c, :math:`\mu_c = \frac1n \sum x`,
+    :math:`v_c = \frac1n \sum (x - \mu_c)^2` and :math:`y = w_c (x - \mu_c) (v_c + \epsilon)^{-1/2} + b_c`. In
+    training the running averages move: :math:`r \leftarrow (1 - m) r + m s` with momentum m, where s is
+    the mean, and for the variance the unbiased :math:`\frac{n}{n-1} v_c`. The gradient, with
+    :math:`h = w g`, :math:`\rho = (v + \epsilon)^{-1/2}` and bars for means over the channel, is
+
+    .. math:: \frac{\partial L}{\partial x} = \rho \big(h - \overline{h} - \hat x\, \overline{h \hat
+    x}\big), \qquad
+        \frac{\partial L}{\partial w} = \sum g \hat x, \qquad \frac{\partial L}{\partial b} = \sum g,
+
+    which `convcraft.normalization.definitions` derives.
+
+    Args:
+        input: (N, C) or (N, C, ...), floating-point.
+        running_mean: (C,), or None; changed in place in training.
+        running_var: (C,), or None; changed in place in training.
+        weight: w, of shape (C,), or None for 1.
+        bias: b, of shape (C,), or None for 0.
+        training: use the statistics of the batch, and move the running ones.
+        momentum: share m of the batch in the running averages.
+        eps: added to the variance.
+
+    Raises:
+        ConvcraftError: when the input is not a floating-point tensor or has fewer than two dimensions,
+            the number of channels does not fit, eps is negative (or 0, in training), or
+            a channel has a single value in training.
+
+    Example:
+        >>> x = torch.tensor([[1.0], [3.0]])
+        >>> batch_norm(x, None, None, training=True).round(decimals=3)
+        tensor([[-1.],
+                [ 1.]])
+
+    Source: Ioffe and Szegedy (2015), Batch Normalization: Accelerating Deep Network Training by Reducing
+    Internal Covariate Shift. Chapter 9.
+    """
+    check_floating("batch_norm", input)
+    check_eps("batch_norm", eps, positive=training)
+    check_dimensions("batch_norm", input, tuple(range(2, 65)), "(N, C) or (N, C, ...)")
+    for name, given in (
+        ("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)
+    ):  # fmt: skip
+        if isinstance(given, Tensor):
+            check_channels("batch_norm", input, name, given.shape[-1])
+    if not training or not isinstance(input, Tensor):
+        return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    count = input.shape[0] * input.shape[2:].numel()
+    check_enough("batch_norm", input, count, "per channel")
+    rows = by_rows(input)
+    if (rows or is_careless(input)) and is_eager(input, weight, bias):
+        if rows:
+            y, mean, variance = normalize_rows(input, weight, bias, eps)
+            variance = variance * (count / (count - 1))
+        else:
+            y, mean, variance = normalize_carefully(input, weight, bias, eps)
+        update(running_mean, mean, momentum)
+        update(running_var, variance, momentum)
+        return y
+    return F.batch_norm(input, running_mean, running_var, weight, bias, True, momentum, eps)
+
+
+if TYPE_CHECKING:
+    _Base = nn.modules.batchnorm._BatchNorm
+else:
+    _Base = object
+
+
+class _BatchNorm(_Base):
+    """Which statistics and which momentum torch's modules use; the state and its loading are torch's own."""
+
+    _dimensions: tuple[tuple[int, ...], str]
+
+    def _check_input_dim(self, input: Any) -> None:
+        name = type(self).__name__
+        check_floating(name, input)
+        check_dimensions(name, input, *self._dimensions)
+        check_channels(name, input, "the module", self.num_features)
+
+    def forward(self, input: Tensor) -> Tensor:
+        self._check_input_dim(input)
+        momentum = 0.0 if self.momentum is None else self.momentum
+        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            if self.momentum is None:  # the average over all batches so far
+                momentum = 1.0 / float(self.num_batches_tracked)
+        keeps = not self.training or self.track_running_stats
+        return batch_norm(
+            input,
+            self.running_mean if keeps else None,
+            self.running_var if keeps else None,
+            self.weight,
+            self.bias,
+            self.training or (self.running_mean is None and self.running_var is None),
+            momentum,
+            self.eps,
+        )
+
+
+class BatchNorm1d(_BatchNorm, nn.BatchNorm1d):
+    r"""Module of :func:`batch_norm` for (N, C) and (N, C, L), a drop-in for `torch.nn.BatchNorm1d`.
+
+    Formula: :math:`y = w_c (x - \mu_c) (v_c + \epsilon)^{-1/2} + b_c`.
+
+    It is a `torch.nn.BatchNorm1d`, with its constructor, parameters, buffers and loading.
+
+    Args:
+        num_features: C.
+        eps: added to the variance.
+        momentum: share of the batch in the running averages; None for the plain average over all batches.
+        affine: whether w and b are learned.
+        track_running_stats: whether running averages are kept; without them the batch's are used in eval
+            mode too.
+
+    Raises:
+        ConvcraftError: when the input has another number of dimensions or channels, or a channel has a single
+            value in training.
+
+    Example:
+        >>> BatchNorm1d(3)(torch.randn(8, 3)).mean(0).abs().max() < 1e-5
+        tensor(True)
+
+    Source: Ioffe and Szegedy (2015), Batch Normalization. Chapter 9.
+    """
+
+    _dimensions = ((2, 3), "(N, C) or (N, C, L)")
+
+
+class BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
+    r"""Module of :func:`batch_norm` for (N, C, H, W), a drop-in for `torch.nn.BatchNorm2d`.
+
+    Formula: :math:`y = w_c (x - \mu_c) (v_c + \epsilon)^{-1/2} + b_c`.
+
+    It is a `torch.nn.BatchNorm2d`, with its constructor, parameters, buffers and loading.
+
+    Args:
+        num_features: C.
+        eps: added to the variance.
+        momentum: share of the batch in the running averages; None for the plain average over all batches.
+        affine: whether w and b are learned.
+        track_running_stats: whether running averages are kept; without them the batch's are used in eval
+            mode too.
+
+    Raises:
+        ConvcraftError: when the input has another number of dimensions or channels, or a channel has a single
+            value in training.
+
+    Example:
+        >>> list(BatchNorm2d(3).state_dict())
+        ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
+
+    Source: Ioffe and Szegedy (2015), Batch Normalization. Chapter 9.
+    """
+
+    _dimensions = ((4,), "(N, C, H, W)")
+
+
+class BatchNorm3d(_BatchNorm, nn.BatchNorm3d):
+    r"""Module of :func:`batch_norm` for (N, C, D, H, W), a drop-in for `torch.nn.BatchNorm3d`.
+
+    Formula: :math:`y = w_c (x - \mu_c) (v_c + \epsilon)^{-1/2} + b_c`.
+
+    It is a `torch.nn.BatchNorm3d`, with its constructor, parameters, buffers and loading.
+
+    Args:
+        num_features: C.
+        eps: added to the variance.
+        momentum: share of the batch in the running averages; None for the plain average over all batches.
+        affine: whether w and b are learned.
+        track_running_stats: whether running averages are kept; without them the batch's are used in eval
+            mode too.
+
+    Raises:
+        ConvcraftError: when the input has another number of dimensions or channels, or a channel has a single
+            value in training.
+
+    Example:
+        >>> BatchNorm3d(2)(torch.randn(4, 2, 2, 2, 2)).shape
+        torch.Size([4, 2, 2, 2, 2])
+
+    Source: Ioffe and Szegedy (2015), Batch Normalization. Chapter 9.
+    """
+
+    _dimensions = ((5,), "(N, C, D, H, W)")
+
+
+class SyncBatchNorm(nn.SyncBatchNorm):
+    r"""Batch normalization with the statistics of all processes together.
+
+    It is `torch.nn.SyncBatchNorm`, unchanged.
+
+    Formula: :math:`y = w_c (x - \mu_c) (v_c + \epsilon)^{-1/2} + b_c`, with mean and variance over the
+    batches of all processes of `process_group`.
+
+    In training it needs a GPU and `torch.distributed`. `SyncBatchNorm.convert_sync_batchnorm(model)`
+    replaces the batch norms of a model, those of this package too.
+
+    Example:
+        >>> model = SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(nn.Conv2d(1, 2, 3), BatchNorm2d(2)))
+        >>> type(model[1]).__name__
+        'SyncBatchNorm'
+
+    Chapter 9.
+    """

@@ -1,0 +1,193 @@
+"""Normalization by statistics of each sample, or of groups of its channels: layer and group normalization."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import ConvcraftError
+from ._checks import (
+    check_channels,
+    check_dimensions,
+    check_eps,
+    check_floating,
+    check_groups,
+    check_shape,
+)
+from ._fast import exceeds, is_eager
+
+__all__ = [
+    "GroupNorm",
+    "LayerNorm",
+    "group_norm",
+    "layer_norm",
+]
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    r"""Normalize each sample by mean and variance over its last dimensions.
+
+    Formula: :math:`y_i = w_i (x_i - \mu) (v + \epsilon)^{-1/2} + b_i`, with mean and biased variance
+    over the dimensions of `normalized_shape`, in which w and b vary too. The gradient is that of
+    :func:`batch_norm`, with these means.
+
+    Args:
+        input: (..., *normalized_shape), floating-point.
+        normalized_shape: sizes of the last dimensions.
+        weight: w, of normalized_shape, or None for 1.
+        bias: b, of normalized_shape, or None for 0.
+        eps: added to the variance.
+
+    Raises:
+        ConvcraftError: when the input is not a floating-point tensor or does not end in
+            normalized_shape, or eps is negative.
+
+    Example:
+        >>> layer_norm(torch.tensor([[1.0, 3.0]]), (2,), eps=0.0)
+        tensor([[-1.,  1.]])
+
+    Source: Ba, Kiros and Hinton (2016), Layer Normalization. Chapter 9.
+    """
+    check_floating("layer_norm", input)
+    check_eps("layer_norm", eps)
+    shape = tuple(normalized_shape)
+    if not shape:
+        raise ConvcraftError(
+            "layer_norm: normalized_shape must hold at least one size, got (); use input.shape[-1:]"
+        )
+    check_shape("layer_norm", input, shape)
+    return F.layer_norm(input, shape, weight, bias, eps)
+
+
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    r"""Normalize each group of neighbouring channels of each sample.
+
+    Formula: :math:`y = w_c (x - \mu_{ng}) (v_{ng} + \epsilon)^{-1/2} + b_c`, with mean and biased
+    variance over the channels of group g and all places of sample n. The gradient is that of
+    :func:`batch_norm`, with these means.
+
+    Args:
+        input: (N, C, ...), floating-point.
+        num_groups: into how many groups the C channels are split; 1 normalizes the sample, C each channel.
+        weight: w, of shape (C,), or None for 1.
+        bias: b, of shape (C,), or None for 0.
+        eps: added to the variance.
+
+    Raises:
+        ConvcraftError: when the input is not a floating-point tensor or has fewer than two dimensions,
+            num_groups does not divide its channels, or eps is negative.
+
+    Example:
+        >>> group_norm(torch.tensor([[1.0, 3.0, 10.0, 30.0]]), 2, eps=0.0)
+        tensor([[-1.,  1., -1.,  1.]])
+
+    Source: Wu and He (2018), Group Normalization. Chapter 9.
+    """
+    check_floating("group_norm", input)
+    check_eps("group_norm", eps)
+    check_dimensions("group_norm", input, tuple(range(2, 65)), "(N, C, ...)")
+    if not isinstance(input, Tensor):
+        return F.group_norm(input, num_groups, weight, bias, eps)
+    check_groups("group_norm", num_groups, input.shape[1])
+    if input.numel() and not input.is_contiguous() and is_eager(input, weight, bias):
+        return _group_norm_carefully(input, num_groups, weight, bias, eps)
+    return F.group_norm(input, num_groups, weight, bias, eps)
+
+
+def _group_norm_carefully(
+    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    """torch's channels-last kernel subtracts two large numbers; where it does, again on the centred input."""
+    n, channels = x.shape[:2]
+    length = x.shape[2:].numel()
+    form = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
+    if x.dim() not in (4, 5) or not x.is_contiguous(memory_format=form):
+        x = x.contiguous()
+    y, mean, rstd = torch.native_group_norm(x, weight, bias, n, channels, length, groups, eps)
+    if not exceeds(mean.detach(), rstd.detach()):
+        return y
+    centres = x.detach().reshape(n, groups, -1).mean(2).repeat_interleave(channels // groups, 1)
+    return F.group_norm(x - centres.view(n, channels, *(1,) * (x.dim() - 2)), groups, weight, bias, eps)
+
+
+class LayerNorm(nn.LayerNorm):
+    r"""Module of :func:`layer_norm`, a drop-in for `torch.nn.LayerNorm`.
+
+    Formula: :math:`y_i = w_i (x_i - \mu) (v + \epsilon)^{-1/2} + b_i`.
+
+    Args:
+        normalized_shape: sizes of the last dimensions, or one number.
+        eps: added to the variance.
+        elementwise_affine: whether w and b are learned.
+        bias: whether there is a b.
+
+    Raises:
+        ConvcraftError: when the input does not end in normalized_shape.
+
+    Example:
+        >>> LayerNorm(4)(torch.randn(2, 4)).mean(1).abs().max() < 1e-5
+        tensor(True)
+
+    Source: Ba, Kiros and Hinton (2016), Layer Normalization. Chapter 9.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+
+
+class GroupNorm(nn.GroupNorm):
+    r"""Module of :func:`group_norm`, a drop-in for `torch.nn.GroupNorm`.
+
+    Formula: :math:`y = w_c (x - \mu_{ng}) (v_{ng} + \epsilon)^{-1/2} + b_c`.
+
+    Args:
+        num_groups: into how many groups the channels are split.
+        num_channels: C.
+        eps: added to the variance.
+        affine: whether w and b are learned.
+        bias: whether there is a b, where torch's module has this argument.
+
+    Raises:
+        ConvcraftError: when num_groups does not divide num_channels, or the input has another number of
+            channels.
+
+    Example:
+        >>> GroupNorm(2, 4)(torch.randn(3, 4, 5)).shape
+        torch.Size([3, 4, 5])
+
+    Source: Wu and He (2018), Group Normalization. Chapter 9.
+    """
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        **bias: Any,
+    ) -> None:
+        check_groups("GroupNorm", num_groups, num_channels)
+        super().__init__(num_groups, num_channels, eps, affine, device, dtype, **bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        check_dimensions("GroupNorm", input, tuple(range(2, 65)), "(N, C, ...)")
+        check_channels("GroupNorm", input, "the module", self.num_channels)
+        return group_norm(input, self.num_groups, self.weight, self.bias, self.eps)

@@ -1,0 +1,171 @@
+"""Normalization of each channel of each sample: instance normalization."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ._checks import check_channels, check_dimensions, check_enough, check_eps, check_floating
+from ._fast import by_rows, is_eager, normalize_rows
+from .batch import update
+
+__all__ = ["InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "instance_norm"]
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    r"""Normalize each channel of each sample by its own mean and variance.
+
+    Formula: :math:`y = w_c (x - \mu_{nc}) (v_{nc} + \epsilon)^{-1/2} + b_c`, with mean and biased
+    variance over the places of channel c of sample n. The gradient is that of :func:`batch_norm`, with
+    these means. The running averages, where there are any, take the average over the samples.
+
+    Args:
+        input: (N, C, ...) with at least one dimension of places, floating-point.
+        running_mean: (C,), or None; changed in place when use_input_stats.
+        running_var: (C,), or None; changed in place when use_input_stats.
+        weight: w, of shape (C,), or None for 1.
+        bias: b, of shape (C,), or None for 0.
+        use_input_stats: when False the running averages are used, as by batch normalization.
+        momentum: share of the input in the running averages.
+        eps: added to the variance.
+
+    Raises:
+        ConvcraftError: when the input is not a floating-point tensor or has fewer than three dimensions,
+            the number of channels does not fit, a channel has a single place, or eps is negative.
+
+    Example:
+        >>> import torch
+        >>> instance_norm(torch.tensor([[[1.0, 3.0], [10.0, 30.0]]]), eps=0.0)
+        tensor([[[-1.,  1.],
+                 [-1.,  1.]]])
+
+    Source: Ulyanov, Vedaldi and Lempitsky (2016), Instance Normalization: The Missing Ingredient for
+    Fast Stylization. Chapter 9.
+    """
+    check_floating("instance_norm", input)
+    check_eps("instance_norm", eps)
+    check_dimensions("instance_norm", input, tuple(range(3, 65)), "(N, C, L) or (N, C, ...)")
+    for name, given in (
+        ("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)
+    ):  # fmt: skip
+        if isinstance(given, Tensor):
+            check_channels("instance_norm", input, name, given.shape[-1])
+    if use_input_stats and isinstance(input, Tensor):
+        count = input.shape[2:].numel()
+        check_enough("instance_norm", input, count, "per channel of a sample")
+        if by_rows(input) and is_eager(input, weight, bias):
+            n, c = input.shape[:2]
+            scale, shift = (None if v is None else v.repeat(n) for v in (weight, bias))
+            y, mean, variance = normalize_rows(input.view(1, n * c, -1), scale, shift, eps)
+            update(running_mean, mean.view(n, c).mean(0), momentum)
+            update(running_var, variance.view(n, c).mean(0) * (count / (count - 1)), momentum)
+            return y.view(input.shape)
+    return F.instance_norm(
+        input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps
+    )
+
+
+if TYPE_CHECKING:
+    _Base = nn.modules.instancenorm._InstanceNorm
+else:
+    _Base = object
+
+
+class _InstanceNorm(_Base):
+    """The check of the input and the choice of the function; an input without N gets one and loses it
+    again."""
+
+    _dimensions: tuple[tuple[int, ...], str]
+
+    def forward(self, input: Tensor) -> Tensor:
+        name = type(self).__name__
+        check_dimensions(name, input, *self._dimensions)
+        single = isinstance(input, Tensor) and input.dim() == self._dimensions[0][0]
+        batch = input.unsqueeze(0) if single else input
+        if self.affine or self.running_mean is not None:
+            check_channels(name, batch, "the module", self.num_features)
+        y = instance_norm(
+            batch,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training or not self.track_running_stats,
+            0.0 if self.momentum is None else self.momentum,
+            self.eps,
+        )
+        return y.squeeze(0) if single else y
+
+
+class InstanceNorm1d(_InstanceNorm, nn.InstanceNorm1d):
+    r"""Module of :func:`instance_norm` for (N, C, L) and (C, L).
+
+    A drop-in for `torch.nn.InstanceNorm1d`.
+
+    Formula: :math:`y = w_c (x - \mu_{nc}) (v_{nc} + \epsilon)^{-1/2} + b_c`.
+
+    Raises:
+        ConvcraftError: when the input has another number of dimensions or channels.
+
+    Example:
+        >>> import torch
+        >>> InstanceNorm1d(3)(torch.randn(2, 3, 8)).mean(2).abs().max() < 1e-5
+        tensor(True)
+
+    Source: Ulyanov, Vedaldi and Lempitsky (2016), Instance Normalization. Chapter 9.
+    """
+
+    _dimensions = ((2, 3), "(N, C, L) or (C, L)")
+
+
+class InstanceNorm2d(_InstanceNorm, nn.InstanceNorm2d):
+    r"""Module of :func:`instance_norm` for (N, C, H, W) and (C, H, W).
+
+    A drop-in for `torch.nn.InstanceNorm2d`.
+
+    Formula: :math:`y = w_c (x - \mu_{nc}) (v_{nc} + \epsilon)^{-1/2} + b_c`.
+
+    Raises:
+        ConvcraftError: when the input has another number of dimensions or channels.
+
+    Example:
+        >>> import torch
+        >>> InstanceNorm2d(3)(torch.randn(3, 4, 4)).shape
+        torch.Size([3, 4, 4])
+
+    Source: Ulyanov, Vedaldi and Lempitsky (2016), Instance Normalization. Chapter 9.
+    """
+
+    _dimensions = ((3, 4), "(N, C, H, W) or (C, H, W)")
+
+
+class InstanceNorm3d(_InstanceNorm, nn.InstanceNorm3d):
+    r"""Module of :func:`instance_norm` for (N, C, D, H, W) and (C, D, H, W).
+
+    A drop-in for `torch.nn.InstanceNorm3d`.
+
+    Formula: :math:`y = w_c (x - \mu_{nc}) (v_{nc} + \epsilon)^{-1/2} + b_c`.
+
+    Raises:
+        ConvcraftError: when the input has another number of dimensions or channels.
+
+    Example:
+        >>> import torch
+        >>> InstanceNorm3d(3)(torch.randn(2, 3, 2, 2, 2)).shape
+        torch.Size([2, 3, 2, 2, 2])
+
+    Source: Ulyanov, Vedaldi and Lempitsky (2016), Instance Normalization. Chapter 9.
+    """
+
+    _dimensions = ((4, 5), "(N, C, D, H, W) or (C, D, H, W)")
