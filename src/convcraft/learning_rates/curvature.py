@@ -1,0 +1,226 @@
+"""The sharpest direction of the loss, and the largest rate at which gradient descent survives it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import ConvcraftError
+from ._batches import Loss, check_count, check_model, check_positive, evaluate
+from ._state import preserved
+
+__all__ = ["Sharpness", "largest_stable_rate", "sharpness"]
+
+Vector = list[Tensor]
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """The largest eigenvalue of a Hessian, and how well it is known.
+
+    Attributes:
+        value: the eigenvalue (the largest, not the largest in size).
+        residual: :math:`\\lVert H v - \\lambda v \\rVert`: an eigenvalue lies within this distance.
+        iterations: Hessian-vector products computed.
+        converged: whether the residual is below tolerance times the largest size of an eigenvalue.
+        shifted: whether a more negative eigenvalue had to be moved out of the way.
+
+    Example:
+        >>> float(Sharpness(4.0, 1e-6, 12, True, False))
+        4.0
+
+    Chapter 5.
+    """
+
+    value: float
+    residual: float
+    iterations: int
+    converged: bool
+    shifted: bool
+
+    def __float__(self) -> float:
+        return self.value
+
+
+def sharpness(
+    model: nn.Module,
+    batch: Any,
+    loss: Loss = F.cross_entropy,
+    iterations: int = 200,
+    tolerance: float = 1e-3,
+    generator: torch.Generator | None = None,
+) -> Sharpness:
+    r"""Largest eigenvalue of the Hessian of the loss by the parameters, by power iteration.
+
+    Formula: :math:`v \leftarrow H v / \lVert H v \rVert`, :math:`\lambda = v^T H v`, where :math:`H v` is
+    the gradient of :math:`g^T v` (Pearlmutter 1994): the Hessian is never formed. When the eigenvalue
+    largest in size is negative, or two are alike in size, the iteration goes on with :math:`H + \sigma I`,
+    where :math:`\sigma` is that size, and the same is subtracted at the end.
+
+    Args:
+        model: in the mode for which the answer is wanted: eval for a function of the batch alone.
+        batch: (input, target), (input, input, …, target) or ({name: input}, target).
+        loss: (output, target) to a tensor of one number.
+        iterations: the most Hessian-vector products.
+        tolerance: the residual, relative to the largest size of an eigenvalue, that ends the iteration.
+        generator: for the starting vector, on the CPU; None starts from the same vector every time.
+
+    Parameters, buffers, gradients, mode and random state are left as they were. Random layers draw once.
+
+    Raises:
+        ConvcraftError: when the model has nothing to train, the batch is not of this form or on another
+            device, the loss is not a scalar or not finite, or iterations or tolerance are out of range.
+
+    Example:
+        >>> from torch import nn
+        >>> model = nn.Linear(2, 1, bias=False)
+        >>> inputs = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+        >>> round(sharpness(model, (inputs, torch.zeros(2, 1)), nn.MSELoss()).value, 3)
+        4.0
+
+    Source: Pearlmutter (1994), Fast Exact Multiplication by the Hessian; LeCun, Simard and Pearlmutter
+    (1993), Automatic Learning Rate Maximization by On-Line Estimation of the Hessian's Eigenvectors.
+    Chapter 5.
+    """
+    trained = check_model("sharpness", model)
+    check_count("sharpness", "iterations", iterations)
+    check_positive("sharpness", "tolerance", tolerance)
+    if generator is None:
+        generator = torch.Generator().manual_seed(0)
+    elif not isinstance(generator, torch.Generator) or generator.device.type != "cpu":
+        raise ConvcraftError(
+            f"sharpness: generator must be a torch.Generator on the CPU, got {generator!r}; "
+            "use torch.Generator().manual_seed(seed)"
+        )
+    with preserved(model), torch.enable_grad():
+        value = evaluate("sharpness", model, batch, loss)
+        if not math.isfinite(value.item()):
+            raise ConvcraftError(f"sharpness: the loss must be finite, got {value.item()}")
+        slopes = torch.autograd.grad(value, trained, create_graph=True, materialize_grads=True)
+        product = _product(slopes, trained)
+        start = [_random_like(p, generator) for p in trained]
+        again = [_random_like(p, generator) for p in trained]
+        return _search(product, start, again, iterations, tolerance)
+
+
+def largest_stable_rate(
+    curvature: float | Sharpness,
+    momentum: float = 0.0,
+    *,
+    dampening: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+) -> float:
+    r"""The rate above which gradient descent leaves a quadratic minimum of this curvature.
+
+    Formula: :math:`2 / \lambda` for plain gradient descent; :math:`2 (1 + \mu) / ((1 - \tau) \lambda)` with
+    momentum :math:`\mu` and dampening :math:`\tau`; :math:`2 (1 + \mu) / ((1 + 2 \mu) \lambda)` with
+    Nesterov momentum; each as torch.optim.SGD steps, and with :math:`\lambda + ` weight_decay for
+    :math:`\lambda`. Infinite when that is not positive.
+
+    It holds for steps on the whole loss, near a minimum: noise of small batches lowers the edge, and training
+    at a larger rate can move to where the curvature is smaller. It says nothing of Adam, whose steps are
+    scaled for each parameter.
+
+    Args:
+        curvature: the largest eigenvalue of the Hessian, a number or what `sharpness` returns.
+        momentum: in [0, 1).
+        dampening: in [0, 1); 0 with nesterov.
+        nesterov: with momentum.
+        weight_decay: 0 or more; coupled, as torch.optim.SGD's.
+
+    Raises:
+        ConvcraftError: when curvature is not a finite number or an argument is outside its range.
+
+    Example:
+        >>> largest_stable_rate(4.0), largest_stable_rate(4.0, momentum=0.9)
+        (0.5, 0.95)
+
+    Source: Polyak (1964), Some Methods of Speeding Up the Convergence of Iteration Methods; Cohen, Kaur, Li,
+    Kolter and Talwalkar (2021), Gradient Descent on Neural Networks Typically Occurs at the Edge of
+    Stability, appendix B. Chapter 5.
+    """
+    value = curvature.value if isinstance(curvature, Sharpness) else curvature
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConvcraftError(
+            f"largest_stable_rate: curvature must be a finite number or a Sharpness, got {curvature!r}"
+        )
+    for name, share in (("momentum", momentum), ("dampening", dampening)):
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+            raise ConvcraftError(f"largest_stable_rate: {name} must be in [0, 1), got {share!r}")
+    if nesterov and (momentum == 0 or dampening != 0):
+        raise ConvcraftError(
+            "largest_stable_rate: nesterov needs momentum above 0 and dampening 0, "
+            f"got momentum={momentum!r} and dampening={dampening!r}"
+        )
+    if isinstance(weight_decay, bool) or not isinstance(weight_decay, int | float) or not weight_decay >= 0:
+        raise ConvcraftError(f"largest_stable_rate: weight_decay must be 0 or more, got {weight_decay!r}")
+    bend = value + weight_decay
+    if bend <= 0:
+        return math.inf
+    if nesterov:
+        return 2 * (1 + momentum) / ((1 + 2 * momentum) * bend)
+    if momentum == 0:
+        return 2 / bend
+    return 2 * (1 + momentum) / ((1 - dampening) * bend)
+
+
+def _product(slopes: tuple[Tensor, ...], trained: list[nn.Parameter]) -> Callable[[Vector], Vector]:
+    """v to H v: the gradient of the gradient along v, through one graph that is kept."""
+    curved = [slope for slope in slopes if slope.requires_grad]
+
+    def product(vector: Vector) -> Vector:
+        if not curved:
+            return [torch.zeros_like(v) for v in vector]
+        along = [v for v, slope in zip(vector, slopes, strict=True) if slope.requires_grad]
+        return list(torch.autograd.grad(curved, trained, along, retain_graph=True, materialize_grads=True))
+
+    return product
+
+
+def _search(
+    product: Callable[[Vector], Vector], start: Vector, again: Vector, iterations: int, tolerance: float
+) -> Sharpness:
+    """Power iteration; with a shift once the eigenvalue largest in size is seen not to be the largest."""
+    v, sigma, size_before, radius = _unit(start), 0.0, 0.0, 0.0
+    value = residual = 0.0
+    for i in range(1, iterations + 1):
+        w = product(v)
+        value, size = _dot(v, w), math.sqrt(_dot(w, w))
+        radius = max(radius, size)
+        if radius == 0:
+            return Sharpness(0.0, 0.0, i, True, False)
+        error = [a - value * b for a, b in zip(w, v, strict=True)]
+        residual = math.sqrt(_dot(error, error))
+        found = residual <= tolerance * radius
+        if found and (value > 0 or sigma > 0):
+            return Sharpness(value, residual, i, True, sigma > 0)
+        tied = residual > size / 4 and abs(size - size_before) <= tolerance * size
+        late = value < 0 and i == iterations // 2
+        size_before = size
+        if sigma == 0 and (found or tied or late):
+            sigma, v = radius, _unit(again)
+            continue
+        v = _unit([a + sigma * b for a, b in zip(w, v, strict=True)] if sigma else w)
+    return Sharpness(value, residual, iterations, False, sigma > 0)
+
+
+def _random_like(parameter: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal, the same on every device."""
+    drawn = torch.randn(parameter.shape, generator=generator)
+    return drawn.to(parameter.device, parameter.dtype)
+
+
+def _dot(first: Vector, second: Vector) -> float:
+    return sum(float((a.double() * b.double()).sum()) for a, b in zip(first, second, strict=True))
+
+
+def _unit(vector: Vector) -> Vector:
+    length = math.sqrt(_dot(vector, vector))
+    return [part / length for part in vector] if length > 0 else vector
