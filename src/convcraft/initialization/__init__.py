@@ -1,0 +1,64 @@
+"""Initialization: every scheme of `torch.nn.init` and LeCun's, right fans, any gain, whole models.
+
+`initialize(model)` finds the activation after each layer and picks scheme and gain; `lsuv_` scales by data;
+`variance_map` tells what a scheme does to the variance from layer to layer.
+
+Example:
+    >>> from torch import nn
+    >>> from convcraft import initialization
+    >>> initialization.fans(nn.Conv2d(8, 8, 3, groups=8))
+    Fans(fan_in=9, fan_out=9)
+    >>> round(initialization.calculate_gain("mish"), 4)
+    1.4868
+"""
+
+from __future__ import annotations
+
+from .automatic import Assignment, Assignments, initialize
+from .fans import Fans, fans
+from .gains import calculate_gain
+from .lsuv import LsuvStep, LsuvSteps, lsuv_
+from .mean_field import FixedPoint, VarianceMap, variance_map
+from .plain import constant_, dirac_, eye_, normal_, ones_, sparse_, trunc_normal_, uniform_, zeros_
+from .scaled import (
+    delta_orthogonal_,
+    kaiming_normal_,
+    kaiming_uniform_,
+    lecun_normal_,
+    lecun_uniform_,
+    orthogonal_,
+    xavier_normal_,
+    xavier_uniform_,
+)
+
+__all__ = [
+    "Assignment",
+    "Assignments",
+    "Fans",
+    "FixedPoint",
+    "LsuvStep",
+    "LsuvSteps",
+    "VarianceMap",
+    "calculate_gain",
+    "constant_",
+    "delta_orthogonal_",
+    "dirac_",
+    "eye_",
+    "fans",
+    "initialize",
+    "kaiming_normal_",
+    "kaiming_uniform_",
+    "lecun_normal_",
+    "lecun_uniform_",
+    "lsuv_",
+    "normal_",
+    "ones_",
+    "orthogonal_",
+    "sparse_",
+    "trunc_normal_",
+    "uniform_",
+    "variance_map",
+    "xavier_normal_",
+    "xavier_uniform_",
+    "zeros_",
+]

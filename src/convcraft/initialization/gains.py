@@ -1,0 +1,155 @@
+"""The gain of an activation: the factor on the weights that keeps the second moment from layer to layer."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..activations import catalog, moments
+from ..errors import ConvcraftError, unknown
+
+__all__ = ["calculate_gain"]
+
+_LINEAR = ("linear", "identity", *(f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)))
+_TORCH = {"sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4}
+
+
+def calculate_gain(
+    nonlinearity: str | nn.Module | Callable[[Tensor], Tensor],
+    param: float | None = None,
+    *,
+    direction: Literal["forward", "backward"] = "forward",
+) -> float:
+    r"""Find the factor on the weights after which an activation keeps the variance of what flows through it.
+
+    Formula: forward :math:`E[f(z)^2]^{-1/2}`, backward :math:`E[f'(z)^2]^{-1/2}`, for :math:`z \sim N(0, 1)`,
+    by quadrature. With weights of variance gain² / fan_in the pre-activations keep their second moment,
+    with gain² / fan_out (the backward gain) the gradients keep theirs. For ReLU both are :math:`\sqrt 2`.
+    The gain holds at variance 1; whether a variance near 1 stays near it, `variance_map` tells.
+
+    The names that `torch.nn.init.calculate_gain` knows give torch's forward values: linear and the
+    convolutions 1, sigmoid 1, tanh 5/3, relu :math:`\sqrt 2`, leaky_relu :math:`\sqrt{2 / (1 + a^2)}`, selu
+    3/4. Three of them were found by trial and keep no moment: quadrature gives 1.5925 for `torch.tanh`,
+    1 for `F.selu` and 1.8463 for `torch.sigmoid`. Pass the function or the module instead of the name to
+    get these.
+
+    Args:
+        nonlinearity: a name of torch's, a name in `activations.catalog()`, a module or an element-wise
+            function. A module is evaluated as a copy in eval mode and float64; one with a parameter for each
+            channel must have the same value in all of them.
+        param: the parameter of a named activation, for example the negative slope of leaky_relu.
+        direction: "forward" or "backward".
+
+    Raises:
+        ConvcraftError: when the name or the direction is not known, param is no number or belongs to nothing,
+            the activation is not element-wise, or its moment is 0.
+
+    Example:
+        >>> round(calculate_gain("gelu"), 4), round(calculate_gain(torch.tanh, direction="backward"), 4)
+        (1.5335, 1.4674)
+
+    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter 4.
+    """
+    if direction not in ("forward", "backward"):
+        raise unknown("value of calculate_gain's argument direction", direction, ("forward", "backward"))
+    if isinstance(nonlinearity, str):
+        known = _named(nonlinearity, param, direction)
+        if known is not None:
+            return known
+        nonlinearity = _function(nonlinearity, param)
+    elif param is not None:
+        raise ConvcraftError(
+            f"calculate_gain: param must be None for a module or a function, got {param!r}; "
+            "set the parameter in it, for example by functools.partial"
+        )
+    if not callable(nonlinearity):
+        raise ConvcraftError(
+            "calculate_gain: nonlinearity must be a name, a module or a function, "
+            f"got {type(nonlinearity).__name__}; names stand in activations.catalog()"
+        )
+    found = moments(_double(nonlinearity) if isinstance(nonlinearity, nn.Module) else _tried(nonlinearity))
+    second = found.second if direction == "forward" else found.derivative_second
+    if second <= 0:
+        moment = "E f(z)^2" if direction == "forward" else "E f'(z)^2"
+        raise ConvcraftError(
+            f"calculate_gain: nonlinearity must have {moment} above 0 for z ~ N(0, 1), got {second}; "
+            "no gain keeps what it sets to zero"
+        )
+    return 1 / math.sqrt(second)
+
+
+def _named(name: str, param: Any, direction: str) -> float | None:
+    """The value that torch has for a name, if it has one in this direction."""
+    if name in _LINEAR:
+        return 1.0
+    if name == "leaky_relu":
+        slope = 0.01 if param is None else param
+        return math.sqrt(2 / (1 + _slope(slope) ** 2))
+    return _TORCH.get(name) if direction == "forward" else None
+
+
+def _slope(param: Any) -> float:
+    if isinstance(param, bool) or not isinstance(param, (int, float)) or not math.isfinite(param):
+        raise ConvcraftError(
+            f"calculate_gain: param must be a finite number, got {param!r}; for leaky_relu the negative slope"
+        )
+    return param
+
+
+def _function(name: str, param: Any) -> Callable[[Tensor], Tensor]:
+    entries = catalog()
+    if name not in entries:
+        raise unknown("activation", name, (*_LINEAR, *entries))
+    entry = entries[name]
+    if param is None or name in _TORCH:
+        return entry.function
+    if entry.parameter is None:
+        raise ConvcraftError(f"calculate_gain: {name} has no parameter, got param={param!r}; leave param out")
+    return functools.partial(entry.function, **{entry.parameter.name: _slope(param)})
+
+
+def _tried(function: Callable[[Tensor], Tensor], label: str | None = None) -> Callable[[Tensor], Tensor]:
+    """The function, with whatever it raises on a float64 tensor made an error that says so."""
+    label = label or getattr(function, "__name__", type(function).__name__)
+
+    def call(z: Tensor) -> Tensor:
+        try:
+            return function(z.clone())  # which an in-place activation may overwrite
+        except ConvcraftError:
+            raise
+        except Exception as error:
+            raise ConvcraftError(
+                f"calculate_gain: nonlinearity must act on each element of a float64 tensor, but {label} "
+                f"raised {type(error).__name__}: {error}; pass an element-wise function"
+            ) from error
+
+    return call
+
+
+def _double(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    """A copy of a module in eval mode and float64, with the channels that its parameters want."""
+    twin = copy.deepcopy(module).to("cpu", torch.float64).eval()
+    channels = max((p.numel() for p in twin.parameters()), default=1)
+    call = _tried(twin, type(module).__name__)
+    if channels == 1:
+        return call
+    for parameter in twin.parameters():
+        if any(True for _ in twin.children()) or not torch.equal(
+            parameter, parameter.flatten()[:1].expand(parameter.numel()).view_as(parameter)
+        ):
+            raise ConvcraftError(
+                f"calculate_gain: nonlinearity must be one function for all channels, got {module}; "
+                "pass the function that it starts as, for example 'relu'"
+            )
+
+    def first(z: Tensor) -> Tensor:
+        wide = z.reshape(-1, 1, 1, 1).expand(-1, channels, 1, 1)
+        return call(wide)[:, 0].reshape(z.shape)
+
+    return first

@@ -1,0 +1,177 @@
+"""What weights of a given variance do to the variance from layer to layer, in the limit of wide layers."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..activations import derivative, moments
+from ..errors import ConvcraftError
+from ._checks import check_number
+from .gains import _double, _function, _tried
+
+__all__ = ["FixedPoint", "VarianceMap", "variance_map"]
+
+_LEAST, _MOST, _POINTS = 1e-6, 1e6, 73
+_TOLERANCE = 1e-9
+
+
+class FixedPoint(NamedTuple):
+    """A variance q* that the next layer has again, chi1 there, and whether nearby variances approach it."""
+
+    q: float
+    chi1: float
+    stable: bool
+
+
+class VarianceMap:
+    r"""The map from the variance of a layer's pre-activations to that of the next; see `variance_map`.
+
+    Attributes:
+        weight_variance: :math:`\sigma_w^2`, the variance of a weight times the fan-in.
+        bias_variance: :math:`\sigma_b^2`.
+
+    Chapter 4.
+    """
+
+    def __init__(
+        self, function: Callable[[Tensor], Tensor], weight_variance: float, bias_variance: float
+    ) -> None:
+        self._function = function
+        self.weight_variance = weight_variance
+        self.bias_variance = bias_variance
+        self._known: dict[float, tuple[float, float]] = {}
+
+    def __call__(self, q: float) -> float:
+        r""":math:`q' = \sigma_w^2 E[f(\sqrt q z)^2] + \sigma_b^2`."""
+        check_number("variance_map", "q", q, low=0)
+        return self.weight_variance * self._moments(q)[0] + self.bias_variance
+
+    def chi(self, q: float) -> float:
+        r""":math:`\chi = \sigma_w^2 E[f'(\sqrt q z)^2]`: what a layer multiplies a squared gradient by."""
+        check_number("variance_map", "q", q, low=0)
+        return self.weight_variance * self._moments(q)[1]
+
+    def trajectory(self, q: float, depth: int) -> list[float]:
+        """The variances q, q', q'', ... of `depth` further layers; depth + 1 numbers."""
+        found = [check_number("variance_map", "q", q, low=0)]
+        for _ in range(int(check_number("variance_map", "depth", depth, low=0))):
+            found.append(self(found[-1]))
+        return found
+
+    @functools.cached_property
+    def keeps_every_variance(self) -> bool:
+        """Whether q' = q for every q, as for ReLU with weight variance 2."""
+        return all(abs(self(q) - q) <= _TOLERANCE * q for q in (1e-3, 1.0, 1e3))
+
+    @functools.cached_property
+    def fixed_points(self) -> tuple[FixedPoint, ...]:
+        """The fixed points from 0 to a million, smallest first; none when every variance is one."""
+        if self.keeps_every_variance:
+            return ()
+        found = [0.0] if self(0.0) == 0 else []
+        span = math.log(_MOST / _LEAST)
+        grid = [_LEAST * math.exp(span * i / (_POINTS - 1)) for i in range(_POINTS)]
+        gaps = [self(q) - q for q in grid]
+        for i in range(_POINTS - 1):
+            if gaps[i] == 0:
+                found.append(grid[i])
+            elif gaps[i] * gaps[i + 1] < 0:
+                found.append(self._root(grid[i], grid[i + 1], gaps[i] > 0))
+        return tuple(FixedPoint(q, self.chi(q), self._stable(q)) for q in found)
+
+    def _root(self, low: float, high: float, falling: bool) -> float:
+        """The zero of q' - q between two variances, by bisection on the logarithm."""
+        for _ in range(60):
+            middle = math.sqrt(low * high)
+            if (self(middle) > middle) == falling:
+                low = middle
+            else:
+                high = middle
+            if high / low - 1 < 1e-13:
+                break
+        return math.sqrt(low * high)
+
+    def _stable(self, q: float) -> bool:
+        """Whether the map brings a variance a little above and a little below nearer to q."""
+        if q == 0:
+            return self(_LEAST) < _LEAST
+        step = 1e-3
+        return all(abs(self(q * s) - q) < abs(q * s - q) for s in (1 - step, 1 + step))
+
+    def _moments(self, q: float) -> tuple[float, float]:
+        """E f^2 and E f'^2 at the scale sqrt(q)."""
+        if q not in self._known:
+            self._known[q] = self._compute(q)
+        return self._known[q]
+
+    def _compute(self, q: float) -> tuple[float, float]:
+        scale = math.sqrt(q)
+        if scale == 0:
+            zero = torch.zeros(1, dtype=torch.float64)
+            value = float(self._function(zero).detach()) ** 2
+            return value, float(derivative(self._function, zero)) ** 2
+        found = moments(lambda z: self._function(scale * z))
+        return found.second, found.derivative_second / q
+
+    def __repr__(self) -> str:
+        points = ", ".join(f"q*={p.q:.4g} (chi1={p.chi1:.4g})" for p in self.fixed_points) or "no fixed point"
+        if self.keeps_every_variance:
+            points = f"every q is fixed (chi={self.chi(1.0):.4g})"
+        return f"VarianceMap({self.weight_variance:g}, {self.bias_variance:g}): {points}"
+
+
+def variance_map(
+    activation: str | nn.Module | Callable[[Tensor], Tensor],
+    weight_variance: float,
+    bias_variance: float = 0.0,
+) -> VarianceMap:
+    r"""Follow the variance of the pre-activations through wide random layers, and find where it settles.
+
+    Formula: :math:`q' = \sigma_w^2 E[f(\sqrt q z)^2] + \sigma_b^2` with :math:`z \sim N(0, 1)` and
+    :math:`\sigma_w^2` = weight variance times fan-in; :math:`\chi(q) = \sigma_w^2 E[f'(\sqrt q z)^2]` is the
+    factor of the squared gradient. At a fixed point q* the network is ordered for :math:`\chi_1 < 1`
+    (gradients vanish), chaotic for :math:`\chi_1 > 1` (they explode), and critical in between.
+
+    Args:
+        activation: a name in `activations.catalog()`, a module or an element-wise function.
+        weight_variance: :math:`\sigma_w^2`, not negative.
+        bias_variance: :math:`\sigma_b^2`, not negative.
+
+    Returns:
+        A `VarianceMap`: call it for q', with `chi(q)`, `trajectory(q, depth)`, `fixed_points` (each with q,
+        chi1 and whether it is stable; looked for at 0 and from 1e-6 to 1e6) and `keeps_every_variance`.
+
+    Raises:
+        ConvcraftError: when the activation is not known or not element-wise, a variance is negative or no
+            finite number, or the map is asked for a negative q.
+
+    Example:
+        >>> variance_map("relu", 2.0)
+        VarianceMap(2, 0): every q is fixed (chi=1)
+        >>> variance_map("tanh", 2.0).fixed_points[-1].stable
+        True
+
+    Source: Poole, Lahiri, Raghu, Sohl-Dickstein and Ganguli (2016), Exponential expressivity in deep neural
+    networks through transient chaos; Schoenholz, Gilmer, Ganguli and Sohl-Dickstein (2017), Deep Information
+    Propagation. Chapter 4.
+    """
+    if isinstance(activation, str):
+        function = _function(activation, None)
+    elif isinstance(activation, nn.Module):
+        function = _double(activation)
+    elif callable(activation):
+        function = _tried(activation)
+    else:
+        raise ConvcraftError(
+            "variance_map: activation must be a name, a module or a function, "
+            f"got {type(activation).__name__}; names stand in activations.catalog()"
+        )
+    check_number("variance_map", "weight_variance", weight_variance, low=0)
+    check_number("variance_map", "bias_variance", bias_variance, low=0)
+    return VarianceMap(function, weight_variance, bias_variance)
