@@ -11,8 +11,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .._graph import kinds, tensors
+from ._tally import LIMITS
 from ._watch import Spot
 from .record import Recorder
+
+#: Functions that show the same values in another shape, on the way from a gate to what it scales.
+_VIEWS = {"view", "reshape", "unsqueeze", "expand", "expand_as", "flatten", "getitem", "chunk", "split"}
 
 
 @dataclass
@@ -64,29 +68,17 @@ class Examiner(Recorder):
             if first is not None and isinstance(spot.module, _BatchNorm):
                 self._norm(spot, first.detach())
         super().layer(spot, inputs, output)
-        if spot.role == "activation":
+        if spot.kind in LIMITS:
             self.outputs[id(output)] = (output, spot.name)
 
     def function(self, name: str, path: str, inputs: Any, output: Any) -> None:
+        found = [self.outputs[id(t)] for t in tensors(inputs) if id(t) in self.outputs]
         if name in kinds.PRODUCTS or name in ("matmul", "bmm", "einsum"):
-            for tensor in tensors(inputs):
-                if id(tensor) in self.outputs:
-                    self.tallies[self.outputs[id(tensor)][1]].gate = True
-        elif name in (
-            "view",
-            "reshape",
-            "unsqueeze",
-            "expand",
-            "expand_as",
-            "flatten",
-            "getitem",
-            "chunk",
-            "split",
-        ):
-            found = next((self.outputs[id(t)] for t in tensors(inputs) if id(t) in self.outputs), None)
+            for _, source in found:
+                self.tallies[source].gate = True
+        elif name in _VIEWS and found:
             for tensor in tensors(output):
-                if found is not None:
-                    self.outputs[id(tensor)] = (tensor, found[1])
+                self.outputs[id(tensor)] = (tensor, found[0][1])
 
     def _input(self, spot: Spot, value: Tensor) -> None:
         raw = value.data_ptr() in self.starts and value.numel() > 0

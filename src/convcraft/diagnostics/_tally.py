@@ -22,8 +22,9 @@ LIMITS = {
     "sigmoid": (0.5, 0.5),
     "hardsigmoid": (0.5, 0.5),
 }
+#: Those among them whose values are never negative: there the sign is 0 or 1.
+NONNEGATIVE = {"relu", "relu6", "hardsigmoid"}
 _FOLD = 256  # steps whose numbers are kept as tensors before they are put together
-_SAMPLE = 1 << 18  # values at most on which shares are counted
 
 
 def wide(dtype: torch.dtype) -> torch.dtype | None:
@@ -41,6 +42,8 @@ def limits(spot: Spot) -> tuple[float, float] | None:
 
 class Tally:
     """Sum, sum of squares, zeros, saturated values and gradients of one spot, step by step."""
+
+    sample = 1 << 16  # values at most on which shares are counted
 
     def __init__(self, spot: Spot) -> None:
         self.spot = spot
@@ -73,10 +76,10 @@ class Tally:
         sampled = n
         if self.counts_zeros:
             part = value
-            if n > _SAMPLE and value.dim() > 1:
-                part = value[: max(1, _SAMPLE * value.shape[0] // n)]
+            if n > self.sample and value.dim() > 1:
+                part = value[: max(1, self.sample * value.shape[0] // n)]
                 sampled = part.numel()
-            sign = part.sign() if self.rectifier else part.sign().abs_()
+            sign = part.sign() if self.spot.kind in NONNEGATIVE else part.sign().abs_()
             nonzero = sign.sum(dtype=torch.float32)
             if self.limits is not None:
                 middle, half = self.limits
@@ -172,6 +175,8 @@ class Tally:
 
 class ExactTally(Tally):
     """The same with every value counted, and the standard deviation within each unit as well."""
+
+    sample = 1 << 62
 
     def __init__(self, spot: Spot) -> None:
         super().__init__(spot)

@@ -16,6 +16,8 @@ from ..errors import ConvcraftError
 _LAST = {"linear", "recurrent", "embedding", "attention"}
 _MOST_CALLS = 16  # calls of one module or function in a pass that are kept apart
 #: Functions that are activations for some arguments only, or that are none where they stand alone.
+#: Modules whose forward calls nothing but their children.
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _CLAMPS = {"clamp", "clamp_min"}
 _FUNCTIONS = kinds.ACTIVATION_FUNCTIONS - _CLAMPS - {"sin"}
 
@@ -87,13 +89,26 @@ class Watcher:
     """Hooks on every module of a model, and a function mode while its forward pass runs."""
 
     def __init__(
-        self, model: nn.Module, sink: Sink, *, functional: bool = True, every_function: bool = False
+        self,
+        model: nn.Module,
+        sink: Sink,
+        *,
+        functional: bool = True,
+        every_function: bool = False,
+        roles: frozenset[str] | None = None,
     ) -> None:
         self.model, self.sink, self.every_function = model, sink, every_function
-        self.mode = _Mode(self._called) if functional else None
         self.names = {module: name for name, module in model.named_modules()}
         with unchanged(model):
             self.leaves = {module: self._facts(module) for module in leaves(model)}
+        own_code = any(m not in self.leaves and type(m) not in _CONTAINERS for m in self.names)
+        self.mode = _Mode(self._called) if every_function or (functional and own_code) else None
+        if roles is not None and self.mode is None:  # nobody asks about the others
+            self.names = {
+                module: name
+                for module, name in self.names.items()
+                if module is model or module not in self.leaves or self.leaves[module][1] in roles
+            }
         self.hooks: list[Any] = []
         self.known: dict[Any, str | None] = {}
         self._reset()

@@ -18,6 +18,7 @@ from .trace import LayerStatistics, Trace
 __all__ = ["record"]
 
 LAYERS = ("all", "activations")
+_SAMPLE = 1 << 16  # entries of a weight at most on which its update is measured
 
 
 @contextmanager
@@ -44,7 +45,8 @@ def record(
 
     Every layer at every step is the default. In a training loop `every=10` costs about a tenth of that, and
     `layers="activations"` leaves out what the other layers return: either stays well below 10 % of a step.
-    Shares of zeros and of saturation are counted on the leading 262,144 values of a batch.
+    Shares of zeros and of saturation are counted on the leading 65,536 values of a batch, and update ratios on
+    the leading rows of a weight with more entries than that.
 
     Args:
         model: the module whose forward pass is to be watched; a part of it may be called on its own.
@@ -76,7 +78,8 @@ def record(
     if layers not in LAYERS:
         raise unknown("value of record's argument layers", layers, LAYERS)
     recorder = Recorder(model, every=every, layers=layers, gradients=gradients, updates=updates)
-    watcher = Watcher(model, recorder, functional=functional)
+    roles = None if layers == "all" else frozenset({"activation", "weights"})
+    watcher = Watcher(model, recorder, functional=functional, roles=roles)
     try:
         watcher.attach()
         recorder.attach()
@@ -108,6 +111,7 @@ class Recorder:
         self.steps = self.passes = 0
         self.sampled = False
         self.before: list[Tensor] | None = None
+        self.copies: list[Tensor] = []
         self.hooks: list[Any] = []
 
     def attach(self) -> None:
@@ -171,12 +175,19 @@ class Recorder:
     # update ratios
 
     def _remember(self) -> None:
-        weights = [p.detach() for owned in self.weights.values() for p in owned]
-        if self.before is None or len(self.before) != len(weights):
-            self.copies = [torch.empty_like(p) for p in weights]
-        for copy, weight in zip(self.copies, weights, strict=True):
-            copy.copy_(weight)
+        weights = self._samples()
+        if not self.copies:
+            self.copies = [torch.empty_like(weight) for weight in weights]
+        with torch.no_grad():
+            torch._foreach_copy_(self.copies, weights)
         self.before = self.copies
+
+    def _samples(self) -> list[Tensor]:
+        """The leading rows of every weight, all of them where the ratio is to be exact."""
+        weights = [p.detach() for owned in self.weights.values() for p in owned]
+        if self.exact:
+            return weights
+        return [w[: max(1, _SAMPLE * len(w) // w.numel())] if w.numel() > _SAMPLE else w for w in weights]
 
     @torch.no_grad()
     def _measure(self) -> None:
@@ -184,7 +195,7 @@ class Recorder:
         before, self.before = self.before, None
         if not before:
             return
-        weights = [p.detach() for owned in self.weights.values() for p in owned]
+        weights = self._samples()
         torch._foreach_sub_(before, weights)
         change, size = torch._foreach_norm(before), torch._foreach_norm(weights)
         place = 0
