@@ -52,6 +52,12 @@ def _flat(x: Tensor) -> Tensor:
     return x.as_strided((x.numel(),), (1,))
 
 
+def _mask(bits: Tensor, x: Tensor, strides: tuple[int, ...] | None) -> Tensor:
+    """The bits as numbers 0 and 1 in the shape of x."""
+    flags = unpack(bits, x.shape.numel()).to(x.dtype)
+    return flags.as_strided(x.shape, strides or torch.empty(x.shape, device="meta").stride())
+
+
 class Masked(torch.autograd.Function):
     """(x + shift) * m * scale + offset with m = 0 or 1 from packed bits, in the order of memory."""
 
@@ -63,6 +69,8 @@ class Masked(torch.autograd.Function):
         constants: tuple[float, float, float],
         inplace: bool,
     ) -> Tensor:
+        if not has_memory(x):  # a batch of gradients
+            return (x + constants[1]) * (_mask(bits, x, strides) * constants[0]) + constants[2]
         if inplace:
             out = x
         elif strides is None:
@@ -102,10 +110,7 @@ class Masked(torch.autograd.Function):
         """A batch of gradients through the one mask."""
         x, bits, strides, (scale, shift, offset), _ = inputs
         x = x.movedim(in_dims[0], 0)
-        shape = x.shape[1:]
-        flags = unpack(bits, shape.numel()).to(x.dtype)
-        mask = flags.as_strided(shape, strides or torch.empty(shape, device="meta").stride())
-        return (x + shift) * (mask * scale) + offset, 0
+        return (x + shift) * (_mask(bits, x[0], strides) * scale) + offset, 0
 
 
 def keep_fraction(p: float) -> tuple[int, int, float]:

@@ -60,7 +60,7 @@ def drop_path(
     if not training or p == 0:
         return input
     if p == 1:
-        return input.zero_() if inplace else torch.zeros_like(input) * input.new_zeros(())
+        return F.dropout(input, 1.0, True, inplace)
     noise = input.new_empty((input.shape[0], *(1,) * (input.dim() - 1)))
     noise = noise.bernoulli_(1 - p, generator=generator)
     if scale_by_keep:
