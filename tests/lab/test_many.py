@@ -84,6 +84,19 @@ def test_also_with_a_loss_of_the_callers(small, loss):
     assert_same(sweep, one_by_one(mlp, small, epochs=1, loss=loss))
 
 
+def test_a_diverged_regression_is_not_the_best(small):
+    def brightness(split):
+        return Split(split.x, split.x.mean((1, 2, 3)).unsqueeze(1))
+
+    splits = Splits(*map(brightness, (small.train, small.validation, small.test)), "brightness", ())
+    sweep = fit_many(
+        lambda: models.MLP((64, 8, 1), activation=None),
+        splits, learning_rates=[1e20, 0.01], seeds=[0, 1], epochs=2, loss="mse",
+    )
+    assert sweep.diverged[0].all() and not sweep.diverged[1].any()
+    assert sweep.best == 1
+
+
 def test_also_for_regression(small):
     def part(split):
         return Split(split.x, split.x.flatten(1).mean(1, keepdim=True))

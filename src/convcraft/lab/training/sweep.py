@@ -72,14 +72,19 @@ class Sweep:
 
     @property
     def best(self) -> int:
-        """Index of the learning rate with the best mean final validation accuracy over seeds."""
+        """Index of the learning rate with the best mean final validation accuracy over seeds.
+
+        Of a task without accuracies, the one with the lowest mean final validation loss.
+        """
         if not self.epochs:
             raise ConvcraftError(
                 "best needs at least one epoch; this sweep was trained for 0. Pass epochs=1 or more."
             )
-        accuracy = self.validation_accuracy[:, :, -1].mean(1)
+        accuracy = self.validation_accuracy[:, :, -1]
         loss = self.validation_loss[:, :, -1].mean(1)
-        return int(np.lexsort((loss, -accuracy))[0])
+        if np.isnan(accuracy).any():  # a regression has none: a run that diverged must not look better for it
+            return int(loss.argmin())
+        return int(np.lexsort((loss, -accuracy.mean(1)))[0])
 
     @property
     def best_rate(self) -> float:
