@@ -184,22 +184,27 @@ def _set_rate(group: dict[str, Any], rate: float) -> None:
 
 
 class _Watch:
-    """Tells when the loss has left its course: not finite, or its running mean far above the best so far."""
+    """Tells when the loss has left its course: not finite, or its running mean far above the best so far.
+
+    Batches differ, so the first five losses are only averaged.
+    """
 
     def __init__(self, divergence: float) -> None:
-        self.divergence, self.average, self.weight = divergence, 0.0, 0.0
+        self.divergence, self.seen, self.average = divergence, 0, 0.0
         self.best, self.floor = math.inf, 0.0
 
     def has_left(self, value: float) -> bool:
         if not math.isfinite(value):
             return True
-        self.average, self.weight = 0.8 * self.average + 0.2 * value, 0.8 * self.weight + 0.2
-        running = self.average / self.weight
-        if self.best == math.inf:
-            self.floor = abs(value) / 10
-        elif running > self.best + (self.divergence - 1) * max(abs(self.best), self.floor):
+        self.seen += 1
+        self.average += (value - self.average) / min(self.seen, 5)
+        if self.seen == 5:
+            self.floor = abs(self.average) / 10
+        limit = self.best + (self.divergence - 1) * max(abs(self.best), self.floor)
+        if self.average > limit:
             return True
-        self.best = min(self.best, running)
+        if self.seen >= 5:
+            self.best = min(self.best, self.average)
         return False
 
 
