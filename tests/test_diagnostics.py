@@ -1,6 +1,7 @@
 """diagnose: nothing is changed, every form of data, models of every kind, and what must not be accused."""
 
 import copy
+import inspect
 import random
 import threading
 
@@ -84,7 +85,7 @@ def test_everything_is_as_it_was(make, steps):
     before = snapshot(model, optimizer)
     report = diagnose(model, [(X, Y), (X, Y)], nn.CrossEntropyLoss(), optimizer)
     assert_same(before, model, optimizer)
-    assert report.loss is not None and (report["0"].update is not None) == (make is not Locked)
+    assert report.loss is not None and (report.layers[0].update is not None) == (make is not Locked)
     assert any("cannot be copied" in text for text in report.skipped) == (make is Locked)
 
 
@@ -108,8 +109,8 @@ def test_everything_is_as_it_was_after_an_exception(make):
 def test_a_loader_and_its_generators_are_as_they_were():
     generator = torch.Generator().manual_seed(5)
     loader = DataLoader(TensorDataset(X, Y), 32, shuffle=True, generator=generator)
-    state, own = torch.get_rng_state(), generator.get_state()
     model = small()
+    state, own = torch.get_rng_state(), generator.get_state()
     first, second = (diagnose(model, loader, F.cross_entropy) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), state) and torch.equal(generator.get_state(), own)
     assert first == second and first.batches == 4 and first.examples == 128
@@ -143,6 +144,10 @@ def test_several_inputs_in_every_form(batch):
     torch.manual_seed(0)
     report = diagnose(Two(), batch, F.cross_entropy)
     assert report.healthy and [layer.name for layer in report.layers] == ["a", "b", "relu", "out"]
+
+
+def test_a_loss_without_target():
+    assert diagnose(small(), (X, None), lambda output, _: output.square().mean()).loss is not None
 
 
 def test_without_a_loss_the_values_are_judged_and_the_rest_is_said_to_be_missing():
@@ -309,6 +314,15 @@ def test_too_little_data_makes_dead_units_a_note():
     assert [f.severity for f in many.findings if f.name == "dead-units"] == ["severe"]
 
 
+def test_the_reduction_of_the_loss_does_not_matter():
+    for scale, expected in ((1, False), (40, True)):
+        model = small(norm=False)
+        with torch.no_grad():
+            model[2].weight.mul_(scale)
+        report = diagnose(model, (X, Y), lambda o, t: F.cross_entropy(o, t, reduction="sum"))
+        assert ("initial-loss" in report) == expected
+
+
 def test_a_trained_model_is_not_judged_by_its_initialization():
     model = small(norm=False)
     with torch.no_grad():
@@ -357,22 +371,16 @@ def test_kinds_of_finding_can_be_left_out():
 
 
 def test_every_limit_has_a_reason():
-    import inspect
-
     lines = inspect.getsource(thresholds).split("\n")
     for i, line in enumerate(lines):
         if "=" in line and line[:1].isupper():
             assert lines[i - 1].startswith("#:"), line
 
 
-class Meta(nn.Module):
-    def forward(self, x):
-        return x
-
-
 ERRORS = [
-    (lambda: diagnose(F.relu, X), "model must be a torch.nn.Module, got builtin"),
+    (lambda: diagnose(F.relu, X), "model must be a torch.nn.Module, got function"),
     (lambda: diagnose(torch.compile(small()), X), "must not be compiled"),
+    (lambda: diagnose(nn.LazyLinear(3), X), "model must be initialized, got a lazy module"),
     (lambda: diagnose(small(), 3), "batch must be a tensor"),
     (lambda: diagnose(small(), (1, 2)), "batch must hold a tensor"),
     (lambda: diagnose(small(), X, F.cross_entropy), "must be .inputs, target. where a loss is given"),

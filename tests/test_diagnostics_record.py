@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from convcraft import ConvcraftError
 from convcraft.diagnostics import record
@@ -72,10 +73,15 @@ def test_numbers_are_those_of_the_values():
     assert relu.zeros == pytest.approx(float((hidden == 0).float().mean()), abs=1e-6)
     assert tanh.saturated == pytest.approx(float((final.abs() > 0.975).float().mean()), abs=1e-6)
     assert relu.units == 7 and relu.seen == 96 and tanh.dead is None and relu.saturated is None
-    assert trace.steps == 3 and len(trace) == 4 and [layer.role for layer in trace][:2] == [
-        "weights",
-        "activation",
-    ]
+    assert (
+        trace.steps == 3
+        and len(trace) == 4
+        and [layer.role for layer in trace][:2]
+        == [
+            "weights",
+            "activation",
+        ]
+    )
 
 
 def test_gradients_and_updates_are_those_of_the_step():
@@ -286,6 +292,39 @@ def test_a_graph_that_outlives_the_block_can_be_used():
     assert trace["2"].gradient is None and model[0].weight.grad is not None
 
 
+def test_modules_that_run_again_in_the_backward_pass_are_counted_once():
+    class Checkpointed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.out = nn.Sequential(nn.Linear(4, 8), nn.ReLU()), nn.Linear(8, 2)
+
+        def forward(self, x):
+            return self.out(checkpoint(self.body, x, use_reentrant=False))
+
+    model = Checkpointed()
+    with record(model) as trace:
+        for _ in range(2):
+            model(torch.randn(5, 4)).sum().backward()
+    assert trace.steps == 2 and trace["body.1"].seen == 10
+
+
+def test_two_recordings_at_once_and_inference_mode():
+    model = Functions()
+    with record(model) as outer, record(model, layers="activations") as inner:
+        with torch.inference_mode():
+            model(torch.randn(4, 6))
+        model(torch.randn(4, 6)).sum().backward()
+    assert modes() == 0 and hooks(model) == 0 and outer.steps == inner.steps == 2
+    assert outer["tanh"] == inner["tanh"] and outer["tanh"].seen == 8
+
+
+def test_lazy_modules_are_recorded_once_they_have_run():
+    model = nn.Sequential(nn.LazyLinear(4), nn.ReLU())
+    with record(model) as trace:
+        model(torch.randn(3, 5))
+    assert trace["1"].units == 4
+
+
 def test_printing_and_plotting():
     model = network()
     with record(model) as trace:
@@ -293,7 +332,9 @@ def test_printing_and_plotting():
             model(torch.randn(4, 1, 8, 8)).sum().backward()
     lines = str(trace).split("\n")
     assert lines[0].split()[:2] == ["layer", "kind"] and len(lines) == 7
-    assert len({line.index(kind) for line, kind in zip(lines[1:4], ("conv", "norm", "relu"), strict=True)}) == 1
+    assert (
+        len({line.index(kind) for line, kind in zip(lines[1:4], ("conv", "norm", "relu"), strict=True)}) == 1
+    )
     assert "<td>normalization</td>" in trace._repr_html_() and repr(trace) == "<Trace: 6 layers, 2 steps>"
     chart = trace.plot("std")
     assert "6 layers over 2 recorded steps" in chart.alt

@@ -105,15 +105,13 @@ def _split(item: Any, inputs: int | None) -> Batch:
         keys = [key for key in TARGETS if key in item] if inputs is None else []
         rest = {key: value for key, value in item.items() if key not in keys[:1]}
         return Batch((), rest, item[keys[0]] if keys else None)
-    if isinstance(item, Tensor):
-        return Batch((item,), {})
-    parts = list(item)
+    parts = [item] if isinstance(item, Tensor) else list(item)
     target = None
     if inputs is None or len(parts) > max(inputs, 1):
         if len(parts) < 2:
             raise ConvcraftError(
                 f"diagnose: batch must be (inputs, target) where a loss is given, got {len(parts)} part(s); "
-                "pass (inputs, target)"
+                "pass (inputs, target), and (inputs, None) where the loss needs no target"
             )
         target = parts.pop()
     if len(parts) == 1 and isinstance(parts[0], Mapping):

@@ -214,6 +214,6 @@ def _trained(evidence: Evidence) -> None:
         isinstance(count := getattr(module, "num_batches_tracked", None), Tensor) and int(count) > 0
         for module in evidence.model.modules()
     )
-    uniform = evidence.uniform_loss
-    learned = evidence.loss is not None and bool(uniform) and evidence.loss < thresholds.LEARNED * uniform  # type: ignore[operator]
+    calls = [c for c in evidence.loss_calls if c.name in ("cross_entropy", "nll_loss") and c.uniform]
+    learned = bool(calls) and calls[0].value < thresholds.LEARNED * (calls[0].uniform or 0.0)
     evidence.trained = counted or learned or bool(getattr(evidence.optimizer, "state", None))

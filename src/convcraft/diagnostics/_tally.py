@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from . import thresholds
+from ._series import FOLD, Series
 from ._watch import Spot
 from .trace import LayerStatistics
 
@@ -24,7 +25,6 @@ LIMITS = {
 }
 #: Those among them whose values are never negative: there the sign is 0 or 1.
 NONNEGATIVE = {"relu", "relu6", "hardsigmoid"}
-_FOLD = 256  # steps whose numbers are kept as tensors before they are put together
 
 
 def wide(dtype: torch.dtype) -> torch.dtype | None:
@@ -50,9 +50,8 @@ class Tally:
         self.units = 0
         self.seen = 0
         self.rows: list[tuple[int, int, int, Any, Any, Any, Any]] = []
-        self.slopes: list[tuple[int, Tensor]] = []
+        self.slopes = Series()
         self.folded: list[tuple[float, ...]] = []  # step, n, sampled, sum, norm, nonzero, saturation
-        self.gradients: list[tuple[int, float]] = []
         self.alive: Tensor | None = None
         self.gate = False
         self.limits = limits(spot)
@@ -86,14 +85,12 @@ class Tally:
                 away = part - middle if middle else part
                 saturation = away.abs().sub_(half * thresholds.SATURATED).sign_().sum(dtype=torch.float32)
         self.rows.append((step, n, sampled, total, norm, nonzero, saturation))
-        if len(self.rows) >= _FOLD:
+        if len(self.rows) >= FOLD:
             self.fold()
 
     def gradient(self, value: Tensor, step: int) -> None:
         """Take in the gradient at this spot's output."""
-        self.slopes.append((step, torch.linalg.vector_norm(value.detach(), dtype=wide(value.dtype))))
-        if len(self.slopes) >= _FOLD:
-            self.fold()
+        self.slopes.append(step, torch.linalg.vector_norm(value.detach(), dtype=wide(value.dtype)))
 
     def fold(self) -> None:
         """Move what is waiting off the device, all in one go."""
@@ -113,10 +110,6 @@ class Tally:
             saturation = torch.stack([nothing if row[6] is None else row[6] for row in rows])
             columns = torch.stack([c.double() for c in (sums, norms, nonzero, saturation)], 1).tolist()
             self.folded += [(*row[:3], *column) for row, column in zip(rows, columns, strict=True)]
-        slopes, self.slopes = self.slopes, []
-        if slopes:
-            values = torch.stack([slope for _, slope in slopes]).tolist()
-            self.gradients += [(step, value) for (step, _), value in zip(slopes, values, strict=True)]
 
     # reading
 
@@ -143,7 +136,7 @@ class Tally:
             dead=len(dead) / self.units if self.alive is not None else None,
             dead_units=dead,
             saturated=saturated,
-            gradient=root_mean_square([value for _, value in self.gradients]),
+            gradient=root_mean_square([value for _, (value,) in self.slopes.items()]),
             finite=square is None or math.isfinite(square),
             gate=self.gate,
         )
@@ -160,7 +153,7 @@ class Tally:
         """step -> number."""
         self.fold()
         if quantity == "gradient":
-            return dict(self.gradients)
+            return {step: value for step, (value,) in self.slopes.items()}
         found = {}
         for step, n, sampled, total, norm, nonzero, saturation in self.folded:
             mean = total / n

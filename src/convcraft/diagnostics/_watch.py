@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -16,6 +17,8 @@ from ..errors import ConvcraftError
 _LAST = {"linear", "recurrent", "embedding", "attention"}
 _MOST_CALLS = 16  # calls of one module or function in a pass that are kept apart
 #: Functions that are activations for some arguments only, or that are none where they stand alone.
+#: Number of the backward pass that is running, -1 outside.
+_BACKWARD: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
 #: Modules whose forward calls nothing but their children.
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _CLAMPS = {"clamp", "clamp_min"}
@@ -155,7 +158,8 @@ class Watcher:
         if self.path and module is self.model:
             self._close()  # the pass before was broken off by something that runs no hooks
         if not self.path:
-            self.active = self.sink.begin()
+            # during a backward pass a module runs again where its activations were not kept
+            self.active = _BACKWARD() == -1 and self.sink.begin()
             if self.active and self.mode is not None:
                 self.mode.__enter__()
                 self.entered = True

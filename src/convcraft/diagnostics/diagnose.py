@@ -73,6 +73,10 @@ def diagnose(
     for name in left_out:
         if name not in names():
             raise unknown("kind of finding", name, names())
+    if any(isinstance(p, nn.UninitializedParameter) for p in model.parameters()):
+        raise ConvcraftError(
+            "diagnose: model must be initialized, got a lazy module that has not run; call it once on a batch"
+        )
     loss = resolve_loss(loss)
     with random_states(model, batch, seed):
         found = take(batch, batches, model, loss)
@@ -86,7 +90,7 @@ def diagnose(
         findings = tuple(f for f in find_all(evidence) if f.name not in left_out)
     return Report(
         type(model).__name__,
-        sum(p.numel() for p in model.parameters() if not isinstance(p, nn.UninitializedParameter)),
+        sum(p.numel() for p in model.parameters()),
         evidence.layers,
         findings,
         loss=evidence.loss,

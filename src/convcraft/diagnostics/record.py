@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConvcraftError, unknown
+from ._series import Series
 from ._tally import ExactTally, Tally, root_mean_square, wide
 from ._watch import Spot, Watcher, check_model
 from .trace import LayerStatistics, Trace
@@ -45,8 +46,8 @@ def record(
 
     Every layer at every step is the default. In a training loop `every=10` costs about a tenth of that, and
     `layers="activations"` leaves out what the other layers return: either stays well below 10 % of a step.
-    Shares of zeros and of saturation are counted on the leading 65,536 values of a batch, and update ratios on
-    the leading rows of a weight with more entries than that.
+    Shares of zeros and of saturation are counted on the leading 65,536 values of a batch, and update ratios
+    on the leading rows of a weight with more entries than that.
 
     Args:
         model: the module whose forward pass is to be watched; a part of it may be called on its own.
@@ -106,8 +107,8 @@ class Recorder:
         self.gradients, self.updates, self.exact = gradients, updates, exact
         self.tallies: dict[str, Tally] = {}
         self.weights = owned_weights(model)
-        self.slopes: dict[str, list[tuple[int, Tensor]]] = {name: [] for name in self.weights}
-        self.ratios: dict[str, list[tuple[int, Tensor]]] = {name: [] for name in self.weights}
+        self.slopes = {name: [Series() for _ in owned] for name, owned in self.weights.items()}
+        self.ratios = {name: Series() for name in self.weights}
         self.steps = self.passes = 0
         self.sampled = False
         self.before: list[Tensor] | None = None
@@ -119,9 +120,9 @@ class Recorder:
         if not self.gradients:
             return
         for name, owned in self.weights.items():
-            for parameter in owned:
+            for parameter, series in zip(owned, self.slopes[name], strict=True):
                 if parameter.requires_grad and parameter.is_leaf:
-                    hook = parameter.register_post_accumulate_grad_hook(self._weight_hook(name))
+                    hook = parameter.register_post_accumulate_grad_hook(self._weight_hook(series))
                     self.hooks.append(hook)
 
     def detach(self) -> None:
@@ -132,13 +133,11 @@ class Recorder:
         self._measure()
         self.gradients = self.updates = False  # hooks on tensors that outlive the block do nothing more
 
-    def _weight_hook(self, name: str) -> Any:
-        slopes = self.slopes[name]
-
+    def _weight_hook(self, series: Series) -> Any:
         def hook(parameter: Tensor) -> None:
-            if self.sampled and parameter.grad is not None and not parameter.grad.is_sparse:
-                grad = parameter.grad
-                slopes.append((self.steps, torch.linalg.vector_norm(grad, dtype=wide(grad.dtype))))
+            grad = parameter.grad
+            if self.sampled and grad is not None and not grad.is_sparse:
+                series.append(self.steps, torch.linalg.vector_norm(grad, dtype=wide(grad.dtype)))
 
         return hook
 
@@ -176,6 +175,8 @@ class Recorder:
 
     def _remember(self) -> None:
         weights = self._samples()
+        if not weights:
+            return
         if not self.copies:
             self.copies = [torch.empty_like(weight) for weight in weights]
         with torch.no_grad():
@@ -206,26 +207,23 @@ class Recorder:
                 pair = torch.stack([change[part][0], size[part][0]])
             else:
                 pair = torch.stack([norm(change[part]), norm(size[part])])
-            self.ratios[name].append((self.steps, pair))
-            if len(self.ratios[name]) % 256 == 0:
-                self.ratios[name] = [(step, each.cpu()) for step, each in self.ratios[name]]
+            self.ratios[name].append(self.steps, pair)
 
     # reading
 
     def update_ratios(self, name: str) -> dict[int, float]:
         """step -> ratio, without the steps in which nothing moved."""
-        found = {}
-        for step, pair in self.ratios.get(name, ()):
-            change, size = pair.double().tolist()
-            if change != 0:
-                found[step] = change / size if size else math.inf
-        return found
+        series = self.ratios.get(name)
+        rows = series.items() if series is not None else []
+        return {step: change / size if size else math.inf for step, (change, size) in rows if change != 0}
 
     def weight_gradients(self, name: str) -> dict[int, float]:
         """step -> norm of the gradient of a module's weights."""
         squares: dict[int, float] = {}
-        for step, value in self.slopes.get(name, ()):
-            squares[step] = squares.get(step, 0.0) + float(value) ** 2
+        for series in self.slopes.get(name, ()):
+            last = {step: value for step, (value,) in series.items()}  # of accumulated gradients the last
+            for step, value in last.items():
+                squares[step] = squares.get(step, 0.0) + value**2
         return {step: math.sqrt(value) for step, value in squares.items()}
 
     def statistics(self) -> list[LayerStatistics]:
@@ -275,8 +273,8 @@ def owned_weights(model: nn.Module) -> dict[str, list[Tensor]]:
     found: dict[str, list[Tensor]] = {}
     seen: set[int] = set()
     for name, module in model.named_modules():
-        own = [p for p in module.parameters(recurse=False) if p.dim() > 1 and p.is_floating_point()]
-        own = [p for p in own if id(p) not in seen and not isinstance(p, nn.UninitializedParameter)]
+        own = [p for p in module.parameters(recurse=False) if not isinstance(p, nn.UninitializedParameter)]
+        own = [p for p in own if id(p) not in seen and p.dim() > 1 and p.is_floating_point()]
         seen.update(id(p) for p in own)
         if own:
             found[name] = own

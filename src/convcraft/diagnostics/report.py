@@ -56,7 +56,7 @@ class Finding:
         place = f" at {self.layer}" if self.layer else ""
         text = [f"{self.severity}: {self.name}{place}"]
         text += textwrap.wrap(self.message, 96, initial_indent="    ", subsequent_indent="    ")
-        for label, value in (("why", self.why), ("do", f"{self.remedy} (chapter {self.chapter})")):
+        for label, value in (("why", self.why), ("do", self.remedy), ("see", f"chapter {self.chapter}")):
             indent = f"    {label + ':':<5}"
             text += textwrap.wrap(value, 96, initial_indent=indent, subsequent_indent=" " * 9)
         return "\n".join(text)

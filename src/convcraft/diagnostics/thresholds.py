@@ -20,11 +20,10 @@ SATURATED_WARNING = 0.3
 #: Most of the layer passes no gradient any more.
 SATURATED_SEVERE = 0.7
 #: Some units of a healthy rectifier layer are silent on one batch at the start, and more of them the deeper
-#: the layer, because the examples become alike on the way: up to a quarter after ten layers of He's
-#: weights.
-DEAD_WARNING = 0.3
-#: More than half of the layer is lost: a narrower layer would do as well.
-DEAD_SEVERE = 0.6
+#: the layer, because the examples become alike on the way: up to a third after twelve layers of He's weights.
+DEAD_WARNING = 0.4
+#: Far more than half of the layer is lost: a much narrower layer would do as well.
+DEAD_SEVERE = 0.7
 #: With fewer values a unit than this, silence can be chance: a unit that is active on one input in twenty is
 #: silent on 100 with probability 0.95^100 = 0.006, on 32 with 0.2.
 DEAD_SEEN = 100
@@ -35,15 +34,18 @@ DEAD_SEEN = 100
 #: still trains; He, Zhang, Ren and Sun (2015) show a network of 30 layers that a factor of 10^4 keeps from
 #: it.
 DRIFT_WARNING = 10.0
+#: The factor of that network.
 DRIFT_SEVERE = 1e4
 #: Layers below which there is no depth to drift over.
 DRIFT_LAYERS = 3
 #: Ratio of the gradient's norm between the first and the last hidden layer. Below a thousandth the first
 #: layers learn a thousand times slower than the last: Glorot and Bengio (2010), Hochreiter (1991).
 VANISHING_WARNING = 1e-3
+#: In float32 with weights of size one, updates a million times smaller are near the last digit.
 VANISHING_SEVERE = 1e-6
 #: The other way round: Pascanu, Mikolov and Bengio (2013).
 EXPLODING_WARNING = 1e3
+#: A learning rate that suits the last layer is a million times too large for the first.
 EXPLODING_SEVERE = 1e6
 #: Norm of all gradients together over the norm of all weights: beyond it a step at any usual rate (0.01)
 #: moves the weights farther than they are from zero.
@@ -72,6 +74,7 @@ PROBABILITIES = 1e-3
 #: Standard deviation of an input: LeCun, Bottou, Orr and Mueller (1998), Efficient BackProp, ask for mean 0
 #: and variance 1. Pixels in [0, 1] have about 0.3, and train; bytes have 70 and do not.
 INPUT_STD = (0.05, 5.0)
+#: Beyond these the first layer works at a scale for which no usual initialization or rate is made.
 INPUT_STD_SEVERE = (1e-3, 50.0)
 #: Distance of an input's mean from zero in standard deviations; pixels in [0, 1] reach 2.
 INPUT_SHIFT = 3.0
@@ -83,11 +86,13 @@ INPUT_RATIO = 100.0
 #: Examples below which batch statistics are noise: Wu and He (2018), Group Normalization, Figure 1, where the
 #: error begins to rise below 16 images and has risen by 10 points at 2.
 BATCH_SMALL = 8
+#: Two examples: a channel of a linear layer is then always plus or minus one.
 BATCH_SEVERE = 2
 #: Distance between the running and the batch's mean in the batch's standard deviations, and ratio of the
 #: variances either way, both averaged over channels. A batch of 32 independent values differs by 0.18 and
 #: 1.3.
 RUNNING_SHIFT = 1.0
+#: The same for the variances: a factor of two in the standard deviation.
 RUNNING_RATIO = 4.0
 #: Relative difference of outputs that must be equal up to rounding.
 OUTPUT_TOLERANCE = 1e-3
@@ -96,7 +101,9 @@ OUTPUT_TOLERANCE = 1e-3
 
 #: Change of the weights in one step over the weights: about 1e-3, Karpathy (2015), CS231n notes 3.
 UPDATE_USUAL = 1e-3
-#: Two orders of magnitude either way; the first step of Adam alone reaches several per cent.
+#: Two orders of magnitude above; the first step of Adam alone reaches several per cent.
 UPDATE_LARGE = 0.2
+#: One step replaces the weights.
 UPDATE_SEVERE = 1.0
+#: Two orders of magnitude below the usual.
 UPDATE_SMALL = 1e-5

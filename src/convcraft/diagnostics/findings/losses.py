@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from .. import thresholds
@@ -22,7 +23,8 @@ def initial(evidence: Evidence) -> Iterator[Finding]:
             continue
         if call.name == "nll_loss" and call.content != "log-probabilities":
             continue
-        excess = call.value - call.uniform
+        # in nats an example, whatever the reduction
+        excess = (call.value / call.uniform - 1) * math.log(max(call.classes, 2)) if call.uniform else 0.0
         if excess <= thresholds.INITIAL_LOSS_EXCESS:
             continue
         severe = call.value > thresholds.INITIAL_LOSS_SEVERE * call.uniform

@@ -33,7 +33,9 @@ def no_gradient(evidence: Evidence) -> Iterator[Finding]:
             f"{_listed(missing)}.",
             parameters=len(missing),
         )
+    normed = {layer.name for layer in evidence.graph or () if layer.normalization is not None}
     silent = [fact.name for fact in facts if fact.given and fact.norm == 0]
+    silent = [n for n in silent if not (n.endswith(".bias") and n.removesuffix(".bias") in normed)]
     # zeros in the last layer or in the scale of a branch hold the gradient back for one step, on purpose
     zeros = any(fact.size == 0 and not fact.name.endswith("bias") for fact in facts)
     if silent and evidence.nonfinite is None:
