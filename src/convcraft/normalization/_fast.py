@@ -25,7 +25,7 @@ from ..dropout._fast import has_memory
 from .definitions import normalize_backward
 
 # From how many elements, and how many of them in a row, the rows pay.
-FAST_FROM = 1 << 16
+FAST_FROM = 1 << 21
 ROW_FROM = 64
 # torch sums channels-last input without care for rounding: harmless up to this many numbers a channel.
 CARELESS_UP_TO = 1024
@@ -141,7 +141,7 @@ def _column(values: Tensor, x: Tensor) -> Tensor:
 
 def by_rows(x: Tensor) -> bool:
     """Whether a (N, C, ...) tensor is large, contiguous, and has rows long enough for the fast path."""
-    if x.numel() < FAST_FROM or x.dim() < 3 or not x.is_contiguous():
+    if not x.numel() or x.numel() < FAST_FROM or x.dim() < 3 or not x.is_contiguous():
         return False
     return x.shape[2:].numel() >= ROW_FROM
 
@@ -159,14 +159,14 @@ def normalize_rows(
     """(normalized, mean, biased variance) of a contiguous (N, C, ...) by its channels' statistics."""
     flat = x.view(*x.shape[:2], -1)
     with torch.no_grad():
-        mean, variance = channel_moments(flat)
+        mean, variance = channel_moments(flat.detach())
         rstd = torch.rsqrt(variance + eps)
     rest = mean
     if exceeds(mean, rstd):
         base = _column(mean, flat)
         flat = flat - base
         with torch.no_grad():
-            rest, variance = channel_moments(flat)
+            rest, variance = channel_moments(flat.detach())
             mean, rstd = base.double().view(-1) + rest, torch.rsqrt(variance + eps)
     y = Normalize.apply(flat, weight, bias, rest.to(x.dtype), rstd.to(x.dtype), eps)
     return y.view(x.shape), mean, variance
