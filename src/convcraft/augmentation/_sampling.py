@@ -62,7 +62,11 @@ def resample(
 
 
 def like(out: Tensor, images: Tensor) -> Tensor:
-    """The result in the memory format of the images."""
-    if images.is_contiguous() or not images.is_contiguous(memory_format=torch.channels_last):
+    """The result in the memory format of the images; torch.func.vmap does not say which that is."""
+    if images.is_contiguous():
         return out
-    return out.contiguous(memory_format=torch.channels_last)
+    try:
+        channels_last = images.is_contiguous(memory_format=torch.channels_last)
+    except RuntimeError:
+        return out
+    return out.contiguous(memory_format=torch.channels_last) if channels_last else out
