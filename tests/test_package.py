@@ -19,9 +19,10 @@ LIBRARY = sorted(
     for path in ROOT.rglob("*.py")
     if "lab" not in path.relative_to(ROOT).parts and path.name != "__main__.py"
 )
+DOCUMENTED = ("convcraft.activations", "convcraft.dropout", "convcraft.normalization")
 PUBLIC = [
     (module, name)
-    for module in ("convcraft.activations", "convcraft.reference")
+    for module in (*DOCUMENTED, "convcraft.reference")
     for name in importlib.import_module(module).__all__
     if callable(getattr(importlib.import_module(module), name))
 ]
@@ -48,6 +49,7 @@ def test_import_loads_nothing_but_torch_numpy_and_the_standard_library():
     code = (
         "import sys, torch, numpy; before = {n.partition('.')[0] for n in sys.modules}\n"
         "import convcraft, convcraft.activations, convcraft.reference\n"
+        "import convcraft.dropout, convcraft.normalization\n"
         "after = {n.partition('.')[0] for n in sys.modules} - before - set(sys.stdlib_module_names)\n"
         "print(sorted(after), 'convcraft.lab' in sys.modules, 'matplotlib' in sys.modules)"
     )
@@ -102,10 +104,10 @@ def test_every_public_name_is_documented(module, name):
     thing = getattr(importlib.import_module(module), name)
     text = inspect.getdoc(thing) or ""
     assert len(text) >= 10 and text.split("\n")[0].endswith((".", ")"))
-    if module == "convcraft.activations" and name[0].islower():
+    if module in DOCUMENTED and name[0].islower():
         for part in ("Formula", "Example", ">>>", "Chapter"):
             assert part in text, part
-    if module == "convcraft.activations" and inspect.isclass(thing) and issubclass(thing, torch.nn.Module):
+    if module in DOCUMENTED and inspect.isclass(thing) and issubclass(thing, torch.nn.Module):
         for part in ("Formula", ">>>", "Chapter"):
             assert part in text, part
 
@@ -153,12 +155,14 @@ def raises(path):
     return [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc is not None]
 
 
-@pytest.mark.parametrize("folder", ["activations", "reference"])
+@pytest.mark.parametrize("folder", ["activations", "dropout", "normalization", "reference"])
 def test_every_raise_of_these_folders_is_reached_by_a_test(folder):
     """Runs the lists of misuse of the test files with a tracer, and demands that they reach every `raise`."""
     here = Path(__file__).parent
     files = {
         "activations": ["test_activations_modules.py", "test_activations_catalog.py"],
+        "dropout": ["test_dropout.py"],
+        "normalization": ["test_normalization.py", "test_normalization_models.py"],
         "reference": ["test_reference.py"],
     }[folder]
     wanted = {(str(path), line) for path in (ROOT / folder).glob("*.py") for line in raises(path)}

@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING
 from .errors import ConvcraftError
 
 if TYPE_CHECKING:
-    from . import activations, diagnostics, lab, plotting, reference
+    from . import activations, diagnostics, dropout, lab, normalization, plotting, reference
 
 __version__ = "0.1.0"
 
-_PARTS = ("activations", "diagnostics", "errors", "lab", "plotting", "reference")
+_PARTS = ("activations", "diagnostics", "dropout", "errors", "lab", "normalization", "plotting", "reference")
 
-__all__ = ["ConvcraftError", "__version__", "activations", "diagnostics", "lab", "plotting", "reference"]
+__all__ = [
+    "ConvcraftError", "__version__", "activations", "diagnostics", "dropout", "lab", "normalization", "plotting",
+    "reference",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -18,6 +18,9 @@ __all__ = ["FoldedLinear", "fold_batch_norm"]
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _FOLDABLE = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear)
+_LEAVES = (
+    "torch.nn.", "torch.ao.nn.", "convcraft.activations.", "convcraft.dropout.", "convcraft.normalization."
+)  # fmt: skip
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
 
@@ -51,7 +54,7 @@ class _Tracer(fx.Tracer):
     """Looks into no module that has a meaning of its own here."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        known = type(m).__module__.startswith(("torch.nn", "torch.ao.nn", "convcraft."))
+        known = type(m).__module__.startswith(_LEAVES)
         return isinstance(m, (*_FOLDABLE, _BATCH_NORM)) or (known and not isinstance(m, nn.Sequential))
 
 

@@ -15,13 +15,14 @@ import torch
 
 from ...errors import unknown
 from .cases import NAMES, case, costs
+from .layers import dropouts, measure, normalizations
 from .report import pin_memory, processor, table, write
 from .timing import Ratio, compare, saved_bytes
 
 __all__ = ["Ratio", "compare", "main", "saved_bytes"]
 
 LARGE, SMALL = (64, 64, 32, 32), (8, 16, 8, 8)
-TOPICS = ("activations", "costs")
+TOPICS = ("activations", "costs", "dropout", "normalization")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         write(options.json, given, options.threads, rounds, allocator, found)
     print(f"{processor()}, torch {torch.__version__}, {options.threads} thread(s), allocator: {allocator}")
-    print("ratio: ours over torch.nn (activations), or over ReLU (costs); below 1 is faster")
+    print("ratio: ours over torch.nn, or over ReLU (costs); below 1 is faster")
     print(table(found))
     return 0
 
@@ -75,4 +76,10 @@ def _measure(topics: Sequence[str], names: Sequence[str], rounds: int, quick: bo
                     found += case(name, shape, layout, 3 * rounds if shape == SMALL else rounds)
     if "costs" in topics:
         found += costs(rounds, (2, 4, 8, 8), 2) if quick else costs(rounds)
+    for topic in ("dropout", "normalization"):
+        if topic in topics:
+            for shape in ((2, 4, 8, 8),) if quick else (LARGE, SMALL):
+                pairs = dropouts() if topic == "dropout" else normalizations(shape[1])
+                for layout in ("contiguous", "channels_last"):
+                    found += measure(pairs, shape, layout, 3 * rounds if shape == SMALL else rounds)
     return found

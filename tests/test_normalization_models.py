@@ -1,0 +1,400 @@
+"""Batch normalization in whole models: folded into layers, recalibrated on data, frozen."""
+
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import parametrizations
+
+from convcraft import ConvcraftError
+from convcraft import normalization as N
+from convcraft.normalization.folding import FoldedLinear
+
+
+def settled(model, dtype=torch.float32):
+    """The model in eval mode, with statistics and affine parameters far from where they start."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            with torch.no_grad():
+                if module.running_mean is not None:
+                    module.running_mean.normal_()
+                    module.running_var.uniform_(0.1, 4)
+                if module.affine:
+                    module.weight.normal_()
+                    module.bias.normal_()
+    return model.to(dtype).eval()
+
+
+def norms(model):
+    return [n for n, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
+LAYERS = [
+    (lambda: nn.Conv1d(4, 6, 3, padding=1, groups=2), nn.BatchNorm1d, (3, 4, 9)),
+    (lambda: nn.Conv2d(4, 6, 3, stride=2, bias=False), N.BatchNorm2d, (3, 4, 9, 8)),
+    (lambda: nn.Conv2d(4, 8, 3, groups=4, padding=1, padding_mode="circular"), nn.BatchNorm2d, (3, 4, 9, 8)),
+    (lambda: nn.Conv2d(4, 4, 3, groups=4, dilation=2), nn.SyncBatchNorm, (3, 4, 9, 8)),
+    (lambda: nn.Conv3d(4, 6, 2), N.BatchNorm3d, (3, 4, 5, 4, 3)),
+    (lambda: nn.ConvTranspose1d(4, 6, 3, groups=2), nn.BatchNorm1d, (3, 4, 9)),
+    (lambda: nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2), N.BatchNorm2d, (3, 4, 5, 6)),
+    (lambda: nn.ConvTranspose2d(4, 8, 3, groups=4, bias=False, output_padding=1, stride=2), nn.BatchNorm2d,
+     (3, 4, 5, 6)),
+    (lambda: nn.ConvTranspose3d(4, 6, 2), nn.BatchNorm3d, (3, 4, 4, 3, 3)),
+    (lambda: nn.Linear(4, 6), N.BatchNorm1d, (5, 4)),
+    (lambda: nn.Linear(4, 6, bias=False), nn.BatchNorm1d, (5, 4)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("case", range(len(LAYERS)))
+def test_every_layer_is_folded_exactly(case, affine):
+    build, kind, shape = LAYERS[case]
+    layer = build()
+    channels = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+    model = settled(nn.Sequential(layer, kind(channels, affine=affine), nn.ReLU()), torch.float64)
+    before = copy.deepcopy(model.state_dict())
+    folded = N.fold_batch_norm(model, strict=True)
+    x = torch.randn(shape, dtype=torch.float64)
+    torch.testing.assert_close(folded(x), model(x), rtol=1e-11, atol=1e-11)
+    assert not norms(folded) and isinstance(folded[1], nn.Identity) and not folded.training
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    single = copy.deepcopy(model).float()
+    torch.testing.assert_close(N.fold_batch_norm(single)(x.float()), single(x.float()), rtol=1e-4, atol=1e-5)
+
+
+class Block(nn.Module):
+    """A residual block that names its parts out of their order, with a functional activation."""
+
+    def __init__(self, inputs=4, channels=6):
+        super().__init__()
+        self.second_norm = N.BatchNorm2d(channels)
+        self.first = nn.Conv2d(inputs, channels, 3, padding=1, bias=False)
+        self.first_norm = nn.BatchNorm2d(channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.shortcut = nn.Sequential(nn.Conv2d(inputs, channels, 1), nn.BatchNorm2d(channels))
+
+    def forward(self, x):
+        y = F.relu(self.first_norm(self.first(x)))
+        return F.relu(self.second_norm(self.second(y)) + self.shortcut(x))
+
+
+def test_a_residual_network_is_traced():
+    end = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)]
+    model = settled(nn.Sequential(Block(), Block(6, 4), *end))
+    folded = N.fold_batch_norm(model, strict=True)
+    x = torch.randn(2, 4, 8, 8)
+    torch.testing.assert_close(folded(x), model(x), rtol=1e-4, atol=1e-4)
+    assert type(folded[0]) is Block and not norms(folded) and len(norms(model)) == 6
+    torch.testing.assert_close(pickle.loads(pickle.dumps(folded))(x), folded(x))
+    assert all(p.requires_grad for p in folded.parameters())
+
+
+class Untraceable(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+        self.conv, self.norm = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        return self.norm(self.conv(self.body(x))) if float(x.sum()) > -1e9 else x
+
+
+def test_without_a_trace_neighbours_in_a_sequential_are_folded_and_others_stay():
+    model = settled(Untraceable())
+    folded = N.fold_batch_norm(model)
+    x = torch.randn(2, 4, 8, 8)
+    torch.testing.assert_close(folded(x), model(x), rtol=1e-4, atol=1e-5)
+    assert norms(folded) == ["norm"]
+    with pytest.raises(ConvcraftError, match="got 'norm': it does not follow a layer whose only use it is"):
+        N.fold_batch_norm(model, strict=True)
+
+
+class OtherUse(nn.Module):
+    """The convolution's output, or its weight, is used a second time."""
+
+    def __init__(self, what):
+        super().__init__()
+        self.what, self.conv, self.norm = what, nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+        self.last, self.last_norm = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        y = self.conv(x)
+        z = self.norm(y)
+        if self.what == "output":
+            z = z + y
+        elif self.what == "weight":
+            z = z + self.conv.weight.sum()
+        elif self.what == "layer":
+            z = self.conv(z)
+        elif self.what == "norm":
+            z = z + self.norm(x)
+        return self.last_norm(self.last(z))
+
+
+@pytest.mark.parametrize("what", ["output", "weight", "layer", "norm"])
+def test_what_is_used_twice_is_left_and_stays_right(what):
+    model = settled(OtherUse(what))
+    folded = N.fold_batch_norm(model)
+    x = torch.randn(2, 4, 5, 5)
+    torch.testing.assert_close(folded(x), model(x), rtol=1e-4, atol=1e-5)
+    assert norms(folded) == ["norm"]
+
+
+class OwnForward(nn.Conv2d):
+    def forward(self, input):
+        return super().forward(input) + 1
+
+
+def hooked():
+    conv = nn.Conv2d(4, 4, 1)
+    conv.register_forward_hook(lambda module, args, output: output * 2)
+    return conv
+
+
+@pytest.mark.parametrize(
+    ("layer", "norm", "reason"),
+    [
+        (lambda: OwnForward(4, 4, 1), lambda: nn.BatchNorm2d(4), "OwnForward has a forward of its own"),
+        (lambda: parametrizations.weight_norm(nn.Conv2d(4, 4, 1)), lambda: nn.BatchNorm2d(4), "is computed"),
+        (hooked, lambda: nn.BatchNorm2d(4), "hooks are attached"),
+        (nn.ReLU, lambda: nn.BatchNorm2d(4), "a ReLU stands before it"),
+        (lambda: nn.Conv2d(4, 4, 1), lambda: nn.BatchNorm2d(4, track_running_stats=False), "no running stat"),
+        (lambda: nn.Conv2d(4, 6, 1), lambda: nn.BatchNorm2d(4), "has 4 channels, the layer before it 6"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_what_cannot_be_folded_is_refused_with_the_reason(layer, norm, reason):
+    model = settled(nn.Sequential(layer(), norm()))
+    with pytest.raises(ConvcraftError, match=f"got '1': .*{reason}"):
+        N.fold_batch_norm(model)
+
+
+def test_a_norm_that_stands_first_stays_beside_one_that_is_folded():
+    model = settled(nn.Sequential(nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)))
+    folded, x = N.fold_batch_norm(model), torch.randn(2, 4, 3, 3)
+    assert norms(folded) == ["0"]
+    torch.testing.assert_close(folded(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_shared_layer_in_a_sequential_is_left_alone():
+    conv = nn.Conv2d(4, 4, 1)
+    model = settled(nn.Sequential(conv, nn.BatchNorm2d(4), conv, nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1),
+                                  nn.BatchNorm2d(4)))  # fmt: skip
+    folded, x = N.fold_batch_norm(model), torch.randn(2, 4, 3, 3)
+    assert norms(folded) == ["1", "3"]
+    torch.testing.assert_close(folded(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_folded_linear_layer_refuses_what_batch_norm_took_otherwise():
+    model = settled(nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6)))
+    folded = N.fold_batch_norm(model)
+    x = torch.randn(3, 6, 4)  # (N, C, L): here the norm's channels are not the layer's outputs
+    assert model(x).shape == (3, 6, 6) and isinstance(folded[0], FoldedLinear)
+    with pytest.raises(ConvcraftError, match=r"FoldedLinear: .* shape \(N, 4\), got \(3, 6, 4\)"):
+        folded(x)
+
+
+def test_folding_half_precision_rounds_once():
+    model = settled(nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)))
+    half = N.fold_batch_norm(copy.deepcopy(model).bfloat16())
+    assert half[0].weight.dtype == torch.bfloat16
+
+
+def test_compiled_and_exported_models_can_be_folded_before():
+    model = settled(nn.Sequential(nn.Conv2d(4, 4, 3), N.BatchNorm2d(4), nn.ReLU()))
+    folded, x = N.fold_batch_norm(model), torch.randn(2, 4, 6, 6)
+    torch.testing.assert_close(torch.export.export(folded, (x,)).module()(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+# recalibration
+
+
+def test_statistics_are_those_of_the_whole_data():
+    data = [torch.randn(n, 3, 4, 4, dtype=torch.float64) * (n / 4) + n for n in (2, 5, 9, 1)]
+    model = nn.Sequential(N.BatchNorm2d(3, dtype=torch.float64)).train()
+    assert N.recalibrate_batch_norm(model, iter(data)) is model
+    everything = torch.cat(data).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(model[0].running_mean, everything.mean(1))
+    torch.testing.assert_close(model[0].running_var, everything.var(1))
+    assert int(model[0].num_batches_tracked) == 4
+
+
+def test_statistics_are_accurate_where_the_mean_is_large():
+    data = [1e4 + 0.1 * torch.randn(64, 2, 8, 8) for _ in range(4)]
+    model = N.recalibrate_batch_norm(nn.Sequential(nn.BatchNorm2d(2)), data)
+    exact = torch.cat(data).double().transpose(0, 1).flatten(1).var(1)
+    torch.testing.assert_close(model[0].running_var.double(), exact, rtol=1e-5, atol=0)
+
+
+def network():
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), N.BatchNorm2d(4), nn.Dropout(0.5),
+        nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4, momentum=None),
+    )  # fmt: skip
+
+
+def test_deeper_layers_see_batch_statistics_and_no_dropout():
+    model = network()
+    data = [torch.randn(8, 1, 8, 8) + k for k in range(3)]
+    N.recalibrate_batch_norm(model, [(x, torch.zeros(8)) for x in data])
+    with torch.no_grad():
+        affine = model[1].weight, model[1].bias
+        inner = [model[3](F.batch_norm(model[0](x), None, None, *affine, True)) for x in data]
+    values = torch.cat(inner).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(model[4].running_mean, values.mean(1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model[4].running_var, values.var(1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("start", ["train", "eval", "mixed"])
+def test_recalibration_leaves_everything_else(start):
+    model = network().train(start == "train")
+    if start == "mixed":
+        model[4].train()
+    modes = [m.training for m in model.modules()]
+    weights = copy.deepcopy([p.detach() for p in model.parameters()])
+    state, enabled = torch.get_rng_state(), torch.is_grad_enabled()
+    data = [torch.ones(8, 1, 8, 8).cumsum(3)] * 2
+    N.recalibrate_batch_norm(model, data)
+    assert [m.training for m in model.modules()] == modes
+    assert all(torch.equal(a, b) for a, b in zip(weights, model.parameters(), strict=True))
+    assert torch.equal(torch.get_rng_state(), state) and torch.is_grad_enabled() == enabled
+    assert all(p.grad is None for p in model.parameters())
+    assert all(m.track_running_stats for m in (model[1], model[4])) and model[4].momentum is None
+    assert not any(m._forward_pre_hooks for m in model.modules())
+
+
+def test_an_error_on_the_way_changes_nothing():
+    model = network().eval()
+    before = copy.deepcopy(model.state_dict())
+
+    def broken():
+        yield torch.randn(4, 1, 8, 8)
+        raise RuntimeError("disk")
+
+    with pytest.raises(RuntimeError, match="disk"):
+        N.recalibrate_batch_norm(model, broken())
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert not model.training and not any(m._forward_pre_hooks for m in model.modules())
+
+
+def test_layers_that_are_not_reached_and_empty_batches():
+    model = nn.Sequential(nn.BatchNorm1d(2))
+    model.spare = nn.Module()
+    model.spare.norm = nn.BatchNorm1d(5)
+    model.forward = lambda x: model[0](x)
+    data = torch.randn(6, 2)
+    N.recalibrate_batch_norm(model, [data[:4], data[4:], data[:0]])
+    torch.testing.assert_close(model[0].running_var, data.var(0))
+    assert float(model.spare.norm.running_var.sum()) == 5
+
+
+# freezing
+
+
+def test_frozen_layers_stay_in_eval_mode_and_do_not_learn():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    assert N.freeze_batch_norm(model) is model
+    model.train()
+    assert model.training and model[2].training and not model[1].training and not model[4].training
+    before = copy.deepcopy([model[k].state_dict() for k in (1, 4)])
+    model(torch.randn(8, 1, 8, 8) + 3).square().sum().backward()
+    optimizer.step()
+    for old, k in zip(before, (1, 4), strict=True):
+        assert all(torch.equal(value, old[key]) for key, value in model[k].state_dict().items())
+        assert all(p.grad is None and not p.requires_grad for p in model[k].parameters())
+    assert model[0].weight.grad is not None
+    assert list(model.state_dict()) == list(network().state_dict())
+
+
+def test_frozen_statistics_with_learned_scale():
+    model = N.freeze_batch_norm(nn.Sequential(nn.BatchNorm1d(3)), affine=False).train()
+    model(torch.randn(4, 3)).square().sum().backward()
+    assert model[0].weight.grad is not None and float(model[0].running_mean.abs().sum()) == 0
+
+
+def test_copies_of_frozen_layers_are_frozen_on_their_own():
+    model = N.freeze_batch_norm(network())
+    stream = io.BytesIO()
+    torch.save(model, stream)
+    stream.seek(0)
+    loaded = torch.load(stream, weights_only=False)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), loaded):
+        twin.train()
+        assert twin.training and not twin[1].training and not twin[4].training
+        twin[1].training = True
+        twin.train()
+        assert not twin[1].training and twin[1].train.args[0] is twin[1]
+    model.load_state_dict(network().state_dict())
+
+
+def test_recalibration_leaves_frozen_layers():
+    model = network()
+    N.freeze_batch_norm(nn.Sequential(model[1]))
+    before = model[1].running_mean.clone()
+    N.recalibrate_batch_norm(model, [torch.randn(8, 1, 8, 8) + 4])
+    assert torch.equal(model[1].running_mean, before) and not model[1].training
+    assert float(model[4].running_mean.abs().sum()) > 0
+
+
+def test_frozen_models_fold():
+    model = N.freeze_batch_norm(settled(network())).train().eval()
+    x = torch.randn(2, 1, 8, 8)
+    folded = N.fold_batch_norm(model)
+    torch.testing.assert_close(folded(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+PLAIN = nn.Sequential(nn.Linear(2, 2)).eval()
+NORM = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+HALF_EVAL = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).eval()
+HALF_EVAL[1].train()
+UNTRACKED = nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False), nn.BatchNorm1d(2))
+ERRORS = [
+    (lambda: N.fold_batch_norm(NORM), r"must be in eval mode, got training mode in the model itself"),
+    (lambda: N.fold_batch_norm(HALF_EVAL), r"got training mode in 1; call model.eval\(\)"),
+    (lambda: N.fold_batch_norm(PLAIN), r"fold_batch_norm: model must have a batch normalization, got none"),
+    (lambda: N.fold_batch_norm(nn.Sequential(nn.BatchNorm1d(2)).eval()), r"got '0': it does not"),
+    (lambda: N.recalibrate_batch_norm(PLAIN, []), r"recalibrate_batch_norm: model must have .* got none"),
+    (lambda: N.recalibrate_batch_norm(UNTRACKED[:1], []), r"got 1 without any"),
+    (lambda: N.recalibrate_batch_norm(NORM, []), r"batches must yield at least one batch, got none"),
+    (lambda: N.recalibrate_batch_norm(NORM, [3]), r"batches must yield tensors, .* got int in batch 1"),
+    (lambda: N.recalibrate_batch_norm(NORM, [[]]), r"batches must yield tensors, .* got list"),
+    (
+        lambda: N.recalibrate_batch_norm(NORM, [torch.ones(3, 2), torch.ones(3, 2, device="meta")]),
+        r"batches must be on the model's device cpu, got meta in batch 2",
+    ),
+    (lambda: N.recalibrate_batch_norm(N.BatchNorm1d(2), [torch.ones(1, 2)]), r"more than 1 value"),
+    (lambda: N.freeze_batch_norm(PLAIN), r"freeze_batch_norm: model must have a batch normalization"),
+    (lambda: N.freeze_batch_norm(UNTRACKED), r"running statistics in every batch .*got none in '0'"),
+    (lambda: FoldedLinear(2, 2)(torch.ones(1, 2, 2)), r"FoldedLinear: input must have shape \(N, 2\)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "message"), ERRORS, ids=[message[:40] for _, message in ERRORS])
+def test_misuse_is_refused_and_changes_nothing(call, message):
+    states = [copy.deepcopy(m.state_dict()) for m in (PLAIN, NORM, UNTRACKED)]
+    with pytest.raises(ConvcraftError, match=message):
+        call()
+    for state, model in zip(states, (PLAIN, NORM, UNTRACKED), strict=True):
+        assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
+    assert NORM.training and UNTRACKED.training and all(m.training for m in UNTRACKED)
+
+
+def test_the_networks_of_the_lab_are_looked_into():
+    from convcraft.lab.models import ConvNet
+
+    class Normalized(ConvNet):
+        pass
+
+    Normalized.__module__ = ConvNet.__module__
+    model = Normalized()
+    name, conv = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
+    parent, _, child = name.rpartition(".")
+    pair = nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels))
+    setattr(model.get_submodule(parent), child, pair)
+    settled(model)
+    assert not norms(N.fold_batch_norm(model, strict=True))
