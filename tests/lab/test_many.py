@@ -97,6 +97,21 @@ def test_a_diverged_regression_is_not_the_best(small):
     assert sweep.best == 1
 
 
+def test_a_parameter_that_is_not_used_stays(small):
+    class Spare(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.spare = nn.Linear(64, 10), nn.Linear(64, 10)
+
+        def forward(self, x):
+            return self.used(x.flatten(1))
+
+    sweep = fit_many(Spare, small, learning_rates=[0.1], seeds=[3], epochs=1)
+    before, after = seeded(Spare, 3), sweep.models()[0]
+    assert torch.equal(after.spare.weight, before.spare.weight)
+    assert not torch.equal(after.used.weight, before.used.weight)
+
+
 def test_also_for_regression(small):
     def part(split):
         return Split(split.x, split.x.flatten(1).mean(1, keepdim=True))

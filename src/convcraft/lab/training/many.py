@@ -56,7 +56,8 @@ class _Models:
 
         The losses are independent of one another, so the gradient of their sum holds the gradient of each.
         """
-        gradients = torch.autograd.grad(losses.sum(), [self.weights[name] for name in self.trained])
+        trained = [self.weights[name] for name in self.trained]
+        gradients = torch.autograd.grad(losses.sum(), trained, materialize_grads=True)  # zero where unused
         if not self.velocity:
             self._lay_out_like(gradients)
         with torch.no_grad():
