@@ -24,6 +24,9 @@ BUILDER = "from jupyter_book.cli.main import main; main()"
 ICON = re.compile(
     r'(?P<name>"[^"]+"|[\w$]+):\[[\d.]+,[\d.]+,\[(?P<aliases>[^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?'
 )
+CODE = re.compile(r"<pre>.*?</pre>", re.DOTALL)
+STYLE = re.compile(r"<style[^>]*>.*?</style>", re.DOTALL)
+PLAIN = re.compile(r'<span class="(?:n|p|w)">([^<]*)</span>')
 
 
 def build(quiet: bool = False) -> int:
@@ -62,6 +65,32 @@ def trim_icons(site: pathlib.Path) -> None:
     script.write_text(ICON.sub(keep, script.read_text("utf-8")), "utf-8")
 
 
+def slim(page: str) -> str:
+    """A page without what changes nothing on the screen.
+
+    In code, the spans of names, punctuation and blanks, in plain colour in either theme; and
+    a style sheet that an output brings again and again, after its first time.
+    """
+    seen: set[str] = set()
+
+    def once(style: re.Match[str]) -> str:
+        again = style[0] in seen
+        seen.add(style[0])
+        return "" if again else style[0]
+
+    def plain(code: re.Match[str]) -> str:
+        return PLAIN.sub(r"\1", code[0]).replace("<span></span>", "")
+
+    return STYLE.sub(once, CODE.sub(plain, page))
+
+
+def slim_pages(site: pathlib.Path) -> None:
+    """Slim every page of the book."""
+    for page in site.rglob("*.html"):
+        if "_static" not in page.parts:
+            page.write_text(slim(page.read_text("utf-8")), "utf-8")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -76,6 +105,7 @@ def main() -> int:
         print("The build failed: each warning above counts as an error.", file=sys.stderr)
         return status
     trim_icons(SITE)
+    slim_pages(SITE)
     seconds = time.perf_counter() - start
     if args.no_check:
         return 0

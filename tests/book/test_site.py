@@ -112,3 +112,15 @@ def test_icons_that_no_page_names_are_left_out(tmp_path):
     build_book.trim_icons(tmp_path)
     left = (scripts / "fontawesome.js").read_text(encoding="utf-8")
     assert "moon" in left and "trash-can" in left and "sun" not in left
+
+
+def test_pages_are_slimmed(tmp_path):
+    style = "<style>p{color:red}</style>"
+    code = (
+        '<pre><span></span><span class="n">x</span> <span class="o">=</span> <span class="mi">1</span></pre>'
+    )
+    page = tmp_path / "a.html"
+    page.write_text(f'{style}<span class="n">kept</span>{code}{style}', encoding="utf-8")
+    build_book.slim_pages(tmp_path)
+    slim = '<pre>x <span class="o">=</span> <span class="mi">1</span></pre>'
+    assert page.read_text(encoding="utf-8") == f'{style}<span class="n">kept</span>{slim}'
