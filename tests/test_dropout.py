@@ -320,6 +320,32 @@ def test_checkpointing_draws_the_mask_again(path):
     torch.testing.assert_close(slope, y.detach())
 
 
+def test_a_default_device_for_new_tensors_changes_nothing(monkeypatch):
+    from convcraft.dropout import _bits
+
+    monkeypatch.setattr(_fast, "FAST_FROM", 0)
+    _bits._table.cache_clear()
+    _bits._byte_table.cache_clear()
+    x = torch.ones(4, 4, 8, 8)
+    with torch.device("meta"):
+        first, second = D.dropout(x, 0.5), D.drop_block2d(x, 0.5)
+    for y in (first, second, D.dropout(x, 0.5)):
+        assert y.device == x.device and set(y.unique().tolist()) <= {0.0, 2.0}
+
+
+def test_inference_mode_leaves_nothing_behind(monkeypatch):
+    from convcraft.dropout import _bits
+
+    monkeypatch.setattr(_fast, "FAST_FROM", 0)
+    _bits._table.cache_clear()
+    with torch.inference_mode():
+        D.dropout(torch.ones(100), 0.5)
+    x = torch.ones(100, requires_grad=True)
+    y = D.dropout(x, 0.5)
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, y.detach())
+
+
 def test_one_bit_an_element_is_kept_for_the_gradient():
     from convcraft.lab.bench.timing import saved_bytes
 

@@ -353,6 +353,7 @@ NORM = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
 HALF_EVAL = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).eval()
 HALF_EVAL[1].train()
 UNTRACKED = nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False), nn.BatchNorm1d(2))
+FROZEN = N.freeze_batch_norm(nn.Sequential(nn.BatchNorm1d(2)))
 ERRORS = [
     (lambda: N.fold_batch_norm(NORM), r"must be in eval mode, got training mode in the model itself"),
     (lambda: N.fold_batch_norm(HALF_EVAL), r"got training mode in 1; call model.eval\(\)"),
@@ -368,6 +369,7 @@ ERRORS = [
         r"batches must be on the model's device cpu, got meta in batch 2",
     ),
     (lambda: N.recalibrate_batch_norm(N.BatchNorm1d(2), [torch.ones(1, 2)]), r"more than 1 value"),
+    (lambda: N.recalibrate_batch_norm(FROZEN, []), r"must have .* not frozen, got frozen ones only"),
     (lambda: N.freeze_batch_norm(PLAIN), r"freeze_batch_norm: model must have a batch normalization"),
     (lambda: N.freeze_batch_norm(UNTRACKED), r"running statistics in every batch .*got none in '0'"),
     (lambda: FoldedLinear(2, 2)(torch.ones(1, 2, 2)), r"FoldedLinear: input must have shape \(N, 2\)"),

@@ -25,8 +25,8 @@ __version__ = "0.1.0"
 _PARTS = ("activations", "diagnostics", "dropout", "errors", "lab", "normalization", "plotting", "reference")
 
 __all__ = [
-    "ConvcraftError", "__version__", "activations", "diagnostics", "dropout", "lab", "normalization", "plotting",
-    "reference",
+    "ConvcraftError", "__version__", "activations", "diagnostics", "dropout", "lab", "normalization",
+    "plotting", "reference",
 ]  # fmt: skip
 
 

@@ -1,7 +1,9 @@
 """Dropout of elements, channels, samples and squares, with torch's arguments, and Monte-Carlo prediction.
 
 All functions take `p`, the probability of dropping, and `generator=`, where the random numbers come
-from. The masks live on the input's device. Modules act in training mode only.
+from. The masks live on the input's device. Modules act in training mode only. Under
+`torch.compile` the numbers come from torch's global generator: `generator=` breaks the graph there, which
+`fullgraph=True` refuses.
 
 Example:
     >>> import torch

@@ -50,7 +50,7 @@ def random_bits(count: int, numerator: int, digits: int, generator: torch.Genera
     Two numbers of torch's generator seed a fast one, which gives the words.
     """
     words = (count + 63) // 64
-    seeds = torch.empty(2, dtype=torch.int64).random_(generator=generator).tolist()
+    seeds = torch.empty(2, dtype=torch.int64, device="cpu").random_(generator=generator).tolist()
     source = np.random.SFC64(seeds)
     kept = source.random_raw(words)
     for place in range(1, digits):
@@ -72,7 +72,7 @@ def pack(flags: Tensor) -> Tensor:
 @functools.cache
 def _table(dtype: torch.dtype) -> Tensor:
     """Row i: the bits of i as numbers, the lowest first."""
-    bits = torch.arange(256).unsqueeze(1) >> torch.arange(8)
+    bits = torch.arange(256, device="cpu").unsqueeze(1) >> torch.arange(8, device="cpu")
     return (bits & 1).to(dtype)
 
 

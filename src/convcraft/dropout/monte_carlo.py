@@ -129,12 +129,13 @@ def mc_predict(
             "mc_predict: model must have a dropout layer with p > 0, got none; "
             "add convcraft.dropout.Dropout, and use the layer where forward calls torch.nn.functional.dropout"
         )
-    check_generator("mc_predict", torch.empty(0), generator)
+    check_generator("mc_predict", torch.empty(0, device="cpu"), generator)
     arguments = x if isinstance(x, tuple) else (x,)
     mean = spread = None
     with _random_state(arguments[0], generator), _dropout_only(model, generator is not None), torch.no_grad():
         if generator is not None:
-            torch.manual_seed(int(torch.empty((), dtype=torch.int64).random_(generator=generator)))
+            seed = torch.empty((), dtype=torch.int64, device="cpu").random_(generator=generator)
+            torch.manual_seed(int(seed))
         for number in range(1, samples + 1):
             y = model(*arguments)
             if not isinstance(y, Tensor) or not y.is_floating_point():

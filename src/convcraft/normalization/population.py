@@ -140,6 +140,11 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any]) -> nn.Modul
         for name, layer in _layers("recalibrate_batch_norm", model).items()
         if not _is_frozen(layer)
     }
+    if not layers:
+        raise ConvcraftError(
+            "recalibrate_batch_norm: model must have a batch normalization that is not frozen, got "
+            "frozen ones only; recalibrate before freeze_batch_norm"
+        )
     number = 0
     with torch.no_grad(), _collecting(model, layers) as seen:
         for number, batch in enumerate(batches, start=1):
