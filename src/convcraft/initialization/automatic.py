@@ -15,7 +15,7 @@ from ..activations import catalog
 from ..errors import ConvcraftError, unknown
 from . import _special
 from ._checks import check_generator
-from ._tables import Table
+from .._tables import Table
 from .gains import calculate_gain
 from .scaled import (
     delta_orthogonal_,

@@ -1,0 +1,94 @@
+"""What the penalties accept, and errors that name the argument."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+
+from ..errors import ConvcraftError
+
+#: A model, one tensor, or the tensors themselves.
+Parameters = nn.Module | Tensor | Iterable[Tensor]
+
+
+def parameters(function: str, p: Any) -> list[Tensor]:
+    """The distinct floating-point tensors of a model or an iterable."""
+    if isinstance(p, nn.Module):
+        found: list[Any] = list(p.parameters())
+    elif isinstance(p, Tensor):
+        found = [p]
+    elif isinstance(p, Iterable) and not isinstance(p, (str, bytes)):
+        found = list(p)
+    else:
+        raise ConvcraftError(
+            f"{function}: p must be a model or its parameters, got {type(p).__name__}; "
+            "pass model or model.parameters()"
+        )
+    if not found:
+        raise ConvcraftError(
+            f"{function}: p must hold at least one parameter, got none; "
+            "an iterator can be used once only, pass list(model.parameters())"
+        )
+    for tensor in found:
+        if not isinstance(tensor, Tensor):
+            raise ConvcraftError(
+                f"{function}: p must hold tensors, got {type(tensor).__name__}; "
+                "pass model.parameters(), not named_parameters() or parameter groups"
+            )
+        if isinstance(tensor, UninitializedParameter):
+            raise ConvcraftError(
+                f"{function}: p must have shapes, got an uninitialized parameter; run one batch first"
+            )
+        if not tensor.is_floating_point():
+            raise ConvcraftError(
+                f"{function}: p must hold floating-point tensors, got {tensor.dtype}; leave it out"
+            )
+    return list(dict.fromkeys(found)) if len(found) > 1 else found
+
+
+def strength(function: str, argument: str, value: Any) -> float:
+    """A finite number that is not negative."""
+    number = not isinstance(value, bool) and isinstance(value, (int, float))
+    if not number or not math.isfinite(value) or value < 0:
+        raise ConvcraftError(
+            f"{function}: {argument} must be a finite number of at least 0, got {value!r}; "
+            f"set {argument} to 0 to switch it off"
+        )
+    return value
+
+
+def dimension(function: str, tensor: Tensor, dim: Any) -> int:
+    """A dimension of the tensor, counted from 0; 0 for a tensor without dimensions."""
+    if not isinstance(dim, int) or isinstance(dim, bool) or not -tensor.dim() <= dim < max(1, tensor.dim()):
+        raise ConvcraftError(
+            f"{function}: dim must be a dimension of every tensor, got {dim!r} for shape "
+            f"{tuple(tensor.shape)}; use 0 for the output units of a layer, and leave biases out for others"
+        )
+    return dim % tensor.dim() if tensor.dim() else 0
+
+
+def rows(tensor: Tensor, dim: int) -> Tensor:
+    """The groups of a tensor along a dimension: (groups, members), a view where there can be one."""
+    if tensor.dim() == 0:
+        return tensor.reshape(1, 1)
+    return tensor.movedim(dim, 0).flatten(1) if tensor.dim() > 1 else tensor.unsqueeze(1)
+
+
+def broadcast(values: Tensor, tensor: Tensor, dim: int) -> Tensor:
+    """One value for each group, in a shape that multiplies the tensor."""
+    shape = [1] * tensor.dim()
+    if shape:
+        shape[dim] = -1
+    return values.reshape(shape)
+
+
+def plain(tensors: list[Tensor]) -> bool:
+    """Whether the formula must be left to autograd: under torch.compile, torch.func and for subclasses."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return True
+    return any(type(tensor) not in (Tensor, nn.Parameter) for tensor in tensors)

@@ -1,0 +1,243 @@
+"""Penalties as numbers with a gradient, each in one pass over all parameters."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._checks import Parameters, broadcast, dimension, parameters, plain, rows, strength
+
+__all__ = ["elastic_net", "group_lasso", "l1_penalty", "l2_penalty"]
+
+
+#: Up to this many weights in all, joining them to one tensor costs less than a call for each.
+JOINED_TO = 1 << 18
+
+
+class _Joined(torch.autograd.Function):
+    """`_Elastic` for small models: on one tensor that joins all weights; the gradients are views of one."""
+
+    @staticmethod
+    def forward(ctx: Any, l1: float, l2: float, *tensors: Tensor) -> Tensor:
+        ctx.l1, ctx.l2 = l1, l2
+        flat = torch._C._nn.flatten_dense_tensors(list(tensors))
+        if l1:
+            sign = flat.sgn()
+            value, slope = torch.dot(flat, sign).mul_(l1), sign.mul_(l1)
+            if l2:
+                value.add_(torch.dot(flat, flat), alpha=l2)
+                slope.add_(flat, alpha=2 * l2)
+        else:
+            value, slope = torch.dot(flat, flat).mul_(l2), flat * (2 * l2)
+        ctx.save_for_backward(slope, *tensors)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        slope, *tensors = ctx.saved_tensors
+        gradient = gradients[0]
+        if torch.is_grad_enabled() or plain([gradient]):  # let autograd see the formula
+            return None, None, *(gradient * (ctx.l1 * w.sign() + 2 * ctx.l2 * w) for w in tensors)
+        return None, None, *torch._C._nn.unflatten_dense_tensors(slope * gradient, tensors)
+
+
+class _Elastic(torch.autograd.Function):
+    """l1 sum |w| + l2 sum w^2 with the gradient l1 sign(w) + 2 l2 w, each by one call for all tensors."""
+
+    @staticmethod
+    def forward(ctx: Any, l1: float, l2: float, *tensors: Tensor) -> Tensor:
+        ctx.l1, ctx.l2 = l1, l2
+        ctx.save_for_backward(*tensors)
+        total: Tensor | None = None
+        with torch.no_grad():
+            if l1:
+                total = torch.stack(torch._foreach_norm(tensors, 1)).sum() * l1
+            if l2:
+                squares = torch.stack(torch._foreach_norm(tensors, 2)).square_().sum() * l2
+                total = squares if total is None else total.add_(squares)
+        return torch.zeros((), dtype=tensors[0].dtype, device=tensors[0].device) if total is None else total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        tensors, l1, l2 = ctx.saved_tensors, ctx.l1, ctx.l2
+        (gradient,) = gradients
+        if torch.is_grad_enabled() or plain([gradient]):  # let autograd see the formula
+            return None, None, *(gradient * (l1 * w.sign() + 2 * l2 * w) for w in tensors)
+        factor = gradient.item() if gradient.device.type == "cpu" else gradient
+        if not l1:
+            slopes = torch._foreach_mul(tensors, 2 * l2 * factor)
+        else:
+            slopes = torch._foreach_sign(tensors)
+            torch._foreach_mul_(slopes, l1 * factor)
+            if l2 and isinstance(factor, float):
+                torch._foreach_add_(slopes, tensors, alpha=2 * l2 * factor)
+            elif l2:
+                torch._foreach_add_(slopes, torch._foreach_mul(tensors, 2 * l2 * factor))
+        return None, None, *slopes
+
+
+def _elastic(tensors: list[Tensor], l1: float, l2: float) -> Tensor:
+    together = len({(w.device, w.dtype) for w in tensors}) == 1
+    if together and not plain(tensors):
+        small = sum(w.numel() for w in tensors) <= JOINED_TO
+        return (_Joined if small else _Elastic).apply(l1, l2, *tensors)
+    device = tensors[0].device
+    return sum(
+        ((l1 * w.abs().sum() + l2 * w.square().sum()).to(device) for w in tensors),
+        torch.zeros((), device=device, dtype=tensors[0].dtype),
+    )
+
+
+def l1_penalty(p: Parameters) -> Tensor:
+    r"""Sum the absolute values of all parameters.
+
+    Formula: :math:`\sum_i |w_i|`, with the gradient :math:`\text{sign}(w_i)`, which is 0 at 0. By gradient
+    steps alone no weight becomes exactly 0: see `proximal`.
+
+    Args:
+        p: a model, its parameters, or one tensor; floating-point. Each counts once.
+
+    Returns:
+        A tensor without dimensions; it can be differentiated twice.
+
+    Raises:
+        ConvcraftError: when there is no parameter, or one is not floating-point.
+
+    Example:
+        >>> l1_penalty([torch.tensor([1.0, -2.0]), torch.tensor([[3.0]])])
+        tensor(6.)
+
+    Source: Tibshirani (1996), Regression Shrinkage and Selection via the Lasso. Chapter 6.
+    """
+    return _elastic(parameters("l1_penalty", p), 1, 0)
+
+
+def l2_penalty(p: Parameters) -> Tensor:
+    r"""Sum the squares of all parameters, without a factor 1/2.
+
+    Formula: :math:`\sum_i w_i^2`, with the gradient :math:`2 w_i`. The `weight_decay` of torch's optimizers
+    adds :math:`\lambda w_i`, and so is this penalty times :math:`\lambda / 2`.
+
+    Args:
+        p: a model, its parameters, or one tensor; floating-point. Each counts once.
+
+    Returns:
+        A tensor without dimensions; it can be differentiated twice.
+
+    Raises:
+        ConvcraftError: when there is no parameter, or one is not floating-point.
+
+    Example:
+        >>> l2_penalty([torch.tensor([1.0, -2.0]), torch.tensor([[3.0]])])
+        tensor(14.)
+
+    Source: Hoerl and Kennard (1970), Ridge Regression: Biased Estimation for Nonorthogonal Problems.
+    Chapter 6.
+    """
+    return _elastic(parameters("l2_penalty", p), 0, 1)
+
+
+def elastic_net(p: Parameters, l1: float, l2: float) -> Tensor:
+    r"""Weigh the sum of absolute values and the sum of squares together.
+
+    Formula: :math:`\lambda_1 \sum_i |w_i| + \lambda_2 \sum_i w_i^2`.
+
+    Args:
+        p: a model, its parameters, or one tensor; floating-point. Each counts once.
+        l1: :math:`\lambda_1`, not negative.
+        l2: :math:`\lambda_2`, not negative.
+
+    Returns:
+        A tensor without dimensions; it can be differentiated twice.
+
+    Raises:
+        ConvcraftError: when there is no parameter, one is not floating-point, or a strength is negative or no
+            finite number.
+
+    Example:
+        >>> elastic_net(torch.tensor([1.0, -2.0]), l1=1.0, l2=0.5)
+        tensor(5.5000)
+
+    Source: Zou and Hastie (2005), Regularization and Variable Selection via the Elastic Net. Chapter 6.
+    """
+    tensors = parameters("elastic_net", p)
+    return _elastic(tensors, strength("elastic_net", "l1", l1), strength("elastic_net", "l2", l2))
+
+
+class _Group(torch.autograd.Function):
+    """sum_g sqrt(n_g) |w_g| with the gradient sqrt(n_g) w / |w_g|, 0 for a group of zeros."""
+
+    @staticmethod
+    def forward(ctx: Any, dim: int, *tensors: Tensor) -> Tensor:
+        groups = [rows(w, d) for w, d in zip(tensors, _dims(tensors, dim), strict=True)]
+        norms = [torch.linalg.vector_norm(g, dim=1) for g in groups]
+        ctx.dim = dim
+        ctx.save_for_backward(*tensors, *norms)
+        sums = [n.sum() * math.sqrt(max(1, g.size(1))) for n, g in zip(norms, groups, strict=True)]
+        return torch.stack(sums).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        saved = ctx.saved_tensors
+        tensors, norms = saved[: len(saved) // 2], saved[len(saved) // 2 :]
+        dims = _dims(tensors, ctx.dim)
+        slopes = []
+        for w, n, d in zip(tensors, norms, dims, strict=True):
+            if torch.is_grad_enabled():
+                n = _norms(rows(w, d))
+            scale = math.sqrt(max(1, rows(w, d).size(1))) * gradients[0] / torch.where(n == 0, 1, n)
+            slopes.append(w * broadcast(scale, w, d))
+        return None, *slopes
+
+
+def _norms(groups: Tensor) -> Tensor:
+    """Norm of each group, whose gradient at a group of zeros is 0."""
+    squares = groups.square().sum(1)
+    zero = squares == 0
+    return torch.where(zero, torch.ones_like(squares), squares).sqrt() * ~zero
+
+
+def _dims(tensors: Any, dim: int) -> list[int]:
+    return [dim % w.dim() if w.dim() else 0 for w in tensors]
+
+
+def group_lasso(p: Parameters, dim: int = 0) -> Tensor:
+    r"""Sum the Euclidean norms of groups of parameters, so that whole groups become zero together.
+
+    Formula: :math:`\sum_g \sqrt{n_g}\, \|w_g\|_2` over the groups g of :math:`n_g` members; a group is what
+    has the same index in dimension `dim`: with 0 the weights of one output unit of a linear layer or a
+    convolution, with 1 those of one input. A bias has groups of one, so that its part is an L1 penalty. The
+    gradient of a group of zeros is 0.
+
+    Args:
+        p: a model, its parameters, or one tensor; floating-point. Each counts once.
+        dim: the dimension that counts the groups, in every tensor.
+
+    Returns:
+        A tensor without dimensions; it can be differentiated twice.
+
+    Raises:
+        ConvcraftError: when there is no parameter, one is not floating-point, or dim is none of its
+            dimensions.
+
+    Example:
+        >>> group_lasso(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+        tensor(7.0711)
+
+    Source: Yuan and Lin (2006), Model Selection and Estimation in Regression with Grouped Variables;
+    Wen, Wu, Wang, Chen and Li (2016), Learning Structured Sparsity in Deep Neural Networks. Chapter 6.
+    """
+    tensors = parameters("group_lasso", p)
+    for w in tensors:
+        dimension("group_lasso", w, dim)
+    if len({w.device for w in tensors}) == 1 and not plain(tensors):
+        return _Group.apply(dim, *tensors)
+    device = tensors[0].device
+    total = torch.zeros((), device=device, dtype=tensors[0].dtype)
+    for w, d in zip(tensors, _dims(tensors, dim), strict=True):
+        groups = rows(w, d)
+        total = total + (math.sqrt(max(1, groups.size(1))) * _norms(groups).sum()).to(device)
+    return total
