@@ -91,10 +91,9 @@ def apply_bits(x: Tensor, bits: Tensor, out: Tensor, scale: float, shift: float,
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     table = _table(dtype) * scale
     size = ELEMENTS_A_THREAD * torch.get_num_threads()
-    for start in range(0, x.numel(), size):
-        block, result = x[start : start + size], out[start : start + size]
-        index = bits[start // 8 : (start + len(block) + 7) // 8].int()
-        mask = torch.index_select(table, 0, index).view(-1)[: len(block)]
+    spare = table.new_empty(min(size // 8, len(bits)), 8)
+    for block, result, part in zip(x.split(size), out.split(size), bits.split(size // 8), strict=True):
+        mask = torch.index_select(table, 0, part.int(), out=spare[: len(part)]).view(-1)[: len(block)]
         if shift == 0 and offset == 0:
             torch.mul(block, mask, out=result)
         else:
