@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import _matrices
 from ._checks import Levels, Number, is_zero, levels, precision
 from ._matrices import Matrix
 
@@ -19,20 +20,25 @@ def positions(matrix: Matrix, images: Tensor) -> Tensor:
     """
     count, _, height, width = images.shape
     dtype, device = precision(images), images.device
-    back = matrix.inverse()
-    x = torch.arange(width, dtype=dtype, device=device) - (width - 1) / 2
-    y = torch.arange(height, dtype=dtype, device=device) - (height - 1) / 2
+    a, b, c, d, e, f = matrix.inverse().then(_matrices.scaling(2 / width, 2 / height))
+    x = torch.arange(-(width - 1) / 2, width / 2, dtype=dtype, device=device)
+    y = torch.arange(-(height - 1) / 2, height / 2, dtype=dtype, device=device).view(-1, 1)
+    shape = (count, height, width)
+    if not isinstance(b, Tensor) and not isinstance(d, Tensor) and b == d == 0:
+        planes = [_column(a) * x + _column(c), _column(e) * y + _column(f)]
+        return torch.stack([plane.expand(shape) for plane in planes], 1).permute(0, 2, 3, 1)
+    entries = [
+        entry if isinstance(entry, Tensor) else torch.full((1,), entry, dtype=dtype, device=device)
+        for entry in (a, d, b, e, c, f)
+    ]
+    pairs = torch.stack(torch.broadcast_tensors(*entries), -1).view(-1, 3, 2, 1, 1)
+    along, down, at = pairs.unbind(1)
+    return (along * x + (down * y + at)).expand(count, 2, height, width).permute(0, 2, 3, 1)
 
-    def pair(first: Number, second: Number) -> Tensor:
-        entries = [
-            entry if isinstance(entry, Tensor) else torch.full((1,), entry, dtype=dtype, device=device)
-            for entry in (first * (2 / width), second * (2 / height))
-        ]
-        return torch.stack(torch.broadcast_tensors(*entries), -1).view(-1, 2, 1, 1)
 
-    along = pair(back.a, back.d) * x
-    grid = along + (pair(back.b, back.e) * y[:, None] + pair(back.c, back.f))
-    return grid.expand(count, 2, height, width).permute(0, 2, 3, 1)
+def _column(entry: Number) -> Number:
+    """(N, 1, 1) from (N,)."""
+    return entry.view(-1, 1, 1) if isinstance(entry, Tensor) else entry
 
 
 def resample(

@@ -11,7 +11,7 @@ from ..errors import ConvcraftError
 from . import _draws
 from ._checks import Number, check_generator, check_images, check_number, holds, per_image
 from ._targets import partners, soft_targets
-from .values import column, rectangle
+from .values import column, spans
 
 __all__ = ["CutMix", "Mixup", "cutmix", "mixup"]
 
@@ -120,10 +120,10 @@ def cutmix(
         return images, targets
     place = _draw_box(images, alpha, generator) if box is None else _check_box(images, box)
     order = partners("cutmix", images, partner, generator)
-    inside = rectangle(images, *place)
-    mixed = torch.where(inside, images[order], images)
-    area = inside.sum((1, 2, 3), dtype=torch.int64).to(targets.dtype) / (images.size(2) * images.size(3))
-    return mixed, torch.lerp(targets, targets[order], area.view(-1, 1))
+    across, down = spans(images, *place)
+    mixed = torch.lerp(images, images[order], (across * down).to(images.dtype))
+    area = across.sum(3) * down.sum(2) / (images.size(2) * images.size(3))
+    return mixed, torch.lerp(targets, targets[order], area.view(-1, 1).to(targets.dtype))
 
 
 def _draw_box(images: Tensor, alpha: float, generator: Generator) -> Box:
