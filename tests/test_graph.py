@@ -360,6 +360,27 @@ def test_modules_of_the_users_own():
     assert graph.source == "trace" and names(graph) == {"0": "own", "3": None}
 
 
+def test_modules_of_this_package_are_traced():
+    pytest.importorskip("convcraft.dropout")
+    from convcraft import dropout, normalization
+
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, bias=False),
+        normalization.BatchNorm2d(4),
+        dropout.Dropout2d(0.5),
+        A.Mish(),
+        dropout.DropPath(0.2),
+        nn.Conv2d(4, 4, 1),
+        normalization.GroupNorm(2, 4),
+        dropout.Dropout(0.1),
+        nn.ReLU(),
+    )
+    graph = successors(model)
+    assert graph.source == "trace" and graph["0"].normalization == "1"
+    assert names(graph) == {"0": "mish", "1": "mish", "5": "relu", "6": "relu"}
+    assert [layer.kind for layer in graph] == ["convolution", "normalization"] * 2
+
+
 def test_repeated_modules_hold_their_first_name():
     act = nn.ReLU()
     graph = successors(nn.Sequential(nn.Linear(2, 2), act, nn.Linear(2, 2), act))

@@ -112,12 +112,12 @@ def is_leaf(module: nn.Module) -> bool:
         return True
     if any(module.children()):
         return False
-    return is_of_torch(module) or is_elementwise(module)
+    return is_known(module) or is_elementwise(module)
 
 
-def is_of_torch(module: nn.Module) -> bool:
-    """Whether torch.nn defines a module, and not the user."""
-    return type(module).__module__.startswith("torch.nn")
+def is_known(module: nn.Module) -> bool:
+    """Whether torch.nn or this package defines a module, and not the user."""
+    return type(module).__module__.startswith(("torch.nn.", "convcraft."))
 
 
 def is_elementwise(module: nn.Module) -> bool:

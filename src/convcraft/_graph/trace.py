@@ -51,7 +51,7 @@ class Builder:
         if kinds.layer_kind(module) is not None:
             return self.add("layer", name, module, inputs)
         # A module of the user's own is looked at as a whole only when it acts on each value alone.
-        activation = kinds.activation_name(module) is not None or not kinds.is_of_torch(module)
+        activation = kinds.activation_name(module) is not None or not kinds.is_known(module)
         return self.add("activation" if activation else "other", name, module, inputs)
 
     def function(self, target: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], inputs: Any) -> int:
