@@ -1,8 +1,10 @@
 """diagnose: nothing is changed, every form of data, models of every kind, and what must not be accused."""
 
 import copy
+import importlib
 import inspect
 import random
+import re
 import threading
 
 import numpy as np
@@ -14,6 +16,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from convcraft import ConvcraftError
 from convcraft.diagnostics import diagnose, thresholds
+from convcraft.diagnostics.findings import KINDS, names
+from convcraft.normalization import freeze_batch_norm
 
 X, Y = torch.randn(128, 6, generator=torch.Generator().manual_seed(0)), torch.arange(128) % 3
 
@@ -253,6 +257,12 @@ def test_batch_norm_that_refuses_a_batch_of_one():
     assert finding.severity == "severe" and "refuses" in finding.message and report.loss is not None
 
 
+def test_batch_norm_frozen_for_good_is_not_accused():
+    model = freeze_batch_norm(small(), affine=False)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    assert "batch-norm-eval-mode" not in diagnose(model, (X, Y), F.cross_entropy, optimizer)
+
+
 def test_frozen_batch_norm_is_not_accused():
     model = small()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
@@ -368,6 +378,13 @@ def test_dropout_as_a_function_and_before_a_normalization_far_away():
 def test_kinds_of_finding_can_be_left_out():
     model = small(nn.Softmax(1))
     assert diagnose(model, (X, Y), F.cross_entropy, ignore=["softmax-before-cross-entropy"]).findings == ()
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_a_remedy_names_exists(name):
+    for path in re.findall(r"convcraft(?:\.\w+)+", KINDS[name].remedy):
+        module, _, attribute = path.rpartition(".")
+        assert hasattr(importlib.import_module(module), attribute), path
 
 
 def test_every_limit_has_a_reason():

@@ -97,7 +97,13 @@ def test_comparison():
 def test_plot():
     chart = report("softmax-before-cross-entropy").plot()
     titles = [ax.get_title(loc="left") for ax in chart.axes]
-    assert titles == ["standard deviation", "gradient norm", "share", "update / weights"]
+    assert titles == [
+        "standard deviation",
+        "gradient at the output",
+        "gradient at the weights",
+        "update / weights",
+        "share",
+    ]
     assert chart.alt.startswith("Sequential: ") and "4 layers" in chart.alt
     assert report().plot(alt="Mine.", theme="dark").alt == "Mine."
 

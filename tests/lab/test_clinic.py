@@ -8,8 +8,8 @@ from torch import nn
 
 from convcraft import ConvcraftError
 from convcraft.diagnostics import diagnose
+from convcraft.diagnostics.finding import SEVERITIES
 from convcraft.diagnostics.findings import KINDS, find_all, names
-from convcraft.diagnostics.report import SEVERITIES
 from convcraft.lab import clinic
 from convcraft.lab.clinic import cases
 

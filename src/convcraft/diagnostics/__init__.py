@@ -15,9 +15,11 @@ Example:
 from __future__ import annotations
 
 from . import thresholds
+from .comparison import Comparison
 from .diagnose import diagnose
+from .finding import Finding
 from .record import record
-from .report import Comparison, Finding, Report
+from .report import Report
 from .trace import LayerStatistics, Trace
 
 __all__ = [

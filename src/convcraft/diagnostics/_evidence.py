@@ -51,6 +51,7 @@ class Evidence:
     modes: ModeFacts | None = None
     nonfinite: NonFinite | None = None
     trained: bool = False
+    frozen: set[str] = field(default_factory=set)  # modules that model.train() leaves in evaluation mode
     failure: str | None = None  # why the pass in training mode could not be made
     skipped: list[str] = field(default_factory=list)
 

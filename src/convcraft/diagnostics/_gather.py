@@ -40,6 +40,8 @@ def gather(
     modes = {module: module.training for module in model.modules()}
     _compare(evidence, model, batches[0])
     evidence.graph = _graph(evidence, model, batches[0])
+    model.train()
+    evidence.frozen = {name for name, module in model.named_modules() if not module.training}
     _training_mode(model, modes)
     _train(evidence, model, batches, loss, own_optimizer, seed)
     _trained(evidence)
@@ -47,8 +49,7 @@ def gather(
 
 
 def _training_mode(model: nn.Module, modes: dict[nn.Module, bool]) -> None:
-    """Training mode, except for what was in evaluation mode inside a model that is trained."""
-    model.train()
+    """Back to evaluation mode with what was in it inside a model that is in training mode."""
     if modes[model]:
         for module, training in modes.items():
             if not training:

@@ -27,6 +27,9 @@ LIMITS = {
 NONNEGATIVE = {"relu", "relu6", "hardsigmoid"}
 
 
+_SMALL = 1 << 17  # values below which calls cost more than sums
+
+
 def wide(dtype: torch.dtype) -> torch.dtype | None:
     """The dtype to sum in where the values' own is too narrow, or None."""
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else None
@@ -38,6 +41,13 @@ def limits(spot: Spot) -> tuple[float, float] | None:
         low, high = float(spot.module.min_val), float(spot.module.max_val)  # type: ignore[arg-type]
         return (low + high) / 2, (high - low) / 2
     return LIMITS.get(spot.kind)
+
+
+def unit_sums(value: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
+    """Sum over everything but the units; small images in two steps, which is faster than in one."""
+    if dim == 1 and value.dim() > 2 and value.numel() <= _SMALL and value.is_contiguous():
+        return value.sum(0, dtype=dtype).flatten(1).sum(1)
+    return value.sum([d for d in range(value.dim()) if d != dim], dtype=dtype)
 
 
 class Tally:
@@ -65,8 +75,7 @@ class Tally:
         if dim is None or not self.rectifier:
             total = value.sum(dtype=dtype)
         else:
-            dim %= value.dim()
-            total = value.sum([d for d in range(value.dim()) if d != dim], dtype=dtype)
+            total = unit_sums(value, dim % value.dim(), dtype)
         if dim is not None:
             self.units = value.shape[dim]
             self.seen += n // self.units

@@ -165,8 +165,7 @@ class Recorder:
         tally = self.tallies.get(spot.name)
         if tally is None:
             tally = self.tallies[spot.name] = (ExactTally if self.exact else Tally)(spot)
-        with torch.no_grad():
-            tally.add(output.detach(), self.steps)
+        tally.add(output.detach(), self.steps)
         if self.gradients and output.requires_grad:
             step = self.steps
             output.register_hook(lambda slope: tally.gradient(slope, step) if self.gradients else None)

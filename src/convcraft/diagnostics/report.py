@@ -4,62 +4,23 @@ from __future__ import annotations
 
 import html
 import json
-import textwrap
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConvcraftError
+from ..errors import ConvcraftError, unknown
+from ._draw import layers_chart
 from ._tables import number, table_html, table_text
+from .comparison import Comparison
+from .finding import SEVERITIES, Finding
 from .trace import HEADINGS, LayerStatistics, row
 
 if TYPE_CHECKING:
     from ..plotting.chart import Chart
 
-__all__ = ["SEVERITIES", "Comparison", "Finding", "Report"]
+__all__ = ["Report"]
 
-SEVERITIES = ("severe", "warning", "note")
 _FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong, or unusual, with the numbers that say so.
-
-    Attributes:
-        name: of the kind of finding, for example "dead-units"; `findings.names()` lists them.
-        severity: "severe" (it will not train, or the result is wrong), "warning" (it will train worse than it
-            could) or "note" (worth knowing).
-        layer: where; "" where it is the whole model, its data or its optimizer.
-        message: what was seen, with the numbers.
-        numbers: the same by name.
-        why: why it matters.
-        remedy: what to do.
-        chapter: the chapter that explains it.
-    """
-
-    name: str
-    severity: str
-    layer: str
-    message: str
-    numbers: dict[str, float] = field(default_factory=dict)
-    why: str = ""
-    remedy: str = ""
-    chapter: int = 10
-
-    @property
-    def rank(self) -> int:
-        """0 for severe, 1 for a warning, 2 for a note."""
-        return SEVERITIES.index(self.severity)
-
-    def __str__(self) -> str:
-        place = f" at {self.layer}" if self.layer else ""
-        text = [f"{self.severity}: {self.name}{place}"]
-        text += textwrap.wrap(self.message, 96, initial_indent="    ", subsequent_indent="    ")
-        for label, value in (("why", self.why), ("do", self.remedy), ("see", f"chapter {self.chapter}")):
-            indent = f"    {label + ':':<5}"
-            text += textwrap.wrap(value, 96, initial_indent=indent, subsequent_indent=" " * 9)
-        return "\n".join(text)
 
 
 @dataclass(frozen=True)
@@ -110,8 +71,6 @@ class Report:
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        from ..errors import unknown
-
         raise unknown("layer", name, [layer.name for layer in self.layers])
 
     def summary(self) -> str:
@@ -157,28 +116,12 @@ class Report:
         Raises:
             ConvcraftError: when the report has no layers.
         """
-        from .. import plotting
-
         if not self.layers:
             raise ConvcraftError(
                 "plot: the report must have layers, got none; diagnose a model that has some"
             )
-        panels = []
-        wanted = [
-            ("standard deviation", ("std",), "log"),
-            ("gradient norm", ("gradient", "weight_gradient"), "log"),
-            ("share", ("zeros", "dead", "saturated"), "linear"),
-            ("update / weights", ("update",), "log"),
-        ]
-        for title, quantities, scale in wanted:
-            series = {q.replace("_", " "): [getattr(layer, q) for layer in self.layers] for q in quantities}
-            kept = {name: _drawable(values, scale) for name, values in series.items()}
-            kept = {name: values for name, values in kept.items() if any(v == v for v in values)}
-            if kept:
-                x = list(range(1, len(self.layers) + 1))
-                panels.append({"title": title, "x": x, "series": kept, "yscale": scale, "markers": True})
         alt = alt or f"{self.summary()}. Spread, gradients and shares of {len(self.layers)} layers in order."
-        return plotting.panels(panels, columns=2, alt=alt, xlabel="layer", theme=theme)
+        return layers_chart(self.layers, alt, theme)
 
     def compare(self, other: Report) -> Comparison:
         """What is gone, what is new and what stayed from this report to another; and the layers side by side.
@@ -227,70 +170,6 @@ class Report:
                 f"from_json: source must be a report of format {_FORMAT}, got {str(text)[:40]!r} "
                 f"({type(error).__name__}); pass what to_json wrote"
             ) from error
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two reports side by side, the first as "before"."""
-
-    before: Report
-    after: Report
-
-    def _keys(self, report: Report) -> dict[tuple[str, str], Finding]:
-        return {(finding.name, finding.layer): finding for finding in report.findings}
-
-    @property
-    def gone(self) -> tuple[Finding, ...]:
-        """Findings of the first report that the second has not."""
-        after = self._keys(self.after)
-        return tuple(f for key, f in self._keys(self.before).items() if key not in after)
-
-    @property
-    def new(self) -> tuple[Finding, ...]:
-        """Findings of the second report that the first has not."""
-        before = self._keys(self.before)
-        return tuple(f for key, f in self._keys(self.after).items() if key not in before)
-
-    @property
-    def kept(self) -> tuple[Finding, ...]:
-        """Findings of both, as the second has them."""
-        before = self._keys(self.before)
-        return tuple(f for key, f in self._keys(self.after).items() if key in before)
-
-    def _rows(self) -> list[tuple[str, ...]]:
-        after = {layer.name: layer for layer in self.after.layers}
-        rows = []
-        for old in self.before.layers:
-            new = after.get(old.name)
-            if new is None:
-                continue
-            cells = [old.name or "(model)", old.kind]
-            for quantity in ("std", "dead", "gradient", "update"):
-                cells += [number(getattr(old, quantity)), number(getattr(new, quantity))]
-            rows.append(tuple(cells))
-        return rows
-
-    _HEADINGS = ("layer", "kind", "std", "then", "dead", "then", "gradient", "then", "update", "then")
-
-    def __str__(self) -> str:
-        lines = []
-        for label, findings in (("gone", self.gone), ("new", self.new), ("stays", self.kept)):
-            for finding in findings:
-                place = f" at {finding.layer}" if finding.layer else ""
-                lines.append(f"{label}: {finding.severity}, {finding.name}{place}")
-        return "\n".join(
-            [*(lines or ["the same findings: none"]), "", table_text(self._HEADINGS, self._rows())]
-        )
-
-    def _repr_html_(self) -> str:
-        head = str(self).partition("\n\n")[0]
-        lines = "".join(f"<li>{html.escape(line)}</li>" for line in head.split("\n"))
-        return f"<ul>{lines}</ul>{table_html(self._HEADINGS, self._rows())}"
-
-
-def _drawable(values: list[float | None], scale: str) -> list[float]:
-    """Missing values, and those that a logarithmic axis cannot show, as NaN."""
-    return [float("nan") if v is None or (scale == "log" and not v > 0) else float(v) for v in values]
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from ..errors import unknown
+from ..errors import ConvcraftError, unknown
+from ._draw import steps_chart
 from ._tables import number, share, table_html, table_text
 
 if TYPE_CHECKING:
@@ -152,9 +153,6 @@ class Trace:
         Raises:
             ConvcraftError: for a quantity that is not known, and where nothing was recorded.
         """
-        from .. import plotting
-        from ..errors import ConvcraftError
-
         series = {}
         for layer in self.layers:
             values = self.history(layer.name, quantity)
@@ -166,10 +164,7 @@ class Trace:
                 "the model inside the with block, and for gradients its backward pass too"
             )
         alt = alt or f"The {quantity} of {len(series)} layers over {self.steps} recorded steps."
-        steps = list(range(1, self.steps + 1))
-        return plotting.lines(
-            steps, series, alt=alt, xlabel="recorded step", ylabel=quantity, theme=theme, legend="top"
-        )
+        return steps_chart(series, quantity, alt, theme)
 
     def __str__(self) -> str:
         return table_text(HEADINGS, [row(layer) for layer in self.layers])

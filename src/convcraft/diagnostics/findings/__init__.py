@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from .. import _evidence
-from ..report import Finding
+from ..finding import Finding
 from . import losses, modes, norms, optimization, signals, units, weights
 from .catalogue import KINDS, Kind, names
 

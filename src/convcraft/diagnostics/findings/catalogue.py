@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..report import Finding
+from ..finding import Finding
 
 __all__ = ["KINDS", "Kind", "find", "names"]
 
@@ -28,8 +28,8 @@ KINDS: dict[str, Kind] = {
     "dead-units": Kind(
         "A unit that is zero on everything gets no gradient: it does not recover, and the layer is narrower "
         "than it looks.",
-        "Set the biases to zero and use He initialization, lower the learning rate, normalize before the "
-        "activation, or use an activation with a slope on its negative side.",
+        "Set the biases to zero and use He initialization (convcraft.initialization.initialize), lower the "
+        "learning rate, normalize before the activation, or use one with a slope on its negative side.",
         2,
     ),
     "saturated-units": Kind(
@@ -40,8 +40,9 @@ KINDS: dict[str, Kind] = {
     ),
     "vanishing-gradient": Kind(
         "The first layers hardly learn while the last ones do.",
-        "Match the initialization to the activation, add normalization or residual connections, or use an "
-        "activation whose slope does not shrink the gradient.",
+        "Match the initialization to the activation (convcraft.initialization.initialize), add "
+        "normalization or "
+        "residual connections, or use an activation whose slope does not shrink the gradient.",
         4,
     ),
     "exploding-gradient": Kind(
@@ -53,7 +54,7 @@ KINDS: dict[str, Kind] = {
         "A spread that shrinks or grows from layer to layer takes the gradient with it, and the last "
         "layers see either nothing of the input or saturate.",
         "Initialize with the gain of the activation and zero biases, run a data-dependent initialization "
-        "(LSUV), or add normalization.",
+        "(convcraft.initialization.lsuv_), or add normalization.",
         4,
     ),
     "constant-weights": Kind(
@@ -67,7 +68,7 @@ KINDS: dict[str, Kind] = {
         "The variance of the weights does not fit the activation, so that the signal or its gradient shrinks "
         "or grows by the same factor in every layer.",
         "Use He initialization for ReLU and its kin, LeCun for SELU, Xavier for tanh, or the gain of the "
-        "activation by quadrature.",
+        "activation by quadrature; convcraft.initialization.initialize chooses.",
         4,
     ),
     "initial-loss": Kind(
@@ -109,19 +110,20 @@ KINDS: dict[str, Kind] = {
         "In eval mode the layer uses its running statistics and does not update them: training runs without "
         "normalization by the batch.",
         "Call model.train() before the training loop; to freeze the layer on purpose, set requires_grad to "
-        "False on its parameters as well.",
+        "False on its parameters as well (convcraft.normalization.freeze_batch_norm).",
         9,
     ),
     "batch-norm-running-statistics": Kind(
         "Evaluation normalizes by the running statistics; where they are far from the data's, it computes "
         "something else than training did.",
-        "Recalibrate them on training batches, raise the momentum (or use momentum=None), and see that the "
-        "evaluation data is prepared like the training data.",
+        "Recalibrate them on training batches (convcraft.normalization.recalibrate_batch_norm), raise the "
+        "momentum, and see that the evaluation data is prepared like the training data.",
         9,
     ),
     "decayed-biases-and-norms": Kind(
         "Decay pulls biases and scales to zero, where they do not belong, and regularizes nothing.",
-        "Put them into a parameter group of their own with weight_decay=0.",
+        "Put them into a parameter group of their own with weight_decay=0: "
+        "convcraft.penalties.decay_groups makes the two.",
         6,
     ),
     "update-too-large": Kind(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from .. import thresholds
 from .._evidence import Evidence
 from .._tables import number
-from ..report import Finding
+from ..finding import Finding
 from .catalogue import find
 
 __all__ = ["CHECKS"]

@@ -14,7 +14,7 @@ from ..._graph import Graph, Operation
 from .. import thresholds
 from .._evidence import Evidence
 from .._tables import number
-from ..report import Finding
+from ..finding import Finding
 from .catalogue import find
 
 __all__ = ["ALWAYS", "CHECKS"]
@@ -136,7 +136,11 @@ def eval_mode(evidence: Evidence) -> Iterator[Finding]:
         return
     found = []
     for name, module in _modules(evidence).items():
-        frozen = module.affine and not any(p.requires_grad for p in module.parameters(recurse=False))
+        frozen = (
+            name in evidence.frozen
+            or module.affine
+            and not any(p.requires_grad for p in module.parameters(recurse=False))
+        )
         if not module.training and module.track_running_stats and not frozen:
             found.append(name)
     if found:

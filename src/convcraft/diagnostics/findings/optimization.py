@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from .. import thresholds
 from .._evidence import Evidence
 from .._tables import number
-from ..report import Finding
+from ..finding import Finding
 from .catalogue import find
 
 __all__ = ["ALWAYS", "CHECKS"]

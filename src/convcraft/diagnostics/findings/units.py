@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .. import thresholds
 from .._evidence import Evidence
-from ..report import Finding
+from ..finding import Finding
 from .catalogue import find
 
 __all__ = ["CHECKS"]

@@ -14,7 +14,7 @@ from ..._graph import Layer
 from .. import thresholds
 from .._evidence import Evidence
 from .._tables import number
-from ..report import Finding
+from ..finding import Finding
 from .catalogue import find
 
 __all__ = ["ALWAYS", "CHECKS"]

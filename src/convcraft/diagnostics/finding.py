@@ -1,0 +1,50 @@
+"""One thing that `diagnose` has found."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, field
+
+__all__ = ["SEVERITIES", "Finding"]
+
+SEVERITIES = ("severe", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or unusual, with the numbers that say so.
+
+    Attributes:
+        name: of the kind of finding, for example "dead-units"; `findings.names()` lists them.
+        severity: "severe" (it will not train, or the result is wrong), "warning" (it will train worse than it
+            could) or "note" (worth knowing).
+        layer: where; "" where it is the whole model, its data or its optimizer.
+        message: what was seen, with the numbers.
+        numbers: the same by name.
+        why: why it matters.
+        remedy: what to do.
+        chapter: the chapter that explains it.
+    """
+
+    name: str
+    severity: str
+    layer: str
+    message: str
+    numbers: dict[str, float] = field(default_factory=dict)
+    why: str = ""
+    remedy: str = ""
+    chapter: int = 10
+
+    @property
+    def rank(self) -> int:
+        """0 for severe, 1 for a warning, 2 for a note."""
+        return SEVERITIES.index(self.severity)
+
+    def __str__(self) -> str:
+        place = f" at {self.layer}" if self.layer else ""
+        text = [f"{self.severity}: {self.name}{place}"]
+        text += textwrap.wrap(self.message, 96, initial_indent="    ", subsequent_indent="    ")
+        for label, value in (("why", self.why), ("do", self.remedy), ("see", f"chapter {self.chapter}")):
+            indent = f"    {label + ':':<5}"
+            text += textwrap.wrap(value, 96, initial_indent=indent, subsequent_indent=" " * 9)
+        return "\n".join(text)
