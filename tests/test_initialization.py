@@ -338,3 +338,10 @@ ERRORS = [
 def test_misuse_is_refused_with_the_argument_named(call, message):
     with pytest.raises(ConvcraftError, match=message):
         call()
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(400, 300), nn.Conv2d(32, 300, 3)], ids=["linear", "convolution"])
+def test_torchs_own_default_has_a_sixth_of_he_s_variance(layer):
+    default = layer.weight.var().item()
+    he = I.kaiming_uniform_(layer, nonlinearity="relu").var().item()
+    assert default / he == pytest.approx(1 / 6, rel=0.05)

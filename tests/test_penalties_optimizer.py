@@ -31,6 +31,9 @@ OPTIMIZERS = {
     "RMSprop centered": lambda p: torch.optim.RMSprop(p, lr=0.01, centered=True, momentum=0.5),
     "Adagrad": lambda p: torch.optim.Adagrad(p, lr=0.5, lr_decay=1e-4),
     "Adamax": lambda p: torch.optim.Adamax(p, lr=0.05),
+    "Adam fused": lambda p: torch.optim.Adam(p, lr=0.05, fused=True),
+    "RAdam": lambda p: torch.optim.RAdam(p, lr=0.05),
+    "Adadelta": lambda p: torch.optim.Adadelta(p, lr=1.0, eps=1e-3),
 }
 
 
@@ -191,10 +194,20 @@ def test_closures_gradient_scalers_and_rates_of_zero():
     assert torch.equal(w, before)  # the step was skipped, and the threshold with it
 
 
+class Plain(torch.optim.Optimizer):
+    """Gradient descent as a user may write it."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.sub_(group["lr"] * p.grad)
+
+
 def test_any_other_optimizer_takes_rates_of_the_user():
     w = nn.Parameter(torch.full((10,), 0.5, dtype=torch.float64))
     optimizer = proximal(
-        torch.optim.ASGD([w], lr=0.1, lambd=0.0, alpha=0.0),
+        Plain([w], {"lr": 0.1}),
         l1=STRENGTH,
         rates=lambda group, states: group["lr"],
     )

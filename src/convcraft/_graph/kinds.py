@@ -124,9 +124,9 @@ def is_elementwise(module: nn.Module) -> bool:
     """Whether a module without parameters acts on each value alone and is no straight line, by trial."""
     if any(True for _ in module.parameters()):
         return False
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(4, 3, 8, 8, generator=generator)
-    order = torch.randperm(x.numel(), generator=generator)
+    generator = torch.Generator("cpu").manual_seed(0)
+    x = torch.randn(4, 3, 8, 8, generator=generator, device="cpu")
+    order = torch.randperm(x.numel(), generator=generator, device="cpu")
     training = module.training
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):

@@ -11,11 +11,11 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from .._graph import Graph, Layer, successors
+from .._tables import Table
 from ..activations import catalog
 from ..errors import ConvcraftError, unknown
 from . import _special
 from ._checks import check_generator
-from .._tables import Table
 from .gains import calculate_gain
 from .scaled import (
     delta_orthogonal_,

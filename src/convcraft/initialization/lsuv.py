@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from .._graph import Layer, arguments, successors, tensors, unchanged
+from .._tables import Table
 from ..errors import ConvcraftError
 from ._checks import check_generator, check_number
-from .._tables import Table
 from .scaled import orthogonal_
 
 __all__ = ["LsuvStep", "LsuvSteps", "lsuv_"]

@@ -113,7 +113,7 @@ class VarianceMap:
     def _compute(self, q: float) -> tuple[float, float]:
         scale = math.sqrt(q)
         if scale == 0:
-            zero = torch.zeros(1, dtype=torch.float64)
+            zero = torch.zeros(1, dtype=torch.float64, device="cpu")
             value = float(self._function(zero).detach()) ** 2
             return value, float(derivative(self._function, zero)) ** 2
         found = moments(lambda z: self._function(scale * z))

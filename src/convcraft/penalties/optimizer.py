@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, Adagrad, Adam, Adamax, NAdam, Optimizer, RMSprop
+from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, NAdam, Optimizer, RAdam, RMSprop
 
 from ..errors import ConvcraftError
 from ._checks import strength
@@ -41,7 +41,8 @@ def proximal(
     - SGD: lr (1 - dampening) / (1 - momentum), Nesterov's or not;
     - Adam, AdamW and NAdam: lr / (sqrt(v) + eps) for each weight, v the corrected second moment;
     - RMSprop: the same with its own average, divided by 1 - momentum;
-    - Adagrad and Adamax: lr over the root of the sum, or the largest, of the squared gradients.
+    - Adagrad and Adamax: lr over the root of the sum, or the largest, of the squared gradients;
+    - RAdam and Adadelta: likewise what they multiply the gradient by.
 
     Under Adam the metric so differs from weight to weight: weights with small gradients have large rates and
     reach zero first, but the penalized loss is the same. The rate is read after each step, and so follows
@@ -190,6 +191,26 @@ def _adamax(group: dict[str, Any], states: list[dict[str, Any]]) -> list[Tensor]
     return _inverse(largest, 0.0, float(group["lr"]))
 
 
+def _radam(group: dict[str, Any], states: list[dict[str, Any]]) -> float | list[Tensor]:
+    decay, step, lr = float(group["betas"][1]), float(states[0]["step"]), float(group["lr"])
+    correction = 1 - decay**step
+    most = 2 / (1 - decay) - 1
+    length = most - 2 * step * decay**step / correction
+    if length <= 5:  # too few squares for an average: plain momentum
+        return lr
+    part = (length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length)
+    roots = list(torch._foreach_sqrt([state["exp_avg_sq"] for state in states]))
+    return _inverse(roots, group["eps"], lr * math.sqrt(part * correction))
+
+
+def _adadelta(group: dict[str, Any], states: list[dict[str, Any]]) -> list[Tensor]:
+    eps, found = group["eps"], []
+    for state in states:
+        ratio = (state["acc_delta"] + eps).div_(state["square_avg"] + eps)
+        found.append(ratio.sqrt_().mul_(float(group["lr"])))
+    return found
+
+
 _RATES: dict[type[Optimizer], Rates] = {
     SGD: _sgd,
     Adam: _adam,  # and AdamW, which is one
@@ -197,4 +218,6 @@ _RATES: dict[type[Optimizer], Rates] = {
     RMSprop: _rmsprop,
     Adagrad: _adagrad,
     Adamax: _adamax,
+    RAdam: _radam,
+    Adadelta: _adadelta,
 }
