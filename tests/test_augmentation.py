@@ -448,3 +448,6 @@ def test_wrong_arguments_are_refused(call, message):
     with pytest.raises(ConvcraftError, match=message):
         call(x)
     assert torch.equal(x, before)
+
+
+ERRORS = [(lambda call=call: call(pictures()), message) for call, message in WRONG]

@@ -285,27 +285,30 @@ def test_functions_refuse(name, call, message):
         call(FUNCTIONS[name])
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: A.mixup(X, labels(), classes=K, weight=1.1), r"weight must be in \[0, 1\]"),
-        (
-            lambda: A.mixup(X, labels(), classes=K, weight=torch.full((N,), -0.1)),
-            r"weight must be in \[0, 1\]",
-        ),
-        (lambda: A.mixup(X, labels(), classes=K, weight=torch.ones(3)), "weight must be one number, or"),
-        (lambda: A.cutmix(X, labels(), classes=K, box=(0, 0, 1)), r"box must be \(x, y, width, height\)"),
-        (lambda: A.cutmix(X, labels(), classes=K, box=3), r"box must be \(x, y, width, height\)"),
-        (lambda: A.cutmix(X, labels(), classes=K, box=(0, 0, -1, 1)), "box's width must be 0 or more"),
-        (
-            lambda: A.cutmix(X, labels(), classes=K, box=(0, 0, 1, torch.full((N,), -1))),
-            "box's height must be 0",
-        ),
-        (lambda: A.Mixup(-1.0), "Mixup: alpha must be a finite number, 0 or more"),
-        (lambda: A.CutMix(p=2.0), r"CutMix: p must be a finite number in \[0.0, 1.0\]"),
-        (lambda: A.CutMix()(X, labels()), "CutMix: classes must be the number of classes"),
-    ],
-)
+OWN = [
+    (lambda: A.mixup(X, labels(), classes=K, weight=1.1), r"weight must be in \[0, 1\]"),
+    (
+        lambda: A.mixup(X, labels(), classes=K, weight=torch.full((N,), -0.1)),
+        r"weight must be in \[0, 1\]",
+    ),
+    (lambda: A.mixup(X, labels(), classes=K, weight=torch.ones(3)), "weight must be one number, or"),
+    (lambda: A.cutmix(X, labels(), classes=K, box=(0, 0, 1)), r"box must be \(x, y, width, height\)"),
+    (lambda: A.cutmix(X, labels(), classes=K, box=3), r"box must be \(x, y, width, height\)"),
+    (lambda: A.cutmix(X, labels(), classes=K, box=(0, 0, -1, 1)), "box's width must be 0 or more"),
+    (
+        lambda: A.cutmix(X, labels(), classes=K, box=(0, 0, 1, torch.full((N,), -1))),
+        "box's height must be 0",
+    ),
+    (lambda: A.Mixup(-1.0), "Mixup: alpha must be a finite number, 0 or more"),
+    (lambda: A.CutMix(p=2.0), r"CutMix: p must be a finite number in \[0.0, 1.0\]"),
+    (lambda: A.CutMix()(X, labels()), "CutMix: classes must be the number of classes"),
+]
+ERRORS = [
+    (lambda call=call, f=f: call(f), message) for f in FUNCTIONS.values() for call, message in WRONG
+] + OWN
+
+
+@pytest.mark.parametrize(("call", "message"), OWN, ids=[message for _, message in OWN])
 def test_own_arguments_are_refused(call, message):
     with pytest.raises(ConvcraftError, match=message):
         call()

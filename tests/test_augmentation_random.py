@@ -10,6 +10,7 @@ from torch import nn
 
 from convcraft import ConvcraftError
 from convcraft import augmentation as A
+from convcraft.augmentation.random_geometry import Spatial
 
 MODULES = {
     "RandomHorizontalFlip": lambda **k: A.RandomHorizontalFlip(**k),
@@ -516,9 +517,23 @@ def test_compose_refuses_a_generator_of_another_device_in_a_part():
         module(images())
 
 
+UNDEFINED = [
+    (
+        lambda: A.Augmentation()(images()),
+        r"Augmentation: the class must define transform\(images, generator\)",
+    ),
+    (
+        lambda: Spatial(1.0, None)(images()),
+        r"Spatial: the class must define draw_matrix\(images, generator\)",
+    ),
+]
+ERRORS = [*CONSTRUCTORS, *UNDEFINED]
+
+
 def test_a_base_without_a_transformation_says_so():
-    with pytest.raises(NotImplementedError):
-        A.Augmentation()(images())
+    for call, message in UNDEFINED:
+        with pytest.raises(ConvcraftError, match=message):
+            call()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

@@ -464,36 +464,45 @@ def linear():
     return model, torch.optim.SGD(model.parameters(), lr=0.1), [(torch.randn(4, 2), torch.randn(4, 1))]
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"low": 0.0}, "low must be a positive"),
-        ({"low": True}, "low must be a positive"),
-        ({"high": math.inf}, "high must be a positive"),
-        ({"high": 1e-7}, "high must be above low"),
-        ({"steps": 2}, "steps must be a whole number, 3 or more"),
-        ({"steps": 5.0}, "steps must be a whole number"),
-        ({"divergence": 1.0}, "divergence must be above 1"),
-        ({"batches": []}, "batches must yield 100"),
-        ({"batches": 5}, "batches must be an iterable"),
-        ({"batches": torch.ones(3, 2)}, "batches must be an iterable"),
-        ({"batches": [torch.ones(3, 2)]}, "a batch must be"),
-        ({"batches": [(torch.ones(3, 2),)]}, "a batch must be"),
-        ({"loss": lambda o, t: o}, "loss must return a tensor of one number"),
-        ({"loss": lambda o, t: 1.0}, "loss must return a tensor of one number"),
-        ({"loss": lambda o, t: o.detach().mean()}, "loss must depend on the parameters"),
-        ({"loss": lambda o, t: o.mean() * math.nan}, "finite at the start"),
-        ({"model": "model"}, "model must be a torch.nn.Module"),
-        ({"model": nn.ReLU()}, "must have a parameter that requires a gradient"),
-        ({"optimizer": "sgd"}, "optimizer must be a torch.optim.Optimizer"),
-        ({"optimizer": torch.optim.SGD([nn.Parameter(torch.ones(1))])}, "must hold parameters of the model"),
-        (
-            {"batches": [(torch.ones(3, 2, device="meta"), torch.ones(3, 1))]},
-            "on the device of the model, cpu",
-        ),
-    ],
-    ids=str,
-)
+RANGE = [
+    ({"low": 0.0}, "low must be a positive"),
+    ({"low": True}, "low must be a positive"),
+    ({"high": math.inf}, "high must be a positive"),
+    ({"high": 1e-7}, "high must be above low"),
+    ({"steps": 2}, "steps must be a whole number, 3 or more"),
+    ({"steps": 5.0}, "steps must be a whole number"),
+    ({"divergence": 1.0}, "divergence must be above 1"),
+    ({"batches": []}, "batches must yield 100"),
+    ({"batches": 5}, "batches must be an iterable"),
+    ({"batches": torch.ones(3, 2)}, "batches must be an iterable"),
+    ({"batches": [torch.ones(3, 2)]}, "a batch must be"),
+    ({"batches": [(torch.ones(3, 2),)]}, "a batch must be"),
+    ({"loss": lambda o, t: o}, "loss must return a tensor of one number"),
+    ({"loss": lambda o, t: 1.0}, "loss must return a tensor of one number"),
+    ({"loss": lambda o, t: o.detach().mean()}, "loss must depend on the parameters"),
+    ({"loss": lambda o, t: o.mean() * math.nan}, "finite at the start"),
+    ({"model": "model"}, "model must be a torch.nn.Module"),
+    ({"model": nn.ReLU()}, "must have a parameter that requires a gradient"),
+    ({"optimizer": "sgd"}, "optimizer must be a torch.optim.Optimizer"),
+    ({"optimizer": torch.optim.SGD([nn.Parameter(torch.ones(1))])}, "must hold parameters of the model"),
+    (
+        {"batches": [(torch.ones(3, 2, device="meta"), torch.ones(3, 1))]},
+        "on the device of the model, cpu",
+    ),
+]
+
+
+def refused_range(change):
+    model, optimizer, data = linear()
+    range_test(**{"model": model, "batches": data, "optimizer": optimizer, "loss": F.mse_loss, **change})
+
+
+def refused_sharpness(change):
+    model, _, data = linear()
+    sharpness(**{"model": model, "batch": data[0], "loss": F.mse_loss, **change})
+
+
+@pytest.mark.parametrize(("change", "message"), RANGE, ids=str)
 def test_range_test_refuses(change, message):
     model, optimizer, data = linear()
     given = {"model": model, "batches": data, "optimizer": optimizer, "loss": F.mse_loss, **change}
@@ -522,20 +531,19 @@ def test_update_ratios_refuses():
             pass
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"iterations": 0}, "iterations must be a whole number, 1 or more"),
-        ({"tolerance": 0.0}, "tolerance must be a positive"),
-        ({"generator": 3}, "generator must be a torch.Generator on the CPU"),
-        ({"loss": lambda o, t: o}, "loss must return a tensor of one number"),
-        ({"loss": lambda o, t: o.mean() * math.inf}, "loss must be finite"),
-        ({"batch": 3}, "a batch must be"),
-        ({"batch": (torch.ones(3, 2, device="meta"), torch.ones(3, 1))}, "on the device of the model"),
-        ({"model": nn.ReLU()}, "must have a parameter"),
-    ],
-    ids=str,
-)
+SHARP = [
+    ({"iterations": 0}, "iterations must be a whole number, 1 or more"),
+    ({"tolerance": 0.0}, "tolerance must be a positive"),
+    ({"generator": 3}, "generator must be a torch.Generator on the CPU"),
+    ({"loss": lambda o, t: o}, "loss must return a tensor of one number"),
+    ({"loss": lambda o, t: o.mean() * math.inf}, "loss must be finite"),
+    ({"batch": 3}, "a batch must be"),
+    ({"batch": (torch.ones(3, 2, device="meta"), torch.ones(3, 1))}, "on the device of the model"),
+    ({"model": nn.ReLU()}, "must have a parameter"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), SHARP, ids=str)
 def test_sharpness_refuses(change, message):
     model, _, data = linear()
     before = snapshot(model)
@@ -544,23 +552,36 @@ def test_sharpness_refuses(change, message):
     assert snapshot(model) == before
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"curvature": math.nan}, "curvature must be a finite number"),
-        ({"curvature": "4"}, "curvature must be a finite number"),
-        ({"momentum": 1.0}, r"momentum must be in \[0, 1\)"),
-        ({"dampening": -0.1}, r"dampening must be in \[0, 1\)"),
-        ({"nesterov": True}, "nesterov needs momentum"),
-        ({"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "nesterov needs momentum"),
-        ({"weight_decay": -1.0}, "weight_decay must be 0 or more"),
-        ({"weight_decay": math.nan}, "weight_decay must be 0 or more"),
-    ],
-    ids=str,
-)
+STABLE = [
+    ({"curvature": math.nan}, "curvature must be a finite number"),
+    ({"curvature": "4"}, "curvature must be a finite number"),
+    ({"momentum": 1.0}, r"momentum must be in \[0, 1\)"),
+    ({"dampening": -0.1}, r"dampening must be in \[0, 1\)"),
+    ({"nesterov": True}, "nesterov needs momentum"),
+    ({"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "nesterov needs momentum"),
+    ({"weight_decay": -1.0}, "weight_decay must be 0 or more"),
+    ({"weight_decay": math.nan}, "weight_decay must be 0 or more"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), STABLE, ids=str)
 def test_largest_stable_rate_refuses(given, message):
     with pytest.raises(ConvcraftError, match=message):
         largest_stable_rate(**{"curvature": 4.0, **given})
+
+
+def watch_ratios(model, optimizer):
+    with update_ratios(model, optimizer):
+        pass
+
+
+ERRORS = [
+    *((lambda change=change: refused_range(change), message) for change, message in RANGE),
+    *((lambda change=change: refused_sharpness(change), message) for change, message in SHARP),
+    *((lambda g=given: largest_stable_rate(**{"curvature": 4.0, **g}), message) for given, message in STABLE),
+    (lambda: watch_ratios(linear()[0], "sgd"), "optimizer must be"),
+    (lambda: watch_ratios(*linear()[:1], linear()[1]), "must hold parameters"),
+]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

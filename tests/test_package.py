@@ -19,7 +19,13 @@ LIBRARY = sorted(
     for path in ROOT.rglob("*.py")
     if "lab" not in path.relative_to(ROOT).parts and path.name != "__main__.py"
 )
-DOCUMENTED = ("convcraft.activations", "convcraft.dropout", "convcraft.normalization")
+DOCUMENTED = (
+    "convcraft.activations",
+    "convcraft.augmentation",
+    "convcraft.dropout",
+    "convcraft.learning_rates",
+    "convcraft.normalization",
+)
 PUBLIC = [
     (module, name)
     for module in (*DOCUMENTED, "convcraft.reference")
@@ -49,7 +55,7 @@ def test_import_loads_nothing_but_torch_numpy_and_the_standard_library():
     code = (
         "import sys, torch, numpy; before = {n.partition('.')[0] for n in sys.modules}\n"
         "import convcraft, convcraft.activations, convcraft.reference\n"
-        "import convcraft.dropout, convcraft.normalization\n"
+        "import convcraft.augmentation, convcraft.dropout, convcraft.learning_rates, convcraft.normalization\n"
         "after = {n.partition('.')[0] for n in sys.modules} - before - set(sys.stdlib_module_names)\n"
         "print(sorted(after), 'convcraft.lab' in sys.modules, 'matplotlib' in sys.modules)"
     )
@@ -155,13 +161,19 @@ def raises(path):
     return [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc is not None]
 
 
-@pytest.mark.parametrize("folder", ["activations", "dropout", "normalization", "reference"])
+@pytest.mark.parametrize("folder", ["activations", "augmentation", "dropout", "learning_rates", "normalization", "reference"])
 def test_every_raise_of_these_folders_is_reached_by_a_test(folder):
     """Runs the lists of misuse of the test files with a tracer, and demands that they reach every `raise`."""
     here = Path(__file__).parent
     files = {
         "activations": ["test_activations_modules.py", "test_activations_catalog.py"],
+        "augmentation": [
+            "test_augmentation.py",
+            "test_augmentation_random.py",
+            "test_augmentation_mixing.py",
+        ],
         "dropout": ["test_dropout.py"],
+        "learning_rates": ["test_learning_rates.py"],
         "normalization": ["test_normalization.py", "test_normalization_models.py"],
         "reference": ["test_reference.py"],
     }[folder]

@@ -18,15 +18,21 @@ from typing import TYPE_CHECKING
 from .errors import ConvcraftError
 
 if TYPE_CHECKING:
-    from . import activations, diagnostics, dropout, lab, normalization, plotting, reference
+    from . import (
+        activations, augmentation, diagnostics, dropout, lab, learning_rates, normalization, plotting,
+        reference,
+    )  # fmt: skip
 
 __version__ = "0.1.0"
 
-_PARTS = ("activations", "diagnostics", "dropout", "errors", "lab", "normalization", "plotting", "reference")
+_PARTS = (
+    "activations", "augmentation", "diagnostics", "dropout", "errors", "lab", "learning_rates",
+    "normalization", "plotting", "reference",
+)  # fmt: skip
 
 __all__ = [
-    "ConvcraftError", "__version__", "activations", "diagnostics", "dropout", "lab", "normalization",
-    "plotting", "reference",
+    "ConvcraftError", "__version__", "activations", "augmentation", "diagnostics", "dropout", "lab",
+    "learning_rates", "normalization", "plotting", "reference",
 ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..errors import ConvcraftError
 from . import _draws
 from ._checks import check_generator, check_images, check_number
 
@@ -18,6 +19,8 @@ class Augmentation(nn.Module):
     standardized); shape, dtype, device and memory format are kept. Every image has draws of its own, made on
     the device of the images. In eval mode, for p = 0, and for settings that change nothing, the same tensor
     is given back.
+
+    Formula: the image transformed with probability p, else the image.
 
     Args:
         p: the share of images that it acts on.
@@ -54,8 +57,8 @@ class Augmentation(nn.Module):
         return out if selected is None else torch.where(selected.view(-1, 1, 1, 1), out, images)
 
     def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Draw and apply to all images."""
-        raise NotImplementedError
+        """Draw and apply to all images; a subclass defines it."""
+        raise ConvcraftError(f"{type(self).__name__}: the class must define transform(images, generator)")
 
     def acts(self, images: Tensor) -> bool:
         return self.training and images.numel() > 0 and not self.is_identity()

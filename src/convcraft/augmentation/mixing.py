@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -166,8 +167,9 @@ class _Mixing(nn.Module):
         self.classes = classes
         self.generator = generator
 
+    @abstractmethod
     def mix(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError
+        """All images mixed."""
 
     def forward(self, images: Tensor, labels: Tensor, generator: Generator = None) -> tuple[Tensor, Tensor]:
         if not self.training:

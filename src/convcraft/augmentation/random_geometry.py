@@ -59,8 +59,8 @@ class Spatial(Augmentation):
         self.padding, self.fill = padding, fill
 
     def draw_matrix(self, images: Tensor, generator: Generator) -> Matrix:
-        """One map an image."""
-        raise NotImplementedError
+        """One map an image; a subclass defines it."""
+        raise ConvcraftError(f"{type(self).__name__}: the class must define draw_matrix(images, generator)")
 
     def draw(self, images: Tensor, generator: Generator) -> Moves:
         """The maps, the identity for images that are not selected."""
@@ -83,6 +83,8 @@ def move(owner: Spatial, images: Tensor, moves: Moves, lattice: bool) -> Tensor:
 
 class RandomHorizontalFlip(Spatial):
     """Mirror each image left to right with probability p.
+
+    Formula: see `horizontal_flip`; which images is drawn for each.
 
     Args:
         p: the probability.
@@ -111,6 +113,8 @@ class RandomHorizontalFlip(Spatial):
 
 class RandomVerticalFlip(Spatial):
     """Mirror each image top to bottom with probability p.
+
+    Formula: see `vertical_flip`; which images is drawn for each.
 
     Args:
         p: the probability.

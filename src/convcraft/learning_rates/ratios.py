@@ -72,8 +72,7 @@ class UpdateRatios(Mapping[str, list[float]]):
 
 @contextmanager
 def update_ratios(model: nn.Module, optimizer: Optimizer) -> Iterator[UpdateRatios]:
-    r"""Measure, for each step of the optimizer inside the `with`, the update-to-weight ratio of each
-    parameter.
+    r"""Measure the update-to-weight ratio of each parameter at every step of the optimizer inside the `with`.
 
     Formula: :math:`\lVert w_{t+1} - w_t \rVert / \lVert w_t \rVert`, Euclidean norms over a whole
     parameter. About :math:`10^{-3}` is a usual value; far above it the weights are overwritten, far below
