@@ -1,5 +1,4 @@
-"""Normalization: batch, layer, group and instance, with the arguments of torch; folding, recalibration,
-freezing.
+"""Normalization: batch, layer, group and instance, with torch's arguments; folding, recalibration, freezing.
 
 The formulas, with the backward pass derived, stand in `convcraft.normalization.definitions`.
 

@@ -1,15 +1,13 @@
 """Batch statistics on the CPU: fast where torch is slow, accurate where torch is not.
 
-- Contiguous images in training: torch's kernel takes several slow passes. Here the rows of the (N C, L)
-matrix are
-  summed block by block in the cache, centred on their own means, and combined by the rule of Chan, Golub
-  and LeVeque; output and input gradient are then one linear form each, y = a x + c and a g + b x + c,
-  with constants a channel.
-- A mean that is large against the deviation costs that linear form, and torch's channels-last kernels
-much more
-  (they can lose every digit), their accuracy. Where |mean| / deviation exceeds `RATIO` the mean, as a
-  constant, is subtracted first: normalization does not see a shift, so that value and gradient stay what
-  they are.
+- Large contiguous batches in training: torch's kernel takes several slow passes. Here the rows of the
+  (N C, L) matrix are summed block by block in the cache, centred on their own means, and combined by the
+  rule of Chan, Golub and LeVeque; the output is then one linear form, y = a x + c, with two constants a
+  channel. The backward pass is torch's kernel of the closed form; a second derivative goes through
+  `definitions`.
+- A mean that is large against the deviation costs that linear form its accuracy, and costs torch's
+  channels-last kernels every digit. Where |mean| / deviation exceeds `RATIO` the mean, as a constant, is
+  subtracted first: normalization does not see a shift, so that value and gradient stay what they are.
 
 Small tensors, other devices and dtypes, `torch.func` and compilers take torch's kernels.
 """

@@ -39,8 +39,8 @@ def batch_norm(
     the mean, and for the variance the unbiased :math:`\frac{n}{n-1} v_c`. The gradient, with
     :math:`h = w g`, :math:`\rho = (v + \epsilon)^{-1/2}` and bars for means over the channel, is
 
-    .. math:: \frac{\partial L}{\partial x} = \rho \big(h - \overline{h} - \hat x\, \overline{h \hat
-    x}\big), \qquad
+    .. math:: \frac{\partial L}{\partial x} =
+        \rho \big(h - \overline{h} - \hat x\, \overline{h \hat x}\big), \qquad
         \frac{\partial L}{\partial w} = \sum g \hat x, \qquad \frac{\partial L}{\partial b} = \sum g,
 
     which `convcraft.normalization.definitions` derives.

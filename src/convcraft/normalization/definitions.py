@@ -18,13 +18,13 @@ through the mean and through the variance. From
 
 (the derivative of v through the mean vanishes, since :math:`\sum (x_i - \mu) = 0`) follows
 
-.. math:: \frac{\partial \hat x_i}{\partial x_j} = r \Big(\delta_{ij} - \frac1n - \frac1n \hat x_i \hat
-x_j\Big),
+.. math:: \frac{\partial \hat x_i}{\partial x_j} = r \Big(\delta_{ij} - \frac1n - \frac1n \hat x_i
+    \hat x_j\Big),
 
 and summed against :math:`h_i`
 
-.. math:: \frac{\partial L}{\partial x_j} = r \Big(h_j - \frac1n \sum_i h_i - \hat x_j \frac1n \sum_i h_i
-\hat x_i\Big).
+.. math:: \frac{\partial L}{\partial x_j} = r \Big(h_j - \frac1n \sum_i h_i - \hat x_j \frac1n \sum_i
+    h_i \hat x_i\Big).
 
 In words: from the gradient that arrives, the part along the constant vector and the part along
 :math:`\hat x` are taken away, and the rest is scaled by r. So the gradient of the input sums to zero
