@@ -131,9 +131,9 @@ def test_dead_units_are_dead_on_all_data_and_not_on_one_batch():
         model[0].weight.copy_(torch.tensor([[1.0, 0], [0, 1], [0, 0]]))
         model[0].bias.copy_(torch.tensor([0.0, 0, -1]))
     with record(model) as trace:
-        model(torch.tensor([[1.0, -1.0]]))
+        model(torch.tensor([[0.1, -1.0]]))
         assert trace["1"].dead_units == (1, 2)
-        model(torch.tensor([[-1.0, 1.0]]))
+        model(torch.tensor([[-1.0, 0.1]]))
     assert trace["1"].dead_units == (2,) and trace["1"].dead == pytest.approx(1 / 3)
 
 
@@ -343,6 +343,7 @@ def test_printing_and_plotting():
 ERRORS = [
     (lambda: record(3).__enter__(), "model must be a torch.nn.Module"),
     (lambda: record(torch.compile(nn.Linear(2, 2))).__enter__(), "must not be compiled"),
+    (lambda: record(torch.jit.script(nn.Linear(2, 2))).__enter__(), "must not be scripted"),
     (lambda: record(nn.Linear(2, 2), every=0).__enter__(), "every must be an integer of 1 or more, got 0"),
     (lambda: record(nn.Linear(2, 2), every=True).__enter__(), "every must be an integer"),
     (lambda: record(nn.Linear(2, 2), layers="activation").__enter__(), "did you mean 'activations'"),

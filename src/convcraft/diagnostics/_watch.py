@@ -56,7 +56,7 @@ class Sink(Protocol):
 
 
 def check_model(model: Any, function: str) -> None:
-    """Refuse what is no module, and a compiled module, whose hooks do not run."""
+    """Refuse what is no module, and compiled and scripted modules, whose hooks do not run."""
     if not isinstance(model, nn.Module):
         raise ConvcraftError(
             f"{function}: model must be a torch.nn.Module, got {type(model).__name__}; pass the model itself"
@@ -65,6 +65,11 @@ def check_model(model: Any, function: str) -> None:
         raise ConvcraftError(
             f"{function}: model must not be compiled, got a result of torch.compile, in which no layer can "
             "be seen; pass the model that was compiled"
+        )
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise ConvcraftError(
+            f"{function}: model must not be scripted, got one with a torch.jit.ScriptModule; pass the model "
+            "before torch.jit.script"
         )
 
 

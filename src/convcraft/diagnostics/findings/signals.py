@@ -66,8 +66,12 @@ def drift(evidence: Evidence) -> Iterator[Finding]:
 
 def gradient(evidence: Evidence) -> Iterator[Finding]:
     """The gradient's norm at the outputs of the layers with weights, first against last."""
-    found = [layer for layer in evidence.weight_layers() if layer.gradient is not None]
-    slopes = [layer.gradient for layer in found if layer.gradient is not None]
+    reached: dict[str, float] = {}  # a module that is called several times counts with its largest
+    for layer in evidence.weight_layers():
+        name = layer.name.partition(":")[0]
+        if layer.gradient is not None:
+            reached[name] = max(layer.gradient, reached.get(name, 0.0))
+    names, slopes = list(reached), list(reached.values())
     if len(slopes) >= 3 and slopes[-1] > 0:
         ratio = slopes[0] / slopes[-1]
         name, severity = _judge(ratio)
@@ -75,9 +79,9 @@ def gradient(evidence: Evidence) -> Iterator[Finding]:
             yield find(
                 name,
                 severity,
-                found[0].name,
-                f"The gradient's norm is {number(slopes[0])} at {found[0].name} and {number(slopes[-1])} at "
-                f"{found[-1].name}: a ratio of {number(ratio)} over {len(slopes)} layers.",
+                names[0],
+                f"The gradient's norm is {number(slopes[0])} at {names[0]} and {number(slopes[-1])} at "
+                f"{names[-1]}: a ratio of {number(ratio)} over {len(slopes)} layers.",
                 first=slopes[0],
                 last=slopes[-1],
                 ratio=ratio,
