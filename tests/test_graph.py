@@ -212,7 +212,19 @@ class Unrolled(nn.Module):
         return h
 
 
+class Parallel(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.a(x) + self.b(x)
+
+
 def test_sums_that_are_not_residual():
+    graph = successors(Parallel())
+    assert [operation.kind for operation in graph.operations].count("sum") == 1
+    assert graph.branches == 0 and not any(layer.residual for layer in graph)
     graph = successors(Towers())
     assert graph.branches == 0 and {layer.name for layer in graph if layer.output} == {"c", "d"}
     graph = successors(Unrolled())
