@@ -23,8 +23,10 @@ DOCUMENTED = (
     "convcraft.activations",
     "convcraft.augmentation",
     "convcraft.dropout",
+    "convcraft.initialization",
     "convcraft.learning_rates",
     "convcraft.normalization",
+    "convcraft.penalties",
 )
 PUBLIC = [
     (module, name)
@@ -55,7 +57,8 @@ def test_import_loads_nothing_but_torch_numpy_and_the_standard_library():
     code = (
         "import sys, torch, numpy; before = {n.partition('.')[0] for n in sys.modules}\n"
         "import convcraft, convcraft.activations, convcraft.reference\n"
-        "import convcraft.augmentation, convcraft.dropout, convcraft.learning_rates, convcraft.normalization\n"
+        "import convcraft.augmentation, convcraft.dropout, convcraft.normalization\n"
+        "import convcraft.learning_rates, convcraft.initialization, convcraft.penalties\n"
         "after = {n.partition('.')[0] for n in sys.modules} - before - set(sys.stdlib_module_names)\n"
         "print(sorted(after), 'convcraft.lab' in sys.modules, 'matplotlib' in sys.modules)"
     )
@@ -161,7 +164,12 @@ def raises(path):
     return [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc is not None]
 
 
-@pytest.mark.parametrize("folder", ["activations", "augmentation", "dropout", "learning_rates", "normalization", "reference"])
+FOLDERS = (
+    "_graph activations augmentation dropout initialization learning_rates normalization penalties reference"
+)
+
+
+@pytest.mark.parametrize("folder", FOLDERS.split())
 def test_every_raise_of_these_folders_is_reached_by_a_test(folder):
     """Runs the lists of misuse of the test files with a tracer, and demands that they reach every `raise`."""
     here = Path(__file__).parent
@@ -172,7 +180,10 @@ def test_every_raise_of_these_folders_is_reached_by_a_test(folder):
             "test_augmentation_random.py",
             "test_augmentation_mixing.py",
         ],
+        "_graph": ["test_graph.py"],
         "dropout": ["test_dropout.py"],
+        "initialization": ["test_initialization.py", "test_initialization_models.py"],
+        "penalties": ["test_penalties.py", "test_penalties_optimizer.py"],
         "learning_rates": ["test_learning_rates.py"],
         "normalization": ["test_normalization.py", "test_normalization_models.py"],
         "reference": ["test_reference.py"],

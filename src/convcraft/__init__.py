@@ -19,20 +19,29 @@ from .errors import ConvcraftError
 
 if TYPE_CHECKING:
     from . import (
-        activations, augmentation, diagnostics, dropout, lab, learning_rates, normalization, plotting,
+        activations,
+        augmentation,
+        diagnostics,
+        dropout,
+        initialization,
+        lab,
+        learning_rates,
+        normalization,
+        penalties,
+        plotting,
         reference,
-    )  # fmt: skip
+    )
 
 __version__ = "0.1.0"
 
 _PARTS = (
-    "activations", "augmentation", "diagnostics", "dropout", "errors", "lab", "learning_rates",
-    "normalization", "plotting", "reference",
+    "activations", "augmentation", "diagnostics", "dropout", "errors", "initialization", "lab",
+    "learning_rates", "normalization", "penalties", "plotting", "reference",
 )  # fmt: skip
 
 __all__ = [
-    "ConvcraftError", "__version__", "activations", "augmentation", "diagnostics", "dropout", "lab",
-    "learning_rates", "normalization", "plotting", "reference",
+    "ConvcraftError", "__version__", "activations", "augmentation", "diagnostics", "dropout",
+    "initialization", "lab", "learning_rates", "normalization", "penalties", "plotting", "reference",
 ]  # fmt: skip
 
 
