@@ -274,6 +274,20 @@ def test_compiles_without_a_break_and_exports(path):
     assert all(torch.equal(y.flatten(), x.detach().flatten()) for y in program.module()(x.detach()))
 
 
+def test_the_batch_size_stays_free_in_export_and_compilation():
+    from torch._dynamo.testing import CompileCounter
+
+    size = torch.export.Dim("n", min=2, max=4096)
+    program = torch.export.export(Everything(), (torch.ones(3, 4, 6, 6),), dynamic_shapes=({0: size},))
+    assert program.module()(torch.ones(1000, 4, 6, 6))[0].shape == (1000, 4, 6, 6)
+    torch._dynamo.reset()
+    counter = CompileCounter()
+    compiled = torch.compile(Everything(), fullgraph=True, dynamic=True, backend=counter)
+    for n in (3, 7, 3000):
+        compiled(torch.ones(n, 4, 6, 6))
+    assert counter.frame_count == 1
+
+
 def test_symbolic_tracing_and_the_tracer_of_torchscript(path):
     class Net(nn.Module):
         def __init__(self):

@@ -336,6 +336,23 @@ def test_compiles_without_a_break_and_exports(paths):
     torch.testing.assert_close(torch.export.export(model, (x,)).module()(x), model(x), rtol=1e-4, atol=1e-5)
 
 
+def test_the_batch_size_stays_free_in_export_and_compilation():
+    from torch._dynamo.testing import CompileCounter
+
+    model, size = Everything(), torch.export.Dim("n", min=2, max=4096)
+    for mode in (True, False):
+        x = torch.randn(3, 4, 6, 6)
+        program = torch.export.export(model.train(mode), (x,), dynamic_shapes=({0: size},))
+        assert program.module()(torch.randn(1000, 4, 6, 6)).shape == (1000, 4, 36)
+    for norm in (N.BatchNorm2d(4), N.GroupNorm(2, 4), N.InstanceNorm2d(4), N.LayerNorm(6)):
+        torch._dynamo.reset()
+        counter = CompileCounter()
+        compiled = torch.compile(norm, fullgraph=True, dynamic=True, backend=counter)
+        for n in (3, 7, 3000):
+            compiled(torch.randn(n, 4, 6, 6))
+        assert counter.frame_count == 1
+
+
 def test_symbolic_tracing(paths):
     model, x = Everything().eval(), torch.randn(3, 4, 6, 6)
     torch.testing.assert_close(torch.fx.symbolic_trace(model)(x), model(x))

@@ -139,6 +139,8 @@ def _column(values: Tensor, x: Tensor) -> Tensor:
 
 def by_rows(x: Tensor) -> bool:
     """Whether a (N, C, ...) tensor is large, contiguous, and has rows long enough for the fast path."""
+    if torch.compiler.is_compiling():  # whose sizes may be symbols
+        return False
     if not x.numel() or x.numel() < FAST_FROM or x.dim() < 3 or not x.is_contiguous():
         return False
     return x.shape[2:].numel() >= ROW_FROM
@@ -146,7 +148,7 @@ def by_rows(x: Tensor) -> bool:
 
 def is_careless(x: Tensor) -> bool:
     """Whether torch would sum this (N, C, ...) tensor without care, over more numbers than is harmless."""
-    if x.numel() <= CARELESS_UP_TO * x.shape[1]:
+    if torch.compiler.is_compiling() or x.numel() <= CARELESS_UP_TO * x.shape[1]:
         return False
     return x.dim() == 2 or not x.is_contiguous()
 

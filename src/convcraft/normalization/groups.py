@@ -105,7 +105,7 @@ def group_norm(
     if not isinstance(input, Tensor):
         return F.group_norm(input, num_groups, weight, bias, eps)
     check_groups("group_norm", num_groups, input.shape[1])
-    if input.numel() and not input.is_contiguous() and is_eager(input, weight, bias):
+    if is_eager(input, weight, bias) and input.numel() and not input.is_contiguous():
         return _group_norm_carefully(input, num_groups, weight, bias, eps)
     return F.group_norm(input, num_groups, weight, bias, eps)
 
