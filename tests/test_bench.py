@@ -7,7 +7,7 @@ import torch
 
 from convcraft import ConvcraftError
 from convcraft.lab import bench
-from convcraft.lab.bench import cases, report
+from convcraft.lab.bench import cases, images, report
 
 
 def test_compare_interleaves_and_counts_rounds():
@@ -92,3 +92,23 @@ def test_allocator_setting_is_named_where_there_is_one(monkeypatch):
     assert (-4, 0) in Library.calls and len(Library.calls) == 3
     monkeypatch.setattr(report.ctypes, "CDLL", lambda name: object())
     assert report.pin_memory() == "default (no mallopt here)"
+
+
+def test_augmentation_is_measured_against_loops_that_do_the_same(capsys):
+    assert bench.main(["augmentation", "--quick", "--allocator", "default"]) == 0
+    text = capsys.readouterr().out
+    for name in ("flip+affine", "flip+shift", "erase", "brightness+contrast", "mixup", "cutmix"):
+        assert name in text
+    x = torch.rand(400, 2, 8, 8)
+    torch.manual_seed(0)
+    for name, (ours, loop) in images.pairs(400, 8).items():
+        if "over" in name:  # one of ours over another
+            continue
+        first, second = ours(x), loop(x)
+        assert abs(first.mean() - second.mean()) < 0.03 and abs(first.std() - second.std()) < 0.03, name
+
+
+def test_augmentation_refuses_a_case_that_changes_nothing(monkeypatch):
+    monkeypatch.setattr(images, "pairs", lambda count, side: {"nothing": (lambda x: x, lambda x: x)})
+    with pytest.raises(ConvcraftError, match="nothing must change the images"):
+        images.augmentations((2, 1, 4, 4), "contiguous", 1)

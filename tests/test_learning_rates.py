@@ -104,9 +104,11 @@ def train(model, optimizer, steps):
 def test_range_test_restores_everything(name, started):
     model = network()
     optimizer = OPTIMIZERS[name](model.parameters())
+    torch.optim.lr_scheduler.StepLR(optimizer, 1)  # notes on the optimizer whether a step was made
     if started:
         train(model, optimizer, 3)
     before = snapshot(model, optimizer)
+    assert before["flags"].get("_opt_called", False) == started
     result = range_test(model, batches(), optimizer, low=1e-5, high=1.0, steps=12)
     assert len(result.losses) >= 3
     assert snapshot(model, optimizer) == before
@@ -169,17 +171,21 @@ def test_range_test_runs_geometric_rates_and_notes_the_loss_of_each():
     seen = []
 
     class Recording(torch.optim.SGD):
+        steps = 0
+
         def step(self, closure=None):
+            self.steps += 1
             seen.append([group["lr"] for group in self.param_groups])
             return super().step(closure)
 
     optimizer = Recording([{"params": [model.weight], "lr": 0.2}, {"params": [model.bias], "lr": 0.1}])
+    optimizer.steps = 7
     result = range_test(model, [(x, y)], optimizer, F.mse_loss, low=1e-4, high=1e-2, steps=5)
     expected = [1e-4 * 10 ** (i / 2) for i in range(5)]
     assert result.rates == pytest.approx(expected)
     assert [rate for rate, _ in seen] == pytest.approx(expected)
     assert [rate for _, rate in seen] == pytest.approx([rate / 2 for rate in expected])
-    assert [group["lr"] for group in optimizer.param_groups] == [0.2, 0.1]
+    assert [group["lr"] for group in optimizer.param_groups] == [0.2, 0.1] and optimizer.steps == 7
     # plain loop, from a copy
     other = copy.deepcopy(model)
     losses = []
@@ -376,6 +382,15 @@ def test_sharpness_starts_from_the_generator_and_says_when_it_has_not_converged(
         Quadratic(with_eigenvalues([1.0, -4.0, -4.01, -4.02, -4.03])), (None, None), identity_loss, 60, 1e-7
     )
     assert late.shifted and late.value == pytest.approx(1.0, abs=1e-5)
+
+
+def test_sharpness_sees_a_tie_in_size_at_once():
+    """+3 and -3: power iteration alone stays between the two for ever, whatever the start."""
+    model = Quadratic(with_eigenvalues([3.0, 1.0, 0.5, 0.2, -3.0]))
+    for seed in range(20):
+        result = sharpness(model, (None, None), identity_loss, 400, 1e-5, torch.Generator().manual_seed(seed))
+        assert result.converged and result.shifted and result.iterations < 100
+        assert result.value == pytest.approx(3.0, abs=1e-6)
 
 
 def test_sharpness_of_what_has_no_curvature_is_zero():

@@ -188,7 +188,7 @@ def _search(
     product: Callable[[Vector], Vector], start: Vector, again: Vector, iterations: int, tolerance: float
 ) -> Sharpness:
     """Power iteration; with a shift once the eigenvalue largest in size is seen not to be the largest."""
-    v, sigma, size_before, radius = _unit(start), 0.0, 0.0, 0.0
+    v, before, sigma, radius = _unit(start), None, 0.0, 0.0
     value = residual = 0.0
     for i in range(1, iterations + 1):
         w = product(v)
@@ -196,18 +196,17 @@ def _search(
         radius = max(radius, size)
         if radius == 0:
             return Sharpness(0.0, 0.0, i, True, False)
-        error = [a - value * b for a, b in zip(w, v, strict=True)]
-        residual = math.sqrt(_dot(error, error))
+        residual = _distance(w, v, value)
         found = residual <= tolerance * radius
         if found and (value > 0 or sigma > 0):
             return Sharpness(value, residual, i, True, sigma > 0)
-        tied = residual > size / 4 and abs(size - size_before) <= tolerance * size
         late = value < 0 and i == iterations // 2
-        size_before = size
+        following = _unit([a + sigma * b for a, b in zip(w, v, strict=True)])
+        # two of opposite sign and like size: every second vector is the same, and none is an eigenvector
+        tied = before is not None and _distance(following, before) <= 0.1 * residual / size
+        before, v = v, following
         if sigma == 0 and (found or tied or late):
-            sigma, v = radius, _unit(again)
-            continue
-        v = _unit([a + sigma * b for a, b in zip(w, v, strict=True)] if sigma else w)
+            sigma, v, before = radius, _unit(again), None
     return Sharpness(value, residual, iterations, False, sigma > 0)
 
 
@@ -219,6 +218,11 @@ def _random_like(parameter: Tensor, generator: torch.Generator) -> Tensor:
 
 def _dot(first: Vector, second: Vector) -> float:
     return sum(float((a.double() * b.double()).sum()) for a, b in zip(first, second, strict=True))
+
+
+def _distance(first: Vector, second: Vector, factor: float = 1.0) -> float:
+    error = [a - factor * b for a, b in zip(first, second, strict=True)]
+    return math.sqrt(_dot(error, error))
 
 
 def _unit(vector: Vector) -> Vector:

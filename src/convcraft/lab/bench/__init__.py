@@ -15,6 +15,7 @@ import torch
 
 from ...errors import unknown
 from .cases import NAMES, case, costs
+from .images import augmentations
 from .layers import dropouts, measure, normalizations
 from .report import pin_memory, processor, table, write
 from .timing import Ratio, compare, saved_bytes
@@ -22,7 +23,8 @@ from .timing import Ratio, compare, saved_bytes
 __all__ = ["Ratio", "compare", "main", "saved_bytes"]
 
 LARGE, SMALL = (64, 64, 32, 32), (8, 16, 8, 8)
-TOPICS = ("activations", "costs", "dropout", "normalization")
+TOPICS = ("activations", "augmentation", "costs", "dropout", "normalization")
+BATCHES = ((256, 3, 32, 32), (256, 1, 8, 8))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         write(options.json, given, options.threads, rounds, allocator, found)
     print(f"{processor()}, torch {torch.__version__}, {options.threads} thread(s), allocator: {allocator}")
-    print("ratio: ours over torch.nn, or over ReLU (costs); below 1 is faster")
+    print("ratio: ours over torch.nn, over ReLU (costs), over a loop (augmentation); below 1 is faster")
     print(table(found))
     return 0
 
@@ -82,4 +84,8 @@ def _measure(topics: Sequence[str], names: Sequence[str], rounds: int, quick: bo
                 pairs = dropouts() if topic == "dropout" else normalizations(shape[1])
                 for layout in ("contiguous", "channels_last"):
                     found += measure(pairs, shape, layout, 3 * rounds if shape == SMALL else rounds)
+    if "augmentation" in topics:
+        for shape in ((8, 3, 8, 8),) if quick else BATCHES:
+            for layout in ("contiguous", "channels_last") if shape[1] > 1 else ("contiguous",):
+                found += augmentations(shape, layout, rounds)
     return found
