@@ -171,6 +171,20 @@ def test_units_are_channels_after_a_convolution_and_features_after_a_linear_laye
         assert trace["1"].units == units and trace["1"].seen == math.prod(shape) // 3
 
 
+class Cubes(nn.Module):
+    """An activation of one's own."""
+
+    def forward(self, x):
+        return x**3
+
+
+def test_layers_that_only_pass_values_on_are_left_out_and_own_activations_are_not():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2), Cubes(), nn.Dropout(), nn.Flatten())
+    with record(model) as trace:
+        model(torch.randn(2, 1, 8, 8))
+    assert [(layer.name, layer.kind) for layer in trace] == [("0", "convolution"), ("2", "cubes")]
+
+
 def test_every_and_activations_alone():
     model = network()
     with record(model, every=3, layers="activations") as trace:
@@ -331,13 +345,13 @@ def test_printing_and_plotting():
         for _ in range(2):
             model(torch.randn(4, 1, 8, 8)).sum().backward()
     lines = str(trace).split("\n")
-    assert lines[0].split()[:2] == ["layer", "kind"] and len(lines) == 7
+    assert lines[0].split()[:2] == ["layer", "kind"] and len(lines) == 5
     assert (
         len({line.index(kind) for line, kind in zip(lines[1:4], ("conv", "norm", "relu"), strict=True)}) == 1
     )
-    assert "<td>normalization</td>" in trace._repr_html_() and repr(trace) == "<Trace: 6 layers, 2 steps>"
+    assert "<td>normalization</td>" in trace._repr_html_() and repr(trace) == "<Trace: 4 layers, 2 steps>"
     chart = trace.plot("std")
-    assert "6 layers over 2 recorded steps" in chart.alt
+    assert "4 layers over 2 recorded steps" in chart.alt
 
 
 ERRORS = [

@@ -53,7 +53,7 @@ def unit_sums(value: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
 class Tally:
     """Sum, sum of squares, zeros, saturated values and gradients of one spot, step by step."""
 
-    sample = 1 << 16  # values at most on which shares are counted
+    sample = 1 << 14  # values at most on which shares are counted
 
     def __init__(self, spot: Spot) -> None:
         self.spot = spot

@@ -44,10 +44,12 @@ def record(
     a module that is called several times in a pass has one entry a call. Weights, buffers, gradients, random
     state and mode stay as they are, and the hooks go when the block ends, also by an exception.
 
-    Every layer at every step is the default. In a training loop `every=10` costs about a tenth of that, and
-    `layers="activations"` leaves out what the other layers return: either stays well below 10 % of a step.
-    Shares of zeros and of saturation are counted on the leading 65,536 values of a batch, and update ratios
-    on the leading rows of a weight with more entries than that.
+    Every layer at every step is the default: activations, layers with weights and normalizations, not
+    pooling, dropout and reshaping. In a training loop use `every=10`, which costs about 2 % of a step, or
+    `layers="activations"`, which leaves out what the other layers return. Measured on one CPU thread, at
+    every step: all layers 9 to 17 % of a step, activations 6 % where a step takes 75 ms and 12 % where it
+    takes 2 ms. Shares of zeros and of saturation are counted on the leading 16,384 values of a batch, and
+    update ratios on the leading rows of a weight with more than 65,536 entries.
 
     Args:
         model: the module whose forward pass is to be watched; a part of it may be called on its own.
@@ -160,7 +162,7 @@ class Recorder:
         pass
 
     def layer(self, spot: Spot, inputs: Any, output: Tensor) -> None:
-        if not self.all and spot.role != "activation":
+        if spot.role == "other" or (not self.all and spot.role != "activation"):
             return
         tally = self.tallies.get(spot.name)
         if tally is None:

@@ -27,7 +27,7 @@ class LayerStatistics:
         name: qualified name of the module; of a functional activation, the module that calls it and its name;
             from the second call in a pass on, with ":2", ":3", ...
         kind: "relu", "tanh", "linear", "convolution", "normalization", ...
-        role: "activation", "weights", "normalization" or "other".
+        role: "activation", "weights" or "normalization".
         units: channels or features; 0 where the values have no units.
         seen: values seen of each unit.
         mean, std: of all values.
