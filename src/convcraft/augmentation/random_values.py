@@ -9,7 +9,7 @@ from ..errors import ConvcraftError
 from . import _draws
 from ._base import Augmentation
 from ._checks import Levels, check_clip, check_levels, check_range
-from .values import Clip, brightness, contrast, erase, noise
+from .values import Clip, brightness, contrast, erase, noise, overwrite
 
 __all__ = ["RandomBrightness", "RandomContrast", "RandomErasing", "RandomNoise"]
 
@@ -210,7 +210,7 @@ class RandomErasing(Augmentation):
         y = _draws.integers(images, (0, images.size(2) - 1), generator)
         low, high = self.size
         if low == high:
-            return erase(images, x - low // 2, y - low // 2, low, low, value=self.value)
+            return overwrite(images, x - low // 2, y - low // 2, low, self.value)
         width, height = (_draws.integers(images, self.size, generator) for _ in range(2))
         return erase(images, x - width // 2, y - height // 2, width, height, value=self.value)
 

@@ -92,8 +92,8 @@ def noise(
     r"""Add normal noise, independent for every value.
 
     Formula: :math:`y = x + s\, \varepsilon`, :math:`\varepsilon \sim N(0, 1)`, cut off at the ends of
-    `clip`. The
-    noise is drawn in float32 in the order of the indices: the same for every dtype and memory format.
+    `clip`. The noise is drawn in float32 in the order of the indices: the same for every dtype and memory
+    format.
 
     Args:
         images: (N, C, H, W), floating-point.
@@ -159,6 +159,21 @@ def erase(
     level = levels("erase", "value", value, images)
     filled = level.to(images.dtype) if isinstance(level, Tensor) else images.new_tensor(level)
     return torch.lerp(images, filled, inside)
+
+
+def overwrite(images: Tensor, x: Tensor, y: Tensor, size: int, value: Levels) -> Tensor:
+    """`erase` of squares that reach into their images: writes their pixels only, whatever the memory format.
+
+    Pixels outside go to the edge, where the square lies as well.
+    """
+    steps = torch.arange(size, device=images.device)
+    columns = (x.view(-1, 1, 1) + steps).clamp(0, images.size(3) - 1)
+    rows = (y.view(-1, 1, 1) + steps.view(-1, 1)).clamp(0, images.size(2) - 1)
+    which = torch.arange(images.size(0), device=images.device).view(-1, 1, 1)
+    level = levels("RandomErasing", "value", value, images)
+    filled = level.to(images.dtype).flatten() if isinstance(level, Tensor) else images.new_tensor(level)
+    channels_behind = images.permute(0, 2, 3, 1)
+    return channels_behind.index_put((which, rows, columns), filled).permute(0, 3, 1, 2)
 
 
 def rectangle(images: Tensor, x: Number, y: Number, width: Number, height: Number) -> Tensor:
