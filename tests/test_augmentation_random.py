@@ -333,6 +333,23 @@ def test_compiled_in_one_graph(name):
     assert torch.equal(compiled.eval()(x), x)
 
 
+def test_compiled_with_a_generator_draws_the_same_outside_the_graph():
+    torch._dynamo.reset()
+    module = A.RandomAffine(10, shift=1)
+    out = torch.compile(module, backend="eager")(images(), seeded())
+    assert torch.equal(out, module(images(), seeded()))
+
+
+def test_exported():
+    x, module = images(), A.RandomAffine(10, shift=1, horizontal_flip=0.5)
+    exported, out = torch.export.export(module, (x,)).module(), []
+    for function in (module, exported):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            out.append(function(x))
+    torch.testing.assert_close(out[1], out[0], rtol=0, atol=1e-6)
+
+
 def test_compiled_by_inductor():
     torch._dynamo.reset()
     x = images()
