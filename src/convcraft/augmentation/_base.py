@@ -26,7 +26,7 @@ class Augmentation(nn.Module):
         p: the share of images that it acts on.
         generator: where the draws come from, on the device of the images; None is torch's own generator, as
             for torch.nn.Dropout. A generator given to the call goes before it. torch.compile takes no
-            generator into a graph: with one, fullgraph=True is refused by torch, and the draws are made eagerly.
+            generator into a graph: with one, torch refuses fullgraph=True, and the draws are made eagerly.
 
     Raises:
         ConvcraftError: when p is not in [0, 1], and in the call when images are not (N, C, H, W) of a
