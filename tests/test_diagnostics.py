@@ -181,6 +181,39 @@ def test_a_model_that_returns_its_loss_and_cannot_be_traced():
     assert report["body.0"].gradient > 0
 
 
+class Answer:
+    def __init__(self, loss, logits):
+        self.loss, self.logits = loss, logits
+
+
+class Answering(nn.Module):
+    """Takes its target by name, and returns an object with the loss in it."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = small()
+
+    def forward(self, features, labels=None):
+        logits = self.body(features)
+        return Answer(F.cross_entropy(logits, labels), logits)
+
+
+def test_a_model_whose_answer_holds_its_loss():
+    report = diagnose(Answering(), {"features": X, "labels": Y})
+    assert report.healthy and report.uniform_loss == pytest.approx(np.log(3), rel=1e-5)
+    assert report["body.0"].gradient > 0
+
+
+def test_a_report_equals_itself_whatever_is_found():
+    class Model(nn.Sequential):
+        def forward(self, x):
+            return super().forward(F.dropout(x, 0.1, self.training))
+
+    model = Model(*small())
+    first, second = (diagnose(model, (X, Y), F.cross_entropy) for _ in range(2))
+    assert first == second and "dropout-before-batch-norm" in first
+
+
 @pytest.mark.parametrize(
     ("tail", "loss", "severity"),
     [

@@ -78,7 +78,7 @@ def dropout(evidence: Evidence) -> Iterator[Finding]:
                 f"The values of {operation.name}"
                 + (f", which drops {100 * float(rate):.0f} %," if rate == rate else "")
                 + f" reach the batch normalization {reached}.",
-                p=float(rate),
+                **({"p": float(rate)} if rate == rate else {}),
             )
 
 
