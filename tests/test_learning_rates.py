@@ -517,7 +517,7 @@ def refused_sharpness(change):
     sharpness(**{"model": model, "batch": data[0], "loss": F.mse_loss, **change})
 
 
-@pytest.mark.parametrize(("change", "message"), RANGE, ids=str)
+@pytest.mark.parametrize(("change", "message"), RANGE)
 def test_range_test_refuses(change, message):
     model, optimizer, data = linear()
     given = {"model": model, "batches": data, "optimizer": optimizer, "loss": F.mse_loss, **change}
@@ -558,7 +558,7 @@ SHARP = [
 ]
 
 
-@pytest.mark.parametrize(("change", "message"), SHARP, ids=str)
+@pytest.mark.parametrize(("change", "message"), SHARP)
 def test_sharpness_refuses(change, message):
     model, _, data = linear()
     before = snapshot(model)
@@ -579,7 +579,7 @@ STABLE = [
 ]
 
 
-@pytest.mark.parametrize(("given", "message"), STABLE, ids=str)
+@pytest.mark.parametrize(("given", "message"), STABLE)
 def test_largest_stable_rate_refuses(given, message):
     with pytest.raises(ConvcraftError, match=message):
         largest_stable_rate(**{"curvature": 4.0, **given})

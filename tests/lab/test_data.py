@@ -305,6 +305,7 @@ def test_a_damaged_provided_file_is_refused_and_left_alone(published, monkeypatc
         idx(np.zeros((4, 4)))[:-9],
         b"not gzip at all",
     ],
+    ids=["too short", "no bytes", "empty", "no dimensions", "cut off", "not gzip"],  # gzip holds the time
 )
 def test_what_is_not_an_idx_file_is_refused(tmp_path, content):
     (tmp_path / "file.gz").write_bytes(content)

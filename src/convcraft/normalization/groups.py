@@ -42,7 +42,7 @@ def layer_norm(
     :func:`batch_norm`, with these means.
 
     Args:
-        input: (..., *normalized_shape), floating-point.
+        input: of any leading dimensions, then those of `normalized_shape`; floating-point.
         normalized_shape: sizes of the last dimensions.
         weight: w, of normalized_shape, or None for 1.
         bias: b, of normalized_shape, or None for 0.
