@@ -460,3 +460,80 @@ def test_on_a_gpu():
     with torch.autocast("cuda", torch.bfloat16):
         report = diagnose(model, (X.cuda(), Y.cuda()), F.cross_entropy, optimizer)
     assert report.healthy and report.device == "cuda:0" and torch.equal(torch.cuda.get_rng_state(), state)
+
+
+class Raising(nn.Module):
+    def __init__(self, error):
+        super().__init__()
+        self.error, self.layer = error, nn.Linear(6, 3)
+
+    def forward(self, x):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [ValueError("not this"), KeyError("weight")])
+def test_a_model_that_fails_on_the_batch_says_why(error):
+    with pytest.raises(ConvcraftError, match=f"must run on the batch, got {type(error).__name__}"):
+        diagnose(Raising(error), (X, Y), F.cross_entropy)
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (X * 100, "standard deviation 1"),
+        (X + 10, "standard deviations from 0"),
+        (X * torch.tensor([1.0, 1, 1, 1, 0.004, 1]), "features with standard deviations from"),
+    ],
+)
+def test_inputs_are_judged_by_scale_place_and_evenness(x, words):
+    (finding,) = [
+        f
+        for f in diagnose(small(norm=False), (x, Y), F.cross_entropy).findings
+        if f.name == "inputs-not-standardized"
+    ]
+    assert words in finding.message and finding.layer == "0"
+
+
+def test_inputs_that_the_model_standardizes_itself_are_not_accused():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = small(norm=False)
+
+        def forward(self, x):
+            return self.body((x - x.mean(0)) / x.std(0))
+
+    x = 255 * torch.rand(128, 6, generator=torch.Generator().manual_seed(0))
+    assert "inputs-not-standardized" in diagnose(small(norm=False), (x, Y), F.cross_entropy)
+    assert "inputs-not-standardized" not in diagnose(Own(), (x, Y), F.cross_entropy)
+    normed = nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 3))
+    assert "inputs-not-standardized" not in diagnose(normed, (x, Y), F.cross_entropy)
+
+
+def test_dropout_of_torch_itself_is_known_to_differ():
+    class Low(nn.Module):
+        def __init__(self, told):
+            super().__init__()
+            self.layer, self.told = nn.Linear(6, 3), told
+
+        def forward(self, x):
+            return self.layer(torch.dropout(x, 0.3, self.training or not self.told))
+
+    assert diagnose(Low(True), (X, Y), F.cross_entropy).healthy
+    assert found(diagnose(Low(False), (X, Y), F.cross_entropy)) == {"random-evaluation"}
+
+
+def test_a_loss_without_a_gradient_is_said():
+    report = diagnose(small(), (X, Y), lambda o, t: F.cross_entropy(o.detach(), t))
+    assert any("the gradients" in text for text in report.skipped)
+    assert [f.severity for f in report.findings if f.name == "no-gradient"] == ["severe"]
+
+
+def test_group_normalization_of_single_channels_takes_the_bias_away_and_of_several_does_not():
+    for groups, accused in ((4, True), (2, False)):
+        model = nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.GroupNorm(groups, 4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)
+        )
+        x = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        report = diagnose(model, (x, Y[:16]), F.cross_entropy)
+        assert ("bias-before-normalization" in report) == accused

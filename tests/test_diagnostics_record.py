@@ -354,6 +354,23 @@ def test_printing_and_plotting():
     assert "4 layers over 2 recorded steps" in chart.alt
 
 
+def test_many_layers_are_drawn_as_rows_of_colour():
+    model = nn.Sequential(*[nn.Linear(4, 4) for _ in range(9)])
+    with record(model) as trace:
+        for _ in range(3):
+            model(torch.randn(5, 4)).sum().backward()
+    for quantity in ("std", "mean", "weight_gradient"):
+        chart = trace.plot(quantity)
+        labels = [label.get_text() for label in chart.axes[0].get_yticklabels()]
+        assert labels == [str(i) for i in range(9)], quantity
+
+
+def test_the_limits_of_hardtanh_are_its_own():
+    with record(model := nn.Sequential(nn.Hardtanh(0.0, 6.0))) as trace:
+        model(torch.tensor([[-1.0, 3.0, 5.0, 7.0]]))
+    assert trace["0"].saturated == 0.5
+
+
 ERRORS = [
     (lambda: record(3).__enter__(), "model must be a torch.nn.Module"),
     (lambda: record(torch.compile(nn.Linear(2, 2))).__enter__(), "must not be compiled"),
