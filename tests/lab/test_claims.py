@@ -328,6 +328,6 @@ def test_the_summary_counts_every_claim_once():
     assert all(sum(numbers[:-1]) == numbers[-1] for _, numbers in rows)
     assert rows[-1][1][-1] == 152 == sum(numbers[-1] for _, numbers in rows[:-1])
     one = claims.summary([settled()])
-    assert one.rows()[1] == ("2 Activation functions", [1, 0, 0, 0, 0, 0, 1])
+    assert one.rows()[1] == ("2 Activations", [1, 0, 0, 0, 0, 0, 1])
     assert Outline(one._repr_html_()).text.count("Convolutional networks") == 1
     assert repr(one).splitlines()[2].split()[:3] == ["2", "Activation", "functions"]

@@ -61,7 +61,7 @@ def activation_layer(activation: Activation, channels: int = 1) -> nn.Module | N
     >>> activation_layer(lambda channels: nn.PReLU(channels), channels=16)
     PReLU(num_parameters=16)
 
-    Chapter: Activation functions.
+    Chapter: Activations.
     """
     if activation is None:
         return None
@@ -108,7 +108,7 @@ class MLP(nn.Module):
     ['flatten', 'linear1', 'act1', 'linear2']
 
     Source: Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating errors.
-    Chapter: Activation functions.
+    Chapter: Activations.
     """
 
     def __init__(self, widths: Sequence[int], *, activation: Activation = "relu", bias: bool = True) -> None:

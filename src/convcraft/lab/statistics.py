@@ -218,7 +218,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     array([0.03, 0.06, 0.06])
 
     Source: Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure.
-    Chapter: Activation functions.
+    Chapter: Activations.
     """
     p = np.asarray(p_values, dtype=np.float64)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
@@ -265,7 +265,7 @@ def expected_calibration_error(
     0.3
 
     Source: Guo, Pleiss, Sun and Weinberger (2017), On Calibration of Modern Neural Networks, section 2.
-    Chapter: Activation functions.
+    Chapter: Activations.
     """
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if p.ndim != 2 or y.shape != p.shape[:1] or not len(y) or bins < 1:

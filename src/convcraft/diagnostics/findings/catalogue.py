@@ -26,8 +26,8 @@ KINDS: dict[str, Kind] = {
         5,
     ),
     "dead-units": Kind(
-        "A unit that is zero on everything gets no gradient: it does not recover, and the layer is narrower "
-        "than it looks.",
+        "A unit that is zero on everything gets no gradient. In the first layer it stays so; behind it only "
+        "a change of the layers before can wake it. Until then the layer is narrower than it looks.",
         "Set the biases to zero and use He initialization (convcraft.initialization.initialize), lower the "
         "learning rate, normalize before the activation, or use one with a slope on its negative side.",
         2,

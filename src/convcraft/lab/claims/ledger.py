@@ -23,7 +23,7 @@ ARTICLES: Mapping[str, str] = {
 
 CHAPTERS: Mapping[str, str] = {
     "convnets": "Convolutional networks",
-    "activations": "Activation functions",
+    "activations": "Activations",
     "choosing": "Choosing an activation",
     "initialization": "Initialization",
     "learning-rates": "Learning rates",

@@ -1,4 +1,4 @@
-"""Checks of the exercises of chapter 2, Activation functions."""
+"""Checks of the exercises of chapter 2, Activations."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def stillborn(seed: int = 0) -> nn.Module:
     >>> stillborn().layers.linear1.bias[:2]
     tensor([-3., -3.], grad_fn=<SliceBackward0>)
 
-    Chapter: Activation functions.
+    Chapter: Activations.
     """
     net = seeded(lambda: models.MLP((64, 64, 64, 10), activation=nn.ReLU), seed)
     with torch.no_grad():

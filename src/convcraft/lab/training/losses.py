@@ -106,7 +106,7 @@ def predict_probabilities(model: nn.Module, x: Tensor, *, batch_size: int = 1024
     >>> predict_probabilities(nn.Identity(), torch.zeros(1, 4))
     tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
 
-    Chapter: Activation functions.
+    Chapter: Activations.
     """
     device = device_of(model)
     with evaluating(model):

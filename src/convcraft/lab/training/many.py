@@ -243,7 +243,7 @@ def fit_many(
     ((2, 3, 2), 0.1)
 
     Source: Robbins and Monro (1951), A Stochastic Approximation Method.
-    Chapter: Activation functions.
+    Chapter: Activations.
     """
     check_settings(splits, epochs, batch_size, momentum, weight_decay)
     rates, seeds = [float(rate) for rate in learning_rates], [check_seed(seed) for seed in seeds]

@@ -27,7 +27,7 @@ class Sweep:
     `diverged` (rate, seed) marks it. The best rate has the highest mean final validation accuracy over seeds;
     of equal ones the lower mean loss wins.
 
-    Chapter: Activation functions.
+    Chapter: Activations.
     """
 
     learning_rates: list[float]
