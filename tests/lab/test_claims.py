@@ -330,4 +330,4 @@ def test_the_summary_counts_every_claim_once():
     one = claims.summary([settled()])
     assert one.rows()[1] == ("2 Activations", [1, 0, 0, 0, 0, 0, 1])
     assert Outline(one._repr_html_()).text.count("Convolutional networks") == 1
-    assert repr(one).splitlines()[2].split()[:3] == ["2", "Activation", "functions"]
+    assert repr(one).splitlines()[2].split()[:2] == ["2", "Activations"]
