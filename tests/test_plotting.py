@@ -69,6 +69,8 @@ def test_the_bytes_are_the_same_every_time(helper, theme):
     first, second = helper(alt="A chart.", theme=theme), helper(alt="A chart.", theme=theme)
     assert first.png() == second.png()
     assert first.png() == first.png()
+    first.axes[0].set_title("changed")
+    assert first.png() != second.png()
 
 
 def test_a_notebook_gets_a_palette_png_with_width_and_alt_only(helper):

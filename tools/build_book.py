@@ -25,8 +25,8 @@ ICON = re.compile(
     r'(?P<name>"[^"]+"|[\w$]+):\[[\d.]+,[\d.]+,\[(?P<aliases>[^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?'
 )
 CODE = re.compile(r"<pre>.*?</pre>", re.DOTALL)
-STYLE = re.compile(r"<style[^>]*>.*?</style>", re.DOTALL)
-PLAIN = re.compile(r'<span class="(?:n|p|w)">([^<]*)</span>')
+REPEATED = re.compile(r"<(style|script)\b(?![^>]*json)[^>]*>.+?</\1>", re.DOTALL)
+PLAIN = re.compile(r'<span class="(?:n|p|w|o)">([^<]*)</span>')
 
 
 def build(quiet: bool = False) -> int:
@@ -66,22 +66,22 @@ def trim_icons(site: pathlib.Path) -> None:
 
 
 def slim(page: str) -> str:
-    """A page without what changes nothing on the screen.
+    """A page without what it can spare.
 
-    In code, the spans of names, punctuation and blanks, in plain colour in either theme; and
-    a style sheet that an output brings again and again, after its first time.
+    In code, the spans of names, punctuation, operators and blanks, which keep the plain colour of code; and
+    a style sheet or script that an output brings again and again, after its first time.
     """
     seen: set[str] = set()
 
-    def once(style: re.Match[str]) -> str:
-        again = style[0] in seen
-        seen.add(style[0])
-        return "" if again else style[0]
+    def once(part: re.Match[str]) -> str:
+        again = part[0] in seen
+        seen.add(part[0])
+        return "" if again else part[0]
 
     def plain(code: re.Match[str]) -> str:
         return PLAIN.sub(r"\1", code[0]).replace("<span></span>", "")
 
-    return STYLE.sub(once, CODE.sub(plain, page))
+    return REPEATED.sub(once, CODE.sub(plain, page))
 
 
 def slim_pages(site: pathlib.Path) -> None:

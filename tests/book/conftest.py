@@ -1,12 +1,10 @@
-"""The built site, made once for all the tests that look at it, and a browser to look with."""
+"""The built site, made once for all the tests that look at it."""
 
 from __future__ import annotations
 
 import functools
 import http.server
-import os
 import pathlib
-import shutil
 import subprocess
 import sys
 import threading
@@ -16,7 +14,6 @@ from filelock import FileLock
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SITE = ROOT / "_build" / "html"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
 def newest_source() -> float:
@@ -42,33 +39,6 @@ def site() -> pathlib.Path:
             )
             stamp.touch()
     return SITE
-
-
-def browser_path() -> str | None:
-    """The Chromium or Chrome of this machine; CHROMIUM names another one."""
-    named = os.environ.get("CHROMIUM")
-    if named:
-        return shutil.which(named)
-    return next((path for name in BROWSERS if (path := shutil.which(name))), None)
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """A headless Chromium. Without one the tests are skipped, or fail where CONVCRAFT_REQUIRE_BROWSER=1."""
-    path = browser_path()
-    if path is None:
-        reason = f"no Chromium or Chrome found (looked for {', '.join(BROWSERS)}); CHROMIUM=/path names one"
-        if os.environ.get("CONVCRAFT_REQUIRE_BROWSER") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    api = pytest.importorskip("playwright.sync_api")
-    flags = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        flags.append("--no-sandbox")  # Chromium refuses to run as root with it
-    with api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=flags)
-        yield running
-        running.close()
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

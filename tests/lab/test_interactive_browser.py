@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib", reason="the still needs matplotlib: pip install 'convcraft[plot]'")
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="browser tests need playwright: pip install playwright"
-)
 
-from convcraft.lab import interactive  # noqa: E402
-from convcraft.plotting.style import THEMES  # noqa: E402
-
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
-)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium or Chrome found: install one to run browser tests"
-)
+from convcraft.lab import interactive
+from convcraft.plotting.style import THEMES
 
 X = np.linspace(-3, 3, 61)
 
@@ -73,16 +61,6 @@ def page_file(tmp_path_factory):
         encoding="utf-8",
     )
     return path.as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ class Chart(Figure):
         self.theme: Theme = pick_theme(theme)
         self.alt: str = " ".join(alt.split())
         self._colours = 128
+        self._drawn: bytes | None = None
         with settings(self.theme):
             super().__init__(figsize=size, dpi=DPI, layout="constrained")
             FigureCanvasAgg(self)
@@ -63,6 +64,8 @@ class Chart(Figure):
 
     def png(self) -> bytes:
         """Return the chart as a PNG with a palette of 128 colours, about a third of the usual size."""
+        if self._drawn and not self.stale:  # a layout that is solved again moves by the last bit
+            return self._drawn
         full = io.BytesIO()
         with settings(self.theme):
             self.settle()
@@ -72,7 +75,8 @@ class Chart(Figure):
         flat = flat.quantize(self._colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
         small = io.BytesIO()
         flat.save(small, "PNG", optimize=True)
-        return small.getvalue()
+        self.stale, self._drawn = False, small.getvalue()
+        return self._drawn
 
     @property
     def width(self) -> int:
