@@ -1,12 +1,18 @@
-"""What every test stands on: one thread, and one browser for all the tests that look at a page."""
+"""What every test stands on: one thread, one seed, and one browser for all the tests that look at a page."""
 
 from __future__ import annotations
 
 import os
 import shutil
 
+import hypothesis
+import numpy as np
 import pytest
 import torch
+
+# A busy machine is slow, not wrong; and a run of CI is to be the same each time.
+hypothesis.settings.register_profile("project", deadline=None, derandomize=os.environ.get("CI") == "true")
+hypothesis.settings.load_profile("project")
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -18,6 +24,13 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _one_seed():
+    """The same random numbers for a test in whatever order the tests run."""
+    torch.manual_seed(0)
+    np.random.seed(0)
 
 
 def browser_path() -> str | None:

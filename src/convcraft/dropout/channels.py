@@ -74,7 +74,7 @@ def dropout1d(
             number of dimensions, or the generator is on another device.
 
     Example:
-        >>> dropout1d(torch.ones(2, 3, 4)).sum(2).unique()  # a channel is kept as a whole or not at all
+        >>> dropout1d(torch.ones(8, 8, 4)).sum(2).unique()  # a channel is kept as a whole or not at all
         tensor([0., 8.])
 
     Source: Tompson, Goroshin, Jain, LeCun and Bregler (2015), Efficient Object Localization Using
@@ -108,7 +108,7 @@ def dropout2d(
         ConvcraftError: as :func:`dropout1d`.
 
     Example:
-        >>> dropout2d(torch.ones(2, 3, 2, 2)).sum((2, 3)).unique()
+        >>> dropout2d(torch.ones(8, 8, 2, 2)).sum((2, 3)).unique()
         tensor([0., 8.])
 
     Source: Tompson et al. (2015), Efficient Object Localization Using Convolutional Networks. Chapter 7.
@@ -139,7 +139,7 @@ def dropout3d(
         ConvcraftError: as :func:`dropout1d`.
 
     Example:
-        >>> dropout3d(torch.ones(2, 3, 2, 2, 1)).sum((2, 3, 4)).unique()
+        >>> dropout3d(torch.ones(8, 8, 2, 2, 1)).sum((2, 3, 4)).unique()
         tensor([0., 8.])
 
     Source: Tompson et al. (2015), Efficient Object Localization Using Convolutional Networks. Chapter 7.
