@@ -49,6 +49,13 @@ def test_misuse_in_a_command_is_one_line_on_stderr(monkeypatch, capsys):
     assert capsys.readouterr().err == "convcraft: bench: rounds must be at least 1, got 0\n"
 
 
+def test_a_library_that_is_missing_is_named_with_its_extra(monkeypatch, capsys):
+    monkeypatch.setitem(COMMANDS, "claims", ("yaml_that_is_not_there", "show the ledger"))
+    assert main(["claims"]) == 2
+    message = capsys.readouterr().err
+    assert "needs yaml_that_is_not_there" in message and "pip install 'convcraft[plot,data]'" in message
+
+
 def test_runs_as_a_module():
     done = subprocess.run(
         [sys.executable, "-m", "convcraft", "bench", "--help"], capture_output=True, text=True, timeout=120

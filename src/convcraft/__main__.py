@@ -48,6 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given[0] not in COMMANDS:
             raise unknown("command", given[0], COMMANDS)
         result = importlib.import_module(COMMANDS[given[0]][0]).main(given[1:])
+    except ModuleNotFoundError as error:
+        if given[0] == "diagnose" or (error.name or "").startswith("convcraft"):
+            raise
+        print(
+            f"convcraft: '{given[0]}' needs {error.name}, which is not installed: "
+            "pip install 'convcraft[plot,data]'",
+            file=sys.stderr,
+        )
+        return 2
     except ConvcraftError as error:
         print(f"convcraft: {error}", file=sys.stderr)
         return 2
