@@ -62,11 +62,14 @@ def test_the_bootstrap_is_that_of_scipy_and_a_function_of_its_seed():
     )
 
 
-def test_the_bootstrap_interval_covers_the_mean_nearly_as_often_as_it_says():
-    """For 30 values its coverage falls a little short of the level; a wrong level would be far off."""
-    samples = np.random.default_rng(2).normal(0, 1, (500, 30))
-    hits = sum(bootstrap_interval(s, resamples=499, seed=i).contains(0.0) for i, s in enumerate(samples))
-    assert 0.90 < hits / 500 < 0.98
+@pytest.mark.parametrize("draw", ["normal", "exponential"])
+def test_the_bootstrap_interval_covers_the_mean_as_often_as_it_says(draw):
+    """Of the mean of 200 values; for few values every bootstrap falls short of its level."""
+    rng, trials = np.random.default_rng(2), 600
+    samples = getattr(rng, draw)(size=(trials, 200))
+    true = 1.0 if draw == "exponential" else 0.0
+    hits = sum(bootstrap_interval(s, resamples=599, seed=i).contains(true) for i, s in enumerate(samples))
+    assert within_sampling_error(hits, trials, 0.95)
 
 
 def test_the_global_random_state_is_untouched():
@@ -82,6 +85,15 @@ def test_the_paired_difference_is_the_interval_of_the_differences():
     found = paired_difference(a, b)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     assert paired_difference(b, a).mean == pytest.approx(-found.mean)
+
+
+def test_the_paired_difference_covers_as_often_as_it_says():
+    """Whatever the seeds do to both arms."""
+    rng = np.random.default_rng(8)
+    seeds = rng.exponential(5.0, (4000, 8))
+    a, b = seeds + rng.normal(0.3, 1.0, (4000, 8)), seeds + rng.normal(0.0, 0.5, (4000, 8))
+    hits = sum(paired_difference(x, y).contains(0.3) for x, y in zip(a, b, strict=True))
+    assert within_sampling_error(hits, 4000, 0.95)
 
 
 def test_pairing_pays_when_seeds_matter():
@@ -143,11 +155,16 @@ def test_wilson_is_that_of_scipy_and_covers():
     expected = stats.binomtest(9, 10).proportion_ci(0.9, method="wilson")
     assert (found.low, found.high) == (expected.low, expected.high) and found.mean == 0.9
     assert wilson(0, 20).low == 0.0 and wilson(20, 20).high == 1.0
-    counts = np.random.default_rng(6).binomial(200, 0.9, 3000)
-    hits = sum(
-        n * wilson(k, 200).contains(0.9) for k, n in zip(*np.unique(counts, return_counts=True), strict=True)
-    )
-    assert 0.94 < hits / 3000 < 0.965  # of a discrete proportion the exact coverage here is 0.953
+
+
+@pytest.mark.parametrize(("share", "n"), [(0.9, 200), (0.97, 500), (0.5, 40)])
+def test_wilson_covers_as_often_as_it_says(share, n):
+    """A proportion is discrete: its coverage is what the counts allow, near the level, and known exactly."""
+    covering = np.array([wilson(k, n).contains(share) for k in range(n + 1)])
+    exact = float(stats.binom.pmf(np.arange(n + 1), n, share)[covering].sum())
+    assert abs(exact - 0.95) < 0.015
+    hits = covering[np.random.default_rng(6).binomial(n, share, 3000)].sum()
+    assert within_sampling_error(hits, 3000, exact)
 
 
 def test_the_calibration_error_of_probabilities_that_are_true_is_small():

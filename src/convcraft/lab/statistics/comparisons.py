@@ -1,0 +1,115 @@
+"""Two arms against each other, and many comparisons in one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from convcraft.errors import ConvcraftError
+from convcraft.lab.statistics.intervals import Interval, interval_around, sample_of, t_interval
+
+
+def _pair(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+    first, second = sample_of(a, "a"), sample_of(b, "b")
+    if first.size != second.size:
+        raise ConvcraftError(
+            f"a and b must have one value each for the same seeds; got {first.size} and {second.size} "
+            "values. "
+            "Run both arms on the same seeds."
+        )
+    return first - second
+
+
+def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
+    """t interval of the mean of a - b, where entry i of both comes from the same seed.
+
+    Raises ConvcraftError when the lengths differ, and as `t_interval` does.
+
+    >>> paired_difference([0.95, 0.96, 0.97], [0.94, 0.95, 0.95])
+    0.013 [-0.001, 0.028]
+
+    Source: Student (1908), The Probable Error of a Mean.
+    Chapter: Convolutional networks.
+    """
+    return t_interval(_pair(a, b), level)
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Outcome of an equivalence test: p-value, 90 % interval of the difference, margin, verdict."""
+
+    p: float
+    interval90: Interval
+    margin: float
+    equivalent: bool
+
+    def __str__(self) -> str:
+        verdict = "equivalent" if self.equivalent else "not shown to be equivalent"
+        return f"{verdict} within ±{self.margin:g}: difference {self.interval90}, p = {self.p:.2g}"
+
+    __repr__ = __str__
+
+
+def tost(a: ArrayLike, b: ArrayLike, margin: float, paired: bool = True) -> Equivalence:
+    r"""Test that two means differ by less than a margin, by two one-sided t tests at 5 %.
+
+    :math:`p = \max\{P(T \ge (\bar d + m)/s_d), P(T \le (\bar d - m)/s_d)\}`; equivalent when p < 0.05, which
+    is when the 90 % interval of the difference lies within ±margin. Unpaired samples are compared by Welch's
+    t.
+    Raises ConvcraftError for a margin that is not positive, for paired samples of unequal length, and as
+    `t_interval` does.
+
+    >>> tost([0.95, 0.96, 0.95, 0.96], [0.95, 0.95, 0.96, 0.96], margin=0.02).equivalent
+    True
+
+    Source: Schuirmann (1987), A comparison of the two one-sided tests procedure and the power approach for
+    assessing the equivalence of average bioavailability.
+    Chapter: Convolutional networks.
+    """
+    if not margin > 0:
+        raise ConvcraftError(
+            f"margin must be positive; got {margin}. Pass the largest difference that does not matter."
+        )
+    if paired:
+        sample = _pair(a, b)
+        n, mean, freedom = sample.size, float(sample.mean()), float(sample.size - 1)
+        error = float(sample.std(ddof=1)) / np.sqrt(n)
+    else:
+        first, second = sample_of(a, "a"), sample_of(b, "b")
+        n, mean = min(first.size, second.size), float(first.mean() - second.mean())
+        parts = np.array([first.var(ddof=1) / first.size, second.var(ddof=1) / second.size])
+        error = float(np.sqrt(parts.sum()))
+        weights = parts**2 / np.array([first.size - 1, second.size - 1])
+        freedom = float(parts.sum() ** 2 / weights.sum()) if error > 0 else 1.0
+    if error > 0:
+        p = float(stats.t.sf((margin - abs(mean)) / error, freedom))
+    else:
+        p = 0.0 if abs(mean) < margin else 1.0
+    return Equivalence(p, interval_around(mean, error, freedom, n, 0.90), margin, p < 0.05)
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    r"""p-values adjusted for the number of comparisons in one table, in the order given.
+
+    With the p-values in rising order, :math:`\tilde p_{(i)} = \max_{j \le i} \min(1, (m - j + 1)\, p_{(j)})`:
+    to call those below 0.05 significant keeps the chance of any false call at 5 %. Raises ConvcraftError for
+    a value outside [0, 1].
+
+    >>> holm([0.01, 0.04, 0.03])
+    array([0.03, 0.06, 0.06])
+
+    Source: Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure.
+    Chapter: Activations.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
+        raise ConvcraftError(
+            f"p_values must be a list of numbers in [0, 1]; got {p_values!r}. Pass one a comparison."
+        )
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.maximum.accumulate(np.minimum(1.0, np.arange(p.size, 0, -1) * p[order]))
+    return adjusted

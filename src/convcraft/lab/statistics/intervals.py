@@ -1,0 +1,149 @@
+"""Confidence intervals of a mean, of any statistic, and of a proportion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from convcraft.errors import ConvcraftError
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence interval: `mean`, `low`, `high`, from `n` values at `level`.
+
+    >>> Interval(0.951, 0.943, 0.959, 10, 0.95)
+    0.951 [0.943, 0.959]
+    >>> Interval(0.951, 0.943, 0.959, 10, 0.95).format(1, percent=True)
+    '95.1 % [94.3, 95.9]'
+
+    Chapter: Convolutional networks.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    level: float = 0.95
+
+    def contains(self, value: float) -> bool:
+        """Whether a value lies in the interval, ends included."""
+        return self.low <= value <= self.high
+
+    def format(self, digits: int = 3, percent: bool = False) -> str:
+        """The interval with so many decimal places, as fractions or in percent."""
+        scale, unit = (100.0, " %") if percent else (1.0, "")
+        mean, low, high = (
+            f"{round(scale * v, digits) + 0.0:.{digits}f}" for v in (self.mean, self.low, self.high)
+        )
+        return f"{mean}{unit} [{low}, {high}]"
+
+    def __str__(self) -> str:
+        return self.format()
+
+    __repr__ = __str__
+
+
+def sample_of(values: ArrayLike, argument: str = "values", least: int = 2) -> NDArray[np.float64]:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or array.size < least or not np.isfinite(array).all():
+        raise ConvcraftError(
+            f"{argument} must be a one-dimensional list of at least {least} finite numbers, one a seed; "
+            "got shape "
+            f"{array.shape} with {int(array.size - np.isfinite(array).sum())} not finite. Run more seeds, "
+            "and count a "
+            f"diverged run as chance."
+        )
+    return array
+
+
+def check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ConvcraftError(f"level must lie between 0 and 1; got {level}. Pass 0.95 for a 95 % interval.")
+
+
+def interval_around(mean: float, error: float, freedom: float, n: int, level: float) -> Interval:
+    half = float(stats.t.ppf((1 + level) / 2, freedom)) * error if error > 0 else 0.0
+    return Interval(mean, mean - half, mean + half, n, level)
+
+
+def t_interval(values: ArrayLike, level: float = 0.95) -> Interval:
+    r"""Confidence interval of a mean by Student's t: :math:`\bar x \pm t_{n-1,(1+\text{level})/2}\, s/\sqrt
+    n`.
+
+    Raises ConvcraftError for fewer than two values, values that are not finite, or a level outside (0, 1).
+
+    >>> t_interval([0.94, 0.95, 0.96])
+    0.950 [0.925, 0.975]
+
+    Source: Student (1908), The Probable Error of a Mean.
+    Chapter: Convolutional networks.
+    """
+    check_level(level)
+    sample = sample_of(values)
+    error = float(sample.std(ddof=1)) / np.sqrt(sample.size)
+    return interval_around(float(sample.mean()), error, sample.size - 1, sample.size, level)
+
+
+def bootstrap_interval(
+    values: ArrayLike,
+    statistic: Callable[..., Any] = np.mean,
+    *,
+    level: float = 0.95,
+    resamples: int = 9999,
+    method: str = "BCa",
+    seed: int = 0,
+) -> Interval:
+    """Confidence interval of any statistic of one sample by resampling it; `method` as in
+    scipy.stats.bootstrap.
+
+    `statistic` maps an array to a number; the default method is the bias-corrected and accelerated one. A
+    sample of equal values gives an interval of width 0. Raises ConvcraftError as `t_interval` does.
+
+    >>> bootstrap_interval([0.94, 0.95, 0.96, 0.95, 0.93], np.median).contains(0.95)
+    True
+
+    Source: Efron (1987), Better Bootstrap Confidence Intervals.
+    Chapter: Convolutional networks.
+    """
+    check_level(level)
+    sample = sample_of(values)
+    estimate = float(statistic(sample))
+    if np.ptp(sample) == 0:
+        return Interval(estimate, estimate, estimate, sample.size, level)
+    result = stats.bootstrap(
+        (sample,),
+        statistic,
+        n_resamples=resamples,
+        confidence_level=level,
+        method=method,
+        rng=np.random.default_rng(seed),
+    )
+    low, high = map(float, result.confidence_interval)
+    return Interval(estimate, low, high, sample.size, level)
+
+
+def wilson(k: int, n: int, level: float = 0.95) -> Interval:
+    r"""Confidence interval of a proportion of k among n by Wilson's score; its `mean` is k/n.
+
+    :math:`\big(\hat p + \tfrac{z^2}{2n} \pm z\sqrt{\hat p(1-\hat p)/n + z^2/4n^2}\big)\big/(1 + z^2/n)`.
+    Raises ConvcraftError unless 0 <= k <= n and n >= 1, or for a level outside (0, 1).
+
+    >>> wilson(48, 50)
+    0.960 [0.865, 0.989]
+
+    Source: Wilson (1927), Probable Inference, the Law of Succession, and Statistical Inference.
+    Chapter: Convolutional networks.
+    """
+    check_level(level)
+    if not (n >= 1 and 0 <= k <= n):
+        raise ConvcraftError(
+            f"wilson needs 0 <= k <= n and n >= 1; got k={k}, n={n}. Count k among the same n."
+        )
+    bounds = stats.binomtest(int(k), int(n)).proportion_ci(level, method="wilson")
+    return Interval(k / n, float(bounds.low), float(bounds.high), int(n), level)
