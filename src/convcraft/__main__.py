@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "claims": ("convcraft.lab.claims", "show the ledger of claims, or record the verdicts of the notebooks"),
     "data": ("convcraft.lab.data", "list the data sets, fetch one, and say where it lies"),
     "diagnose": ("convcraft.diagnostics.command", "look for what keeps a model of your own from training"),
+    "study": ("convcraft.lab.experiments", "run an experiment of the book, or list them"),
 }
 
 

@@ -22,6 +22,10 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 ScheduleFactory = Callable[[torch.optim.Optimizer], Any]
 
 
+class DivergedError(ConvcraftError):
+    """Raised when training meets a loss that is not finite; the message names epoch, batch and rate."""
+
+
 def seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
     """Call a factory with torch's global generator at `seed`, and put the generator back: the model of that
     seed.
@@ -137,12 +141,12 @@ class _Run:
         return self.waited >= patience
 
 
-def _diverged(what: str, rate: float, x: Tensor) -> ConvcraftError:
+def _diverged(what: str, rate: float, x: Tensor) -> DivergedError:
     if bool(torch.isfinite(x).all()):
         advice = "The input is finite, so the weights have grown too large. Lower the learning rate."
     else:
         advice = "The input itself holds values that are not finite. Clean the data."
-    return ConvcraftError(
+    return DivergedError(
         f"training stopped: {what}, learning rate {rate:g}; expected a finite loss. {advice}"
     )
 
@@ -179,8 +183,8 @@ def fit(
     two runs on one machine's CPU agree bit for bit, and torch's global random state is left as it was. The
     model ends in evaluation mode.
 
-    Raises ConvcraftError when a loss is not finite, naming epoch, batch and learning rate, and for unusable
-    settings.
+    Raises DivergedError, which is a ConvcraftError, when a loss is not finite, naming epoch, batch and
+    learning rate, and ConvcraftError for unusable settings.
 
     >>> from convcraft.lab import data, models
     >>> model = models.build("mlp", widths=(64, 10), activation=None, seed=0)

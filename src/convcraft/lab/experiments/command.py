@@ -1,0 +1,116 @@
+"""`python -m convcraft study NAME`: run a study; `--list`: the studies and how far they are."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from convcraft.errors import ConvcraftError
+from convcraft.lab.experiments import store
+from convcraft.lab.experiments.engine import plan_tuning, run_study
+from convcraft.lab.experiments.results import Results
+from convcraft.lab.experiments.sources import load_study, names, results_folder, version
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m convcraft study",
+        description="Run a study, or go on with it; the result is written to results/NAME.json.",
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="name of the study: its file without .py")
+    parser.add_argument("--list", action="store_true", help="list the studies and how far they are")
+    parser.add_argument(
+        "--quick", action="store_true", help="a small version of it, in memory; writes nothing"
+    )
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: the cores; one on a GPU)")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="run on the workers of a Dask cluster")
+    parser.add_argument(
+        "--vectorized",
+        action=argparse.BooleanOptionalAction,
+        help="train the runs of an arm together (default: on a GPU)",
+    )
+    parser.add_argument("--folder", help="folder of the studies (default: book/studies)")
+    return parser
+
+
+def state(name: str, folder: str | None = None) -> tuple[str, int | None, str]:
+    """Title, number of runs, and how far a study is."""
+    try:
+        study = load_study(name, folder)
+    except ConvcraftError as error:
+        return f"(not usable: {error})", None, "not usable"
+    assert study.source is not None
+    total, current = len(plan_tuning(study)) + len(study.arms) * len(study.seeds), version(study.source)
+    results = results_folder(folder)
+    path = results / f"{name}.json"
+    if path.exists():
+        try:
+            store.check_version(path, store.read_result(path)["version"], current)
+        except ConvcraftError as error:
+            return study.title, total, "of another version" if "version" in str(error) else "not readable"
+        return study.title, total, "done"
+    partial = store.Partial(results / f".{name}", {})
+    if not partial.head.exists():
+        return study.title, total, "not run"
+    try:
+        partial.manifest["version"] = current
+        partial.check()
+    except ConvcraftError:
+        return study.title, total, "of another version"
+    return study.title, total, f"{sum(1 for _ in partial.read())} of {total} runs"
+
+
+def _list(folder: str | None) -> None:
+    found = names(folder)
+    width = max((len(name) for name in found), default=0)
+    for name in found:
+        title, total, how = state(name, folder)
+        print(f"{name:{width}}  {how:18}  {'' if total is None else f'{total} runs':>9}  {title}")
+
+
+def _show(results: Results) -> None:
+    print(results)
+    if results.at_edge:
+        print(f"* at the edge of the grid of learning rates: {', '.join(results.at_edge)}")
+    lost = sum(run["diverged"] for run in results.runs if run["phase"] == "tuning")
+    if lost:
+        print(f"{lost} tuning runs diverged and count as chance")
+    if results.content["contrasts"] and len(results.seeds) > 1:
+        print()
+        print(results.contrasts())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; 130 where it was interrupted."""
+    parser = _parser()
+    given = parser.parse_args(argv)
+    if given.list:
+        _list(given.folder)
+        return 0
+    if given.name is None:
+        parser.error("NAME is missing; --list shows the studies")
+    jobs = given.jobs if given.jobs is not None else 1 if given.device != "cpu" else _cores()
+    try:
+        results = run_study(
+            given.name,
+            jobs=jobs,
+            device=given.device,
+            scheduler=given.scheduler,
+            vectorized=given.vectorized,
+            quick=given.quick,
+            folder=given.folder,
+            progress=True,
+        )
+    except KeyboardInterrupt:
+        print("\ninterrupted; finished runs are kept, and the same command goes on", file=sys.stderr)
+        return 130
+    _show(results)
+    if not given.quick:
+        print(f"\n{results_folder(given.folder) / (given.name + '.json')}")
+    return 0

@@ -1,0 +1,253 @@
+"""One run of a study, a function of (arm, rate, seed) alone, and the unit of work that a worker gets."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from convcraft.errors import ConvcraftError
+from convcraft.lab.data.splits import Splits
+from convcraft.lab.experiments.plain import rounded
+from convcraft.lab.experiments.sources import compiled
+from convcraft.lab.experiments.study import RESERVED, Study
+from convcraft.lab.experiments.withheld import Withheld
+from convcraft.lab.randomness import forked, stream
+from convcraft.lab.training import evaluate, fit, seeded
+from convcraft.lab.training.fit import DivergedError
+
+Record = dict[str, Any]
+
+
+class Key(NamedTuple):
+    """Which run: phase ("tuning" or "final"), arm, learning rate (None: the study has none), seed."""
+
+    phase: str
+    arm: str
+    rate: float | None
+    seed: int
+
+    def __str__(self) -> str:
+        rate = "" if self.rate is None else f", rate {self.rate:g}"
+        return f"{self.phase} run of {self.arm!r}{rate}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one worker does at a time: some runs of a study; it can be pickled and sent to another machine.
+
+    The worker needs convcraft, not the file of the study: `source` is its text. `study` is the study itself
+    where it comes from no file. `changes` are those of `Study.reduced`.
+    """
+
+    name: str
+    source: str | None
+    keys: tuple[Key, ...]
+    device: str = "cpu"
+    vectorized: bool = False
+    changes: Mapping[str, Any] | None = None
+    study: Study | None = None
+
+    def resolve(self) -> Study:
+        """The study, with its changes."""
+        study = self.study if self.source is None else compiled(self.name, self.source)
+        assert study is not None
+        return study.reduced(self.changes) if self.changes else study
+
+
+def perform(unit: Unit) -> list[Record]:
+    """Do the runs of a unit; one record each, in their order.
+
+    Raises ConvcraftError, naming run and place, where the code of the study fails.
+    """
+    study = unit.resolve()
+    if unit.vectorized:
+        from convcraft.lab.experiments.vectorized import run_together
+
+        with _surroundings(unit.keys[0].seed, unit.device), _explained(study, unit.keys[0]):
+            return run_together(study, unit)
+    records = []
+    for key in unit.keys:
+        with _surroundings(key.seed, unit.device), _explained(study, key):
+            records.append(_run(study, key, unit.device))
+    return records
+
+
+def _run(study: Study, key: Key, device: str) -> Record:
+    wall, cpu = time.perf_counter(), time.process_time()
+    splits = splits_of(study, key.arm, device)
+    error = ""
+    try:
+        measures = (_train if study.run is None else _call)(study, key, splits, device)
+        check_selected(study, key, measures)
+    except DivergedError as stopped:
+        measures, error = diverged_measures(study, key, splits), str(stopped)
+    return record_of(key, measures, error, time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def _train(study: Study, key: Key, splits: Splits, device: str) -> dict[str, Any]:
+    assert study.model is not None
+    model = seeded(lambda: study.model(study.arms[key.arm]), key.seed).to(device)  # type: ignore[misc]
+    settings = study.settings_of_fit(key.arm, key.rate)
+    history = fit(model, Withheld(splits), seed=key.seed, progress=False, **settings)
+    measures: dict[str, Any] = {
+        name: getattr(history, name) for name in ("train_loss", "validation_loss", "validation_accuracy")
+    }
+    if key.phase == "final":
+        measures |= measure_final(study, key, splits, model)
+    return measures
+
+
+def measure_final(study: Study, key: Key, splits: Splits, model: torch.nn.Module) -> dict[str, Any]:
+    """Accuracy and loss on the test part, and what the study measures, of a trained network."""
+    loss = study.settings_of_fit(key.arm, key.rate).get("loss", "cross_entropy")
+    tested = evaluate(model, splits.test, loss=loss)
+    measures: dict[str, Any] = {"test_accuracy": tested.accuracy, "test_loss": tested.loss}
+    if study.measure is not None:
+        further = dict(study.measure(model, splits, study.arms[key.arm], key.seed))
+        _refuse_names(further, (*RESERVED, "train_loss", "validation_loss", "validation_accuracy", *measures))
+        measures |= further
+    return measures
+
+
+def _call(study: Study, key: Key, splits: Splits | None, device: str) -> dict[str, Any]:
+    assert study.run is not None
+    final = key.phase == "final"
+    given = splits if final or splits is None else Withheld(splits)
+    measures = dict(study.run(study.arms[key.arm], key.rate, key.seed, given, final))
+    _refuse_names(measures, RESERVED)
+    return measures
+
+
+def _refuse_names(measures: Mapping[str, Any], taken: tuple[str, ...]) -> None:
+    for name in measures:
+        if name in taken:
+            raise ConvcraftError(f"a measure must have a name of its own; got {name!r}. Choose another name.")
+
+
+def last(value: Any) -> float:
+    """The number that counts: the value, or of a list the last; nan where there is none."""
+    if isinstance(value, (list, tuple, np.ndarray, torch.Tensor)):
+        value = value[-1] if len(value) else None
+    return float("nan") if value is None else float(value)
+
+
+def check_selected(study: Study, key: Key, measures: Mapping[str, Any]) -> None:
+    """Raise where the measure that chooses the rate is missing, DivergedError where it is not finite."""
+    name = study.select[0]
+    if not study.tuned:
+        return
+    if name not in measures:
+        raise ConvcraftError(
+            f"run must return the measure that chooses the rate, {name!r}; got {sorted(measures)}. Return "
+            'it, or name another by select=("…", "max").'
+        )
+    if study.run is not None and not np.isfinite(last(measures[name])):
+        raise DivergedError(f"training stopped: {name} is {last(measures[name])}")
+
+
+def diverged_measures(study: Study, key: Key, splits: Splits | None) -> dict[str, Any]:
+    """What a run counts as whose loss was not finite: chance accuracy, and no loss."""
+    chance = 0.0 if splits is None else splits.chance
+    measures: dict[str, Any] = {}
+    if study.run is None:
+        epochs = study.settings_of_fit(key.arm, key.rate).get("epochs", 20)
+        measures = {"train_loss": [None] * epochs, "validation_loss": [None] * epochs}
+        measures["validation_accuracy"] = [chance] * epochs
+    elif study.select[0].endswith("accuracy"):
+        measures[study.select[0]] = chance
+    if key.phase == "final":
+        measures |= {"test_accuracy": chance, "test_loss": None, **study.diverged}
+    return measures
+
+
+def record_of(key: Key, measures: Mapping[str, Any], error: str, wall: float, cpu: float) -> Record:
+    """The record of a run: what it was, whether it diverged, its time, its measures."""
+    record: Record = {**key._asdict(), "diverged": bool(error), "error": error}
+    record |= {"seconds": round(wall, 3), "cpu_seconds": round(cpu, 3)}
+    return record | {name: rounded(value, name) for name, value in measures.items()}
+
+
+def splits_of(study: Study, arm: str, device: str) -> Any:
+    """The data of an arm on a device; loaded once a process."""
+    if study.splits is None:
+        return None
+    return _splits(study.splits, json.dumps(study.arms[arm], sort_keys=True), device)
+
+
+@lru_cache(maxsize=16)
+def _splits(load: Any, arm: str, device: str) -> Splits:
+    with forked(0):
+        splits = load(json.loads(arm))
+    if not isinstance(splits, Splits):
+        raise ConvcraftError(
+            f"splits must return Splits; got {type(splits).__name__}. Use data.load or Splits."
+        )
+    return splits.to(device)
+
+
+@contextmanager
+def _surroundings(seed: int, device: str) -> Iterator[None]:
+    """One thread, every random generator at the seed, interrupts that count; all as before afterwards."""
+    states, threads = (random.getstate(), np.random.get_state()), torch.get_num_threads()
+    with ExitStack() as stack:
+        stack.callback(torch.set_num_threads, threads)
+        stack.callback(np.random.set_state, states[1])
+        stack.callback(random.setstate, states[0])
+        stack.enter_context(forked(stream(seed, "noise"), device))
+        stack.enter_context(_interrupts())
+        torch.set_num_threads(1)
+        random.seed(seed)
+        np.random.seed(stream(seed, "noise") % 2**32)
+        yield
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """An interrupt within the block is raised at its end even where the code inside has dealt with it.
+
+    `fit` answers Ctrl-C with the epochs so far; half a run must not pass for a whole one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _explained(study: Study, key: Key) -> Iterator[None]:
+    """Say which run failed, and where in the file of the study."""
+    try:
+        yield
+    except Exception as error:
+        file = f"{study.name}.py"
+        lines = [f for f in traceback.extract_tb(sys.exc_info()[2]) if f.filename == file]
+        place = f" ({file}, line {lines[-1].lineno}, in {lines[-1].name})" if lines else ""
+        kind = "" if isinstance(error, ConvcraftError) else f"{type(error).__name__}: "
+        raise ConvcraftError(
+            f"the {key} failed{place}: {kind}{error} Finished runs are kept; mend the study and call again."
+        ) from error

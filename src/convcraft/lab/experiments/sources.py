@@ -1,0 +1,181 @@
+"""The files of studies: where they lie, what they hold, and their version."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import linecache
+import sys
+import types
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from convcraft.errors import ConvcraftError, unknown
+from convcraft.lab.experiments.study import Study
+
+#: arguments of Study that say what is made of the runs, and not what a run is
+_NOT_IN_VERSION = ("contrasts", "quick")
+
+
+def studies_folder(folder: str | Path | None = None) -> Path:
+    """The folder of the studies: the one given, else book/studies or studies here or in a folder above.
+
+    Raises ConvcraftError where there is none.
+    """
+    if folder is not None:
+        if Path(folder).is_dir():
+            return Path(folder)
+        raise ConvcraftError(
+            f"folder must be a folder of studies; there is none at {folder}. Check the path."
+        )
+    here = Path.cwd()
+    for parent in (here, *here.parents):
+        for candidate in (parent / "book" / "studies", parent / "studies"):
+            if candidate.is_dir():
+                return candidate
+    raise ConvcraftError(
+        "no folder of studies: expected book/studies or studies here or in a folder above; got none. Change "
+        "to the folder of the book, or pass folder=."
+    )
+
+
+def results_folder(folder: str | Path | None = None) -> Path:
+    """The folder of the results, beside that of the studies."""
+    return studies_folder(folder).resolve().parent / "results"
+
+
+def names(folder: str | Path | None = None) -> list[str]:
+    """Names of the studies: the files that define STUDY."""
+    found = sorted(studies_folder(folder).glob("*.py"))
+    return [path.stem for path in found if _defines_study(path.read_text(encoding="utf-8"))]
+
+
+def _defines_study(source: str) -> bool:
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:
+        return True  # to be listed, and to be complained about when it is loaded
+    targets = [t for node in body if isinstance(node, ast.Assign) for t in node.targets]
+    targets += [node.target for node in body if isinstance(node, ast.AnnAssign)]
+    return any(isinstance(target, ast.Name) and target.id == "STUDY" for target in targets)
+
+
+def load_study(name: str, folder: str | Path | None = None) -> Study:
+    """The study of a name, read from its file; nothing is trained.
+
+    Raises ConvcraftError for a name that is not known, and for a file that does not define a study.
+    """
+    path = studies_folder(folder) / f"{name}.py"
+    if not path.is_file():
+        raise unknown("study", name, names(folder))
+    source = path.read_text(encoding="utf-8")
+    if not _defines_study(source):
+        raise ConvcraftError(
+            f"{path.name} must define STUDY = Study(...); it does not. Where it is a program of its own, run "
+            f"it with python."
+        )
+    return compiled(name, source)
+
+
+@lru_cache(maxsize=64)
+def compiled(name: str, source: str) -> Study:
+    """The STUDY of a source text, whose module is executed once a process."""
+    module = types.ModuleType(f"convcraft_study_{name}")
+    module.__file__ = file = f"{name}.py"
+    linecache.cache[file] = (len(source), None, source.splitlines(True), file)
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(source, file, "exec", dont_inherit=True), module.__dict__)
+    except ConvcraftError as error:
+        raise ConvcraftError(f"study {name}: {error}") from error
+    except Exception as error:
+        raise ConvcraftError(
+            f"{file} must be importable, without training anything; got {type(error).__name__}: {error}. "
+            "Mend the file."
+        ) from error
+    study: Any = getattr(module, "STUDY", None)
+    if not isinstance(study, Study):
+        raise ConvcraftError(f"{file} must define STUDY = Study(...); got {study!r}. Define it there.")
+    text = (module.__doc__ or name).strip().splitlines()
+    study.identify(name, text[0] if text else name, source)
+    return study
+
+
+def version(source: str) -> str:
+    """SHA-256 of what decides the numbers of a study: its syntax tree.
+
+    Comments, docstrings and layout are not in it, nor are the contrasts and what `--quick` replaces, with the
+    names that only they use.
+
+    >>> version("x = 1  # one") == version("x = 1") != version("x = 2")
+    True
+
+    Chapter: Activations.
+    """
+    tree = ast.parse(source)
+    _drop_docstrings(tree)
+    used = _drop_arguments(tree)
+    while unused := used - _loaded(tree):
+        before = len(tree.body)
+        tree.body = [node for node in tree.body if not _only_defines(node, unused, used)]
+        if len(tree.body) == before:
+            break
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            node.names = [alias for alias in node.names if alias.name != "Contrast"]
+    return hashlib.sha256(_canonical(tree).encode()).hexdigest()
+
+
+def _drop_docstrings(tree: ast.Module) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                if isinstance(first.value.value, str):
+                    node.body = node.body[1:]
+
+
+def _drop_arguments(tree: ast.Module) -> set[str]:
+    """Take contrasts= and quick= out of the call of Study; the names that they use."""
+    used: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Study":
+            for keyword in node.keywords:
+                if keyword.arg in _NOT_IN_VERSION:
+                    used |= _loaded(keyword.value)
+            node.keywords = [k for k in node.keywords if k.arg not in _NOT_IN_VERSION]
+    return used
+
+
+def _loaded(tree: ast.AST) -> set[str]:
+    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+
+
+def _only_defines(node: ast.stmt, unused: set[str], used: set[str]) -> bool:
+    """Whether a statement only defines names that nothing uses any more; then `used` gets what it uses."""
+    if isinstance(node, ast.Assign):
+        targets: list[Any] = [getattr(target, "id", None) for target in node.targets]
+    elif isinstance(node, ast.AnnAssign):
+        targets = [getattr(node.target, "id", None)]
+    elif isinstance(node, ast.FunctionDef):
+        targets = [node.name]
+    else:
+        return False
+    if not all(target in unused for target in targets):
+        return False
+    used |= _loaded(node)
+    return True
+
+
+def _canonical(node: Any) -> str:
+    """The tree as text that is the same for all versions of Python: empty fields are left out."""
+    if isinstance(node, ast.AST):
+        fields = ((name, value) for name, value in ast.iter_fields(node) if name not in ("kind", "ctx"))
+        parts = [f"{name}={_canonical(value)}" for name, value in fields if value is not None and value != []]
+        if isinstance(node, ast.Constant):
+            parts = [f"{type(node.value).__name__} {node.value!r}"]
+        return f"{type(node).__name__}({', '.join(parts)})"
+    if isinstance(node, list):
+        return f"[{', '.join(map(_canonical, node))}]"
+    return repr(node)

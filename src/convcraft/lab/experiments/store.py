@@ -1,0 +1,187 @@
+"""Results on disk: a file for each finished run, then one file for the study."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from convcraft.errors import ConvcraftError
+from convcraft.lab.experiments.runs import Key, Record
+
+FORMAT = 1
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all: into a file beside it, onto the disk, then in its place.
+
+    Raises ConvcraftError where the disk refuses; what was there before stays as it was.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise ConvcraftError(
+            f"could not write {path}: {error.strerror or error}. What was there before is as it was; make "
+            "room or mend the folder, and call again: finished runs are kept."
+        ) from error
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """SHA-256 over everything in a result but its own checksum."""
+    kept = {key: value for key, value in content.items() if key != "checksum"}
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_result(path: Path, content: dict[str, Any]) -> None:
+    """Write the result of a study with its checksum, one line a run."""
+    content = {**content, "checksum": checksum(content)}
+    runs = ",\n".join(json.dumps(run, separators=(",", ":"), allow_nan=False) for run in content["runs"])
+    text = json.dumps({**content, "runs": "@"}, indent=1, ensure_ascii=False, allow_nan=False)
+    write(path, text.replace('"runs": "@"', f'"runs": [\n{runs}\n]') + "\n")
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """The result in a file.
+
+    Raises ConvcraftError where it is missing, cut short, no result of a study, of another format, or not as
+    it was written.
+    """
+    advice = f"Restore it, or delete it and run the study again: python -m convcraft study {path.stem}"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConvcraftError(
+            f"there is no result at {path}; expected that of a finished study. Run it: python -m convcraft "
+            f"study {path.stem}"
+        ) from None
+    except OSError as error:
+        raise ConvcraftError(f"could not read {path}: {error.strerror}. Mend the file.") from error
+    except ValueError as error:
+        raise ConvcraftError(f"{path} is not whole: expected JSON, got {error}. {advice}") from None
+    if not isinstance(content, dict) or "runs" not in content or "checksum" not in content:
+        raise ConvcraftError(f"{path} must be the result of a study; it has no runs or no checksum. {advice}")
+    if content.get("format") != FORMAT:
+        raise ConvcraftError(
+            f"{path} has format {content.get('format')!r}, expected {FORMAT}. Read it with the convcraft "
+            f"that wrote it, {content.get('provenance', {}).get('packages', {}).get('convcraft')}."
+        )
+    if content["checksum"] != checksum(content):
+        raise ConvcraftError(
+            f"{path} was changed after it was written: its checksum does not fit its content. {advice}"
+        )
+    return content
+
+
+def check_version(where: Path, found: Any, expected: str) -> None:
+    """Raise ConvcraftError unless a result or a folder of runs is of this version of the study."""
+    if found != expected:
+        raise ConvcraftError(
+            f"{where} is of another version of the study: expected version {expected[:12]}, found "
+            f"{str(found)[:12]}. Move or delete it to run the study anew, or bring back the study that it "
+            "came from."
+        )
+
+
+class Partial:
+    """The folder of a study that is being run: what kind of run it is, and a file for each finished one."""
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
+        self.folder, self.manifest = folder, dict(manifest)
+        self.head = folder / "study.json"
+
+    def open(self) -> None:
+        """Begin, or go on where the folder stands.
+
+        Raises ConvcraftError where it stands for another version, or was begun in another way.
+        """
+        found = self.check()
+        if found is None:
+            write(self.head, json.dumps(self.manifest))
+            return
+        for key, value in self.manifest.items():
+            if found.get(key) != value:
+                raise ConvcraftError(
+                    f"the runs in {self.folder} were begun with {key}={found.get(key)!r}; got {value!r}. "
+                    "Go on as they were begun, or delete the folder to begin anew."
+                )
+
+    def check(self) -> dict[str, Any] | None:
+        """What the folder was begun with (None: it is new); refused where that is another version."""
+        try:
+            found: dict[str, Any] = json.loads(self.head.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        check_version(self.folder, found.get("version"), self.manifest["version"])
+        return found
+
+    def path(self, key: Key) -> Path:
+        digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:20]
+        return self.folder / f"{key.phase}-{digest}.json"
+
+    def save(self, record: Record, session: str, elapsed: float) -> None:
+        """Put a finished run on disk."""
+        content = {"session": session, "elapsed": round(elapsed, 3), "run": record}
+        write(self.path(key_of(record)), json.dumps(content, allow_nan=False))
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """The files of finished runs; one that cannot be read counts as not run."""
+        for path in sorted(self.folder.glob("*-*.json")):
+            try:
+                content = json.loads(path.read_text(encoding="utf-8"))
+                key_of(content["run"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            yield content
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def key_of(record: Mapping[str, Any]) -> Key:
+    """Which run a record is of."""
+    return Key(record["phase"], record["arm"], record["rate"], record["seed"])
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Only one process at a time; the lock of a process that is gone is gone too."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        raise ConvcraftError(
+            f"could not write {path}: {error.strerror or error}. Mend the folder."
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConvcraftError(
+                f"{path.parent.name.lstrip('.')} is being run by another process; expected one at a time. "
+                "Wait for it, or stop it."
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield

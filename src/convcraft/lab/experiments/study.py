@@ -1,0 +1,256 @@
+"""What a study is: the arms, the grid, the seeds, what is done in a run, and the contrasts that decide."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from convcraft.errors import ConvcraftError, unknown
+from convcraft.lab.experiments.plain import plain
+from convcraft.lab.randomness import check_seed
+
+Arm = dict[str, Any]
+MEASURED = ("train_loss", "validation_loss", "validation_accuracy", "test_accuracy", "test_loss")
+#: what the engine itself writes into the record of a run
+RESERVED = ("phase", "arm", "rate", "seed", "diverged", "error", "seconds", "cpu_seconds")
+_QUICK = ("arms", "rates", "seeds", "tuning_seeds", "fit")
+_NOT_FIT = ("model", "splits", "seed", "progress", "device")
+
+
+@dataclass(frozen=True)
+class Contrast:
+    r"""A comparison stated before the runs: arm `a` minus arm `b` in one measure, on the same seeds.
+
+    :math:`d_s = m_a(s) - m_b(s)`, judged by the paired t test of :math:`\bar d = 0`, adjusted by Holm's
+    method within `family` (by default all contrasts of the same measure), and by the equivalence test with
+    `margin` (by default 0.01 for accuracies, and none for other measures). `claim` is the id of the claim
+    that it decides.
+
+    Raises ConvcraftError when `a` is `b`, and for a margin that is not above 0.
+
+    >>> Contrast("leaky_relu", "relu").margin
+    0.01
+
+    Source: Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure.
+    Chapter: Activations.
+    """
+
+    a: str
+    b: str
+    measure: str = "test_accuracy"
+    claim: str | None = None
+    margin: float | None = None
+    family: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.a == self.b:
+            raise ConvcraftError(f"a contrast compares two arms; got {self.a!r} twice. Name another arm.")
+        if self.margin is None and self.measure.endswith("accuracy"):
+            object.__setattr__(self, "margin", 0.01)
+        if self.margin is not None and not self.margin > 0:
+            raise ConvcraftError(
+                f"margin of a contrast must be above 0; got {self.margin}. Pass the largest difference that "
+                "does not matter."
+            )
+        if self.family is None:
+            object.__setattr__(self, "family", self.measure)
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """An experiment: every arm at every learning rate for tuning, then at its best rate from every seed.
+
+    Either `splits(arm) -> Splits` and `model(arm) -> Module`, trained by `training.fit` with the keywords
+    `fit` (a dict, or a function of the arm, or of the arm and the rate, that returns one), and measured by
+    `measure(model, splits, arm, seed) -> dict`; or `run(arm, rate, seed, splits, final) -> dict` for what is
+    not "train one network". In tuning the test part is withheld. With at most one rate nothing is tuned.
+
+    Args:
+        arms: name -> plain data, whatever tells one arm from another.
+        rates: the learning rates of all arms.
+        seeds, tuning_seeds: of the final runs, and of the runs that choose the rate; they share none.
+        contrasts: the comparisons, stated beforehand.
+        quick: what `--quick` replaces: entries "arms", "rates", "seeds", "tuning_seeds", "fit".
+        select: the measure that chooses the rate, and "max" or "min"; of a list its last entry.
+        diverged: what a diverged run counts as in further measures, for example {"dead_share": 1.0}.
+
+    Raises ConvcraftError for whatever of this is not usable.
+
+    >>> study = Study(arms={"a": {"width": 8}}, seeds=range(2),
+    ...               run=lambda arm, rate, seed, splits, final: {"width": arm["width"] + seed})
+    >>> run_study(study).values("width", "a")
+    array([8., 9.])
+
+    Chapter: Activations.
+    """
+
+    arms: Mapping[str, Arm]
+    rates: Sequence[float] = ()
+    seeds: Sequence[int] = range(10)
+    tuning_seeds: Sequence[int] = range(100, 103)
+    splits: Callable[[Arm], Any] | None = None
+    model: Callable[[Arm], Any] | None = None
+    measure: Callable[..., Mapping[str, Any]] | None = None
+    run: Callable[..., Mapping[str, Any]] | None = None
+    fit: Mapping[str, Any] | Callable[..., Mapping[str, Any]] = field(default_factory=dict)
+    contrasts: Sequence[Contrast] = ()
+    quick: Mapping[str, Any] = field(default_factory=dict)
+    select: tuple[str, str] = ("validation_accuracy", "max")
+    diverged: Mapping[str, Any] = field(default_factory=dict)
+    name: str = field(default="", init=False)
+    title: str = field(default="", init=False)
+    source: str | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__
+        if not isinstance(self.arms, Mapping) or not self.arms:
+            raise ConvcraftError(
+                f"arms must be a dict with one arm or more; got {self.arms!r}. Pass {{name: plain data}}."
+            )
+        set_(self, "arms", plain(self.arms, "arms"))
+        set_(self, "rates", _rates(self.rates))
+        set_(self, "seeds", _seeds("seeds", self.seeds))
+        set_(self, "tuning_seeds", _seeds("tuning_seeds", self.tuning_seeds))
+        set_(self, "contrasts", tuple(self.contrasts))
+        set_(self, "select", tuple(self.select))
+        set_(self, "diverged", plain(dict(self.diverged), "diverged"))
+        common = sorted(set(self.seeds) & set(self.tuning_seeds))
+        if common and self.tuned:
+            raise ConvcraftError(
+                f"seeds and tuning_seeds must share none; got {common} in both. The rate would be chosen on "
+                "the runs that it is judged by; take other tuning seeds."
+            )
+        _check_select(self.select)
+        self._check_work()
+        self._check_contrasts()
+        for key in self.quick:
+            if key not in _QUICK:
+                raise unknown("entry of quick", key, _QUICK)
+
+    @property
+    def tuned(self) -> bool:
+        """Whether there are rates to choose from."""
+        return len(self.rates) > 1
+
+    def _check_work(self) -> None:
+        if (self.run is None) == (self.model is None):
+            got = "neither" if self.run is None else "both"
+            raise ConvcraftError(
+                f"a study needs either run or model; got {got}. Give model(arm) to train a network, or "
+                "run(arm, rate, seed, splits, final) for anything else."
+            )
+        if self.run is not None and (self.measure is not None or self.fit):
+            raise ConvcraftError(
+                "run does all of a run itself; got measure or fit besides. Measure within run, or give model."
+            )
+        if self.model is not None and self.splits is None:
+            raise ConvcraftError("splits is needed to train a model; got None. Give splits(arm) -> Splits.")
+        for name in ("splits", "model", "measure", "run"):
+            value = getattr(self, name)
+            if value is not None and not callable(value):
+                raise ConvcraftError(f"{name} must be a function; got {value!r}. Define it with def.")
+        if not callable(self.fit):
+            _check_fit(self.fit, bool(self.rates), knows_rate=False)
+
+    def _check_contrasts(self) -> None:
+        for contrast in self.contrasts:
+            for arm in (contrast.a, contrast.b):
+                if arm not in self.arms:
+                    raise unknown("arm of a contrast", arm, self.arms)
+            if self.model is not None and self.measure is None and contrast.measure not in MEASURED:
+                raise unknown("measure of a contrast", contrast.measure, MEASURED)
+
+    def settings_of_fit(self, arm: str, rate: float | None) -> dict[str, Any]:
+        """The keywords of `training.fit` for an arm at a rate."""
+        if not callable(self.fit):
+            settings = dict(self.fit)
+        else:
+            both = len(inspect.signature(self.fit).parameters) > 1
+            settings = dict(self.fit(self.arms[arm], rate) if both else self.fit(self.arms[arm]))
+            _check_fit(settings, bool(self.rates), knows_rate=both)
+        if rate is not None:
+            settings["learning_rate"] = rate
+        return settings
+
+    def reduced(self, changes: Mapping[str, Any]) -> Study:
+        """The same study with other "arms" (names suffice), "rates", "seeds", "tuning_seeds", "fit" entries.
+
+        Contrasts with an arm that is left out are left out as well.
+        """
+        given = dict(changes)
+        for key in given:
+            if key not in _QUICK:
+                raise unknown("entry of changes", key, _QUICK)
+        if "arms" in given and not isinstance(given["arms"], Mapping):
+            names = [given["arms"]] if isinstance(given["arms"], str) else list(given["arms"])
+            for name in names:
+                if name not in self.arms:
+                    raise unknown("arm", name, self.arms)
+            given["arms"] = {name: self.arms[name] for name in names}
+        if "fit" in given:
+            given["fit"] = _merged(self.fit, given["fit"])
+        kept = given.get("arms", self.arms)
+        contrasts = tuple(c for c in self.contrasts if c.a in kept and c.b in kept)
+        result = replace(self, contrasts=contrasts, **given)
+        result.identify(self.name, self.title, self.source)
+        return result
+
+    def identify(self, name: str, title: str, source: str | None) -> None:
+        """Note the name, the title and the source text of the file that the study comes from."""
+        for key, value in (("name", name), ("title", title), ("source", source)):
+            object.__setattr__(self, key, value)
+
+
+def _merged(fit: Any, entries: Mapping[str, Any]) -> Any:
+    if not callable(fit):
+        return {**fit, **entries}
+    if len(inspect.signature(fit).parameters) > 1:
+        return lambda arm, rate: {**fit(arm, rate), **entries}
+    return lambda arm: {**fit(arm), **entries}
+
+
+def _rates(values: Sequence[float]) -> tuple[float, ...]:
+    rates = tuple(float(rate) for rate in values)
+    if any(not (rate > 0 and math.isfinite(rate)) for rate in rates) or len(set(rates)) < len(rates):
+        raise ConvcraftError(
+            f"rates must be finite numbers above 0, none twice; got {list(rates)}. Pass for example "
+            "(0.01, 0.03, 0.1), or () where nothing is tuned."
+        )
+    return rates
+
+
+def _seeds(name: str, values: Iterable[int]) -> tuple[int, ...]:
+    seeds = tuple(check_seed(seed) for seed in values)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ConvcraftError(
+            f"{name} must hold one seed or more, none twice; got {list(seeds)}. Pass for example range(10)."
+        )
+    return seeds
+
+
+def _check_select(select: tuple[Any, ...]) -> None:
+    if len(select) != 2 or select[1] not in ("min", "max"):
+        raise ConvcraftError(
+            f'select must be a measure and "min" or "max"; got {select!r}. Pass ("validation_loss", "min").'
+        )
+
+
+def _check_fit(settings: Mapping[str, Any], rates: bool, knows_rate: bool) -> None:
+    from convcraft.lab.training import fit
+
+    known = [name for name in inspect.signature(fit).parameters if name not in _NOT_FIT]
+    for name in settings:
+        if name not in known:
+            raise unknown("entry of fit", name, known)
+    if rates and "learning_rate" in settings:
+        raise ConvcraftError(
+            "fit must not hold learning_rate when the study has rates; got both. Leave it to the rates."
+        )
+    if rates and settings.get("optimizer") is not None and not knows_rate:
+        raise ConvcraftError(
+            "fit with an optimizer must be a function of (arm, rate), or the optimizer does not know the "
+            "rate; got none that takes it. Write def fit(arm, rate): ..."
+        )
