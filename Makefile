@@ -31,7 +31,7 @@ notebooks: environment
 	@OMP_NUM_THREADS=1 $(PY) tools/run_notebooks.py --limit 90 $(NOTEBOOKS)
 
 lint: environment
-	@$(PY) -m ruff check src tests tools
+	@$(PY) -m ruff check src tests tools examples
 	@$(PY) -m mypy
 
 clean:

@@ -226,8 +226,10 @@ class SyncBatchNorm(nn.SyncBatchNorm):
     Formula: :math:`y = w_c (x - \mu_c) (v_c + \epsilon)^{-1/2} + b_c`, with mean and variance over the
     batches of all processes of `process_group`.
 
-    In training it needs a GPU and `torch.distributed`. `SyncBatchNorm.convert_sync_batchnorm(model)`
-    replaces the batch norms of a model, those of this package too.
+    `SyncBatchNorm.convert_sync_batchnorm(model)` replaces the batch norms of a model, those of this package
+    too. In training it needs a GPU and `torch.distributed`: on CPU tensors torch raises ValueError once a
+    process group is joined. In eval mode, and without a process group, it is a batch norm on every device.
+    `examples/data_parallel.py` trains one network with it, and on the CPU with the same in two sums.
 
     Example:
         >>> model = SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(nn.Conv2d(1, 2, 3), BatchNorm2d(2)))
