@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from .curves import learning_rates, lines, panels
 from .distributions import bars, histograms
-from .dots import intervals, points
+from .dots import differences, intervals, points
 from .pictures import heatmap, images
 from .style import need_matplotlib
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Chart",
     "bars",
+    "differences",
     "heatmap",
     "histograms",
     "images",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convcraft.errors import ConvcraftError
+from convcraft.errors import ConvcraftError, unknown
 
 from .arrays import array, band, mapping, t_quantile
 from .style import MARKERS, WIDTH, need_matplotlib, series_style, settings
@@ -214,8 +214,22 @@ def panels(
     return chart
 
 
+def _sweeps(given: Any) -> dict[str, Any]:
+    """Sweeps by name, also where what is given, or a value of it, is the results of a study."""
+    if hasattr(given, "sweeps"):
+        given = given.sweeps()
+    found = mapping(given, "sweeps", "sweep")
+    for name, value in found.items():
+        if hasattr(value, "sweeps"):
+            arms = value.sweeps()
+            if name not in arms:
+                raise unknown("arm", name, arms)
+            found[name] = arms[name]
+    return found
+
+
 def learning_rates(
-    sweeps: Mapping[str, Any],
+    sweeps: Mapping[str, Any] | Any,
     *,
     alt: str,
     level: float = 0.95,
@@ -230,7 +244,8 @@ def learning_rates(
     """Draw the final validation accuracy against the learning rate: mean over seeds and its t interval.
 
     Args:
-        sweeps: for each name a sweep: ``learning_rates`` (r,) and ``validation_accuracy`` (r, seeds, epochs).
+        sweeps: for each name a sweep: ``learning_rates`` (r,) and ``validation_accuracy`` (r, seeds, epochs);
+            or the results of a study, whose ``sweeps()`` gives them; or ``{arm: results}`` for some arms.
         level: level of the interval, in (0, 1).
         chance: the accuracy of guessing, drawn as a line.
 
@@ -241,7 +256,7 @@ def learning_rates(
         raise ConvcraftError(f"level: expected a number between 0 and 1, got {level!r}")
     x: dict[str, Any] = {}
     series: dict[str, Any] = {}
-    for name, sweep in mapping(sweeps, "sweeps", "sweep").items():
+    for name, sweep in _sweeps(sweeps).items():
         final = array(sweep.validation_accuracy, name)[:, :, -1]
         mean, count = final.mean(axis=1), final.shape[1]
         x[name] = array(sweep.learning_rates, name)

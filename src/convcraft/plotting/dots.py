@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from .style import MARKERS, WIDTH, need_matplotlib, series_style, settings
 if TYPE_CHECKING:
     from .chart import Chart
 
-__all__ = ["intervals", "points"]
+__all__ = ["differences", "intervals", "points"]
 
 
 def intervals(
@@ -102,6 +102,77 @@ def intervals(
         ax.spines["left"].set_visible(False)
         if len(names) > 1:
             legend_above(chart, handles)
+    return chart
+
+
+def differences(
+    contrasts: Sequence[Any],
+    *,
+    alt: str,
+    xlabel: str = "",
+    percent: bool = False,
+    numbers: str | None = None,
+    title: str | None = None,
+    xlim: tuple[float, float] | None = None,
+    size: tuple[float, float] | None = None,
+    theme: str = "light",
+) -> Chart:
+    """Draw paired differences with their intervals, one a row, against 0.
+
+    Where all contrasts have the same margin, the band of differences that do not matter is shaded.
+
+    Args:
+        contrasts: each with the names ``a`` and ``b``, the ``interval`` of a - b (mean, low, high), a
+            ``measure``, and a ``margin`` or None: what ``Results.contrasts()`` gives.
+        alt: what the chart shows, in words; required.
+        xlabel: by default the measure, where it is the same for all.
+        percent: in percentage points.
+        numbers: A format such as "{:+.1f}" with which the mean is written at the right of each row.
+
+    Raises:
+        ConvcraftError: without `alt` or contrasts, and for what is no contrast.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> row = SimpleNamespace(a="b", b="a", interval=(0.02, 0.01, 0.03), measure="accuracy", margin=0.01)
+        >>> chart = differences([row], alt="b is better than a.", percent=True)
+        >>> chart.axes[0].get_yticklabels()[0].get_text(), chart.axes[0].get_xlabel()
+        ('b − a', 'difference in accuracy (percentage points)')
+    """
+    scale = 100.0 if percent else 1.0
+    rows: dict[str, tuple[float, ...]] = {}
+    try:
+        measures, margins = {c.measure for c in contrasts}, {c.margin for c in contrasts}
+        for c in contrasts:
+            name = f"{c.a} − {c.b}" + (f", {c.measure}" if len(measures) > 1 else "")
+            rows[name] = tuple(scale * v for v in triple(c.interval, name))
+    except (AttributeError, TypeError) as error:
+        raise ConvcraftError(
+            f"contrasts: expected a list with a, b, measure, margin and interval each, got {error}"
+        ) from error
+    if not xlabel:
+        what = next(iter(measures)).replace("_", " ") if len(measures) == 1 else "the measure"
+        xlabel = f"difference in {what}" + (" (percentage points)" if percent else "")
+    chart = intervals(
+        rows,
+        alt=alt,
+        xlabel=xlabel,
+        reference=0.0,
+        title=title,
+        xlim=xlim,
+        numbers=numbers,
+        size=size,
+        theme=theme,
+    )
+    margin = margins.pop() if len(margins) == 1 else None
+    if margin is not None:
+        ax = chart.axes[0]
+        limits = ax.get_xlim()
+        ax.axvspan(
+            -scale * margin, scale * margin, color=chart.theme.muted, alpha=0.14, linewidth=0, zorder=0
+        )
+        if xlim is None:
+            ax.set_xlim(min(limits[0], -1.1 * scale * margin), max(limits[1], 1.1 * scale * margin))
     return chart
 
 

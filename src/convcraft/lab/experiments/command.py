@@ -8,7 +8,8 @@ import sys
 
 from convcraft.errors import ConvcraftError
 from convcraft.lab.experiments import store
-from convcraft.lab.experiments.engine import plan_tuning, run_study
+from convcraft.lab.experiments.engine import run_study
+from convcraft.lab.experiments.plan import count
 from convcraft.lab.experiments.results import Results
 from convcraft.lab.experiments.sources import load_study, names, results_folder, version
 
@@ -42,7 +43,7 @@ def state(name: str, folder: str | None = None) -> tuple[str, int | None, str]:
     except ConvcraftError as error:
         return f"(not usable: {error})", None, "not usable"
     assert study.source is not None
-    total, current = len(plan_tuning(study)) + len(study.arms) * len(study.seeds), version(study.source)
+    total, current = count(study), version(study.source)
     results = results_folder(folder)
     path = results / f"{name}.json"
     if path.exists():
@@ -106,6 +107,7 @@ def main(argv: list[str] | None = None) -> int:
             quick=given.quick,
             folder=given.folder,
             progress=True,
+            say=lambda text: print(text, file=sys.stderr),
         )
     except KeyboardInterrupt:
         print("\ninterrupted; finished runs are kept, and the same command goes on", file=sys.stderr)

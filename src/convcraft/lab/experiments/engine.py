@@ -2,78 +2,27 @@
 
 from __future__ import annotations
 
-import math
-import shlex
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from convcraft.errors import ConvcraftError, unknown
-from convcraft.lab.experiments import executors, provenance, store
-from convcraft.lab.experiments.plain import plain
+from convcraft.lab.experiments import executors, store
+from convcraft.lab.experiments.content import content_of, contrasts_of
+from convcraft.lab.experiments.plan import choose_rates, count, plan_final, plan_tuning
 from convcraft.lab.experiments.results import Results
-from convcraft.lab.experiments.runs import Key, Record, Unit, last
+from convcraft.lab.experiments.runs import Key, Record, Unit
 from convcraft.lab.experiments.sources import load_study, results_folder, version
 from convcraft.lab.experiments.study import Study
+from convcraft.lab.experiments.vectorized import groups, reason_against
 
 Records = dict[Key, Record]
-
-
-def plan_tuning(study: Study) -> list[Key]:
-    """Every arm at every rate from every tuning seed; none where there is nothing to choose."""
-    if not study.tuned:
-        return []
-    return [
-        Key("tuning", arm, rate, seed)
-        for arm in study.arms
-        for rate in study.rates
-        for seed in study.tuning_seeds
-    ]
-
-
-def plan_final(study: Study, rates: Mapping[str, float | None]) -> list[Key]:
-    """Every arm at its rate from every seed."""
-    return [Key("final", arm, rates[arm], seed) for arm in study.arms for seed in study.seeds]
-
-
-def choose_rates(study: Study, runs: Iterable[Record]) -> dict[str, float | None]:
-    """The rate of each arm with the best mean of the measure that chooses; of equal ones the lower mean
-    validation loss wins."""
-    if not study.tuned:
-        return dict.fromkeys(study.arms, study.rates[0] if study.rates else None)
-    measure, direction = study.select
-    sign = -1.0 if direction == "max" else 1.0
-    grouped: dict[str, dict[float, list[Record]]] = {arm: {} for arm in study.arms}
-    for run in runs:
-        if run["phase"] == "tuning" and run["arm"] in grouped:
-            grouped[run["arm"]].setdefault(run["rate"], []).append(run)
-    return {arm: _best(rates, measure, sign) for arm, rates in grouped.items()}
-
-
-def _best(rates: Mapping[float, Sequence[Record]], measure: str, sign: float) -> float:
-    def mean(rate: float, name: str, empty: float) -> float:
-        values = [last(run.get(name)) for run in rates[rate]]
-        return round(float(np.mean([empty if math.isnan(v) else v for v in values])), 9)
-
-    # A regression has no accuracy: a run that diverged must not look better for it.
-    missing = any(
-        math.isnan(last(r.get(measure))) for runs in rates.values() for r in runs if not r["diverged"]
-    )
-    order = {
-        rate: (
-            0.0 if missing else sign * mean(rate, measure, sign * math.inf),
-            mean(rate, "validation_loss", math.inf),
-        )
-        for rate in rates
-    }
-    return min(order, key=lambda rate: order[rate])
 
 
 class _Engine:
@@ -87,6 +36,17 @@ class _Engine:
         self.session, self.start = uuid.uuid4().hex[:12], time.perf_counter()
         self.records: Records = {}
         self.elapsed: dict[str, float] = {}
+        self.together: set[str] = set()
+
+    def arms_together(self) -> set[str]:
+        """The arms whose runs can be trained together; says of the others why not."""
+        reasons: dict[str, list[str]] = {}
+        for arm in self.study.arms:
+            reasons.setdefault(reason_against(self.study, arm), []).append(arm)
+        for reason, arms in reasons.items():
+            if reason:
+                self.say(f"one by one, for {reason}: {', '.join(arms)}")
+        return set(reasons.get("", []))
 
     def resume(self, partial: store.Partial) -> None:
         self.partial = partial
@@ -97,6 +57,8 @@ class _Engine:
             self.elapsed[session] = max(self.elapsed.get(session, 0.0), content["elapsed"])
 
     def go(self, bar: Any) -> dict[str, float | None]:
+        if self.unit.vectorized:
+            self.together = self.arms_together()
         tuning = plan_tuning(self.study)
         self.phase(tuning, bar)
         rates = choose_rates(self.study, [self.records[key] for key in tuning])
@@ -114,77 +76,42 @@ class _Engine:
                 bar.update(1)
 
     def units(self, keys: Sequence[Key]) -> list[Unit]:
-        from dataclasses import replace
+        """The units of work: a run each, or the runs of an arm together where its network allows it."""
+        together = [key for key in keys if key.arm in self.together]
+        alone = [(key,) for key in keys if key.arm not in self.together]
+        return [
+            *(replace(self.unit, keys=group, vectorized=True) for group in groups(together)),
+            *(replace(self.unit, keys=key, vectorized=False) for key in alone),
+        ]
 
-        return [replace(self.unit, keys=(key,), vectorized=False) for key in keys]
+    def content(self) -> dict[str, Any]:
+        """What there is to be put on disk."""
+        how = {
+            "jobs": self.jobs,
+            "scheduler": self.scheduler is not None,
+            "vectorized": sorted(self.together),
+        }
+        runs, elapsed = list(self.records.values()), list(self.elapsed.values())
+        return content_of(self.study, self.unit, runs, how, elapsed)
 
     def keep(self, record: Record) -> None:
-        if record["phase"] == "final" and not record["diverged"]:
-            for contrast in self.study.contrasts:
-                if contrast.measure not in record:
-                    raise unknown("measure of a contrast", contrast.measure, record)
         now = time.perf_counter() - self.start
         self.elapsed[self.session] = now
         if self.partial is not None:
             self.partial.save(record, self.session, now)
         self.records[store.key_of(record)] = record
+        if record["phase"] == "final" and not record["diverged"]:
+            _check_contrasts(self.study, record)
 
 
-def _settings(study: Study) -> dict[str, Any]:
-    settings: dict[str, Any] = {"arms": study.arms, "rates": list(study.rates), "seeds": list(study.seeds)}
-    settings["tuning_seeds"] = list(study.tuning_seeds) if study.tuned else []
-    settings["select"] = list(study.select)
-    if study.run is None:
-        settings["fit"] = (
-            {arm: _described(study.settings_of_fit(arm, None)) for arm in study.arms}
-            if callable(study.fit) and not study.rates
-            else "a function"
-            if callable(study.fit)
-            else _described(study.fit)
-        )
-    return settings
+def _check_contrasts(study: Study, measured: Collection[str]) -> None:
+    for contrast in study.contrasts:
+        if contrast.measure not in measured:
+            raise unknown("measure of a contrast", contrast.measure, measured)
 
 
-def _described(settings: Mapping[str, Any]) -> dict[str, Any]:
-    def one(value: Any) -> Any:
-        try:
-            return plain(value, "fit")
-        except ConvcraftError:
-            return getattr(value, "__name__", type(value).__name__)
-
-    return {key: one(value) for key, value in settings.items()}
-
-
-def _content(engine: _Engine, device: str) -> dict[str, Any]:
-    study, runs = engine.study, list(engine.records.values())
-    return {
-        "study": study.name,
-        "title": study.title,
-        "format": store.FORMAT,
-        "version": None if study.source is None else version(study.source),
-        "provenance": {
-            "command": shlex.join(["python", "-m", "convcraft", "study", study.name]),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "wall_seconds": round(sum(engine.elapsed.values()), 1),
-            "cpu_seconds": round(sum(run["cpu_seconds"] for run in runs), 1),
-            "calls": len(engine.elapsed),
-            "jobs": engine.jobs,
-            "scheduler": engine.scheduler is not None,
-            "device": device,
-            "vectorized": engine.unit.vectorized,
-            "hardware": provenance.hardware(device),
-            "packages": provenance.packages(),
-            "data": provenance.data_of(study),
-        },
-        "settings": _settings(study),
-        "contrasts": contrasts_of(study),
-        "runs": runs,
-    }
-
-
-def contrasts_of(study: Study) -> list[dict[str, Any]]:
-    """The contrasts as they stand in a result."""
-    return [dict(vars(contrast)) for contrast in study.contrasts]
+def _silent(text: str) -> None:
+    """Say nothing."""
 
 
 class _NoBar:
@@ -202,10 +129,13 @@ def _bar(study: Study, wanted: bool | None) -> Any:
         return _NoBar()
     from tqdm.auto import tqdm
 
-    total = len(plan_tuning(study)) + len(study.arms) * len(study.seeds)
     watched = sys.stderr is not None and sys.stderr.isatty()
     return tqdm(
-        total=total, unit="run", desc=study.name, mininterval=0.1 if watched else 30.0, dynamic_ncols=True
+        total=count(study),
+        unit="run",
+        desc=study.name,
+        mininterval=0.1 if watched else 30.0,
+        dynamic_ncols=True,
     )
 
 
@@ -220,6 +150,7 @@ def run_study(
     changes: Mapping[str, Any] | None = None,
     folder: str | Path | None = None,
     progress: bool | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Results:
     r"""Run a study, or what is missing of it, and return its results.
 
@@ -239,6 +170,7 @@ def run_study(
         vectorized: train the runs of an arm together by `fit_many`; None: on a GPU only.
         folder: the folder of the studies.
         progress: a bar with the time left; None: where somebody watches.
+        say: is told which arms are not trained together, and why.
 
     Raises ConvcraftError for an unknown study, where results of another version stand in the way, where a run
     fails, and where the disk refuses.
@@ -260,9 +192,9 @@ def run_study(
     together = device != "cpu" if vectorized is None else vectorized
     object_ = loaded if loaded.source is None else None
     unit = Unit(loaded.name, loaded.source, (), device, together, changes, object_)
-    engine = _Engine(unit.resolve(), unit, jobs, scheduler, lambda text: None)
+    engine = _Engine(unit.resolve(), unit, jobs, scheduler, say or _silent)
     if not stored:
-        return _finish(engine, device, progress)
+        return _finish(engine, progress)
     return _run_stored(engine, results_folder(folder), progress)
 
 
@@ -275,8 +207,11 @@ def _run_stored(engine: _Engine, folder: Path, progress: bool | None) -> Results
     manifest = {"version": current, "device": device, "vectorized": engine.unit.vectorized}
     partial = store.Partial(folder / f".{study.name}", manifest)
     with store.locked(partial.folder / "lock"):
+        if path.exists():  # another process has just finished it
+            partial.remove()
+            return _already_done(path, study, current)
         engine.resume(partial)
-        results = _finish(engine, device, progress)
+        results = _finish(engine, progress)
         store.write_result(path, results.content)
         partial.remove()
     return results
@@ -286,18 +221,19 @@ def _already_done(path: Path, study: Study, current: str) -> Results:
     content = store.read_result(path)
     store.check_version(path, content["version"], current)
     if content["contrasts"] != contrasts_of(study) or content["title"] != study.title:
+        _check_contrasts(study, Results(content).measures)
         content |= {"contrasts": contrasts_of(study), "title": study.title}
         store.write_result(path, content)
     return Results(content)
 
 
-def _finish(engine: _Engine, device: str, progress: bool | None) -> Results:
+def _finish(engine: _Engine, progress: bool | None) -> Results:
     bar = _bar(engine.study, progress)
     try:
         engine.go(bar)
     finally:
         bar.close()
-    return Results(_content(engine, device))
+    return Results(engine.content())
 
 
 def quick_changes(study: Study) -> dict[str, Any]:
