@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from convcraft.errors import ConvcraftError
 from convcraft.lab.experiments import store
@@ -12,6 +13,7 @@ from convcraft.lab.experiments.engine import run_study
 from convcraft.lab.experiments.plan import count
 from convcraft.lab.experiments.results import Results
 from convcraft.lab.experiments.sources import load_study, names, results_folder, version
+from convcraft.lab.experiments.study import Study
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,26 +43,26 @@ def state(name: str, folder: str | None = None) -> tuple[str, int | None, str]:
     try:
         study = load_study(name, folder)
     except ConvcraftError as error:
-        return f"(not usable: {error})", None, "not usable"
+        return str(error), None, "not usable"
+    return study.title, count(study), progress(study, results_folder(folder))
+
+
+def progress(study: Study, results: Path) -> str:
+    """How far a study is: "not run", "n of m runs", "done", "of another version", "broken"."""
     assert study.source is not None
-    total, current = count(study), version(study.source)
-    results = results_folder(folder)
-    path = results / f"{name}.json"
-    if path.exists():
-        try:
-            store.check_version(path, store.read_result(path)["version"], current)
-        except ConvcraftError as error:
-            return study.title, total, "of another version" if "version" in str(error) else "not readable"
-        return study.title, total, "done"
-    partial = store.Partial(results / f".{name}", {})
-    if not partial.head.exists():
-        return study.title, total, "not run"
+    path, current = results / f"{study.name}.json", version(study.source)
+    partial = store.Partial(results / f".{study.name}", {"version": current})
     try:
-        partial.manifest["version"] = current
-        partial.check()
+        if path.exists():
+            store.check_version(path, store.read_result(path)["version"], current)
+            return "done"
+        if partial.check() is None:
+            return "not run"
+    except store.OtherVersionError:
+        return "of another version"
     except ConvcraftError:
-        return study.title, total, "of another version"
-    return study.title, total, f"{sum(1 for _ in partial.read())} of {total} runs"
+        return "broken"
+    return f"{sum(1 for _ in partial.read())} of {count(study)} runs"
 
 
 def _list(folder: str | None) -> None:

@@ -170,6 +170,8 @@ def _only_defines(node: ast.stmt, unused: set[str], used: set[str]) -> bool:
 
 def _canonical(node: Any) -> str:
     """The tree as text that is the same for all versions of Python: empty fields are left out."""
+    if isinstance(node, ast.JoinedStr):  # Python 3.12 puts empty strings into it
+        node.values = [part for part in node.values if getattr(part, "value", None) != ""]
     if isinstance(node, ast.AST):
         fields = ((name, value) for name, value in ast.iter_fields(node) if name not in ("kind", "ctx"))
         parts = [f"{name}={_canonical(value)}" for name, value in fields if value is not None and value != []]

@@ -18,6 +18,10 @@ from convcraft.lab.experiments.runs import Key, Record
 FORMAT = 1
 
 
+class OtherVersionError(ConvcraftError):
+    """Raised where results of another version of a study stand in the way."""
+
+
 def write(path: Path, text: str) -> None:
     """Write a file whole or not at all: into a file beside it, onto the disk, then in its place.
 
@@ -90,9 +94,9 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def check_version(where: Path, found: Any, expected: str) -> None:
-    """Raise ConvcraftError unless a result or a folder of runs is of this version of the study."""
+    """Raise OtherVersionError unless a result or a folder of runs is of this version of the study."""
     if found != expected:
-        raise ConvcraftError(
+        raise OtherVersionError(
             f"{where} is of another version of the study: expected version {expected[:12]}, found "
             f"{str(found)[:12]}. Move or delete it to run the study anew, or bring back the study that it "
             "came from."
