@@ -51,7 +51,7 @@ def configuration(arm: dict, seed: int) -> dict[str, Any]:
     return {
         "rate": float(10 ** draw.uniform(-3.5, 0)),
         "decay": float(10 ** draw.uniform(-6, -1)),
-        "epochs": round(math.exp(draw.uniform(math.log(2), math.log(30)))),
+        "epochs": round(math.exp(draw.uniform(math.log(2), math.log(20)))),
         "batch": int(draw.choice([16, 32, 64, 128])),
         "depth": int(draw.integers(1, 7)),
         "slope": float(draw.uniform(low, high)),
