@@ -32,12 +32,19 @@ SWEEP = SimpleNamespace(
         [[[0.2, 0.5], [0.2, 0.7]], [[0.3, 0.9], [0.3, 0.9]], [[0.1, 0.1], [0.1, 0.2]]]
     ),
 )
+
+
+def contrast(a, b, measure="test_accuracy", margin=0.01, interval=(0.02, -0.01, 0.05)):
+    return SimpleNamespace(a=a, b=b, measure=measure, margin=margin, interval=interval)
+
+
 HELPERS = {
     "lines": lambda **k: plotting.lines(X, {"relu": X.relu(), "tanh": X.tanh()}, xlabel="z", **k),
     "panels": lambda **k: plotting.panels([{"x": X, "series": {"relu": X.relu()}, "title": "f"}] * 2, **k),
     "histograms": lambda **k: plotting.histograms({"layer 1": X, "layer 2": X / 2}, **k),
     "bars": lambda **k: plotting.bars({"relu": 0.5, "tanh": (0.4, 0.3, 0.5)}, **k),
     "intervals": lambda **k: plotting.intervals({"relu": (0.5, 0.4, 0.6)}, **k),
+    "differences": lambda **k: plotting.differences([contrast("b", "a"), contrast("c", "a")], **k),
     "points": lambda **k: plotting.points({"a": ([0, 1], [1, 0])}, **k),
     "images": lambda **k: plotting.images(
         torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0)), **k
@@ -454,3 +461,51 @@ def test_colours_differ_for_colour_blind_eyes(name, kind):
     # The first four must keep well apart; dashes and markers help to tell the later ones.
     assert min(gap for (i, j), gap in gaps.items() if j < 4) >= 0.06
     assert min(gaps.values()) >= 0.04
+
+
+def spans(chart):
+    """The shaded bands, as (low, high)."""
+    return [(p.get_x(), p.get_x() + p.get_width()) for p in chart.axes[0].patches]
+
+
+def test_differences_are_drawn_against_0_with_the_common_margin_shaded():
+    rows = [contrast("b", "a"), contrast("c", "a")]
+    chart = plotting.differences(rows, alt="x", percent=True, numbers="{:+.1f}")
+    axes = chart.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["b − a", "c − a"]
+    assert axes.get_xlabel() == "difference in test accuracy (percentage points)"
+    assert np.allclose(axes.get_lines()[0].get_xdata(), [-1, 5]) and np.allclose(spans(chart), [(-1, 1)])
+    assert any(np.allclose(line.get_xdata(), 0) for line in axes.get_lines())
+    assert "+2.0" in [text.get_text() for text in axes.texts]
+
+
+def test_the_margin_is_in_the_picture_unless_limits_are_given():
+    rows = [contrast("b", "a", interval=(0.001, 0.0, 0.002))]
+    low, high = plotting.differences(rows, alt="x").axes[0].get_xlim()
+    assert low < -0.01 and high > 0.01
+    assert plotting.differences(rows, alt="x", xlim=(-0.002, 0.004)).axes[0].get_xlim() == (-0.002, 0.004)
+
+
+def test_differences_in_several_measures_are_named_and_have_no_common_margin():
+    rows = [contrast("b", "a"), contrast("b", "a", measure="loss", margin=None)]
+    chart = plotting.differences(rows, alt="x")
+    assert [t.get_text() for t in chart.axes[0].get_yticklabels()] == ["b − a, test_accuracy", "b − a, loss"]
+    assert chart.axes[0].get_xlabel() == "difference in the measure" and spans(chart) == []
+
+
+@pytest.mark.parametrize("given", [[], [3], 3, [contrast("b", "a", interval=(1, 2))]])
+def test_what_is_no_list_of_contrasts_is_refused(given):
+    with pytest.raises(ConvcraftError):
+        plotting.differences(given, alt="x")
+
+
+def test_learning_rates_of_results():
+    results = SimpleNamespace(sweeps=lambda: {"relu": SWEEP, "tanh": SWEEP})
+
+    def labels(chart):
+        return {line.get_label() for line in chart.axes[0].get_lines()} & {"relu", "tanh"}
+
+    assert labels(plotting.learning_rates(results, alt="x")) == {"relu", "tanh"}
+    assert labels(plotting.learning_rates({"tanh": results}, alt="x")) == {"tanh"}
+    with pytest.raises(ConvcraftError, match="unknown arm 'tahn': did you mean 'tanh'"):
+        plotting.learning_rates({"tahn": results}, alt="x")

@@ -63,6 +63,10 @@ WRONG = {
     ),
     "an unknown entry of quick": ({"quick": {"epochs": 1}}, "unknown entry of quick 'epochs'"),
     "a select without direction": ({"select": ("validation_loss",)}, "select must be a measure and"),
+    "a select that training does not measure": (
+        {"run": None, **TRAINED, "select": ("validation_acc", "max")},
+        "unknown measure to select by 'validation_acc': did you mean 'validation_accuracy'",
+    ),
     "an unknown keyword of fit": ({"run": None, **TRAINED, "fit": {"epoch": 1}}, "did you mean 'epochs'"),
     "a seed in fit": ({"run": None, **TRAINED, "fit": {"seed": 1}}, "unknown entry of fit 'seed'"),
     "two learning rates": (

@@ -147,14 +147,14 @@ def last(value: Any) -> float:
 def check_selected(study: Study, key: Key, measures: Mapping[str, Any]) -> None:
     """Raise where the measure that chooses the rate is missing, DivergedError where it is not finite."""
     name = study.select[0]
-    if not study.tuned:
+    if not study.tuned or study.run is None:
         return
-    if name not in measures:
+    if name not in measures and key.phase == "tuning":
         raise ConvcraftError(
             f"run must return the measure that chooses the rate, {name!r}; got {sorted(measures)}. Return "
             'it, or name another by select=("…", "max").'
         )
-    if study.run is not None and not np.isfinite(last(measures[name])):
+    if name in measures and not np.isfinite(last(measures[name])):
         raise DivergedError(f"training stopped: {name} is {last(measures[name])}")
 
 

@@ -79,6 +79,7 @@ class Study:
 
     Raises ConvcraftError for whatever of this is not usable.
 
+    >>> from convcraft.lab.experiments import run_study
     >>> study = Study(arms={"a": {"width": 8}}, seeds=range(2),
     ...               run=lambda arm, rate, seed, splits, final: {"width": arm["width"] + seed})
     >>> run_study(study).values("width", "a")
@@ -152,6 +153,8 @@ class Study:
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise ConvcraftError(f"{name} must be a function; got {value!r}. Define it with def.")
+        if self.model is not None and self.select[0] not in MEASURED[:3]:
+            raise unknown("measure to select by", self.select[0], MEASURED[:3])
         if not callable(self.fit):
             _check_fit(self.fit, bool(self.rates), knows_rate=False)
 
