@@ -232,6 +232,13 @@ def test_variance_map_of_relu_is_a_line():
     assert [p[:3] for p in variance_map("relu", 1.0).fixed_points] == [(0.0, 0.0, True)]
 
 
+def test_variance_map_follows_a_signal_however_small():
+    ends = variance_map("relu", 1.0).trajectory(1.0, 100)
+    assert ends[-1] == pytest.approx(2.0**-100, rel=1e-6)
+    assert variance_map("tanh", 0.25).chi(1e-20) == pytest.approx(0.25, rel=1e-6)
+    assert variance_map("sigmoid", 1.0)(1e-16) == pytest.approx(0.25, rel=1e-6)
+
+
 def test_variance_map_of_tanh_turns_critical_at_one():
     (zero,) = variance_map("tanh", 0.9).fixed_points
     assert (zero.q, zero.stable) == (0, True) and zero.chi1 == pytest.approx(0.9)

@@ -116,8 +116,9 @@ class VarianceMap:
             zero = torch.zeros(1, dtype=torch.float64, device="cpu")
             value = float(self._function(zero).detach()) ** 2
             return value, float(derivative(self._function, zero)) ** 2
-        found = moments(lambda z: self._function(scale * z))
-        return found.second, found.derivative_second / q
+        unit = min(1.0, scale)  # moments are exact to 1e-12: those of a small q are taken in units of it
+        found = moments(lambda z: self._function(scale * z) / unit)
+        return found.second * unit**2, found.derivative_second * unit**2 / q
 
     def __repr__(self) -> str:
         points = ", ".join(f"q*={p.q:.4g} (chi1={p.chi1:.4g})" for p in self.fixed_points) or "no fixed point"
