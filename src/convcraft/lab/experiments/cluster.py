@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,6 +43,24 @@ def perform_here(unit: Unit, expected: Mapping[str, str]) -> list[Record]:
         return perform(unit)
 
 
+async def _kind_of(address: str) -> str:
+    """What answers at an address, in Dask's words ("Scheduler", "Worker"); else what went wrong.
+
+    A client would wait for ever for an answer of what takes connections and is no part of Dask.
+    """
+    from distributed.core import rpc
+
+    async def ask() -> str:
+        async with rpc(address, timeout=ANSWER_WITHIN) as other:
+            return str((await other.identity())["type"])
+
+    try:
+        return await asyncio.wait_for(ask(), ANSWER_WITHIN)
+    except Exception as error:  # whatever another program answers
+        text = str(error) or f"no answer within {ANSWER_WITHIN:g} s"
+        return f"{type(error).__name__}: {text}"
+
+
 @contextmanager
 def connected(scheduler: str) -> Iterator[Any]:
     """A client of the scheduler that has a worker; ConvcraftError where none answers, or nobody works."""
@@ -52,14 +71,14 @@ def connected(scheduler: str) -> Iterator[Any]:
             f"--scheduler needs Dask's distributed, which is not installed ({error}): pip install "
             "'convcraft[cluster]'"
         ) from error
-    try:
-        client = Client(scheduler, timeout=ANSWER_WITHIN, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
+    with ThreadPoolExecutor(1) as pool:  # asyncio.run wants a thread without a loop; a notebook has one
+        kind = pool.submit(asyncio.run, _kind_of(scheduler)).result()
+    if kind != "Scheduler":
         raise ConvcraftError(
-            f"scheduler must be the address of a running Dask scheduler, tcp://HOST:PORT; {scheduler!r} does "
-            f"not answer as one ({type(error).__name__} within {ANSWER_WITHIN:g} s). Start one with `dask "
-            "scheduler` and take the address that it prints."
-        ) from error
+            f"scheduler must be the address of a running Dask scheduler, tcp://HOST:PORT; {scheduler!r} is "
+            f"none ({kind}). Start one with `dask scheduler`, and take the address that it prints."
+        )
+    client = Client(scheduler, timeout=ANSWER_WITHIN, set_as_default=False)
     with client:
         try:
             client.wait_for_workers(1, timeout=WORKER_WITHIN)
@@ -83,32 +102,31 @@ def perform_on(scheduler: str, units: Sequence[Unit]) -> Iterator[list[Record]]:
     with connected(scheduler) as client:
         from distributed import as_completed
 
-        futures = client.map(perform_here, units, expected=versions(), pure=False, batch_size=None)
-        try:
-            for future in as_completed(futures):
-                records = _result(future, scheduler)
-                future.release()  # or the death of the worker that holds it would have it done again
-                yield records
-        finally:
-            client.cancel(futures)
+        futures = client.map(perform_here, units, expected=versions(), pure=False)
+        unit_of = {future.key: unit for future, unit in zip(futures, units, strict=True)}
+        for future in as_completed(futures, loop=client.loop):
+            records = _result(future, unit_of[future.key], scheduler)
+            future.release()  # or the death of the worker that holds it would have it done again
+            yield records
 
 
-def _result(future: Any, scheduler: str) -> list[Record]:
+def _result(future: Any, unit: Unit, scheduler: str) -> list[Record]:
     from distributed import KilledWorker
 
     try:
         return future.result()
     except KilledWorker as error:
         raise ConvcraftError(
-            f"a unit of the study must not end its worker; {1 + len(error.args)}... {error}"
+            f"the {unit.keys[0]} must not end its worker; {error.allowed_failures + 1} workers died of it or "
+            "beside it. Look into their logs: often the memory ran out. Finished runs are kept."
         ) from error
     except CancelledError as error:
         raise ConvcraftError(
-            f"the connection with the scheduler {scheduler} was lost ({type(error).__name__}). Finished runs "
-            "are kept; start it again and call again."
+            f"the scheduler {scheduler} must go on to the end; the connection was lost "
+            f"({type(error).__name__}). Finished runs are kept; start it again and call again."
         ) from error
     except ImportError as error:
         raise ConvcraftError(
-            f"every worker must have convcraft with its extra 'data' installed; one answered: {error}. "
-            "Install it in the environment of the scheduler and of the workers."
+            f"convcraft[data] must be installed where the scheduler and the workers run; got: {error}. "
+            "Install it there, in the same version."
         ) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from convcraft.errors import ConvcraftError
 from convcraft.lab.experiments.runs import Record, Unit, perform
 
 
@@ -17,7 +16,9 @@ def map_unordered(
     Raises what the first unit to fail raises.
     """
     if scheduler is not None:
-        return dask(units, scheduler)
+        from convcraft.lab.experiments.cluster import perform_on
+
+        return perform_on(scheduler, units)
     return sequential(units) if jobs == 1 or len(units) < 2 else processes(units, jobs)
 
 
@@ -33,11 +34,3 @@ def processes(units: Sequence[Unit], jobs: int) -> Iterator[list[Record]]:
     with parallel_config(backend="loky", inner_max_num_threads=1):
         pool = Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="2*n_jobs", return_as="generator_unordered")
         yield from pool(delayed(perform)(unit) for unit in units)
-
-
-def dask(units: Sequence[Unit], scheduler: str) -> Iterator[list[Record]]:
-    """By the workers of a Dask cluster."""
-    raise ConvcraftError(
-        f"scheduler {scheduler!r}: expected a run on this machine, for clusters are not served yet. Leave "
-        "out --scheduler, and use --jobs."
-    )
