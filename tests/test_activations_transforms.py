@@ -36,7 +36,7 @@ def reference(name):
 def paths(request, monkeypatch):
     """Both ways through the code: torch's kernels as on small tensors, and ours."""
     if request.param == "fast paths":
-        for name in ("MISH_FROM", "SOFTSIGN_FROM", "HARDSIGMOID_FROM", "TANH_FROM", "RESULT_FROM"):
+        for name in ("MISH_FROM", "SOFTSIGN_FROM", "TANH_FROM", "RESULT_FROM"):
             monkeypatch.setattr(_fast, name, 0)
         monkeypatch.setattr(_fast, "mkl_is_slow", lambda: True)
 
@@ -212,7 +212,7 @@ def test_tracing_takes_the_kernels_of_torch(paths):
     torch.testing.assert_close(traced(x), F.mish(x))
 
 
-@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize("name", NAMES)
 def test_symbolic_tracing(name):
     class Net(torch.nn.Module):
         def forward(self, x):
@@ -224,3 +224,39 @@ def test_symbolic_tracing(name):
     except torch.fx.proxy.TraceError:
         pytest.fail(f"{name} cannot be traced by torch.fx")
     torch.testing.assert_close(graph(x), reference(name)(x))
+
+
+@pytest.mark.parametrize("module", [A.Softmax(1), A.LogSoftmax(1)])
+def test_symbolic_tracing_of_softmax(module):
+    x = torch.randn(2, 3, 4, 4).contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(torch.fx.symbolic_trace(module)(x), module(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_slope_of_hardsigmoid_is_that_of_torch_with_and_without_a_graph(dtype):
+    x = torch.tensor([-4.0, -3.0, -2.9, 0.0, 2.9, 3.0, 4.0], dtype=dtype, requires_grad=True)
+    grad = torch.tensor([torch.inf, 1.0, 2.0, 3.0, 4.0, torch.nan, 5.0], dtype=dtype)
+    (expected,) = torch.autograd.grad(F.hardsigmoid(x), x, grad)
+    for graph in (False, True):
+        y = A.hardsigmoid(x)
+        assert torch.equal(y, F.hardsigmoid(x))
+        (slope,) = torch.autograd.grad(y, x, grad, create_graph=graph)
+        assert slope.dtype == dtype
+        torch.testing.assert_close(slope, expected)
+
+
+def test_second_derivative_of_hardsigmoid_is_zero_and_its_slope_is_linear_in_the_gradient():
+    x = torch.tensor([-4.0, 0.0, 4.0], requires_grad=True)
+    grad = torch.ones(3, requires_grad=True)
+    (slope,) = torch.autograd.grad(A.hardsigmoid(x), x, grad, create_graph=True)
+    bend, by_grad = torch.autograd.grad(slope.sum(), (x, grad), allow_unused=True, materialize_grads=True)
+    assert bend.tolist() == [0, 0, 0]
+    torch.testing.assert_close(by_grad, torch.tensor([0, 1 / 6, 0]))
+
+
+def test_hardsigmoid_of_an_outer_tensor_inside_a_transform():
+    outer = torch.randn(5, requires_grad=True)
+    value = torch.func.vmap(lambda scale: (scale * A.hardsigmoid(outer)).sum())(torch.tensor([1.0, 2.0]))
+    torch.testing.assert_close(value, torch.tensor([1.0, 2.0]) * F.hardsigmoid(outer).sum())
+    (slope,) = torch.autograd.grad(value.sum(), outer)
+    torch.testing.assert_close(slope, 3 * (outer.detach().abs() < 3) / 6)

@@ -1,15 +1,15 @@
 """Fast paths: where torch's kernel is slow or keeps a second tensor, ours runs; elsewhere torch's does.
 
 - Mish and softsign: the formula of `definitions` in blocks that stay in the cache, with a hand-written
-backward.
+  backward.
 - tanh: oneDNN's kernel instead of MKL's where MKL runs without its fast instructions, which is on CPUs of
-other
-  makers than Intel; both round to within 1e-7 of the value.
-- ELU, CELU, SELU: the output is kept for the backward pass and not the input, so that nothing is
-added
-  to what the next layer keeps anyway.
+  other makers than Intel; both round to within 1e-7 of the value.
+- ELU, CELU, SELU: the output is kept for the backward pass and not the input, so that nothing is added to
+  what the next layer keeps anyway.
+- hardsigmoid: torch's kernels, given the second derivative that they lack.
 
 Small tensors, other devices, tensor subclasses and compiled code take torch's kernel: there it is as fast.
+The order of the checks matters: on a small tensor they are all that is added to torch's own time.
 """
 
 from __future__ import annotations
@@ -32,26 +32,25 @@ from .definitions import DEFINITIONS, SELU_ALPHA, SELU_SCALE
 # From how many elements on the fast path gains more than its few calls from Python cost.
 MISH_FROM = 1 << 16
 SOFTSIGN_FROM = 1 << 18
-HARDSIGMOID_FROM = 1 << 18
 TANH_FROM = 1 << 18
 RESULT_FROM = 1 << 20
 
 _FLOATS = (torch.float32, torch.float64)
 _ORDINARY = (Tensor, torch.nn.Parameter)
+_is_compiling, _is_tracing = torch.compiler.is_compiling, torch.jit.is_tracing
+_is_transforming: Callable[[], bool] = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
 _aten = torch.ops.aten
 _SIXTH = math.nextafter(1 / 6, 1)  # not below 1/6, so that -3 and 3 give exactly 0 and 1
 
 
-def _large(x: Tensor, least: int) -> bool:
-    """Whether this is an ordinary large tensor, outside of a compiler."""
-    if torch.compiler.is_compiling() or type(x) not in _ORDINARY or torch.jit.is_tracing():
-        return False
-    return x.numel() >= least
+def _ordinary(x: Tensor) -> bool:
+    """Whether this is a tensor and nothing that stands for one, outside of compilers and tracers."""
+    return not _is_compiling() and type(x) in _ORDINARY and not _is_tracing()
 
 
 def _plain(x: Tensor, least: int) -> bool:
-    """The same, on the CPU and in single or double precision."""
-    return _large(x, least) and x.is_cpu and x.dtype in _FLOATS
+    """Whether it is one of so many elements, on the CPU and in single or double precision."""
+    return _ordinary(x) and x.numel() >= least and x.is_cpu and x.dtype in _FLOATS
 
 
 def _has_memory(x: Tensor) -> bool:
@@ -105,17 +104,14 @@ def _softsign_second(x: Tensor) -> Tensor:
 _VALUE: dict[str, Callable[[Tensor], Tensor]] = {
     "mish": functools.partial(in_blocks, MISH),
     "softsign": functools.partial(in_blocks, SOFTSIGN),
-    "hardsigmoid": F.hardsigmoid,
 }
 _SLOPE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mish": functools.partial(in_blocks, MISH_SLOPE),
     "softsign": functools.partial(in_blocks, SOFTSIGN_SLOPE),
-    "hardsigmoid": lambda x, grad: _aten.hardsigmoid_backward(grad, x),
 }
 _SECOND: dict[str, Callable[[Tensor], Tensor]] = {
     "mish": _mish_second,
     "softsign": _softsign_second,
-    "hardsigmoid": torch.zeros_like,
 }
 
 
@@ -197,17 +193,48 @@ def mish(x: Tensor) -> Tensor:
 
 def softsign(x: Tensor) -> Tensor:
     # Without a gradient torch's three operations are as fast.
-    if _plain(x, SOFTSIGN_FROM) and x.requires_grad and torch.is_grad_enabled():
+    if torch.is_grad_enabled() and _plain(x, SOFTSIGN_FROM) and x.requires_grad:
         return _Value.apply(x, "softsign")
     return F.softsign(x)
 
 
+class _Hardsigmoid(torch.autograd.Function):
+    """torch's kernels for value and slope; where the slope is differentiated again, the formula of the slope.
+
+    The context is filled in `forward`, which costs half of what `setup_context` does and bars the
+    transforms of torch.func.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
+        return F.hardsigmoid(x)
+
+    @staticmethod
+    def _slope(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return torch.where((x > -3) & (x < 3), grad / 6, 0)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        if torch.is_grad_enabled() or not _has_memory(grads[0]):
+            return _Hardsigmoid._slope(ctx, grads[0])
+        return _aten.hardsigmoid_backward.default(grads[0], *ctx.saved_tensors)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        return _Hardsigmoid._slope(ctx, tangents[0])
+
+
 def hardsigmoid(x: Tensor, inplace: bool) -> Tensor:
-    """torch's kernel has no second derivative; small tensors get one from x / 6 + 1/2 cut to [0, 1]."""
-    if inplace or not (x.requires_grad and torch.is_grad_enabled()):
+    """Under compilers and transforms, x / 6 + 1/2 cut to [0, 1]: torch's kernel has no second derivative."""
+    if inplace or not torch.is_grad_enabled():
         return F.hardsigmoid(x, inplace)
-    if _large(x, HARDSIGMOID_FROM):
-        return _Value.apply(x, "hardsigmoid")
+    if _ordinary(x) and not _is_transforming():
+        return _Hardsigmoid.apply(x) if x.requires_grad else F.hardsigmoid(x)
+    if not (isinstance(x, Tensor) and x.requires_grad):
+        return F.hardsigmoid(x)
     if x.dtype in _FLOATS:
         return F.hardtanh(torch.rsub(x, 0.5, alpha=-_SIXTH), 0.0, 1.0)
     return (F.hardtanh(x.float() + 3, 0.0, 6.0) / 6).to(x.dtype)
@@ -257,14 +284,16 @@ def _backward(grad: Tensor, result: Tensor, name: str, constants: tuple[float, .
 
 
 def tanh(x: Tensor) -> Tensor:
-    if _plain(x, TANH_FROM) and x.dtype == torch.float32 and mkl_is_slow():
+    if _is_compiling() or not mkl_is_slow():
+        return torch.tanh(x)
+    if _plain(x, TANH_FROM) and x.dtype == torch.float32:
         return _Result.apply(x, "tanh", ())
     return torch.tanh(x)
 
 
 def _keeps_result(x: Tensor, inplace: bool, sign: float) -> bool:
     return (
-        not inplace and sign >= 0 and _plain(x, RESULT_FROM) and x.requires_grad and torch.is_grad_enabled()
+        torch.is_grad_enabled() and not inplace and sign >= 0 and _plain(x, RESULT_FROM) and x.requires_grad
     )
 
 

@@ -14,10 +14,12 @@ __all__ = ["LogSoftmax", "Softmax", "log_softmax", "softmax"]
 def _inner(input: Tensor, dim: int | None) -> bool:
     """Whether `dim` is not the last but lies innermost in memory, as channels do in channels-last tensors.
 
-    There torch would copy the input to another layout; with the dimension moved last it need not.
-    keeps the memory format.
+    There torch would copy the input to another layout; with the dimension moved last it need not, and the
+    output has the memory format of the input.
     """
-    if dim is None or input.dim() < 3 or torch.compiler.is_compiling():
+    if dim is None or torch.compiler.is_compiling() or not isinstance(input, Tensor):
+        return False
+    if input.is_contiguous() or input.dim() < 3:
         return False
     return -input.dim() <= dim < input.dim() and input.stride(dim) == 1 < input.stride(-1)
 
