@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from convcraft.lab import data
 from convcraft.lab.experiments import Contrast, Study, load_study, names, version
 from convcraft.lab.experiments.plain import plain, rounded
 from convcraft.lab.experiments.sources import studies_folder
-from convcraft.lab.experiments.withheld import Withheld
+from convcraft.lab.experiments.withheld import withhold
+from convcraft.lab.training import evaluate
 
 ARMS = {"a": {"width": 4}, "b": {"width": 8}}
 
@@ -232,30 +234,50 @@ def test_without_a_folder_of_studies(tmp_path, monkeypatch):
 
 
 ROUTES = {
-    "attribute": lambda s: s.test,
-    "getattr": lambda s: getattr(s, "test", None),
-    "standardized": lambda s: s.standardized().test,
-    "flattened": lambda s: s.flattened().test,
-    "to": lambda s: s.to("cpu").test,
-    "again": lambda s: Withheld(s).test,
-    "pickled": lambda s: pickle.loads(pickle.dumps(s)).test,
+    "attribute": lambda s: s.test.x,
+    "labels": lambda s: s.test.y,
+    "length": lambda s: len(s.test),
+    "truth": lambda s: bool(s.test),
+    "iteration": lambda s: list(s.test),
+    "index": lambda s: s.test[0],
+    "subset": lambda s: s.test.subset(3),
+    "evaluate": lambda s: evaluate(torch.nn.Identity(), s.test),
+    "standardized": lambda s: s.standardized().test.x,
+    "flattened": lambda s: s.flattened().test.x,
+    "to": lambda s: s.to("cpu").test.x,
+    "replaced": lambda s: replace(s, train=s.train.subset(9)).test.x,
+    "put back": lambda s: replace(s, test=s.train).test.x,
+    "again": lambda s: withhold(s).test.x,
+    "pickled": lambda s: pickle.loads(pickle.dumps(s)).test.x,
+    "copied": lambda s: copy.deepcopy(s).test.x,
+    "set": lambda s: setattr(s.test, "x", s.train.x),
 }
 
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_the_test_part_is_withheld_on_every_route(route):
-    given = Withheld(data.load("digits"))
+    given = withhold(data.load("digits"))
     with pytest.raises(ConvcraftError, match="test is withheld"):
         ROUTES[route](given)
 
 
+def held(value, seen):
+    """The identities of all that hangs on an object."""
+    if id(value) not in seen:
+        seen.add(id(value))
+        for part in vars(value).values() if hasattr(value, "__dict__") else ():
+            held(part, seen)
+    return seen
+
+
 def test_the_test_part_is_not_there_at_all():
     whole = data.load("digits")
-    given = Withheld(whole)
-    tensors = {id(whole.test), id(whole.test.x), id(whole.test.y)}
-    assert not tensors & {id(value) for value in vars(given).values()} and "test" not in vars(given)
+    given = withhold(whole)
+    assert not {id(whole.test), id(whole.test.x), id(whole.test.y)} & held(given, set())
+    assert id(whole.train.x) in held(given, set())
     assert given.train is whole.train and given.chance == whole.chance and "test withheld" in repr(given)
     assert torch.equal(given.flattened().validation.x, whole.flattened().validation.x)
-    given.__dict__["test"] = SimpleNamespace()
-    with pytest.raises(ConvcraftError, match="withheld"):
-        _ = given.test
+    assert (
+        len(replace(given, train=given.train.subset(9)).standardized().train) == 9
+        and repr(given.test) == "withheld"
+    )

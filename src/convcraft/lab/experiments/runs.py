@@ -23,7 +23,7 @@ from convcraft.lab.data.splits import Splits
 from convcraft.lab.experiments.plain import rounded
 from convcraft.lab.experiments.sources import compiled
 from convcraft.lab.experiments.study import RESERVED, Study
-from convcraft.lab.experiments.withheld import Withheld
+from convcraft.lab.experiments.withheld import withhold
 from convcraft.lab.randomness import forked, stream
 from convcraft.lab.training import evaluate, fit, seeded
 from convcraft.lab.training.fit import DivergedError
@@ -101,7 +101,7 @@ def _train(study: Study, key: Key, splits: Splits, device: str) -> dict[str, Any
     assert study.model is not None
     model = seeded(lambda: study.model(study.arms[key.arm]), key.seed).to(device)  # type: ignore[misc]
     settings = study.settings_of_fit(key.arm, key.rate)
-    history = fit(model, Withheld(splits), seed=key.seed, progress=False, **settings)
+    history = fit(model, withhold(splits), seed=key.seed, progress=False, **settings)
     measures: dict[str, Any] = {
         name: getattr(history, name) for name in ("train_loss", "validation_loss", "validation_accuracy")
     }
@@ -125,7 +125,7 @@ def measure_final(study: Study, key: Key, splits: Splits, model: torch.nn.Module
 def _call(study: Study, key: Key, splits: Splits | None, device: str) -> dict[str, Any]:
     assert study.run is not None
     final = key.phase == "final"
-    given = splits if final or splits is None else Withheld(splits)
+    given = splits if final or splits is None else withhold(splits)
     measures = dict(study.run(study.arms[key.arm], key.rate, key.seed, given, final))
     _refuse_names(measures, RESERVED)
     return measures

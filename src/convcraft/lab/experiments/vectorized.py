@@ -20,7 +20,7 @@ from convcraft.lab.experiments.runs import (
     splits_of,
 )
 from convcraft.lab.experiments.study import Study
-from convcraft.lab.experiments.withheld import Withheld
+from convcraft.lab.experiments.withheld import withhold
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import fit_many, seeded
 
@@ -59,7 +59,7 @@ def _trial(study: Study, arm: str) -> str:
     try:
         fit_many(
             lambda: study.model(study.arms[arm]),  # type: ignore[misc]
-            Withheld(few),
+            withhold(few),
             learning_rates=[1e-6],
             seeds=[0, 1],
             epochs=1,
@@ -105,7 +105,7 @@ def run_together(study: Study, unit: Unit) -> list[Record]:
     seeds = list(dict.fromkeys(key.seed for key in keys))
     sweep = fit_many(
         lambda: study.model(study.arms[arm]),  # type: ignore[misc]
-        Withheld(splits),
+        withhold(splits),
         learning_rates=rates,
         seeds=seeds,
         progress=False,

@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from convcraft.errors import ConvcraftError
-from convcraft.lab.data.splits import Splits
+from convcraft.lab.data.splits import Split, Splits
 
 
+class Nothing:
+    """What stands for the test part: to use it in any way raises ConvcraftError."""
+
+    def _refuse(self, *arguments: Any) -> NoReturn:
+        raise ConvcraftError(
+            "splits.test is withheld while a rate is chosen and a network trained; expected train and "
+            "validation only, got test. Measure on the test part in measure, or in run where final is True."
+        )
+
+    __len__ = __iter__ = __getitem__ = __bool__ = __setattr__ = _refuse
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what copy and pickle look for
+            raise AttributeError(name)
+        self._refuse()
+
+    def __repr__(self) -> str:
+        return "withheld"
+
+
+@dataclass(frozen=True, repr=False)
 class Withheld(Splits):
-    """The training and validation part of a data set; to ask for `test` raises ConvcraftError.
+    """The training and validation part of a data set; to use `test` raises ConvcraftError.
 
-    The test part is not merely hidden: this object does not hold it.
+    The test part is not merely hidden: neither this object nor what `dataclasses.replace`, `standardized`,
+    `flattened` or `to` make of it holds it.
     """
 
-    def __init__(self, splits: Splits) -> None:
-        super().__init__(splits.train, splits.validation, None, splits.name, splits.classes)  # type: ignore[arg-type]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "test", Nothing())
 
     def _map(self, change: Any) -> Splits:
-        changed = Splits(change(self.train), change(self.validation), None, self.name, self.classes)  # type: ignore[arg-type]
-        return Withheld(changed)
+        apply: Callable[[Split], Split] = change
+        return Withheld(apply(self.train), apply(self.validation), self.test, self.name, self.classes)
 
     def __repr__(self) -> str:
         return f"Withheld({self.name!r}, {len(self.train)}/{len(self.validation)}, test withheld)"
 
 
-def _withheld(self: Withheld) -> Any:
-    raise ConvcraftError(
-        "splits.test is withheld while a learning rate is chosen and a network trained; expected train and "
-        "validation only, got test. Measure on the test part in measure, or in run where final is True."
-    )
-
-
-# A property wins over the attribute of the instance; what is assigned to it is dropped.
-Withheld.test = property(_withheld, lambda self, value: None)  # type: ignore[assignment]
+def withhold(splits: Splits) -> Withheld:
+    """The same data without the test part."""
+    return Withheld(splits.train, splits.validation, splits.test, splits.name, splits.classes)

@@ -1,0 +1,115 @@
+"""Every study of the book: it loads, a small part of it runs, and its result is the one that it wrote."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convcraft import ConvcraftError
+from convcraft.lab import claims
+from convcraft.lab.experiments import load, load_study, names, run_study
+from convcraft.lab.experiments.content import contrasts_of
+from convcraft.lab.experiments.engine import quick_changes
+from convcraft.lab.experiments.plan import choose_rates, count
+
+BOOK = Path(__file__).resolve().parents[2] / "book"
+STUDIES = BOOK / "studies"
+NAMES = names(STUDIES)
+IMPORTS = {"__future__", "convcraft", "torch", "numpy", "sklearn", "scipy"}
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
+def result_of(name):
+    """The committed result of a study; skips where it has not been run."""
+    if not (BOOK / "results" / f"{name}.json").exists():
+        pytest.skip(f"the study {name} has not been run")
+    return load(name, STUDIES)
+
+
+def test_there_are_studies():
+    assert len(NAMES) >= 12
+
+
+def test_it_loads_and_names_claims_that_exist(name):
+    study = load_study(name, STUDIES)
+    assert json.loads(json.dumps(study.arms)) == study.arms and count(study) > 0
+    assert 10 < len(study.title) < 120 and "\n" not in study.title
+    assert {c.claim for c in study.contrasts if c.claim} <= claims.load().keys()
+
+
+def test_it_needs_only_what_a_worker_has(name):
+    tree = ast.parse((STUDIES / f"{name}.py").read_text(encoding="utf-8"))
+    found = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    found |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    relative = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
+    known = IMPORTS | set(sys.stdlib_module_names)
+    assert not relative and {module.split(".")[0] for module in found} <= known
+
+
+def smallest(study):
+    """One arm at two rates, from one seed each."""
+    changes = quick_changes(study)
+    part = study.reduced(changes)
+    few = {"arms": list(part.arms)[:1], "rates": study.rates[:2], "seeds": part.seeds[:1]}
+    return {**changes, **few, "tuning_seeds": part.tuning_seeds[:1]}
+
+
+def no_download(address, path):
+    raise OSError("no downloads in tests")
+
+
+def test_a_small_part_of_it_runs(name, monkeypatch):
+    monkeypatch.setattr("convcraft.lab.data.files.download", no_download)
+    study = load_study(name, STUDIES)
+    try:
+        results = run_study(name, changes=smallest(study), folder=STUDIES)
+    except ConvcraftError as error:
+        if "CONVCRAFT_DATA" in str(error):
+            pytest.skip(f"the study {name} needs data that are not here; CONVCRAFT_DATA names their folder")
+        raise
+    (arm,) = results.arms
+    assert len(results.values(results.measures[0], arm)) == 1
+    wanted = {contrast.measure for contrast in study.contrasts}
+    assert results.diverged[arm] or wanted <= set(results.measures)
+
+
+def test_its_result_is_of_this_version_and_whole(name):
+    results, study = result_of(name), load_study(name, STUDIES)
+    assert len(results.runs) == count(study) and results.settings["arms"] == study.arms
+    tuning = [run for run in results.runs if run["phase"] == "tuning"]
+    assert results.best_rates == choose_rates(study, tuning)
+    for arm in study.arms:
+        seeds = [run["seed"] for run in results.runs if run["phase"] == "final" and run["arm"] == arm]
+        assert seeds == list(study.seeds)
+
+
+def test_its_contrasts_can_be_judged(name):
+    results, study = result_of(name), load_study(name, STUDIES)
+    assert results.content["contrasts"] == contrasts_of(study)
+    for row in results.contrasts():
+        assert row.p <= row.adjusted <= 1 and np.isfinite([row.interval.low, row.interval.high]).all()
+
+
+def test_its_result_says_where_it_comes_from_and_names_no_folder(name):
+    results = result_of(name)
+    assert results.provenance["cpu_seconds"] > 0 and results.provenance["packages"]["torch"]
+    text = (BOOK / "results" / f"{name}.json").read_text(encoding="utf-8")
+    assert not re.search(r"(/home|/root|/tmp|/Users|[A-Z]:\\\\)", text)
+    assert len(text) < 4_000_000
+
+
+def test_every_result_of_a_study_has_its_study():
+    for path in (BOOK / "results").glob("*.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and "checksum" in content:
+            assert content["study"] == path.stem and path.stem in NAMES
