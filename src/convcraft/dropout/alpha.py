@@ -10,14 +10,9 @@ from torch import Tensor, nn
 
 from ..activations.definitions import SELU_ALPHA, SELU_SCALE
 from ._bits import random_bits
-from ._checks import (
-    check_arguments,
-    check_dimensions,
-    check_floating,
-    check_generator,
-    check_probability,
-)
+from ._checks import check_dimensions, check_floating, check_generator, check_probability
 from ._fast import channel_flags, is_fast, keep_fraction, masked
+from ._modules import DropoutModule
 
 __all__ = ["AlphaDropout", "FeatureAlphaDropout", "alpha_dropout", "feature_alpha_dropout"]
 
@@ -133,18 +128,12 @@ def feature_alpha_dropout(
     return alpha_noise(input, channel_flags(input, p, True, generator), 1 - p, inplace)
 
 
-class AlphaDropout(nn.AlphaDropout):
+class AlphaDropout(DropoutModule, nn.AlphaDropout):
     r"""Module of :func:`alpha_dropout`, a drop-in for `torch.nn.AlphaDropout`.
 
     Formula: :math:`y = a (m x + (1 - m) \alpha') + b`.
 
-    Args:
-        p: probability of dropping.
-        inplace: write the result over the input.
-        generator: where the random numbers come from; None is torch's global generator.
-
-    Raises:
-        ConvcraftError: when p is outside [0, 1].
+    Arguments and errors are those of :class:`Dropout`.
 
     Example:
         >>> AlphaDropout(0.1).eval()(torch.ones(2))
@@ -153,29 +142,15 @@ class AlphaDropout(nn.AlphaDropout):
     Chapter 7.
     """
 
-    def __init__(
-        self, p: float = 0.5, inplace: bool = False, generator: torch.Generator | None = None
-    ) -> None:
-        check_arguments(type(self).__name__, p, generator)
-        super().__init__(p, inplace)
-        self.generator = generator
-
-    def forward(self, input: Tensor) -> Tensor:
-        return alpha_dropout(input, self.p, self.training, self.inplace, self.generator)
+    function = staticmethod(alpha_dropout)
 
 
-class FeatureAlphaDropout(nn.FeatureAlphaDropout):
+class FeatureAlphaDropout(DropoutModule, nn.FeatureAlphaDropout):
     r"""Module of :func:`feature_alpha_dropout`, a drop-in for `torch.nn.FeatureAlphaDropout`.
 
     Formula: :math:`y_{nc\cdot} = a (m_{nc} x_{nc\cdot} + (1 - m_{nc}) \alpha') + b`.
 
-    Args:
-        p: probability of dropping.
-        inplace: write the result over the input.
-        generator: where the random numbers come from; None is torch's global generator.
-
-    Raises:
-        ConvcraftError: when p is outside [0, 1].
+    Arguments and errors are those of :class:`Dropout`.
 
     Example:
         >>> FeatureAlphaDropout(0.1).eval()(torch.ones(1, 2))
@@ -184,12 +159,4 @@ class FeatureAlphaDropout(nn.FeatureAlphaDropout):
     Chapter 7.
     """
 
-    def __init__(
-        self, p: float = 0.5, inplace: bool = False, generator: torch.Generator | None = None
-    ) -> None:
-        check_arguments(type(self).__name__, p, generator)
-        super().__init__(p, inplace)
-        self.generator = generator
-
-    def forward(self, input: Tensor) -> Tensor:
-        return feature_alpha_dropout(input, self.p, self.training, self.inplace, self.generator)
+    function = staticmethod(feature_alpha_dropout)

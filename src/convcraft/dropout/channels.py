@@ -8,14 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._checks import (
-    check_arguments,
-    check_dimensions,
-    check_floating,
-    check_generator,
-    check_probability,
-)
+from ._checks import check_dimensions, check_floating, check_generator, check_probability
 from ._fast import channel_flags
+from ._modules import DropoutModule
 
 __all__ = [
     "Dropout1d",
@@ -148,18 +143,12 @@ def dropout3d(
     return _drop_channels("dropout3d", F.dropout3d, forms, input, p, training, inplace, generator)
 
 
-class Dropout1d(nn.Dropout1d):
+class Dropout1d(DropoutModule, nn.Dropout1d):
     r"""Module of :func:`dropout1d`, a drop-in for `torch.nn.Dropout1d`; it acts in training mode only.
 
     Formula: :math:`y_{ncl} = m_{nc} x_{ncl} / (1 - p)`.
 
-    Args:
-        p: probability of dropping.
-        inplace: write the result over the input.
-        generator: where the random numbers come from; None is torch's global generator.
-
-    Raises:
-        ConvcraftError: when p is outside [0, 1].
+    Arguments and errors are those of :class:`Dropout`.
 
     Example:
         >>> Dropout1d(0.5).eval()(torch.ones(1, 1, 2))
@@ -168,29 +157,15 @@ class Dropout1d(nn.Dropout1d):
     Chapter 7.
     """
 
-    def __init__(
-        self, p: float = 0.5, inplace: bool = False, generator: torch.Generator | None = None
-    ) -> None:
-        check_arguments(type(self).__name__, p, generator)
-        super().__init__(p, inplace)
-        self.generator = generator
-
-    def forward(self, input: Tensor) -> Tensor:
-        return dropout1d(input, self.p, self.training, self.inplace, self.generator)
+    function = staticmethod(dropout1d)
 
 
-class Dropout2d(nn.Dropout2d):
+class Dropout2d(DropoutModule, nn.Dropout2d):
     r"""Module of :func:`dropout2d`, a drop-in for `torch.nn.Dropout2d`; it acts in training mode only.
 
     Formula: :math:`y_{nchw} = m_{nc} x_{nchw} / (1 - p)`.
 
-    Args:
-        p: probability of dropping.
-        inplace: write the result over the input.
-        generator: where the random numbers come from; None is torch's global generator.
-
-    Raises:
-        ConvcraftError: when p is outside [0, 1].
+    Arguments and errors are those of :class:`Dropout`.
 
     Example:
         >>> Dropout2d(0.5).eval()(torch.ones(1, 1, 1, 2))
@@ -199,29 +174,15 @@ class Dropout2d(nn.Dropout2d):
     Chapter 7.
     """
 
-    def __init__(
-        self, p: float = 0.5, inplace: bool = False, generator: torch.Generator | None = None
-    ) -> None:
-        check_arguments(type(self).__name__, p, generator)
-        super().__init__(p, inplace)
-        self.generator = generator
-
-    def forward(self, input: Tensor) -> Tensor:
-        return dropout2d(input, self.p, self.training, self.inplace, self.generator)
+    function = staticmethod(dropout2d)
 
 
-class Dropout3d(nn.Dropout3d):
+class Dropout3d(DropoutModule, nn.Dropout3d):
     r"""Module of :func:`dropout3d`, a drop-in for `torch.nn.Dropout3d`; it acts in training mode only.
 
     Formula: :math:`y_{ncdhw} = m_{nc} x_{ncdhw} / (1 - p)`.
 
-    Args:
-        p: probability of dropping.
-        inplace: write the result over the input.
-        generator: where the random numbers come from; None is torch's global generator.
-
-    Raises:
-        ConvcraftError: when p is outside [0, 1].
+    Arguments and errors are those of :class:`Dropout`.
 
     Example:
         >>> Dropout3d(0.5).eval()(torch.ones(1, 1, 1, 1, 2)).sum()
@@ -230,12 +191,4 @@ class Dropout3d(nn.Dropout3d):
     Chapter 7.
     """
 
-    def __init__(
-        self, p: float = 0.5, inplace: bool = False, generator: torch.Generator | None = None
-    ) -> None:
-        check_arguments(type(self).__name__, p, generator)
-        super().__init__(p, inplace)
-        self.generator = generator
-
-    def forward(self, input: Tensor) -> Tensor:
-        return dropout3d(input, self.p, self.training, self.inplace, self.generator)
+    function = staticmethod(dropout3d)

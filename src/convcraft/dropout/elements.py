@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from ._checks import check_arguments, check_floating, check_generator, check_probability
 from ._fast import drop_elements, is_fast
+from ._modules import DropoutModule
 
 __all__ = ["Dropout", "GaussianDropout", "dropout", "gaussian_dropout"]
+
 
 def dropout(
     input: Tensor,
@@ -105,7 +107,7 @@ def gaussian_dropout(
     return input.mul_(noise) if inplace else input * noise
 
 
-class Dropout(nn.Dropout):
+class Dropout(DropoutModule, nn.Dropout):
     r"""Module of :func:`dropout`, a drop-in for `torch.nn.Dropout`; it acts in training mode only.
 
     Formula: :math:`y = m x / (1 - p)` with :math:`P(m = 0) = p`.
@@ -125,15 +127,7 @@ class Dropout(nn.Dropout):
     Chapter 7.
     """
 
-    def __init__(
-        self, p: float = 0.5, inplace: bool = False, generator: torch.Generator | None = None
-    ) -> None:
-        check_arguments(type(self).__name__, p, generator)
-        super().__init__(p, inplace)
-        self.generator = generator
-
-    def forward(self, input: Tensor) -> Tensor:
-        return dropout(input, self.p, self.training, self.inplace, self.generator)
+    function = staticmethod(dropout)
 
 
 class GaussianDropout(nn.Module):
