@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from . import _fast
 from ._checks import check_floating, check_nonzero
+from ._modules import AlphaModule, InplaceModule
 
 __all__ = ["CELU", "ELU", "SELU", "Softplus", "celu", "elu", "selu", "softplus"]
 
@@ -111,7 +112,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     return F.softplus(input, beta, threshold)
 
 
-class ELU(nn.Module):
+class ELU(AlphaModule):
     r"""Module of :func:`elu`, a drop-in for `torch.nn.ELU`.
 
     Formula: :math:`x` for :math:`x > 0`, else :math:`\alpha (e^x - 1)`.
@@ -123,21 +124,11 @@ class ELU(nn.Module):
     Chapter 2.
     """
 
-    __constants__ = ["alpha", "inplace"]
-
-    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        super().__init__()
-        self.alpha = alpha
-        self.inplace = inplace
-
     def forward(self, input: Tensor) -> Tensor:
         return elu(input, self.alpha, self.inplace)
 
-    def extra_repr(self) -> str:
-        return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
 
-
-class CELU(nn.Module):
+class CELU(AlphaModule):
     r"""Module of :func:`celu`, a drop-in for `torch.nn.CELU`.
 
     Formula: :math:`x` for :math:`x > 0`, else :math:`\alpha (e^{x / \alpha} - 1)`.
@@ -152,22 +143,15 @@ class CELU(nn.Module):
     Chapter 2.
     """
 
-    __constants__ = ["alpha", "inplace"]
-
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        super().__init__()
         check_nonzero("CELU", "alpha", alpha)
-        self.alpha = alpha
-        self.inplace = inplace
+        super().__init__(alpha, inplace)
 
     def forward(self, input: Tensor) -> Tensor:
         return celu(input, self.alpha, self.inplace)
 
-    def extra_repr(self) -> str:
-        return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
 
-
-class SELU(nn.Module):
+class SELU(InplaceModule):
     r"""Module of :func:`selu`, a drop-in for `torch.nn.SELU`.
 
     Formula: :math:`\lambda x` for :math:`x > 0`, else :math:`\lambda \alpha (e^x - 1)`.
@@ -179,17 +163,8 @@ class SELU(nn.Module):
     Chapter 2.
     """
 
-    __constants__ = ["inplace"]
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
-
     def forward(self, input: Tensor) -> Tensor:
         return selu(input, self.inplace)
-
-    def extra_repr(self) -> str:
-        return "inplace=True" if self.inplace else ""
 
 
 class Softplus(nn.Module):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import ConvcraftError
 from . import _fast
 from ._checks import COMPLEX, check_choice, check_floating
+from ._modules import InplaceModule
 
 __all__ = ["GELU", "Hardswish", "Mish", "SiLU", "Swish", "gelu", "hardswish", "mish", "silu", "swish"]
 
@@ -165,7 +166,7 @@ class GELU(nn.Module):
         return f"approximate={self.approximate!r}"
 
 
-class SiLU(nn.Module):
+class SiLU(InplaceModule):
     r"""Module of :func:`silu`, a drop-in for `torch.nn.SiLU`.
 
     Formula: :math:`x \sigma(x)`.
@@ -177,17 +178,8 @@ class SiLU(nn.Module):
     Chapter 2.
     """
 
-    __constants__ = ["inplace"]
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
-
     def forward(self, input: Tensor) -> Tensor:
         return silu(input, self.inplace)
-
-    def extra_repr(self) -> str:
-        return "inplace=True" if self.inplace else ""
 
 
 class Swish(nn.Module):
@@ -247,7 +239,7 @@ class Swish(nn.Module):
         return f"learnable={self.learnable}, num_parameters={self.num_parameters}"
 
 
-class Mish(nn.Module):
+class Mish(InplaceModule):
     r"""Module of :func:`mish`, a drop-in for `torch.nn.Mish`.
 
     Formula: :math:`x \tanh(\log(1 + e^x))`.
@@ -259,20 +251,11 @@ class Mish(nn.Module):
     Chapter 2.
     """
 
-    __constants__ = ["inplace"]
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
-
     def forward(self, input: Tensor) -> Tensor:
         return mish(input, self.inplace)
 
-    def extra_repr(self) -> str:
-        return "inplace=True" if self.inplace else ""
 
-
-class Hardswish(nn.Module):
+class Hardswish(InplaceModule):
     r"""Module of :func:`hardswish`, a drop-in for `torch.nn.Hardswish`.
 
     Formula: :math:`x \min(\max(x + 3, 0), 6) / 6`.
@@ -283,12 +266,6 @@ class Hardswish(nn.Module):
 
     Chapter 2.
     """
-
-    __constants__ = ["inplace"]
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
         return hardswish(input, self.inplace)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import ConvcraftError
 from ._checks import INTEGERS, check_floating, check_prelu_weight
+from ._modules import InplaceModule
 
 __all__ = ["LeakyReLU", "PReLU", "ReLU", "ReLU6", "leaky_relu", "prelu", "relu", "relu6"]
 
@@ -106,7 +107,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return torch.prelu(input, weight)
 
 
-class ReLU(nn.Module):
+class ReLU(InplaceModule):
     r"""Module of :func:`relu`, a drop-in for `torch.nn.ReLU`.
 
     Formula: :math:`\max(x, 0)`.
@@ -118,20 +119,11 @@ class ReLU(nn.Module):
     Chapter 2.
     """
 
-    __constants__ = ["inplace"]
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
-
     def forward(self, input: Tensor) -> Tensor:
         return relu(input, self.inplace)
 
-    def extra_repr(self) -> str:
-        return "inplace=True" if self.inplace else ""
 
-
-class ReLU6(nn.Module):
+class ReLU6(InplaceModule):
     r"""Module of :func:`relu6`, a drop-in for `torch.nn.ReLU6`.
 
     Formula: :math:`\min(\max(x, 0), 6)`.
@@ -143,17 +135,8 @@ class ReLU6(nn.Module):
     Chapter 2.
     """
 
-    __constants__ = ["inplace"]
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
-
     def forward(self, input: Tensor) -> Tensor:
         return relu6(input, self.inplace)
-
-    def extra_repr(self) -> str:
-        return "inplace=True" if self.inplace else ""
 
 
 class LeakyReLU(nn.Module):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from . import _fast
 from ._checks import COMPLEX, INTEGERS, TRUTH, check_floating
+from ._modules import InplaceModule
 
 __all__ = ["Hardsigmoid", "Sigmoid", "Softsign", "Tanh", "hardsigmoid", "sigmoid", "softsign", "tanh"]
 
@@ -118,7 +119,7 @@ class Sigmoid(nn.Module):
         return sigmoid(input)
 
 
-class Hardsigmoid(nn.Module):
+class Hardsigmoid(InplaceModule):
     r"""Module of :func:`hardsigmoid`, a drop-in for `torch.nn.Hardsigmoid`.
 
     Formula: :math:`\min(\max(x + 3, 0), 6) / 6`.
@@ -129,12 +130,6 @@ class Hardsigmoid(nn.Module):
 
     Chapter 2.
     """
-
-    __constants__ = ["inplace"]
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
         return hardsigmoid(input, self.inplace)
