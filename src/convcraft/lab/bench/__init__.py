@@ -19,11 +19,12 @@ from .images import augmentations
 from .layers import dropouts, measure, normalizations
 from .report import pin_memory, processor, table, write
 from .timing import Ratio, compare, saved_bytes
+from .training import per_second, throughput
 
 __all__ = ["Ratio", "compare", "main", "saved_bytes"]
 
 LARGE, SMALL = (64, 64, 32, 32), (8, 16, 8, 8)
-TOPICS = ("activations", "augmentation", "costs", "dropout", "normalization")
+TOPICS = ("activations", "augmentation", "costs", "dropout", "normalization", "training")
 BATCHES = ((256, 3, 32, 32), (256, 1, 8, 8))
 
 
@@ -63,8 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         write(options.json, given, options.threads, rounds, allocator, found)
     print(f"{processor()}, torch {torch.__version__}, {options.threads} thread(s), allocator: {allocator}")
-    print("ratio: ours over torch.nn, over ReLU (costs), over a loop (augmentation); below 1 is faster")
+    print(
+        "ratio: ours over torch.nn, over ReLU (costs), over a loop (augmentation), over one by one (training)"
+        "; below 1 is faster"
+    )
     print(table(found))
+    print(per_second(found))
     return 0
 
 
@@ -88,4 +93,6 @@ def _measure(topics: Sequence[str], names: Sequence[str], rounds: int, quick: bo
         for shape in ((8, 3, 8, 8),) if quick else BATCHES:
             for layout in ("contiguous", "channels_last") if shape[1] > 1 else ("contiguous",):
                 found += augmentations(shape, layout, rounds)
+    if "training" in topics:
+        found += throughput(rounds, 4, examples=64, batches=(64,)) if quick else throughput(rounds)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,9 +57,14 @@ def clock_for(threads: int) -> Callable[[], float]:
 
 
 def compare(
-    actions: dict[str, Callable[[], object]], rounds: int, repeats: int = 1
+    actions: Mapping[str, Callable[[], object]],
+    rounds: int,
+    repeats: int = 1,
+    clock: Callable[[], float] | None = None,
 ) -> dict[str, list[float]]:
     """Seconds of each action in each round, each round in random order, after one round of warm-up.
+
+    `clock`: that of `clock_for` the threads in use, unless given.
 
     Formula: the ratio of two candidates is formed within a round, so that what slows the machine slows both.
 
@@ -76,7 +81,7 @@ def compare(
             f"bench: rounds must be at least 1, got {rounds}; five or more give usable quartiles"
         )
     seconds: dict[str, list[float]] = {name: [] for name in actions}
-    clock = clock_for(torch.get_num_threads())
+    clock = clock or clock_for(torch.get_num_threads())
     order, shuffle = list(actions), random.Random(0)
     for number in range(rounds + 1):
         shuffle.shuffle(order)

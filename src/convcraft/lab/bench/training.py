@@ -1,0 +1,132 @@
+"""Throughput of studies: many small networks one by one, by processes, vectorized, and both together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...errors import ConvcraftError
+from ..data import Split, Splits, load
+from ..models import ConvNet
+from ..training import fit, fit_many, seeded
+from .timing import Ratio, compare
+
+RATE = 0.03
+FIRST = "one by one"
+
+
+def network() -> nn.Module:
+    """The small convolutional network of the book's studies."""
+    return ConvNet((16, 32), hidden=64)
+
+
+@lru_cache
+def digits(examples: int) -> Splits:
+    """The digits with so many training examples, loaded once a process as in a study."""
+    splits = load("digits").standardized()
+    train = Split(splits.train.x[:examples], splits.train.y[:examples])
+    return Splits(train, splits.validation, splits.test, splits.name, splits.classes)
+
+
+def one_by_one(seeds: Sequence[int], epochs: int, batch: int, examples: int) -> list[float]:
+    """The final validation loss of the network of each seed."""
+    splits = digits(examples)
+    settings: dict[str, Any] = {"epochs": epochs, "batch_size": batch, "learning_rate": RATE}
+    histories = [fit(seeded(network, s), splits, seed=s, progress=False, **settings) for s in seeds]
+    return [history.validation_loss[-1] for history in histories]
+
+
+def vectorized(seeds: Sequence[int], epochs: int, batch: int, examples: int) -> list[float]:
+    """The same, all seeds together."""
+    sweep = fit_many(
+        network, digits(examples), learning_rates=[RATE], seeds=seeds, epochs=epochs, batch_size=batch,
+        progress=False,
+    )  # fmt: skip
+    return [float(loss) for loss in sweep.validation_loss[0, :, -1]]
+
+
+def _alone(way: Callable[..., list[float]], seeds: Sequence[int], *rest: int) -> list[float]:
+    """In a process of its own: one thread."""
+    torch.set_num_threads(1)
+    return way(seeds, *rest)
+
+
+def cores() -> int:
+    """How many processes can run at a time."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
+
+
+def _ways(
+    pool: Any, count: int, seeds: list[int], rest: tuple[int, int, int]
+) -> dict[str, Callable[[], list[float]]]:
+    from joblib import delayed
+
+    def spread(way: Callable[..., list[float]], parts: Sequence[Sequence[int]]) -> list[float]:
+        return [loss for part in pool(delayed(_alone)(way, part, *rest) for part in parts) for loss in part]
+
+    ways = {FIRST: lambda: one_by_one(seeds, *rest), "vectorized": lambda: vectorized(seeds, *rest)}
+    if count > 1:
+        shares = [part.tolist() for part in np.array_split(seeds, min(count, len(seeds)))]
+        ways[f"{count} processes"] = lambda: spread(one_by_one, [[seed] for seed in seeds])
+        ways[f"vectorized, {count} processes"] = lambda: spread(vectorized, shares)
+    return ways
+
+
+def _check(losses: dict[str, list[float]]) -> None:
+    """All ways train the same networks."""
+    for name, values in losses.items():
+        worst = float(np.abs(np.array(values) / losses[FIRST] - 1).max())
+        if not worst <= 0.01:
+            raise ConvcraftError(
+                f"bench: {name} must train the networks that one by one trains, to rounding; their "
+                f"validation losses differ by up to {100 * worst:.1f} %"
+            )
+
+
+def throughput(
+    rounds: int, models: int = 16, epochs: int = 1, examples: int = 1000, batches: Sequence[int] = (64, 16)
+) -> list[Ratio]:
+    """Time of each way over that of one by one; `baseline_ms` is that of one model for one epoch.
+
+    The ways within one process are compared by processor time, which other programs hardly change; then all
+    of them by wall time, which is what processes save.
+    """
+    from joblib import Parallel
+
+    count, found = cores(), []
+    with Parallel(n_jobs=count, batch_size=1) as pool:
+        for batch in batches:
+            ways = _ways(pool, count, list(range(models)), (epochs, batch, examples))
+            _check({name: way() for name, way in ways.items()})
+            here = {name: way for name, way in ways.items() if "processes" not in name}
+            for label, clock, some in (
+                ("processor time", time.process_time, here),
+                ("wall time", time.perf_counter, ways),
+            ):
+                times = compare(some, rounds, clock=clock)
+                base = 1e3 * float(np.median(times[FIRST])) / (models * epochs)
+                for name, own in times.items():
+                    ratios = tuple(a / b for a, b in zip(own, times[FIRST], strict=True))
+                    what = f"{models} networks, {label}"
+                    found.append(Ratio(name, what, f"batch {batch}", (batch, 1, 8, 8), ratios, base))
+    return found
+
+
+def per_second(found: Sequence[Ratio]) -> str:
+    """Models x epochs per second of every way, from the medians."""
+    lines = [
+        f"{1e3 / (ratio.baseline_ms * ratio.median):7.1f}  {ratio.layout}, {ratio.what}: {ratio.case}"
+        for ratio in found
+        if ratio.layout.startswith("batch")
+    ]
+    return (
+        "\n".join(["models x epochs per second, the small network on the digits:", *lines]) if lines else ""
+    )
