@@ -12,40 +12,7 @@ from convcraft import ConvcraftError
 from convcraft.lab import claims
 from convcraft.lab.claims import cards, ledger
 
-SMALL = """\
-# A header that nothing may change.
-
-- id: relu-definition
-  chapter: activations
-  claim: ReLU is max(0,x).
-  sources: [a1 §2.1, a3 §3]
-  kind: mathematical
-  expected: holds
-  test: >-
-    Compare on 10^5 values.
-
-# ===== a comment between entries =====
-- id: sample-runs
-  chapter: dropout
-  claim: >-
-    The sample runs.
-  sources: [a5 §2.2]
-  kind: code
-  expected: code-broken
-  correction: >-
-    It does not.
-  test: >-
-    Run it.
-  study: some_study
-
-- id: future
-  chapter: outlook
-  claim: "There will be more <b>& better</b> ones."
-  sources: [a1 §6.1]
-  kind: empirical
-  expected: untestable
-  test: None possible.
-"""
+SMALL = (Path(__file__).parent / "three_claims.yml").read_text(encoding="utf-8")
 
 
 @pytest.fixture
