@@ -165,19 +165,8 @@ class BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
 
     Formula: :math:`y = w_c (x - \mu_c) (v_c + \epsilon)^{-1/2} + b_c`.
 
-    It is a `torch.nn.BatchNorm2d`, with its constructor, parameters, buffers and loading.
-
-    Args:
-        num_features: C.
-        eps: added to the variance.
-        momentum: share of the batch in the running averages; None for the plain average over all batches.
-        affine: whether w and b are learned.
-        track_running_stats: whether running averages are kept; without them the batch's are used in eval
-            mode too.
-
-    Raises:
-        ConvcraftError: when the input has another number of dimensions or channels, or a channel has a single
-            value in training.
+    It is a `torch.nn.BatchNorm2d`, with its constructor, parameters, buffers and loading. Arguments and
+    errors are those of :class:`BatchNorm1d`.
 
     Example:
         >>> list(BatchNorm2d(3).state_dict())
@@ -194,19 +183,8 @@ class BatchNorm3d(_BatchNorm, nn.BatchNorm3d):
 
     Formula: :math:`y = w_c (x - \mu_c) (v_c + \epsilon)^{-1/2} + b_c`.
 
-    It is a `torch.nn.BatchNorm3d`, with its constructor, parameters, buffers and loading.
-
-    Args:
-        num_features: C.
-        eps: added to the variance.
-        momentum: share of the batch in the running averages; None for the plain average over all batches.
-        affine: whether w and b are learned.
-        track_running_stats: whether running averages are kept; without them the batch's are used in eval
-            mode too.
-
-    Raises:
-        ConvcraftError: when the input has another number of dimensions or channels, or a channel has a single
-            value in training.
+    It is a `torch.nn.BatchNorm3d`, with its constructor, parameters, buffers and loading. Arguments and
+    errors are those of :class:`BatchNorm1d`.
 
     Example:
         >>> BatchNorm3d(2)(torch.randn(4, 2, 2, 2, 2)).shape
