@@ -1,0 +1,145 @@
+"""Checks of the exercises of chapter 4, Weight initialization."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from convcraft.initialization import fans
+from convcraft.lab.exercises.framework import compare, exercise
+from convcraft.lab.randomness import forked
+
+
+def _near(value: Any, other: float) -> bool:
+    return isinstance(value, int | float) and math.isclose(value, other, rel_tol=1e-2)
+
+
+@exercise("he-std-of-a-convolution")
+def he_std_of_a_convolution(answer: Any) -> str | None:
+    """He's standard deviation for Conv2d(64, 128, 3) before ReLU."""
+    for wrong, why in (
+        (math.sqrt(2 / 64), "Each output sums over the 9 positions of the kernel, too."),
+        (math.sqrt(2 / (128 * 9)), "That is the fan-out, 128 channels. The forward pass needs the fan-in."),
+        (math.sqrt(1 / (64 * 9)), "That keeps the variance of a linear layer; ReLU needs twice that."),
+        (2 / (64 * 9), "That is the variance; the standard deviation is its root."),
+    ):
+        if _near(answer, wrong):
+            return why
+    return compare(answer, math.sqrt(2 / (64 * 9)), "the standard deviation", tolerance=1e-3)
+
+
+@exercise("default-after-twelve")
+def default_after_twelve(answer: Any) -> str | None:
+    """Factor on the standard deviation after twelve ReLU layers with torch's default weights."""
+    for wrong, why in (
+        ((1 / 6) ** 12, "That is the factor on the second moment; the question is about its root."),
+        ((1 / 3) ** 6, "Default weights have the variance 1/(3 n), and ReLU halves what is left."),
+        ((1 / math.sqrt(2)) ** 12, "That would be weights of variance 1/n. The default's is a third of it."),
+    ):
+        if _near(answer, wrong):
+            return why
+    return compare(answer, 6.0**-6, "the factor", tolerance=1e-3 * 6.0**-6)
+
+
+@exercise("gain-with-dropout")
+def gain_with_dropout(answer: Any) -> str | None:
+    """The gain for ReLU followed by dropout with probability p."""
+    if not callable(answer):
+        return f"The answer must be a function of p; got {type(answer).__name__}."
+    value = float(answer(0.5))
+    if math.isclose(value, math.sqrt(2), rel_tol=1e-6):
+        return "That is the gain without dropout. What is kept is divided by 1 - p, and then squared."
+    if math.isclose(value, 2.0, rel_tol=1e-6):
+        return (
+            "Dropout makes the second moment larger, not smaller: a share 1 - p is kept, and each of it is "
+            "multiplied by 1/(1 - p)^2. So the weights have to become smaller."
+        )
+    for p in (0.0, 0.2, 0.5, 0.9):
+        if wrong := compare(answer(p), math.sqrt(2 * (1 - p)), f"the gain for p = {p:g}"):
+            return wrong
+    return None
+
+
+@exercise("branch-scale")
+def branch_scale(answer: Any) -> str | None:
+    """The factor on each of L branches with which the variance of the sum grows to a given multiple."""
+    if not callable(answer):
+        return f"The answer must be a function of branches and growth; got {type(answer).__name__}."
+    value = float(answer(50, math.e))
+    if math.isclose(value, math.e ** (1 / 50) - 1, rel_tol=1e-6):
+        return "That is its square: a factor s multiplies the variance of a branch by s squared."
+    if math.isclose(value, math.e ** (1 / 50), rel_tol=1e-6):
+        return "A block multiplies the variance by 1 + s^2, not by s: its shortcut adds the 1."
+    for branches, growth in ((1, 2.0), (10, 4.0), (50, math.e), (1000, 1.5)):
+        right = math.sqrt(growth ** (1 / branches) - 1)
+        if wrong := compare(answer(branches, growth), right, f"the factor for {branches} branches"):
+            return wrong
+    return None
+
+
+def misfit() -> nn.Sequential:
+    """A network whose layers differ in everything that fan-in depends on, as torch initializes it.
+
+    >>> [type(layer).__name__ for layer in misfit()][:2]
+    ['Conv2d', 'ReLU']
+
+    Chapter 4.
+    """
+    return nn.Sequential(
+        nn.Conv2d(16, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 5, groups=64), nn.ReLU(),
+        nn.Conv2d(64, 128, 1), nn.ReLU(), nn.Flatten(), nn.Linear(128, 256),
+        nn.ReLU(), nn.Linear(256, 10),
+    )  # fmt: skip
+
+
+@exercise("mend-the-initializer")
+def mend_the_initializer(answer: Any) -> str | None:
+    """A function that gives every layer of a model He's variance and a zero bias, in place."""
+    if not callable(answer):
+        return f"The answer must be a function that takes the model; got {type(answer).__name__}."
+    with forked(0):
+        model = misfit()
+        answer(model)
+    for index, layer in enumerate(model):
+        if not isinstance(layer, nn.Conv2d | nn.Linear):
+            continue
+        name = f"layer {index}, {type(layer).__name__}"
+        right = math.sqrt(2 / fans(layer).fan_in)
+        std = float(layer.weight.detach().std())
+        if layer.bias is not None and bool(layer.bias.detach().abs().max() > 0):
+            return f"{name}: the bias is not zero. A random bias is a second signal beside the first."
+        if not math.isclose(std, right, rel_tol=0.1):
+            return (
+                f"{name}: the weights have the standard deviation {std:.3g}, not {right:.3g}. How "
+                "many numbers does one output sum? Its weight's shape tells: all sizes but the first."
+            )
+    return None
+
+
+@exercise("your-deep-network")
+def your_deep_network(answer: Any) -> str | None:
+    """An activation and a gain that keep signal and gradient over sixty layers of 256 units."""
+    if not isinstance(answer, tuple) or len(answer) != 2 or not callable(answer[0]):
+        return "Give a tuple of two: the activation, a function of a tensor, and the gain, a number."
+    f, gain = answer
+    z = torch.linspace(-3, 3, 61, dtype=torch.float64)
+    if torch.allclose(torch.as_tensor(f(2 * z)), 2 * torch.as_tensor(f(z))):
+        return "This function only scales with its input, as ReLU does. Take one that bends elsewhere, too."
+    generator = torch.Generator().manual_seed(0)
+    h = x = torch.randn(32, 256, generator=generator).requires_grad_()
+    for _ in range(60):
+        h = f(h @ torch.randn(256, 256, generator=generator) * (gain / 16))
+    sent = torch.randn(h.shape, generator=generator)
+    (back,) = torch.autograd.grad(h, x, sent)
+    signal, gradient = float(h.detach().square().mean()), float(back.norm() / sent.norm())
+    if not 0.1 <= signal <= 10:
+        return f"The second moment after sixty layers is {signal:.2g}; keep it between 0.1 and 10."
+    if not 0.1 <= gradient <= 10:
+        return (
+            f"The signal arrives ({signal:.2g}), but the gradient is multiplied by {gradient:.2g}; keep it "
+            "between 0.1 and 10. Look for chi near 1 at the fixed point."
+        )
+    return None
