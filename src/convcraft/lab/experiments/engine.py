@@ -101,12 +101,14 @@ class _Engine:
             self.partial.save(record, self.session, now)
         self.records[store.key_of(record)] = record
         if record["phase"] == "final" and not record["diverged"]:
-            _check_contrasts(self.study, record)
+            _check_contrasts(self.study, record, record["arm"])
 
 
-def _check_contrasts(study: Study, measured: Collection[str]) -> None:
+def _check_contrasts(study: Study, measured: Collection[str], arm: str | None = None) -> None:
+    """Raise where a contrast (of an arm) is about a measure that there is not."""
     for contrast in study.contrasts:
-        if contrast.measure not in measured:
+        concerned = arm is None or arm in (contrast.a, contrast.b)
+        if concerned and contrast.measure not in measured:
             raise unknown("measure of a contrast", contrast.measure, measured)
 
 
