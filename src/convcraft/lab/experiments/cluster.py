@@ -85,7 +85,7 @@ def connected(scheduler: str) -> Iterator[Any]:
         except TimeoutError as error:
             raise ConvcraftError(
                 f"a scheduler needs workers; none joined {scheduler} within {WORKER_WITHIN:g} s. Start some "
-                f"with `dask worker {scheduler} --nworkers auto --nthreads 1`."
+                f"with `dask worker {scheduler} --nworkers -1 --nthreads 1`."
             ) from error
         yield client
 
