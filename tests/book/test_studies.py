@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import pickle
 import re
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from convcraft.lab.experiments import load, load_study, names, run_study
 from convcraft.lab.experiments.content import contrasts_of
 from convcraft.lab.experiments.engine import quick_changes
 from convcraft.lab.experiments.plan import choose_rates, count
+from convcraft.lab.experiments.runs import Key, Unit, perform
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 STUDIES = BOOK / "studies"
@@ -57,11 +59,19 @@ def test_it_needs_only_what_a_worker_has(name):
 
 
 def smallest(study):
-    """One arm at two rates, from one seed each."""
+    """One arm at one rate from one seed, which tunes nothing."""
     changes = quick_changes(study)
     part = study.reduced(changes)
-    few = {"arms": list(part.arms)[:1], "rates": study.rates[:2], "seeds": part.seeds[:1]}
-    return {**changes, **few, "tuning_seeds": part.tuning_seeds[:1]}
+    few = {"arms": list(part.arms)[:1], "rates": part.rates[:1], "seeds": part.seeds[:1]}
+    return {**changes, **few}
+
+
+def tune(study):
+    """One run of the tuning, as a worker gets it."""
+    changes = quick_changes(study)
+    key = Key("tuning", *smallest(study)["arms"], study.rates[0], study.tuning_seeds[0])
+    (record,) = perform(pickle.loads(pickle.dumps(Unit(study.name, study.source, (key,), changes=changes))))
+    return record
 
 
 def no_download(address, path):
@@ -73,13 +83,14 @@ def test_a_small_part_of_it_runs(name, monkeypatch):
     study = load_study(name, STUDIES)
     try:
         results = run_study(name, changes=smallest(study), folder=STUDIES)
+        assert not study.tuned or tune(study)[study.select[0]] is not None
     except ConvcraftError as error:
         if "CONVCRAFT_DATA" in str(error):
             pytest.skip(f"the study {name} needs data that are not here; CONVCRAFT_DATA names their folder")
         raise
     (arm,) = results.arms
     assert len(results.values(results.measures[0], arm)) == 1
-    wanted = {contrast.measure for contrast in study.contrasts}
+    wanted = {contrast.measure for contrast in study.contrasts if arm in (contrast.a, contrast.b)}
     assert results.diverged[arm] or wanted <= set(results.measures)
 
 
