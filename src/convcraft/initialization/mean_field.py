@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..activations import derivative, moments
+from ..activations import moments
 from ..errors import ConvcraftError
 from ._checks import check_number
 from .gains import _double, _function, _tried
@@ -18,6 +18,7 @@ from .gains import _double, _function, _tried
 __all__ = ["FixedPoint", "VarianceMap", "variance_map"]
 
 _LEAST, _MOST, _POINTS = 1e-6, 1e6, 73
+_NEARLY_ZERO = 1e-24
 _TOLERANCE = 1e-9
 
 
@@ -115,7 +116,7 @@ class VarianceMap:
         if scale == 0:
             zero = torch.zeros(1, dtype=torch.float64, device="cpu")
             value = float(self._function(zero).detach()) ** 2
-            return value, float(derivative(self._function, zero)) ** 2
+            return value, self._compute(_NEARLY_ZERO)[1]  # with a corner at 0 the slope there says nothing
         unit = min(1.0, scale)  # moments are exact to 1e-12: those of a small q are taken in units of it
         found = moments(lambda z: self._function(scale * z) / unit)
         return found.second * unit**2, found.derivative_second * unit**2 / q
