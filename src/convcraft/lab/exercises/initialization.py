@@ -19,10 +19,10 @@ def _near(value: Any, other: float) -> bool:
 
 @exercise("he-std-of-a-convolution")
 def he_std_of_a_convolution(answer: Any) -> str | None:
-    """He's standard deviation for Conv2d(64, 128, 3) before ReLU."""
+    """He's standard deviation for Conv2d(64, 256, 3) before ReLU."""
     for wrong, why in (
         (math.sqrt(2 / 64), "Each output sums over the 9 positions of the kernel, too."),
-        (math.sqrt(2 / (128 * 9)), "That is the fan-out, 128 channels. The forward pass needs the fan-in."),
+        (math.sqrt(2 / (256 * 9)), "That is the fan-out, 128 channels. The forward pass needs the fan-in."),
         (math.sqrt(1 / (64 * 9)), "That keeps the variance of a linear layer; ReLU needs twice that."),
         (2 / (64 * 9), "That is the variance; the standard deviation is its root."),
     ):
