@@ -334,7 +334,7 @@ def test_a_kill_loses_at_most_the_run_in_flight(folder, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "convcraft", "study", "slow", "--jobs", "1"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not log.exists() or log.stat().st_size < 60:  # beyond tuning
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
