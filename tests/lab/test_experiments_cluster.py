@@ -87,25 +87,18 @@ def two_workers(tmp_path):
     """(address, the worker that will hang, the file that it writes then)."""
     hang, scheduler_file, started = tmp_path / "hang", tmp_path / "scheduler.json", []
     try:
-        started.append(
-            start(
-                "distributed.cli.dask_scheduler",
-                "--port",
-                "0",
-                "--scheduler-file",
-                scheduler_file,
-                folder=tmp_path,
-            )
-        )
+        scheduler = (
+            "distributed.cli.dask_scheduler", "--port", "0", "--scheduler-file", scheduler_file,
+            "--idle-timeout", "10 minutes",  # where this process is killed and cannot end it
+        )  # fmt: skip
+        started.append(start(*scheduler, folder=tmp_path))
         wait_for(scheduler_file, started[0])
         address = json.loads(wait_for(scheduler_file, started[0]))["address"]
-        for role in ("HANG", "AFTER"):
-            started.append(
-                start(
-                    "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny",
-                    "--local-directory", str(tmp_path), folder=tmp_path, **{role: str(hang)},
-                )
-            )  # fmt: skip
+        worker = (
+            "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny",
+            "--death-timeout", "300", "--local-directory", str(tmp_path),
+        )  # fmt: skip
+        started += [start(*worker, folder=tmp_path, **{role: str(hang)}) for role in ("HANG", "AFTER")]
         with distributed.Client(address, timeout=60, set_as_default=False) as client:
             client.wait_for_workers(2, timeout=200)
         yield address, started[1], hang
