@@ -394,6 +394,8 @@ ERRORS = [
     (lambda: N.batch_norm(IMAGE, None, None, training=True, eps=0.0), r"eps must be positive in training"),
     (lambda: N.batch_norm(IMAGE, torch.zeros(2), torch.ones(2)), r"2 channels .* running_mean has, got 3"),
     (lambda: N.batch_norm(IMAGE, None, None, torch.ones(4), training=True), r"4 channels .* as weight has"),
+    (lambda: N.batch_norm(IMAGE, None, torch.ones(3)), r"running_mean must be given with training"),
+    (lambda: N.instance_norm(IMAGE, torch.ones(3), None, use_input_stats=False), r"running_var must be"),
     (lambda: N.BatchNorm2d(3)(torch.ones(1, 3, 1, 1)), r"needs more than 1 value per channel, got .*1, 1"),
     (lambda: N.BatchNorm1d(3)(torch.ones(1, 3)), r"more than 1 value per channel"),
     (lambda: N.BatchNorm2d(3)(torch.ones(2, 3, 4)), r"BatchNorm2d: .* shape \(N, C, H, W\), got 3"),
@@ -430,4 +432,4 @@ def test_refused_input_changes_no_statistics():
         with pytest.raises(ConvcraftError):
             norm(bad)
         after = norm.state_dict()
-        assert all(torch.equal(before[key], after[key]) for key in ("running_mean", "running_var"))
+        assert all(torch.equal(before[key], after[key]) for key in before)

@@ -149,6 +149,11 @@ class OwnForward(nn.Conv2d):
         return super().forward(input) + 1
 
 
+class OwnNorm(nn.BatchNorm2d):
+    def forward(self, input):
+        return 2 * super().forward(input)
+
+
 def hooked():
     conv = nn.Conv2d(4, 4, 1)
     conv.register_forward_hook(lambda module, args, output: output * 2)
@@ -161,6 +166,7 @@ def hooked():
         (lambda: OwnForward(4, 4, 1), lambda: nn.BatchNorm2d(4), "OwnForward has a forward of its own"),
         (lambda: parametrizations.weight_norm(nn.Conv2d(4, 4, 1)), lambda: nn.BatchNorm2d(4), "is computed"),
         (hooked, lambda: nn.BatchNorm2d(4), "hooks are attached"),
+        (lambda: nn.Conv2d(4, 4, 1), lambda: OwnNorm(4), "OwnNorm has a forward of its own"),
         (nn.ReLU, lambda: nn.BatchNorm2d(4), "a ReLU stands before it"),
         (lambda: nn.Conv2d(4, 4, 1), lambda: nn.BatchNorm2d(4, track_running_stats=False), "no running stat"),
         (lambda: nn.Conv2d(4, 6, 1), lambda: nn.BatchNorm2d(4), "has 4 channels, the layer before it 6"),
@@ -295,6 +301,22 @@ def test_layers_that_are_not_reached_and_empty_batches():
 # freezing
 
 
+def test_recalibration_of_a_layer_that_is_called_by_keyword_and_tracks_nothing_for_now():
+    class Keyword(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(2)
+
+        def forward(self, x):
+            return self.norm(input=x)
+
+    model, x = Keyword(), torch.randn(50, 2)
+    model.norm.track_running_stats = False
+    N.recalibrate_batch_norm(model, [x])
+    torch.testing.assert_close(model.norm.running_mean, x.mean(0))
+    assert model.norm.track_running_stats is False
+
+
 def test_frozen_layers_stay_in_eval_mode_and_do_not_learn():
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -369,6 +391,7 @@ ERRORS = [
         r"batches must be on the model's device cpu, got meta in batch 2",
     ),
     (lambda: N.recalibrate_batch_norm(N.BatchNorm1d(2), [torch.ones(1, 2)]), r"more than 1 value"),
+    (lambda: N.recalibrate_batch_norm(NORM, [torch.ones(3, 2), torch.ones(1, 2)]), r"more than 1 value"),
     (lambda: N.recalibrate_batch_norm(FROZEN, []), r"must have .* not frozen, got frozen ones only"),
     (lambda: N.freeze_batch_norm(PLAIN), r"freeze_batch_norm: model must have a batch normalization"),
     (lambda: N.freeze_batch_norm(UNTRACKED), r"running statistics in every batch .*got none in '0'"),

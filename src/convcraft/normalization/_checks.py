@@ -16,6 +16,7 @@ __all__ = [
     "check_eps",
     "check_floating",
     "check_groups",
+    "check_running",
     "check_shape",
 ]
 
@@ -53,6 +54,16 @@ def check_enough(function: str, input: Any, count: int, what: str) -> None:
         raise ConvcraftError(
             f"{function}: training needs more than 1 value {what}, got shape {tuple(input.shape)}; use a "
             "larger batch, drop the last incomplete one, or call model.eval()"
+        )
+
+
+def check_running(function: str, argument: str, mean: Any, variance: Any) -> None:
+    """Refuse to normalize by running statistics that are not there."""
+    if mean is None or variance is None:
+        missing = "running_mean" if mean is None else "running_var"
+        raise ConvcraftError(
+            f"{function}: {missing} must be given with {argument}=False, got None; "
+            f"pass the running statistics, or {argument}=True"
         )
 
 

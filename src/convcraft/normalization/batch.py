@@ -8,7 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._checks import check_channels, check_dimensions, check_enough, check_eps, check_floating
+from ._checks import (
+    check_channels,
+    check_dimensions,
+    check_enough,
+    check_eps,
+    check_floating,
+    check_running,
+)
 from ._fast import by_rows, is_careless, is_eager, normalize_carefully, normalize_rows
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm", "batch_norm"]
@@ -57,8 +64,8 @@ def batch_norm(
 
     Raises:
         ConvcraftError: when the input is not a floating-point tensor or has fewer than two dimensions,
-            the number of channels does not fit, eps is negative (or 0, in training), or
-            a channel has a single value in training.
+            the number of channels does not fit, eps is negative (or 0, in training), a channel has
+            a single value in training, or the running statistics are missing else.
 
     Example:
         >>> x = torch.tensor([[1.0], [3.0]])
@@ -77,6 +84,8 @@ def batch_norm(
     ):  # fmt: skip
         if isinstance(given, Tensor):
             check_channels("batch_norm", input, name, given.shape[-1])
+    if not training:
+        check_running("batch_norm", "training", running_mean, running_var)
     if not training or not isinstance(input, Tensor):
         return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     count = input.shape[0] * input.shape[2:].numel()
@@ -114,12 +123,11 @@ class _BatchNorm(_Base):
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
         momentum = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:  # the average over all batches so far
-                momentum = 1.0 / float(self.num_batches_tracked)
+        counter = self.num_batches_tracked if self.training and self.track_running_stats else None
+        if counter is not None and self.momentum is None:  # the average over all batches so far
+            momentum = 1.0 / (1.0 + float(counter))
         keeps = not self.training or self.track_running_stats
-        return batch_norm(
+        y = batch_norm(
             input,
             self.running_mean if keeps else None,
             self.running_var if keeps else None,
@@ -129,6 +137,9 @@ class _BatchNorm(_Base):
             momentum,
             self.eps,
         )
+        if counter is not None:  # last, so that a batch that was refused is not counted
+            counter.add_(1)
+        return y
 
 
 class BatchNorm1d(_BatchNorm, nn.BatchNorm1d):

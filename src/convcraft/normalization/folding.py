@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from ..errors import ConvcraftError
+from . import batch
 
 __all__ = ["FoldedLinear", "fold_batch_norm"]
 
@@ -22,6 +23,7 @@ _LEAVES = (
     "torch.nn.", "torch.ao.nn.", "convcraft.activations.", "convcraft.dropout.", "convcraft.normalization."
 )  # fmt: skip
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
+_FORWARDS = (_BATCH_NORM.forward, nn.SyncBatchNorm.forward, batch._BatchNorm.forward)
 
 
 class FoldedLinear(nn.Linear):
@@ -110,6 +112,8 @@ def _obstacle(layer: nn.Module, norm: nn.Module) -> str | None:
     plain = next(kind for kind in _FOLDABLE if isinstance(layer, kind))
     if type(layer).forward is not plain.forward:
         return f"{type(layer).__name__} has a forward of its own"
+    if type(norm).forward not in _FORWARDS:
+        return f"{type(norm).__name__} has a forward of its own"
     if parametrize.is_parametrized(layer) or "weight" not in layer._parameters:
         return "the weight of the layer is computed (a parametrization)"
     hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

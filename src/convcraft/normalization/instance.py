@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._checks import check_channels, check_dimensions, check_enough, check_eps, check_floating
+from ._checks import (
+    check_channels,
+    check_dimensions,
+    check_enough,
+    check_eps,
+    check_floating,
+    check_running,
+)
 from ._fast import by_rows, is_eager, normalize_rows
 from .batch import update
 
@@ -42,7 +49,8 @@ def instance_norm(
 
     Raises:
         ConvcraftError: when the input is not a floating-point tensor or has fewer than three dimensions,
-            the number of channels does not fit, a channel has a single place, or eps is negative.
+            the number of channels does not fit, a channel has a single place, eps is negative, or the running
+            statistics are missing when they are to be used.
 
     Example:
         >>> import torch
@@ -61,6 +69,8 @@ def instance_norm(
     ):  # fmt: skip
         if isinstance(given, Tensor):
             check_channels("instance_norm", input, name, given.shape[-1])
+    if not use_input_stats:
+        check_running("instance_norm", "use_input_stats", running_mean, running_var)
     if use_input_stats and isinstance(input, Tensor):
         count = input.shape[2:].numel()
         check_enough("instance_norm", input, count, "per channel of a sample")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConvcraftError
+from ._checks import check_enough
 
 __all__ = ["freeze_batch_norm", "recalibrate_batch_norm"]
 
@@ -71,8 +72,13 @@ def _input(batch: Any, number: int, model: nn.Module) -> Tensor:
     return x
 
 
-def _collect(population: _Population, module: nn.Module, args: tuple[Any, ...]) -> None:
-    population.add(args[0])
+def _collect(
+    population: _Population, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    x = args[0] if args else kwargs["input"]
+    if x.dim() > 1:
+        check_enough("recalibrate_batch_norm", x, x.shape[0] * x.shape[2:].numel(), "per channel in a batch")
+    population.add(x)
 
 
 @contextmanager
@@ -80,6 +86,7 @@ def _collecting(model: nn.Module, layers: dict[str, Any]) -> Iterator[dict[str, 
     """Batch statistics in these layers, which keep none meanwhile, eval mode in all others; all is put
     back."""
     modes = [(module, module.training) for module in model.modules()]
+    tracking = {name: layer.track_running_stats for name, layer in layers.items()}
     seen = {name: _Population() for name in layers}
     hooks = []
     try:
@@ -87,14 +94,14 @@ def _collecting(model: nn.Module, layers: dict[str, Any]) -> Iterator[dict[str, 
             module.training = False
         for name, layer in layers.items():
             layer.training, layer.track_running_stats = True, False
-
-            hooks.append(layer.register_forward_pre_hook(functools.partial(_collect, seen[name])))
+            collect = functools.partial(_collect, seen[name])
+            hooks.append(layer.register_forward_pre_hook(collect, with_kwargs=True))
         yield seen
     finally:
         for hook in hooks:
             hook.remove()
-        for layer in layers.values():
-            layer.track_running_stats = True
+        for name, layer in layers.items():
+            layer.track_running_stats = tracking[name]
         for module, mode in modes:
             module.training = mode
 
