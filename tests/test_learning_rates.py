@@ -164,6 +164,17 @@ def test_range_test_restores_tied_weights_and_half_precision_state():
     assert torch.equal(first.weight, weight) and second.weight is first.weight
 
 
+def test_range_test_restores_parameters_that_the_optimizer_has_beside_the_model():
+    torch.manual_seed(0)
+    model, scale, idle = nn.Linear(2, 1), nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(2))
+    scale.grad = torch.full((1,), 3.0)
+    optimizer = torch.optim.SGD([*model.parameters(), scale, idle], lr=0.1, weight_decay=0.1)
+    before = [(bits(p), id(p.grad), bits(p.grad)) for p in (scale, idle)]
+    data = [(torch.randn(8, 2), torch.randn(8, 1))]
+    range_test(model, data, optimizer, lambda y, target: F.mse_loss(scale * y, target), steps=10)
+    assert [(bits(p), id(p.grad), bits(p.grad)) for p in (scale, idle)] == before
+
+
 def test_range_test_runs_geometric_rates_and_notes_the_loss_of_each():
     model = nn.Linear(3, 1)
     x, y = torch.randn(10, 3), torch.randn(10, 1)

@@ -16,8 +16,9 @@ __all__ = ["preserved", "random_state"]
 
 @contextmanager
 def preserved(model: nn.Module, optimizer: Optimizer | None = None) -> Iterator[None]:
-    """Put back, at the end and after an error: parameters, buffers, gradients, modes, optimizer, random
-    state.
+    """Put back, at the end and after an error, what is listed here.
+
+    Parameters, buffers, gradients, modes, the optimizer with parameters of its own, and random state.
 
     The tensors stay the same objects, so that whoever holds one (a scheduler, an average of the weights) sees
     it restored. Random state: torch's own on the CPU and on the devices of the model, and that of every
@@ -25,7 +26,7 @@ def preserved(model: nn.Module, optimizer: Optimizer | None = None) -> Iterator[
     """
     parts: list[_Tensors | _Modules | _Optimizer] = [_Tensors(model), _Modules(model)]
     if optimizer is not None:
-        parts.append(_Optimizer(optimizer))
+        parts.append(_Optimizer(optimizer, model))
     with random_state(model):
         try:
             yield
@@ -95,10 +96,17 @@ class _Modules:
 
 
 class _Optimizer:
-    """The state and the groups of an optimizer, and its own numbers and flags."""
+    """State and groups of an optimizer, its own numbers and flags, and its parameters outside the model."""
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    def __init__(self, optimizer: Optimizer, model: nn.Module) -> None:
         self.optimizer = optimizer
+        inside = {id(p) for p in model.parameters()}
+        self.parameters = [
+            (p, _keep(p), p.grad, None if p.grad is None else _keep(p.grad))
+            for group in optimizer.param_groups
+            for p in group["params"]
+            if id(p) not in inside
+        ]
         self.state = {key: _keep(value) for key, value in optimizer.state.items()}
         self.groups = [
             {key: _keep(value) for key, value in group.items() if key != "params"}
@@ -109,6 +117,11 @@ class _Optimizer:
         }
 
     def restore(self) -> None:
+        for parameter, value, gradient, slope in self.parameters:
+            _put_back(value)
+            parameter.grad = gradient
+            if slope is not None:
+                _put_back(slope)
         self.optimizer.state.clear()
         self.optimizer.state.update({key: _put_back(kept) for key, kept in self.state.items()})
         for group, values in zip(self.optimizer.param_groups, self.groups, strict=True):

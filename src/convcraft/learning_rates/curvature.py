@@ -75,7 +75,8 @@ def sharpness(
 
     Raises:
         ConvcraftError: when the model has nothing to train, the batch is not of this form or on another
-            device, the loss is not a scalar or not finite, or iterations or tolerance are out of range.
+            device, the loss is not a scalar, it or its second derivative is not finite, or iterations or
+            tolerance are out of range.
 
     Example:
         >>> from torch import nn
@@ -193,6 +194,11 @@ def _search(
     for i in range(1, iterations + 1):
         w = product(v)
         value, size = _dot(v, w), math.sqrt(_dot(w, w))
+        if not math.isfinite(size):
+            raise ConvcraftError(
+                f"sharpness: the second derivative of the loss must be finite, got a Hessian-vector product "
+                f"of norm {size}; look for a root or a division at 0 in the model and the loss"
+            )
         radius = max(radius, size)
         if radius == 0:
             return Sharpness(0.0, 0.0, i, True, False)

@@ -124,7 +124,7 @@ def range_test(
     losses: list[float] = []
     diverged = False
     with preserved(model, optimizer), torch.enable_grad():
-        for p in model.parameters():
+        for p in (*model.parameters(), *(p for group in optimizer.param_groups for p in group["params"])):
             p.grad = None
         watch = _Watch(divergence)
         for rate, batch in zip(rates, cycle("range_test", batches, steps), strict=True):
