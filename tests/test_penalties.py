@@ -338,6 +338,10 @@ ERRORS = [
     (lambda: P.decay_groups(nn.ReLU(), 0.1), r"decay_groups: p must hold at least one parameter"),
     (lambda: P.decay_groups(nn.Linear(2, 2), -0.1), r"decay_groups: weight_decay must be .* got -0.1"),
     (lambda: P.decay_groups(nn.Linear(2, 2), 0.1, l1="a"), r"decay_groups: l1 must be .* got 'a'"),
+    (
+        lambda: P.decay_groups(nn.Linear(2, 2), 0.1, lr=0.1),
+        r"options must be strengths of penalties, .* 'lr'",
+    ),
     (lambda: P.sparsity(W), r"sparsity: model must be a torch.nn.Module, got Tensor"),
 ]
 

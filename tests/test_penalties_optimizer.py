@@ -237,6 +237,11 @@ def stepped(optimizer):
     optimizer.step()
 
 
+def strengthened(optimizer):
+    optimizer.param_groups[0]["group"] = 1.0
+    stepped(optimizer)
+
+
 BIAS = nn.Parameter(torch.ones(2))
 ERRORS = [
     (lambda: proximal(nn.Linear(2, 2)), r"proximal: optimizer must be a torch.optim.Optimizer, got Linear"),
@@ -248,7 +253,11 @@ ERRORS = [
         r"proximal: l1 of a parameter group must be .* got -2.0",
     ),
     (
-        lambda: stepped(proximal(torch.optim.SGD([BIAS], lr=1.0), group=1.0, dim=1)),
+        lambda: proximal(torch.optim.SGD([BIAS], lr=1.0), group=1.0, dim=1),
+        r"proximal: dim must be a dimension of every parameter, got 1 for shape \(2,\)",
+    ),
+    (
+        lambda: strengthened(proximal(torch.optim.SGD([BIAS], lr=1.0), dim=1)),
         r"proximal: dim must be a dimension of every parameter, got 1 for shape \(2,\)",
     ),
 ]

@@ -15,6 +15,9 @@ from ._checks import parameters, rows, strength
 
 __all__ = ["Sparsity", "SparsityRow", "decay_groups", "sparsity"]
 
+#: Keys of a parameter group that are no strength of a penalty: 0 in the second group would not switch it off.
+_SETTINGS = ("params", "lr", "betas", "momentum", "dampening", "alpha", "rho", "eps")
+
 
 def decay_groups(model: nn.Module, weight_decay: float, **options: Any) -> list[dict[str, Any]]:
     r"""Split the parameters of a model into those to decay and those to leave alone.
@@ -32,14 +35,14 @@ def decay_groups(model: nn.Module, weight_decay: float, **options: Any) -> list[
     Args:
         model: any module.
         weight_decay: :math:`\lambda` of the first group, not negative; the second has 0.
-        options: further keys of the first group that are numbers, each 0 in the second: `l1=1e-4` for
-            `proximal`.
+        options: further strengths of the first group, each 0 in the second: `l1=1e-4` for `proximal`.
 
     Returns:
         Two parameter groups for any torch optimizer; the order within each is that of the model.
 
     Raises:
-        ConvcraftError: when model is no module or has no parameters, or a strength is negative or no number.
+        ConvcraftError: when model is no module or has no parameters, a strength is negative or no number, or
+            an option is no strength, such as lr.
 
     Example:
         >>> import torch
@@ -60,6 +63,11 @@ def decay_groups(model: nn.Module, weight_decay: float, **options: Any) -> list[
     everything = parameters("decay_groups", model)
     strength("decay_groups", "weight_decay", weight_decay)
     for key, value in options.items():
+        if key in _SETTINGS:
+            raise ConvcraftError(
+                f"decay_groups: options must be strengths of penalties, 0 in the second group, got {key!r}; "
+                f"pass {key} to the optimizer"
+            )
         strength("decay_groups", key, value)
     spared = _spared(model)
     decayed = [p for p in everything if id(p) not in spared]

@@ -63,7 +63,7 @@ def proximal(
 
     Raises:
         ConvcraftError: when optimizer is none, or one whose rates are not known and are not given; when a
-            strength is negative or no number; at a step, when dim is no dimension of a parameter.
+            strength is negative or no number; when dim is no dimension of a parameter that it counts for.
 
     Example:
         >>> w = torch.nn.Parameter(torch.tensor([0.05, 1.0]))
@@ -88,6 +88,8 @@ def proximal(
     for parameter_group in optimizer.param_groups:
         for key in defaults:
             strength("proximal", f"{key} of a parameter group", parameter_group.get(key, 0.0))
+        if parameter_group.get("group", group):
+            _check_dim(parameter_group["params"], dim)
     for parameter_group in optimizer.param_groups:
         for key, value in defaults.items():
             parameter_group.setdefault(key, value)
@@ -103,6 +105,15 @@ def proximal(
     return optimizer
 
 
+def _check_dim(tensors: list[Tensor], dim: int) -> None:
+    for p in tensors:
+        if not -p.dim() <= dim < max(1, p.dim()):
+            raise ConvcraftError(
+                f"proximal: dim must be a dimension of every parameter, got {dim} for shape "
+                f"{tuple(p.shape)}; give biases a parameter group with group=0"
+            )
+
+
 @torch.no_grad()
 def _step(
     optimizer: Optimizer, group: dict[str, Any], defaults: dict[str, float], dim: int, rates: Rates
@@ -112,13 +123,8 @@ def _step(
     tensors = [p for p in group["params"] if p.grad is not None]
     if not tensors or not (l1 or lasso):
         return
-    if lasso:
-        for p in tensors:
-            if not -p.dim() <= dim < max(1, p.dim()):
-                raise ConvcraftError(
-                    f"proximal: dim must be a dimension of every parameter, got {dim} for shape "
-                    f"{tuple(p.shape)}; give biases a parameter group with group=0"
-                )
+    if lasso:  # a strength may have come since, and parameters
+        _check_dim(tensors, dim)
     found = rates(group, [optimizer.state[p] for p in tensors])
     if l1:
         shrink(tensors, _times(found, l1))
