@@ -320,6 +320,10 @@ ERRORS = [
         lambda: I.normal_(torch.empty(2, device="meta"), generator=torch.Generator()),
         r"normal_: generator must be on",
     ),
+    (
+        lambda: I.normal_(torch.empty(2), generator=3),
+        r"normal_: generator must be a torch.Generator .* got int",
+    ),
     (lambda: calculate_gain("relu", direction="back"), r"argument direction 'back': did you mean 'backward'"),
     (lambda: calculate_gain(nn.ReLU(), 0.1), r"param must be None for a module or a function, got 0.1"),
     (lambda: calculate_gain("leaky_relu", "a"), r"param must be a finite number, got 'a'"),

@@ -59,7 +59,12 @@ def check_number(
 
 
 def check_generator(function: str, tensor: Tensor, generator: torch.Generator | None) -> None:
-    """Refuse a generator on another device than the tensor."""
+    """Refuse a generator that is none, or is on another device than the tensor."""
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise ConvcraftError(
+            f"{function}: generator must be a torch.Generator or None, got {type(generator).__name__}; "
+            "use torch.Generator().manual_seed(0)"
+        )
     if generator is not None and generator.device.type != tensor.device.type:
         raise ConvcraftError(
             f"{function}: generator must be on the device of the tensor, {tensor.device.type}, "
