@@ -1,0 +1,90 @@
+"""The checks of chapter 3: right answers pass, and typical wrong answers are told what is wrong."""
+
+import math
+
+import numpy as np
+import pytest
+
+from convcraft.lab.exercises import check
+from convcraft.lab.exercises.choosing_activations import TASKS, biased_choice
+
+HEADS = dict(zip(TASKS, ("softmax", "sigmoid", "sigmoids", "none"), strict=True))
+
+
+def leak_index(slope):
+    variance = (1 + slope**2) / 2 - (1 - slope) ** 2 / (2 * math.pi)
+    return 1 - ((1 + slope) / 2) ** 2 / variance
+
+
+def fair_choice(validation, test):
+    best = int(np.argmax(validation))
+    return best, test[best]
+
+
+def lead(arms, deviation):
+    return deviation * np.random.default_rng(0).normal(size=(40_000, arms)).max(1).mean()
+
+
+RIGHT = {
+    "best-rates": lambda accuracy: accuracy.mean(2).argmax(1),
+    "output-layers": HEADS,
+    "nonlinearity-of-a-leak": leak_index,
+    "seeds-needed": lambda deviation, half: math.ceil((1.96 * deviation / half) ** 2),
+    "mend-the-choice": fair_choice,
+    "expected-lead": lead,
+    "your-choice": ("elu", 0.01),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_answer_passes(name):
+    result = check(name, RIGHT[name])
+    assert result, repr(result)
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_no_answer_is_not_wrong_but_open(name):
+    result = check(name, ...)
+    assert not result and "Not answered yet" in repr(result)
+
+
+WRONG = [
+    ("best-rates", 3, "function"),
+    ("best-rates", lambda a: a.mean(0).argmax(0), "shape"),
+    ("best-rates", lambda a: a.max(2).argmax(1), "best single seed"),
+    ("best-rates", lambda a: np.array([1, 0]), "best rates"),
+    ("output-layers", ["softmax"], "dictionary"),
+    ("output-layers", HEADS | {TASKS[0]: "relu"}, "none of the choices"),
+    ("output-layers", HEADS | {TASKS[2]: "softmax"}, "share one unit"),
+    ("output-layers", HEADS | {TASKS[3]: "sigmoid"}, "temperature"),
+    ("output-layers", HEADS | {TASKS[0]: "sigmoids"}, "add up to 1"),
+    ("output-layers", HEADS | {TASKS[1]: "none"}, "one probability"),
+    ("output-layers", HEADS | {TASKS[2]: "none"}, "of its own"),
+    ("nonlinearity-of-a-leak", 0.1, "function"),
+    ("nonlinearity-of-a-leak", lambda a: 0.5, "straight line"),
+    ("nonlinearity-of-a-leak", lambda a: 1 - ((1 + a) / 2) ** 2 / ((1 + a**2) / 2), "intercept"),
+    ("nonlinearity-of-a-leak", lambda a: 1 - a, "slope 0"),
+    ("seeds-needed", 16, "function"),
+    ("seeds-needed", lambda s, h: math.ceil((s / h) ** 2), "1.96"),
+    ("seeds-needed", lambda s, h: math.ceil(2 * 1.96 * s / h), "square"),
+    ("seeds-needed", lambda s, h: (1.96 * s / h) ** 2, "round up"),
+    ("seeds-needed", lambda s, h: 3, "the number for"),
+    ("mend-the-choice", 1, "function"),
+    ("mend-the-choice", lambda v, t: 1, "two things"),
+    ("mend-the-choice", biased_choice, "still chosen"),
+    ("mend-the-choice", lambda v, t: (1, max(v)), "highest of three"),
+    ("mend-the-choice", lambda v, t: (2, t[2]), "Arm 1"),
+    ("expected-lead", 1.42, "function"),
+    ("expected-lead", lambda k, s: 0.0, "mean over arms"),
+    ("expected-lead", lambda k, s: s * math.sqrt(2 * math.log(k)), "standard deviations"),
+    ("expected-lead", lambda k, s: lead(k, 1.0), "proportional"),
+    ("your-choice", "relu", "pair"),
+    ("your-choice", ("elu", 10.0), "failed"),
+    ("your-choice", ("sigmoid", 0.1), "0.90"),
+]
+
+
+@pytest.mark.parametrize(("name", "answer", "hint"), WRONG)
+def test_a_wrong_answer_is_told_what_is_wrong(name, answer, hint):
+    result = check(name, answer)
+    assert not result and hint in repr(result), repr(result)
