@@ -20,6 +20,7 @@ def load(name):
 
 
 RECORD, DIAGNOSE = load("test_diagnostics_record"), load("test_diagnostics")
+JUDGEMENT = load("test_diagnostics_judgement")
 
 
 def part(name):
@@ -113,11 +114,11 @@ MUTANTS = {
     ),
     "gates are taken for activations": (
         (_gather.Examiner, "function", lambda self, name, path, inputs, output: None),
-        lambda: DIAGNOSE.test_zeros_that_are_meant_and_closed_gates_are_not_accused(),
+        lambda: JUDGEMENT.test_zeros_that_are_meant_and_closed_gates_are_not_accused(),
     ),
     "a quiet unit is dead": (
         (thresholds, "DEAD_SEEN", 0),
-        lambda: DIAGNOSE.test_too_little_data_makes_dead_units_a_note(),
+        lambda: JUDGEMENT.test_too_little_data_makes_dead_units_a_note(),
     ),
 }
 

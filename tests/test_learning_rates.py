@@ -415,6 +415,17 @@ def test_update_ratios_refuses():
             pass
 
 
+class Root(nn.Module):
+    """Finite at 0, with a second derivative that is none."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        return self.weight.square().sqrt() + x
+
+
 SHARP = [
     ({"iterations": 0}, "iterations must be a whole number, 1 or more"),
     ({"tolerance": 0.0}, "tolerance must be a positive"),
@@ -424,6 +435,10 @@ SHARP = [
     ({"batch": 3}, "a batch must be"),
     ({"batch": (torch.ones(3, 2, device="meta"), torch.ones(3, 1))}, "on the device of the model"),
     ({"model": nn.ReLU()}, "must have a parameter"),
+    (
+        {"model": Root(), "batch": (torch.ones(1), torch.zeros(1)), "loss": F.l1_loss},
+        "second derivative of the loss must be finite, got .* nan",
+    ),
 ]
 
 
