@@ -12,9 +12,9 @@ from ._checks import check_arguments
 
 
 class DropoutModule(nn.Module):
-    """To be put before a dropout of torch.nn: checks the arguments, keeps the generator, calls `function`."""
+    """To be put before a dropout of torch.nn: checks arguments, keeps the generator, calls `_function`."""
 
-    function: ClassVar[Callable[..., Tensor]]
+    _function: ClassVar[Callable[..., Tensor]]
     generator: torch.Generator | None
 
     def __init__(
@@ -25,4 +25,4 @@ class DropoutModule(nn.Module):
         self.generator = generator
 
     def forward(self, input: Tensor) -> Tensor:
-        return type(self).function(input, self.p, self.training, self.inplace, self.generator)
+        return type(self)._function(input, self.p, self.training, self.inplace, self.generator)

@@ -142,7 +142,7 @@ class AlphaDropout(DropoutModule, nn.AlphaDropout):
     Chapter 7.
     """
 
-    function = staticmethod(alpha_dropout)
+    _function = staticmethod(alpha_dropout)
 
 
 class FeatureAlphaDropout(DropoutModule, nn.FeatureAlphaDropout):
@@ -159,4 +159,4 @@ class FeatureAlphaDropout(DropoutModule, nn.FeatureAlphaDropout):
     Chapter 7.
     """
 
-    function = staticmethod(feature_alpha_dropout)
+    _function = staticmethod(feature_alpha_dropout)

@@ -157,7 +157,7 @@ class Dropout1d(DropoutModule, nn.Dropout1d):
     Chapter 7.
     """
 
-    function = staticmethod(dropout1d)
+    _function = staticmethod(dropout1d)
 
 
 class Dropout2d(DropoutModule, nn.Dropout2d):
@@ -174,7 +174,7 @@ class Dropout2d(DropoutModule, nn.Dropout2d):
     Chapter 7.
     """
 
-    function = staticmethod(dropout2d)
+    _function = staticmethod(dropout2d)
 
 
 class Dropout3d(DropoutModule, nn.Dropout3d):
@@ -191,4 +191,4 @@ class Dropout3d(DropoutModule, nn.Dropout3d):
     Chapter 7.
     """
 
-    function = staticmethod(dropout3d)
+    _function = staticmethod(dropout3d)

@@ -127,7 +127,7 @@ class Dropout(DropoutModule, nn.Dropout):
     Chapter 7.
     """
 
-    function = staticmethod(dropout)
+    _function = staticmethod(dropout)
 
 
 class GaussianDropout(nn.Module):

@@ -38,7 +38,9 @@ class Prediction(NamedTuple):
     """
 
     mean: Tensor
+    """Over the passes."""
     variance: Tensor
+    """Over the passes, with T - 1 in the denominator."""
 
 
 def _drops(module: nn.Module) -> bool:
