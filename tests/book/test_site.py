@@ -124,3 +124,20 @@ def test_pages_are_slimmed(tmp_path):
     build_book.slim_pages(tmp_path)
     slim = '<pre>x = <span class="mi">1</span></pre>'
     assert page.read_text(encoding="utf-8") == f'{style}<span class="n">kept</span>{slim}'
+
+
+def test_docstrings_link_to_the_chapters_that_are_written():
+    chapter_links = load("chapter_links")
+    known = chapter_links.pages(["book/02_activations", "book/01_convolutional_networks", "book/claims"])
+    linked = chapter_links.link("Some (2010), A title. Chapter\n2. And Chapter 4.", known)
+    assert linked == "Some (2010), A title. :doc:`Chapter 2 </book/02_activations>`. And Chapter 4."
+    linked = chapter_links.link("Chapter: Convolutional networks.", known)
+    assert linked == "Chapter: :doc:`Convolutional networks </book/01_convolutional_networks>`."
+    linked = chapter_links.link("Chapter: the claims ledger.", known)
+    assert linked == "Chapter: :doc:`the claims ledger </book/claims>`."
+
+
+def test_the_reference_leads_to_the_chapters(site):
+    page = (site / "book" / "api.html").read_text(encoding="utf-8")
+    assert page.count('href="02_activations.html"><span class="doc">Chapter 2') > 20
+    assert "Alias for field number" not in "".join(p.read_text("utf-8") for p in site.rglob("book/*.html"))

@@ -117,10 +117,10 @@ _LEDGER = """
 _SUMMARY = """
 .cc-sum { overflow-x: auto; color: $text; font-size: .9rem }
 .cc-sum table { width: 100%; margin: 0; border-collapse: collapse }
-.cc-sum :is(th, td) { padding: .35rem .6rem; border-bottom: 1px solid $line; text-align: right;
+.cc-sum :is(th, td) { padding: .35rem .3rem; border-bottom: 1px solid $line; text-align: right;
   vertical-align: bottom }
 .cc-sum tbody tr { background: none }
-.cc-sum th:first-child { text-align: left; font-weight: 400; white-space: nowrap }
+.cc-sum th:first-child { text-align: left; font-weight: 400 }
 .cc-sum thead th { font-weight: 600; line-height: 1.25 }
 .cc-sum td.cc-0 { color: $muted; opacity: .75 }
 .cc-sum thead .cc-v { flex-direction: column; align-items: flex-end }
