@@ -29,7 +29,7 @@ def brightness(images: Tensor, amount: Number, *, clip: Clip = None) -> Tensor:
     r"""Add a constant to every value of an image.
 
     Formula: :math:`y = x + a`, cut off at the ends of `clip`. The amount is in the scale of the images: 0.1
-    of [0, 1] is 0.1 / std in standardized images.
+    of [0, 1] is 0.1 / std in standardized images. The number 0 gives the images back, without a cut.
 
     Args:
         images: (N, C, H, W), floating-point.
@@ -58,7 +58,8 @@ def contrast(images: Tensor, factor: Number, *, clip: Clip = None) -> Tensor:
     r"""Stretch the values of an image about their mean (factor above 1) or draw them together (below 1).
 
     Formula: :math:`y = f x + (1 - f)\, \bar{x}` with :math:`\bar{x}` the mean over the channels and pixels of
-    the image, cut off at the ends of `clip`. f = 0 leaves a grey image, f = 1 the image to the last bit.
+    the image, cut off at the ends of `clip`. f = 0 leaves a grey image, f = 1 the image to the last bit; the
+    number 1 gives the images back, without a cut.
 
     Args:
         images: (N, C, H, W), floating-point.
@@ -93,7 +94,7 @@ def noise(
 
     Formula: :math:`y = x + s\, \varepsilon`, :math:`\varepsilon \sim N(0, 1)`, cut off at the ends of
     `clip`. The noise is drawn in float32 in the order of the indices: the same for every dtype and memory
-    format.
+    format. The number 0 gives the images back, without a cut, and draws nothing.
 
     Args:
         images: (N, C, H, W), floating-point.
