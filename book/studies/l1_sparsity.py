@@ -56,15 +56,15 @@ def splits(arm: dict[str, Any]) -> data.Splits:
     return found if arm["question"] == "noise" else found.standardized()
 
 
-def with_noise(splits: data.Splits, seed: int) -> data.Splits:
+def with_noise(splits: data.Splits, seed: int, final: bool) -> data.Splits:
     """300 training digits of this seed, standardized, with 64 columns of standard normal noise."""
     splits = replace(splits, train=splits.train.subset(300, seed=seed)).standardized().flattened()
     generator = torch.Generator().manual_seed(seed)
-    parts = {
-        name: data.Split(torch.cat([part.x, torch.randn(part.x.shape, generator=generator)], 1), part.y)
-        for name in ("train", "validation", "test")
-        for part in [getattr(splits, name)]
-    }
+    parts = {}
+    for name in ("train", "validation", "test")[: 3 if final else 2]:  # the test part is withheld in tuning
+        part = getattr(splits, name)
+        noise = torch.randn(part.x.shape, generator=generator)
+        parts[name] = data.Split(torch.cat([part.x, noise], 1), part.y)
     return replace(splits, **parts)
 
 
@@ -72,7 +72,7 @@ def run(arm: dict[str, Any], rate: float, seed: int, splits: data.Splits, final:
     """Train one network and look at its zeros."""
     noisy = arm["question"] == "noise"
     if noisy:
-        splits = with_noise(splits, seed)
+        splits = with_noise(splits, seed, final)
     model = seeded(lambda: models.MLP((128 if noisy else 64, 64, 10)), seed)
     optimizer = optimizer_of(model, arm, rate)
     history = fit(
