@@ -123,10 +123,10 @@ def open_claim(claim_id: str) -> None:
     Raises :class:`~convcraft.ConvcraftError` when the id is unknown, the claim is settled already, or the
     ledger names no study for it.
 
-    >>> open_claim("relu-converges-faster")  # doctest: +ELLIPSIS
-    [Open] relu-converges-faster
-      Claim: ReLU converges faster than the saturating activations.
-      Waits for: the study learning_rate_sweep.
+    >>> open_claim("relu-l2-dropout-recipe-is-best-and-most-stable")  # doctest: +ELLIPSIS
+    [Open] relu-l2-dropout-recipe-is-best-and-most-stable
+      Claim: For image classification combine ReLU hidden layers, ...
+      Waits for: the study technique_subsets.
       Test: ...
 
     Chapter: the claims ledger.
