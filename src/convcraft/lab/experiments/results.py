@@ -161,7 +161,8 @@ class Results:
     def table(self, measures: Sequence[str] | str | None = None, digits: int = 3) -> ArmTable:
         """One row an arm: its rate, what was measured (mean and 95 % interval), how many runs diverged.
 
-        A rate at the edge of the grid is marked by an asterisk. Without `measures`: all that are one number a run.
+        A rate at the edge of the grid is marked by an asterisk. Without `measures`: all that are one number
+        a run.
         """
         chosen = [measures] if isinstance(measures, str) else list(measures or self._numbers())
         for name in chosen:
