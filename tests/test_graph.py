@@ -412,3 +412,10 @@ ERRORS = [
 def test_misuse_is_refused(call, message):
     with pytest.raises(ConvcraftError, match="(?s)" + message):
         call()
+
+
+def test_a_model_that_is_one_layer():
+    graph = successors(nn.Linear(2, 3))
+    assert [(layer.name, layer.calls, layer.output) for layer in graph] == [("", 1, True)]
+    assert graph.source == "trace" and [o.kind for o in graph.operations] == ["input", "layer", "output"]
+    assert not len(successors(nn.ReLU()))

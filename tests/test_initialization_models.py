@@ -326,3 +326,9 @@ ERRORS = [
 def test_misuse_is_refused_with_the_argument_named(call, message):
     with pytest.raises(ConvcraftError, match=message):
         call()
+
+
+def test_lsuv_of_a_model_that_is_one_layer():
+    layer, x = nn.Linear(8, 16), 3 * torch.randn(256, 8)
+    (step,) = lsuv_(layer, x)
+    assert step.layer == "" and abs(layer(x).std().item() - 1) < 0.02

@@ -95,7 +95,10 @@ class _Tracer(fx.Tracer):
 
 def symbolic(model: nn.Module) -> list[Operation]:
     """The operations by `torch.fx`; raises whatever tracing raises."""
-    tracer = _Tracer(leaves(model))
+    whole = leaves(model)
+    if whole and whole[0] is model:  # torch.fx would look into the module that it is given
+        return _alone(model)
+    tracer = _Tracer(whole)
     with unchanged(model):
         graph = tracer.trace(model)
     builder = Builder(model)
@@ -120,6 +123,14 @@ def symbolic(model: nn.Module) -> list[Operation]:
             others = tuple(value(a) for a in node.args[1:])
             keywords = {k: value(a) for k, a in node.kwargs.items()}
             index[node] = builder.function(node.target, others, keywords, inputs)
+    return builder.operations
+
+
+def _alone(model: nn.Module) -> list[Operation]:
+    """The operations of a model that is one layer."""
+    builder = Builder(model)
+    layer = builder.module(model, (builder.add("input", "input"),))
+    builder.add("output", "output", None, (layer,))
     return builder.operations
 
 
