@@ -183,3 +183,14 @@ FOUR = {"a": [0, 0, 1, 1], "b": [0, 1, 0, 1]}
 def test_misuse_is_named(call, named):
     with pytest.raises(ConvcraftError, match=named):
         call()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_interval_of_a_share_in_a_large_design_without_any_effect(seed):
+    """scipy's noncentral F is nan where its value is too small to hold."""
+    runs = [(a, b, c, run) for a in range(8) for b in range(3) for c in range(3) for run in range(10)]
+    values = np.random.default_rng(seed).normal(size=len(runs))
+    factors = {name: [run[i] for run in runs] for i, name in enumerate("abc")}
+    found = variance_shares(values, factors, block=[run for *_, run in runs])
+    effects = [effect for effect in found.effects if effect.name != "residual"]
+    assert all(0 <= effect.partial.low <= effect.partial.high < 0.1 for effect in effects)

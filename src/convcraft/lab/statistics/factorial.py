@@ -127,7 +127,7 @@ def _partial(f: float, freedom: int, rest: int, n: int, level: float) -> Interva
 
         def gap(size: float) -> float:
             below = stats.ncf.cdf(f, freedom, rest, size) if size else stats.f.cdf(f, freedom, rest)
-            return float(below) - probability
+            return float(np.nan_to_num(below)) - probability  # scipy has nan where it is too small to hold
 
         if gap(0.0) <= 0:
             return 0.0
