@@ -40,6 +40,7 @@ _ORDINARY = (Tensor, torch.nn.Parameter)
 _is_compiling, _is_tracing = torch.compiler.is_compiling, torch.jit.is_tracing
 _is_transforming: Callable[[], bool] = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
 _aten = torch.ops.aten
+_hardsigmoid_backward = _aten.hardsigmoid_backward.default
 _SIXTH = math.nextafter(1 / 6, 1)  # not below 1/6, so that -3 and 3 give exactly 0 and 1
 
 
@@ -220,7 +221,7 @@ class _Hardsigmoid(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         if torch.is_grad_enabled() or not _has_memory(grads[0]):
             return _Hardsigmoid._slope(ctx, grads[0])
-        return _aten.hardsigmoid_backward.default(grads[0], *ctx.saved_tensors)
+        return _hardsigmoid_backward(grads[0], *ctx.saved_tensors)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
