@@ -137,7 +137,8 @@ def test_a_killed_worker_loses_nothing_and_the_numbers_are_those_of_one_core(two
     assert len(spread.runs) == 2 * 2 * 2 + 2 * 3
     assert numbers(spread) == numbers(run_study("small", folder=folder, changes={"seeds": range(3)}))
     assert {run["threads"] for run in spread.runs if run["phase"] == "final"} == {1}
-    assert spread.provenance["scheduler"] is True
+    assert spread.provenance["scheduler"] is True and spread.provenance["jobs"] is None
+    assert spread.provenance["hardware"] == "workers of a Dask cluster, cpu"
     assert json.loads((folder.parent / "results" / "small.json").read_text(encoding="utf-8"))["runs"]
     assert not (folder.parent / "results" / ".small").exists()
 
@@ -258,3 +259,10 @@ def test_the_end_of_workers_or_scheduler_is_named(error, named):
 
     with pytest.raises(ConvcraftError, match=named):
         cluster._result(Future(), UNIT, "tcp://h:1")
+
+
+def test_the_gpu_is_that_of_the_workers_not_of_the_machine_that_asks(folder, monkeypatch):
+    monkeypatch.setattr(cluster, "ANSWER_WITHIN", 1.0)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConvcraftError, match="scheduler must be the address"):  # asked, not refused before
+        run_study("small", scheduler=f"tcp://127.0.0.1:{unused_port()}", device="cuda", folder=folder)

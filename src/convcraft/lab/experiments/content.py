@@ -21,8 +21,8 @@ def content_of(
 ) -> dict[str, Any]:
     """All that a result holds but its checksum.
 
-    `how` says how it was run: jobs, scheduler (whether), vectorized (which arms). `elapsed` are the seconds
-    of each call that had a part in it.
+    `how` says how it was run: jobs (None on a cluster), scheduler (whether), vectorized (which arms).
+    `elapsed` are the seconds of each call that had a part in it.
     """
     return {
         "study": study.name,
@@ -37,7 +37,7 @@ def content_of(
             "calls": len(elapsed),
             **how,
             "device": unit.device,
-            "hardware": provenance.hardware(unit.device),
+            "hardware": provenance.hardware(unit.device, how["scheduler"]),
             "packages": provenance.packages(),
             "data": provenance.data_of(study),
         },

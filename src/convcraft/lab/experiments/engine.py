@@ -87,7 +87,7 @@ class _Engine:
     def content(self) -> dict[str, Any]:
         """What there is to be put on disk."""
         how = {
-            "jobs": self.jobs,
+            "jobs": self.jobs if self.scheduler is None else None,
             "scheduler": self.scheduler is not None,
             "vectorized": sorted(self.together),
         }
@@ -188,7 +188,7 @@ def run_study(
     loaded = load_study(study, folder) if isinstance(study, str) else study
     if jobs < 1:
         raise ConvcraftError(f"jobs must be 1 or more; got {jobs}. Pass the number of processes.")
-    _check_device(device)
+    _check_device(device, here=scheduler is None)
     if quick:
         changes = {**quick_changes(loaded), **(changes or {})}
     together = device != "cpu" if vectorized is None else vectorized
@@ -247,14 +247,15 @@ def quick_changes(study: Study) -> dict[str, Any]:
     return {**changes, **study.quick}
 
 
-def _check_device(device: str) -> None:
+def _check_device(device: str, here: bool) -> None:
+    """Raise unless the device is a known kind and, where the runs are done here, present."""
     try:
         kind = torch.device(device).type
     except RuntimeError:
         kind = ""
     if kind not in ("cpu", "cuda"):
         raise ConvcraftError(f'device must be "cpu" or "cuda"; got {device!r}. Pass one of the two.')
-    if kind == "cuda" and not torch.cuda.is_available():
+    if here and kind == "cuda" and not torch.cuda.is_available():
         raise ConvcraftError(
             f"device {device!r}: torch finds no GPU here. Leave out --device, or install CUDA."
         )

@@ -33,8 +33,10 @@ def packages() -> dict[str, str]:
     return found
 
 
-def hardware(device: str) -> str:
-    """The processor, or the GPU, in a line."""
+def hardware(device: str, cluster: bool = False) -> str:
+    """The processor, or the GPU, in a line; of a cluster only that it was one."""
+    if cluster:
+        return f"workers of a Dask cluster, {device}"
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     cores = torch.multiprocessing.cpu_count()
