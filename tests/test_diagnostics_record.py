@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from convcraft import ConvcraftError
-from convcraft.diagnostics import record
+from convcraft.diagnostics import diagnose, record
 
 
 class Functions(nn.Module):
@@ -417,3 +417,30 @@ def test_on_a_gpu_nothing_waits_for_the_device():
         finally:
             torch.cuda.set_sync_debug_mode("default")
     assert trace["2"].gradient > 0 and trace["2"].units == 4
+
+
+class Lengths(nn.Module):
+    """Sequences of any length, with an activation where the length stands in the second place."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.out = nn.Conv1d(3, 8, 3, padding=1), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.out(F.relu(self.conv(x).transpose(1, 2))).mean(1)
+
+
+def test_a_length_that_changes_is_no_number_of_units():
+    torch.manual_seed(0)
+    model = Lengths()
+    inputs = [torch.randn(4, 3, 5 + i % 3) for i in range(300)]  # more than are kept as tensors
+    with record(model) as trace:
+        outputs = [model(x) for x in inputs]
+    assert len(outputs) == trace.steps == 300
+    hidden = torch.cat([F.relu(model.conv(x)).flatten() for x in inputs])
+    layer = trace["relu"]
+    assert layer.dead is None and layer.units == layer.seen == 0
+    assert layer.mean == pytest.approx(hidden.mean().item(), rel=1e-5)
+    assert layer.zeros == pytest.approx((hidden == 0).float().mean().item(), abs=1e-6)
+    report = diagnose(model, [(x, torch.zeros(4, dtype=torch.long)) for x in inputs[:3]], F.cross_entropy)
+    assert "dead-units" not in {finding.name for finding in report.findings}

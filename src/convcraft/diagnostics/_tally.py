@@ -67,11 +67,16 @@ class Tally:
         self.limits = limits(spot)
         self.counts_zeros = spot.role == "activation" and spot.kind not in ("softmax", "log_softmax")
         self.rectifier = spot.kind in RECTIFIERS
+        self.without_units = False
 
     def add(self, value: Tensor, step: int) -> None:
         """Take in the values of one pass: a handful of kernels, and no wait for the device."""
         dim, n = self.spot.unit_dim, value.numel()
         dtype = wide(value.dtype)
+        if dim is not None and self.units not in (0, value.shape[dim]):
+            self.forget_units()
+        if self.without_units:
+            dim = None
         if dim is None or not self.rectifier:
             total = value.sum(dtype=dtype)
         else:
@@ -96,6 +101,12 @@ class Tally:
         self.rows.append((step, n, sampled, total, norm, nonzero, saturation))
         if len(self.rows) >= FOLD:
             self.fold()
+
+    def forget_units(self) -> None:
+        """A size that changes from pass to pass, a length or a width, is no number of units."""
+        self.without_units, self.rectifier, self.alive = True, False, None
+        self.units = self.seen = 0
+        self.rows = [(*row[:3], row[3].sum(), *row[4:]) for row in self.rows]
 
     def gradient(self, value: Tensor, step: int) -> None:
         """Take in the gradient at this spot's output."""
