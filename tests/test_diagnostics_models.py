@@ -222,3 +222,18 @@ def test_gates_are_told_from_activations():
     report = diagnose(MobileNet(), pictures(), "cross_entropy")
     gates = {layer.name for layer in report.layers if layer.gate}
     assert gates == {f"blocks.{i}.body.6.sigmoid" for i in range(3)}
+
+
+def test_complex_weights_are_measured_whole(recwarn):
+    class Phases(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.turn, self.out = nn.Linear(6, 6, dtype=torch.complex64), nn.Linear(6, 3)
+
+        def forward(self, x):
+            return self.out(self.turn(x.to(torch.complex64)).abs())
+
+    torch.manual_seed(0)
+    batch = (torch.randn(64, 6), torch.arange(64) % 3)
+    assert not diagnose(Phases(), batch, F.cross_entropy).findings
+    assert not [warning for warning in recwarn if "imaginary" in str(warning.message)]

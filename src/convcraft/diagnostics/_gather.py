@@ -172,7 +172,8 @@ def _parameters(model: nn.Module, squares: dict[str, float], given: set[str]) ->
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
             grad = parameter.grad.coalesce().values() if parameter.grad.is_sparse else parameter.grad
-            squares[name] = squares.get(name, 0.0) + float(torch.linalg.vector_norm(grad.float())) ** 2
+            norm = float(torch.linalg.vector_norm(grad.to(torch.promote_types(grad.dtype, torch.float32))))
+            squares[name] = squares.get(name, 0.0) + norm**2
             given.add(name)
 
 
