@@ -107,9 +107,7 @@ def _train(
     evidence.loss = sum(losses) / len(losses) if losses else None
     if losses:
         evidence.gradients = [
-            GradientFacts(
-                name, name in given, math.sqrt(squares.get(name, 0.0)), float(p.detach().float().norm())
-            )
+            GradientFacts(name, name in given, math.sqrt(squares.get(name, 0.0)), _norm(p.detach()))
             for name, p in evidence.model.named_parameters()
             if p.requires_grad
         ]
@@ -167,13 +165,16 @@ def _backward(value: Tensor) -> None:
         value.backward()
 
 
+def _norm(values: Tensor) -> float:
+    return float(torch.linalg.vector_norm(values.to(torch.promote_types(values.dtype, torch.float32))))
+
+
 def _parameters(model: nn.Module, squares: dict[str, float], given: set[str]) -> None:
     """Add up the squares of the gradients' norms."""
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
             grad = parameter.grad.coalesce().values() if parameter.grad.is_sparse else parameter.grad
-            norm = float(torch.linalg.vector_norm(grad.to(torch.promote_types(grad.dtype, torch.float32))))
-            squares[name] = squares.get(name, 0.0) + norm**2
+            squares[name] = squares.get(name, 0.0) + _norm(grad) ** 2
             given.add(name)
 
 
