@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import yaml
+from PIL import Image
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -119,11 +120,25 @@ def test_pages_are_slimmed(tmp_path):
     code = (
         '<pre><span></span><span class="n">x</span> <span class="o">=</span> <span class="mi">1</span></pre>'
     )
+    text = '<pre><span class="sa">f</span><span class="s2">"a </span><span class="si">{</span>x</pre>'
     page = tmp_path / "a.html"
-    page.write_text(f'{style}<span class="n">kept</span>{code}{style}', encoding="utf-8")
+    page.write_text(f'{style}<span class="n">kept</span>{code}{text}{style}', encoding="utf-8")
     build_book.slim_pages(tmp_path)
-    slim = '<pre>x = <span class="mi">1</span></pre>'
+    slim = '<pre>x = <span class="mi">1</span></pre><pre><span class="s2">f"a {</span>x</pre>'
     assert page.read_text(encoding="utf-8") == f'{style}<span class="n">kept</span>{slim}'
+
+
+def test_pictures_become_smaller_and_stay_the_same_to_the_pixel(tmp_path):
+    (tmp_path / "_images").mkdir()
+    ramp = Image.linear_gradient("L").resize((300, 200)).convert("RGB").quantize(100)
+    ramp.save(tmp_path / "_images" / "a.png")
+    page = tmp_path / "a.html"
+    page.write_text('<img src="../_images/a.png" alt="a"> <img src="../_images/b.png">', encoding="utf-8")
+    build_book.slim_pages(tmp_path)
+    assert page.read_text("utf-8") == '<img src="../_images/a.webp" alt="a"> <img src="../_images/b.png">'
+    assert [picture.name for picture in (tmp_path / "_images").iterdir()] == ["a.webp"]
+    webp = Image.open(tmp_path / "_images" / "a.webp")
+    assert webp.convert("RGB").tobytes() == ramp.convert("RGB").tobytes()
 
 
 def test_docstrings_link_to_the_chapters_that_are_written():
