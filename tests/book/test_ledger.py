@@ -17,7 +17,6 @@ BOOK = ROOT / "book"
 # Whoever writes a chapter takes it out.
 NOT_YET_WRITTEN = (
     "choosing",
-    "learning-rates",
     "l1-l2",
     "dropout",
     "augmentation",
