@@ -9,5 +9,15 @@ from __future__ import annotations
 from .activations import activation_explorer
 from .component import InteractiveFigure, enable, figure, script
 from .depth import depth_explorer
+from .gallery import Gallery, gallery
 
-__all__ = ["InteractiveFigure", "activation_explorer", "depth_explorer", "enable", "figure", "script"]
+__all__ = [
+    "Gallery",
+    "InteractiveFigure",
+    "activation_explorer",
+    "depth_explorer",
+    "enable",
+    "figure",
+    "gallery",
+    "script",
+]

@@ -1,0 +1,169 @@
+"""A gallery: rows of small images, one set of rows for each choice, without a script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import struct
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcraft.errors import ConvcraftError
+from convcraft.plotting.arrays import array
+
+__all__ = ["Gallery", "gallery"]
+
+STYLE = """
+#ID{display:flex;flex-wrap:wrap;gap:.4rem;margin:.6rem 0}
+#ID>b{flex:1 0 100%;font-size:.9em}
+#ID>input{position:absolute;opacity:0;width:1px;height:1px;margin:0}
+#ID>label{display:flex;align-items:center;min-height:40px;padding:0 .8em;margin:0;cursor:pointer;
+ border:1px solid var(--pst-color-border,#c5ccd3);border-radius:8px;font-size:.9em}
+#ID>input:checked+label{background:var(--pst-color-primary,#0f6470);color:var(--pst-color-background,#fff)}
+#ID>input:focus-visible+label{outline:3px solid var(--pst-color-secondary,#9a4a12);outline-offset:2px}
+#ID>div{display:none;flex:1 0 100%;min-width:0}
+#ID>div p{margin:.3rem 0 .5rem;font-size:.95em}
+#ID>div span{display:block;font-size:.82em;margin-top:.35rem}
+#ID>div img{display:block;width:100%;max-width:40rem;height:auto;image-rendering:pixelated}
+@media print{#ID>div{display:block}#ID>input,#ID>input+label{display:none}}
+"""
+
+
+class Gallery:
+    """Rows of images, of which a reader chooses the set; made by :func:`gallery`.
+
+    It consists of radio buttons and a style sheet: it works without a script, by keyboard, and prints all of
+    its sets. In a PDF it is the first set.
+    """
+
+    def __init__(
+        self,
+        sets: dict[str, dict[str, NDArray[np.float64]]],
+        notes: Mapping[str, str],
+        title: str,
+        alt: str,
+    ) -> None:
+        self.sets, self.notes, self.title, self.alt = sets, notes, title, alt
+
+    def __repr__(self) -> str:
+        return f"<Gallery: {', '.join(self.sets)}>"
+
+    def html(self) -> str:
+        """The element with its style."""
+        body = "".join(self._rows(name) for name in self.sets)
+        ident = "cg" + hashlib.sha256((self.title + body).encode()).hexdigest()[:10]
+        style = STYLE.strip() + "".join(
+            f"\n#{ident}-{k}:checked~div:nth-of-type({k + 1}){{display:block}}" for k in range(len(self.sets))
+        )
+        buttons = "".join(
+            f'<input type="radio" name="{ident}" id="{ident}-{k}"{" checked" if k == 0 else ""}>'
+            f'<label for="{ident}-{k}">{html.escape(name)}</label>'
+            for k, name in enumerate(self.sets)
+        )
+        return (
+            f"<style>{style.replace('#ID', '#' + ident)}</style>\n"
+            f'<div id="{ident}" role="group" aria-label="{html.escape(self.alt, quote=True)}">'
+            f"<b>{html.escape(self.title)}</b>{buttons}{body}</div>"
+        )
+
+    def _rows(self, name: str) -> str:
+        note = self.notes.get(name)
+        rows = "".join(
+            f'<span>{html.escape(label)}</span><img alt="{html.escape(f"{name}, {label}", quote=True)}" '
+            f'src="data:image/png;base64,{base64.b64encode(png(strip(pictures))).decode("ascii")}">'
+            for label, pictures in self.sets[name].items()
+        )
+        return f"<div>{f'<p>{html.escape(note)}</p>' if note else ''}{rows}</div>"
+
+    def _repr_mimebundle_(
+        self, include: Any = None, exclude: Any = None
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        first = next(iter(self.sets.values()))
+        still = png(np.concatenate([strip(pictures, 4) for pictures in first.values()]))
+        data = {
+            "text/html": self.html(),
+            "image/png": base64.b64encode(still).decode("ascii"),
+            "text/plain": repr(self),
+        }
+        return data, {"image/png": {"alt": self.alt}}
+
+
+def gallery(
+    sets: Mapping[str, Mapping[str, Any]],
+    *,
+    alt: str,
+    title: str = "",
+    notes: Mapping[str, str] | None = None,
+) -> Gallery:
+    """Show rows of grey images, one set of rows for each choice of the reader.
+
+    Args:
+        sets: for each choice the rows by their labels, each row images (N, H, W) or (N, 1, H, W) with values
+            in [0, 1]; values outside are cut off. 0 is the ground, 1 is ink.
+        alt: what the gallery shows, in words; required.
+        title: a line above the choices.
+        notes: for some of the choices a sentence above their rows.
+
+    Raises:
+        ConvcraftError: without `alt` or rows, for what are no such images, and for a note on no choice.
+
+    Example:
+        >>> import torch
+        >>> gallery({"as it is": {"eye": torch.eye(8)[None]}}, alt="A diagonal.")
+        <Gallery: as it is>
+
+    Chapter 8.
+    """
+    if not isinstance(alt, str) or not alt.strip():
+        raise ConvcraftError(f"alt: expected a sentence that says what the gallery shows, got {alt!r}")
+    if not sets or not all(sets.values()):
+        raise ConvcraftError("sets: expected at least one choice, each with at least one row of images")
+    for name in notes or {}:
+        if name not in sets:
+            raise ConvcraftError(f"notes: expected names of choices, {', '.join(sets)}, got {name!r}")
+    read = {
+        str(name): {str(label): _images(row, f"{name}, {label}") for label, row in rows.items()}
+        for name, rows in sets.items()
+    }
+    return Gallery(read, notes or {}, title, " ".join(alt.split()))
+
+
+def _images(value: Any, name: str) -> NDArray[np.float64]:
+    pictures = array(value, name)
+    if pictures.ndim == 4 and pictures.shape[1] == 1:
+        pictures = pictures[:, 0]
+    if pictures.ndim != 3 or not pictures.size:
+        raise ConvcraftError(
+            f"{name}: expected images (N, H, W) or (N, 1, H, W), at least one, got shape {pictures.shape}"
+        )
+    return np.asarray(pictures, dtype=np.float64)
+
+
+def strip(pictures: NDArray[np.float64], scale: int = 1) -> NDArray[np.uint8]:
+    """The images side by side, a pixel apart, as bytes: white is 0, black is 1."""
+    framed = np.pad(pictures, ((0, 0), (1, 1), (1, 1)))
+    row = np.concatenate(list(framed), axis=1).clip(0.0, 1.0)
+    return np.kron(np.round(255 * (1 - row)), np.ones((scale, scale))).astype(np.uint8)
+
+
+def png(grey: NDArray[np.uint8]) -> bytes:
+    """Bytes (H, W) as a PNG file, the same bytes every time."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        check = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+    height, width = grey.shape
+    rows = b"".join(b"\0" + line.tobytes() for line in grey)
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows, 9))
+        + chunk(b"IEND", b"")
+    )
