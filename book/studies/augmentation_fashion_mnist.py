@@ -1,12 +1,11 @@
-"""Augmentation on 1,000 images of Fashion-MNIST, and what is left of it on 5,000: "At scale" of chapter 8.
+"""Augmentation on 1,000 images of Fashion-MNIST: "At scale" of chapter 8.
 
-A small ConvNet, 600 updates of 32 images, augmentation on the batch. The images of every seed are a subset of
-its own. The pieces of clothing stand upright, and nearly all shoes point to the left.
+A small ConvNet, 1,200 updates of 32 images, augmentation on the batch. The images of every seed are a subset
+of its own. The pieces of clothing stand upright, and nearly all shoes point to the left.
 
-Varied: the transform in training, at 1,000 images: horizontal and vertical flip, shift by up to two pixels,
-mild affine maps (rotation by up to 10 degrees, scale 0.9 to 1.1, shift by up to one pixel), a square of 8 x 8
-erased, lighting (contrast 0.4 to 1.2, brightness up to 0.25), mixup (alpha 0.2), cutmix (alpha 1). None and
-mild also at 5,000 images.
+Varied: the transform in training: horizontal and vertical flip, mild affine maps (rotation by up to 10
+degrees, scale 0.9 to 1.1, shift by up to one pixel), a square of 8 x 8 erased, lighting (contrast 0.4 to 1.2,
+brightness up to 0.25), mixup (alpha 0.2), cutmix (alpha 1). For comparison 5,000 images without augmentation.
 
 Measured: test accuracy and loss on clean images, train accuracy on clean images, accuracy of each class; on
 the first 2,000 test images the accuracy under horizontal flip, vertical flip, shift by up to two pixels and
@@ -35,7 +34,7 @@ from convcraft.lab.models import ConvNet
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate, fit, predict_probabilities, seeded
 
-BATCH, UPDATES, LOOKED = 32, 600, 2000
+BATCH, UPDATES, LOOKED = 32, 1200, 2000
 
 
 class Mixing(nn.Module):
@@ -57,7 +56,6 @@ TRAIN: dict[str, Callable[[], nn.Module]] = {
     "none": nn.Identity,
     "hflip": a.RandomHorizontalFlip,
     "vflip": a.RandomVerticalFlip,
-    "shift": lambda: a.RandomShift(2),
     "mild": lambda: a.RandomAffine(10, scale=(0.9, 1.1), shift=1),
     "erase": lambda: a.RandomErasing(8),
     "lighting": lambda: a.Compose(a.RandomContrast((0.4, 1.2)), a.RandomBrightness((-0.25, 0.25))),
@@ -71,7 +69,7 @@ TEST: dict[str, Callable[[Tensor], Tensor]] = {
     "dark": lambda x: x / 2,
 }
 ARMS: dict[str, dict[str, Any]] = {name: {"train": name, "n": 1000} for name in TRAIN}
-ARMS |= {f"{name} 5000": {"train": name, "n": 5000} for name in ("none", "mild")}
+ARMS |= {"none 5000": {"train": "none", "n": 5000}}
 
 
 class Standardize(nn.Module):
@@ -128,22 +126,19 @@ def run(arm: dict[str, Any], rate: float, seed: int, splits: data.Splits, final:
 
 STUDY = Study(
     arms=ARMS,
-    rates=(0.01, 0.03, 0.1),
+    rates=(0.005, 0.015, 0.05),
     seeds=range(5),
     tuning_seeds=range(100, 102),
     splits=splits,
     run=run,
     contrasts=(
         *(Contrast(t, "none", family="clean") for t in TRAIN if t != "none"),
-        Contrast("mild 5000", "none 5000", family="clean"),
+        *(Contrast(t, "none 5000", family="number") for t in ("mild", "cutmix")),
         *(
             Contrast(t, "none", measure=f"under_{u}", family="own transform")
-            for t, u in (("hflip", "hflip"), ("vflip", "vflip"), ("shift", "shift"), ("lighting", "dark"))
+            for t, u in (("hflip", "hflip"), ("vflip", "vflip"), ("mild", "shift"), ("lighting", "dark"))
         ),
-        *(
-            Contrast(t, "none", measure="under_dark", family="light")
-            for t in ("hflip", "vflip", "shift", "mild")
-        ),
+        *(Contrast(t, "none", measure="under_dark", family="light") for t in ("hflip", "vflip", "mild")),
     ),
-    quick={"seeds": range(1), "tuning_seeds": range(100, 101), "rates": (0.03,)},
+    quick={"seeds": range(1), "tuning_seeds": range(100, 101), "rates": (0.015,)},
 )
