@@ -9,6 +9,7 @@ from scipy import integrate
 
 from convcraft import ConvcraftError, reference
 from convcraft import activations as A
+from convcraft.activations.quadrature import Moments
 
 CATALOG = A.catalog()
 GRID = torch.linspace(-30, 30, 600_001, dtype=torch.float64)
@@ -110,6 +111,11 @@ def test_get_resolves_names_and_passes_callables():
     torch.testing.assert_close(A.get("prelu")(torch.tensor([-4.0])), torch.tensor([-1.0]))
     for name in CATALOG:
         assert A.get(name) is CATALOG[name].function
+
+
+def test_a_moment_that_rounds_to_zero_is_printed_without_a_sign(monkeypatch):
+    monkeypatch.setattr(A.Entry, "moments", property(lambda entry: Moments(-1e-17, 0.5, 0.5)))
+    assert "-0.0000" not in repr(CATALOG) and " 0.0000" in repr(CATALOG)
 
 
 def test_printed_as_an_aligned_table_and_as_html():

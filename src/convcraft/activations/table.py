@@ -154,7 +154,7 @@ class Catalog(Mapping[str, Entry]):
                 "yes" if entry.zero_centred else "no",
                 "yes" if entry.monotonic else "no",
                 entry.smooth,
-                *(f"{value:.4f}" for value in (entry.lipschitz, *entry.moments)),
+                *(f"{value:z.4f}" for value in (entry.lipschitz, *entry.moments)),  # z: no "-0.0000"
                 f"{entry.cost:.1f}",
                 f"{entry.source.author} ({entry.source.year})",
             )
