@@ -1,0 +1,209 @@
+"""The checks of chapter 7 accept what is right and say what is wrong."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from convcraft import dropout
+from convcraft.lab import models
+from convcraft.lab.exercises import check, names
+from convcraft.lab.training import fit, seeded
+
+VARIANCE = 0.5 - 1 / (2 * math.pi)
+
+
+class Mended(nn.Module):
+    def __init__(self, p):
+        super().__init__()
+        self.p = p
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        return x * torch.bernoulli(torch.full_like(x, 1 - self.p)) / (1 - self.p)
+
+
+class Always(Mended):
+    def forward(self, x):
+        self.train()
+        return super().forward(x)
+
+
+class OneMask(Mended):
+    def __init__(self, p):
+        super().__init__(p)
+        self.mask = torch.bernoulli(torch.full((400, 500), 1 - p)) / (1 - p)
+
+    def forward(self, x):
+        return x * self.mask if self.training else x
+
+
+class Shared(Mended):
+    def forward(self, x):
+        return super().forward(torch.ones_like(x[:1])) * x if self.training else x
+
+
+class Keeps(Mended):
+    def __init__(self, p):
+        super().__init__(1 - p)
+
+
+class Unscaled(Mended):
+    def forward(self, x):
+        return super().forward(x) * (1 - self.p) if self.training else x
+
+
+class Half(Mended):
+    def __init__(self, p):
+        super().__init__(0.5)
+
+
+def masks(model, x, samples):
+    drops = [module for module in model.modules() if isinstance(module, nn.Dropout)]
+    for module in drops:
+        module.train()
+    with torch.no_grad():
+        mean = torch.stack([model(x).softmax(1) for _ in range(samples)]).mean(0)
+    for module in drops:
+        module.eval()
+    return mean
+
+
+def mean_logits(model, x, samples):
+    return dropout.mc_predict(model, x, samples).mean.softmax(1)
+
+
+def everything_on(model, x, samples):
+    model.train()
+    with torch.no_grad():
+        mean = torch.stack([model(x).softmax(1) for _ in range(samples)]).mean(0)
+    model.eval()
+    return mean
+
+
+def left_on(model, x, samples):
+    model[4].train()
+    with torch.no_grad():
+        return torch.stack([model(x).softmax(1) for _ in range(samples)]).mean(0)
+
+
+def off(model, x, samples):
+    with torch.no_grad():
+        return model(x).softmax(1)
+
+
+def trained(p, rate=0.05):
+    def train(splits, seed):
+        def net():
+            return nn.Sequential(
+                nn.Linear(64, 256), nn.ReLU(), dropout.Dropout(p),
+                nn.Linear(256, 256), nn.ReLU(), dropout.Dropout(p), nn.Linear(256, 10),
+            )  # fmt: skip
+
+        model = seeded(net, seed)
+        fit(model, splits, epochs=100, learning_rate=rate, batch_size=32, seed=seed, progress=False)
+        return model
+
+    return train
+
+
+RIGHT = [
+    ("keep-or-drop", (0.1, 0.9, 0.9)),
+    ("unit-variance", lambda w, x, p: p / (1 - p) * (w * x).square().sum()),
+    ("dropout-as-ridge", lambda n, p: n * p / (1 - p)),
+    ("block-seeds", lambda p, b: 1 - (1 - p) ** (1 / b**2)),
+    ("mean-depth", lambda blocks, last: sum(1 - k / blocks * last for k in range(1, blocks + 1))),
+    ("relu-variance-shift", lambda p: VARIANCE / (VARIANCE + p / (1 - p) / 2)),
+    ("mend-the-dropout", Mended),
+    ("mend-the-dropout", nn.Dropout),
+    ("masks-on-norms-off", masks),
+    ("your-dropout", trained(0.5, 0.012)),
+]
+NAMES = {name for name, _ in RIGHT}
+WRONG = [
+    ("keep-or-drop", (0.1, 0.9), "three shares"),
+    ("keep-or-drop", (0.9, 0.9, 0.9), "probability of dropping"),
+    ("keep-or-drop", (0.5, 0.9, 0.9), "nn.Dropout(0.9) keeps"),
+    ("keep-or-drop", (0.1, 0.1, 0.9), "1, not 0"),
+    ("keep-or-drop", (0.1, 0.5, 0.9), "the article's function keeps"),
+    ("keep-or-drop", (0.1, 0.9, 0.1), "retaining"),
+    ("keep-or-drop", (0.1, 0.9, 0.5), "the paper's"),
+    ("unit-variance", 1.0, "must be a function"),
+    ("unit-variance", lambda w, x, p: p * (1 - p) * (w * x).square().sum(), "counts squared"),
+    ("unit-variance", lambda w, x, p: (1 - p) / p * (w * x).square().sum(), "changed places"),
+    ("unit-variance", lambda w, x, p: p / (1 - p) * (w @ x) ** 2, "square first"),
+    ("unit-variance", lambda w, x, p: (p / (1 - p) * (w * x).square().sum()).sqrt(), "standard deviation"),
+    ("unit-variance", lambda w, x, p: p, "the variance at"),
+    ("dropout-as-ridge", 0.5, "must be a function"),
+    ("dropout-as-ridge", lambda n, p: p / (1 - p), "are n"),
+    ("dropout-as-ridge", lambda n, p: n * p, "divided by 1 - p"),
+    ("dropout-as-ridge", lambda n, p: n * (1 - p) / p, "changed places"),
+    ("dropout-as-ridge", lambda n, p: 3.0, "alpha for n"),
+    ("block-seeds", 0.1, "must be a function"),
+    ("block-seeds", lambda p, b: p / b**2, "overlap"),
+    ("block-seeds", lambda p, b: 1 - (1 - p) ** (1 / b), "covers b^2"),
+    ("block-seeds", lambda p, b: p / 2, "the probability for"),
+    ("mean-depth", 3, "must be a function"),
+    ("mean-depth", lambda blocks, last: blocks * (1 - last), "rate of the last"),
+    ("mean-depth", lambda blocks, last: blocks * (1 - last / 2), "(L + 1) / 2"),
+    ("mean-depth", lambda blocks, last: blocks, "the expected number"),
+    ("relu-variance-shift", 0.4, "must be a function"),
+    ("relu-variance-shift", lambda p: 1 + p / (1 - p) / 2 / VARIANCE, "upside down"),
+    ("relu-variance-shift", lambda p: 1 - p, "mean of 0.399"),
+    ("relu-variance-shift", lambda p: 1.0, "the ratio at p"),
+    ("mend-the-dropout", 0.5, "must be a function"),
+    ("mend-the-dropout", lambda p: p, "return a module"),
+    ("mend-the-dropout", Always, "ask self.training"),
+    ("mend-the-dropout", OneMask, "draw a new one"),
+    ("mend-the-dropout", Shared, "one for every element"),
+    ("mend-the-dropout", Keeps, "keeps as many"),
+    ("mend-the-dropout", Half, "are zero at p"),
+    ("mend-the-dropout", Unscaled, "divide by what is kept"),
+    ("masks-on-norms-off", None, "must be a function"),
+    ("masks-on-norms-off", lambda model, x, samples: 3, "one tensor"),
+    ("masks-on-norms-off", everything_on, "running statistics"),
+    ("masks-on-norms-off", left_on, "put it back"),
+    ("masks-on-norms-off", off, "layer is off"),
+    ("masks-on-norms-off", lambda *a: dropout.mc_predict(*a).mean, "do not sum to 1"),
+    ("masks-on-norms-off", mean_logits, "softmax of the mean logits"),
+    ("masks-on-norms-off", lambda *a: masks(*a).roll(1, 1), "off by up to"),
+    ("your-dropout", 0.5, "must be a function"),
+    ("your-dropout", lambda splits, seed: None, "must return the trained network"),
+    ("your-dropout", lambda splits, seed: models.MLP((64, 10)), "no dropout layer"),
+    ("your-dropout", trained(0.01), "0.05 is asked for"),
+]
+
+
+def test_every_exercise_of_the_chapter_has_a_check():
+    assert set(names()) >= NAMES
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_open(name):
+    assert "Not answered yet" in repr(check(name, ...))
+
+
+@pytest.mark.parametrize(("name", "answer"), RIGHT)
+def test_right(name, answer):
+    result = check(name, answer)
+    assert result, repr(result)
+
+
+@pytest.mark.parametrize(("name", "answer", "says"), WRONG)
+def test_wrong(name, answer, says):
+    result = check(name, answer)
+    assert not result and says in result.message, repr(result)
+
+
+def test_the_test_part_is_withheld_from_the_learner():
+    seen = []
+
+    def look(splits, seed):
+        seen.append(len(splits.test))
+        return nn.Sequential(dropout.Dropout(0.5), nn.Linear(64, 10))
+
+    assert not check("your-dropout", look) and seen == [0, 0, 0]
