@@ -22,7 +22,7 @@ STYLE = """
 #ID{display:flex;flex-wrap:wrap;gap:.4rem;margin:.6rem 0}
 #ID>b{flex:1 0 100%;font-size:.9em}
 #ID>input{position:absolute;opacity:0;width:1px;height:1px;margin:0}
-#ID>label{display:flex;align-items:center;min-height:40px;padding:0 .8em;margin:0;cursor:pointer;
+#ID>label{display:flex;align-items:center;min-height:44px;padding:0 .8em;margin:0;cursor:pointer;
  border:1px solid var(--pst-color-border,#c5ccd3);border-radius:8px;font-size:.9em}
 #ID>input:checked+label{background:var(--pst-color-primary,#0f6470);color:var(--pst-color-background,#fff)}
 #ID>input:focus-visible+label{outline:3px solid var(--pst-color-secondary,#9a4a12);outline-offset:2px}
