@@ -1,0 +1,197 @@
+"""Checks of the exercises of chapter 9, Batch normalization."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from convcraft.lab import data
+from convcraft.lab.exercises.framework import compare, exercise
+from convcraft.lab.randomness import forked
+from convcraft.lab.training import evaluate
+
+
+def _function(answer: Any, takes: str) -> str | None:
+    """A sentence when the answer is no function."""
+    if callable(answer):
+        return None
+    return f"The answer must be a function of {takes}, without calling it; got {type(answer).__name__}."
+
+
+@exercise("two-examples")
+def two_examples(answer: Sequence[float]) -> str | None:
+    """Outputs for a batch of 3 and 7 with gamma 2 and beta 1, epsilon negligible."""
+    if len(tuple(answer)) != 2:
+        return "expected two numbers, the outputs for 3 and for 7."
+    first, second = (float(v) for v in answer)
+    if math.isclose(first, -1) and math.isclose(second, 1):
+        return "That is the normalized value; gamma = 2 and beta = 1 come after it."
+    if math.isclose(first, 1 - math.sqrt(2), rel_tol=1e-3):
+        return "That divides by the unbiased deviation; batch normalization takes the biased one, here 2."
+    return compare([first, second], [-1.0, 3.0], "the outputs")
+
+
+@exercise("forgetting-the-start")
+def forgetting_the_start(answer: int) -> str | None:
+    """Updates after which the start has less than 1 % of the weight in the running mean, momentum 0.1."""
+    slips = {
+        43: "after 43 updates the start still has a weight of 1.08 %.",
+        2: "momentum 0.1 is the share of the new batch in torch: the start keeps 0.9 of its weight.",
+        10: "the weight of the start falls by a factor each time, not by a tenth of the start.",
+    }
+    if answer in slips:
+        return slips[int(answer)]
+    return compare(answer, 44, "the number of updates")
+
+
+@exercise("rms-norm-backward")
+def rms_norm_backward(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str | None:
+    """A function (g, x, eps) -> gradient by x of y = x / sqrt(mean of x^2 + eps), along the last axis."""
+    if wrong := _function(answer, "g, x and eps"):
+        return wrong
+    with forked(0):
+        x, g = torch.randn(2, 3, 7, dtype=torch.float64)
+    for scale, eps in ((1.0, 1e-5), (1e-2, 1e-3)):
+        values = (scale * x).requires_grad_()
+        r = torch.rsqrt(values.square().mean(-1, keepdim=True) + eps)
+        (right,) = torch.autograd.grad(values * r, values, g)
+        values, r = values.detach(), r.detach()
+        hat = values * r
+        got = torch.as_tensor(answer(g, values, eps))
+        if got.shape != right.shape:
+            return f"the gradient has shape {tuple(got.shape)}, but should have shape {tuple(right.shape)}."
+        if torch.allclose(got, right, atol=1e-9):
+            continue
+        if torch.allclose(got, r * g, atol=1e-9):
+            return "the root depends on x, too: a part along x has to be taken away."
+        along = hat * (g * hat).mean(-1, keepdim=True)
+        if torch.allclose(got, r * (g - g.mean(-1, keepdim=True) - along), atol=1e-9):
+            return "no mean is subtracted in the forward pass, so none is in the backward pass."
+        if torch.allclose(got, g - along, atol=1e-9):
+            return "the factor 1 / sqrt(mean of x^2 + eps) in front is missing."
+        return compare(got.numpy(), right.numpy(), f"the gradient for eps = {eps:g}", tolerance=1e-9)
+    return None
+
+
+@exercise("fold-forward")
+def fold_forward(answer: Callable[[nn.BatchNorm1d, nn.Linear], nn.Linear]) -> str | None:
+    """A function (norm, linear) -> a linear layer that does both, for a normalization before the layer."""
+    if wrong := _function(answer, "norm and linear"):
+        return wrong
+    with forked(0):
+        norm, linear = nn.BatchNorm1d(5), nn.Linear(5, 3)
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+        for _ in range(30):
+            norm(4 + 3 * torch.randn(16, 5))
+        norm.eval()
+        x = 4 + 3 * torch.randn(10, 5)
+    weight = linear.weight.detach().clone()
+    with torch.no_grad():
+        right, scale = linear(norm(x)), norm.weight * torch.rsqrt(norm.running_var + norm.eps)  # type: ignore
+        folded = answer(norm, linear)
+        if not isinstance(folded, nn.Linear):
+            return f"the function must return a linear layer; got {type(folded).__name__}."
+        if not torch.equal(linear.weight, weight):
+            return "the given layer was changed: make a new one."
+        got = folded(x)
+        if torch.allclose(got, right, atol=1e-4):
+            return None
+        if torch.allclose(folded.weight, weight * scale, atol=1e-5):
+            return "the weights are right, the bias is not: what becomes of beta - scale * running_mean?"
+    return compare(got.numpy(), right.numpy(), "the output", tolerance=1e-4)
+
+
+@exercise("merge-statistics")
+def merge_statistics(answer: Callable[..., tuple[float, float]]) -> str | None:
+    """A function (sizes, means, variances) -> mean and biased variance of all batches together."""
+    if wrong := _function(answer, "sizes, means and variances"):
+        return wrong
+    with forked(0):
+        for sizes in ((8, 8, 8), (2, 5, 9)):
+            batches = [torch.randn(n).double() + 3 * i for i, n in enumerate(sizes)]
+            means = [float(b.mean()) for b in batches]
+            variances = [float(b.var(correction=0)) for b in batches]
+            everything = torch.cat(batches)
+            mean, variance = (float(v) for v in answer(sizes, means, variances))
+            if wrong := compare(mean, everything.mean(), f"the mean for sizes {sizes}"):
+                return f"{wrong} A batch counts as often as it has examples."
+            weights = torch.tensor(sizes).double() / sum(sizes)
+            within = float(weights @ torch.tensor(variances).double())
+            if math.isclose(variance, within):
+                return "that is the mean of the variances: the variance between the means is missing."
+            what = f"the variance for sizes {sizes}"
+            if wrong := compare(variance, everything.var(correction=0), what):
+                return wrong
+    return None
+
+
+@exercise("mend-the-layer")
+def mend_the_layer(answer: Callable[[int], nn.Module]) -> str | None:
+    """A class (channels) -> a batch normalization that behaves as torch's in both modes."""
+    if wrong := _function(answer, "the number of channels, such as a class"):
+        return wrong
+    with forked(0):
+        ours, theirs = answer(3), nn.BatchNorm1d(3)
+        batches = [2 + 3 * torch.randn(6, 3) for _ in range(3)]
+    if not isinstance(ours, nn.Module):
+        return f"the layer must be a torch.nn.Module; got {type(ours).__name__}."
+    for x in batches:
+        got, right = ours(x), theirs(x)
+        if not torch.allclose(got, right, atol=1e-4):
+            return "in training mode the output is not that of the statistics of the batch (biased variance)."
+    missing = {"running_mean", "running_var"} - set(ours.state_dict())
+    if missing:
+        return f"{' and '.join(sorted(missing))} would not be saved with the model: use register_buffer."
+    mean, variance = ours.get_buffer("running_mean"), ours.get_buffer("running_var")
+    if mean.requires_grad or variance.requires_grad:
+        return "the running statistics keep the graph of every batch: update them under no_grad."
+    if not torch.allclose(mean, theirs.running_mean, atol=1e-5):  # type: ignore[arg-type]
+        return "the running mean is not (1 - m) r + m s with m = 0.1."
+    if not torch.allclose(variance, theirs.running_var, rtol=1e-4):  # type: ignore[arg-type]
+        return "the running variance takes the unbiased variance of the batch, n / (n - 1) times the biased."
+    x = torch.full((4, 3), 5.0)
+    before, got = mean.clone(), ours.eval()(x)
+    if not torch.allclose(got, theirs.eval()(x), atol=1e-4):
+        return "after eval() the output must come from the running statistics, also where gradients are on."
+    if not torch.equal(before, ours.get_buffer("running_mean")):
+        return "after eval() the running statistics still move."
+    return None
+
+
+@exercise("batches-of-two")
+def batches_of_two(answer: Callable[[int], nn.Module]) -> str | None:
+    """A function (width) -> a normalization with which a network learns from batches of two."""
+    if wrong := _function(answer, "the width"):
+        return wrong
+    probe = answer(32)
+    if not isinstance(probe, nn.Module):
+        return f"the function must return a torch.nn.Module; got {type(probe).__name__}."
+    with forked(0), torch.no_grad():
+        x = torch.randn(64, 32)
+        small, large = (float(probe.train()(scale * x).std()) for scale in (1.0, 100.0))
+    if not large < 10 * small:
+        return "that is no normalization: a hundred times the input gives a hundred times the output."
+    splits, scores = data.load("digits").standardized(), []
+    for seed in range(2):
+        with forked(seed):
+            layers: list[nn.Module] = [nn.Flatten()]
+            for inputs in (64, 32, 32):
+                layers += [nn.Linear(inputs, 32), answer(32), nn.ReLU()]
+            net = nn.Sequential(*layers, nn.Linear(32, 10))
+            optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+            for rows in torch.cat([torch.randperm(300) for _ in range(6)]).split(2):
+                loss = F.cross_entropy(net.train()(splits.train.x[rows]), splits.train.y[rows])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        scores.append(evaluate(net, splits.validation).accuracy)
+    score = sum(scores) / 2
+    if not score >= 0.85:
+        return f"batches of two: {score:.0%} of the validation part is right; 85 % is asked for."
+    return None
