@@ -123,11 +123,10 @@ def open_claim(claim_id: str) -> None:
     Raises :class:`~convcraft.ConvcraftError` when the id is unknown, the claim is settled already, or the
     ledger names no study for it.
 
-    >>> open_claim("relu-l2-dropout-recipe-is-best-and-most-stable")  # doctest: +ELLIPSIS
-    [Open] relu-l2-dropout-recipe-is-best-and-most-stable
-      Claim: For image classification combine ReLU hidden layers, ...
-      Waits for: the study technique_subsets.
-      Test: ...
+    >>> open_claim("relu-definition")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    convcraft.errors.ConvcraftError: claim_id: expected an open claim, got 'relu-definition', which ...
 
     Chapter: the claims ledger.
     """

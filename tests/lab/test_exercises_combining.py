@@ -1,0 +1,164 @@
+"""The checks of chapter 10 accept what is right and say what is wrong."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from convcraft.diagnostics import diagnose
+from convcraft.initialization import initialize
+from convcraft.lab.exercises import check, names
+from convcraft.lab.exercises.combining import patient, recipe_net
+from convcraft.lab.training import fit, seeded
+
+NAMES = {
+    "two-by-two",
+    "count-the-runs",
+    "hidden-replication",
+    "variance-shift",
+    "leave-one-out",
+    "cure",
+    "your-recipe",
+}
+
+
+def shift(mean, variance, keep):
+    return variance / ((variance + mean**2) / keep - mean**2)
+
+
+def leave_out(cells):
+    everything = max(cells, key=len)
+    return {t: float((cells[everything] - cells[everything - {t}]).mean()) for t in everything}
+
+
+def alone(cells):
+    return {t: float((cells[frozenset({t})] - cells[frozenset()]).mean()) for t in max(cells, key=len)}
+
+
+def cured(logits=True, start=True, rate=0.05, batch=True, optimizer=True):
+    """A cure that may leave one of the illnesses, or do harm."""
+
+    def cure(case):
+        model = case.model[:-1] if logits else case.model
+        if start:
+            seeded(lambda: initialize(model), 0)
+        mine = torch.optim.SGD(model.parameters(), lr=rate) if optimizer else case.optimizer
+        x, y = case.batch
+        return case._replace(model=model, optimizer=mine, batch=(x if batch else 2 * x, y))
+
+    return cure
+
+
+def other_optimizer(case):
+    model = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 5))
+    return case._replace(model=model)
+
+
+def trained(norm):
+    """The network of the recipe, or one with batch normalization instead of dropout."""
+
+    def normalized():
+        net = nn.Sequential(
+            *(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(8, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10)),
+        )
+        initialize(net)
+        return net
+
+    def train(splits, seed):
+        net = seeded(normalized if norm else recipe_net, seed)
+        settings = {"learning_rate": 0.05 if norm else 0.025, "weight_decay": 0.003, "batch_size": 32}
+        fit(net, splits, epochs=40, seed=seed, progress=False, **settings)
+        return net
+
+    return train
+
+
+RIGHT = [
+    ("two-by-two", (2.5, 1.5, -3)),
+    ("count-the-runs", (126, 1152)),
+    ("hidden-replication", lambda k: (k + 1) / 2),
+    ("variance-shift", shift),
+    ("leave-one-out", leave_out),
+    ("cure", cured()),
+    ("your-recipe", trained(norm=True)),
+]
+WRONG = [
+    ("two-by-two", (2.5, 1.5), "three numbers"),
+    ("two-by-two", (4, 3, -3), "the other is off"),
+    ("two-by-two", (2.0, 1.5, -3), "the main effect of A"),
+    ("two-by-two", (2.5, 1.0, -3), "the main effect of B"),
+    ("two-by-two", (2.5, 1.5, 3), "the sign"),
+    ("two-by-two", (2.5, 1.5, 4), "difference of two differences"),
+    ("two-by-two", (2.5, 1.5, 0), "the interaction is"),
+    ("count-the-runs", (126,), "two numbers"),
+    ("count-the-runs", (108, 1152), "without any technique"),
+    ("count-the-runs", (70, 640), "tuned and then run"),
+    ("count-the-runs", (100, 1152), "one at a time"),
+    ("count-the-runs", (126, 648), "how many combinations"),
+    ("count-the-runs", (126, 1000), "full factorial"),
+    ("hidden-replication", 2.0, "must be a function"),
+    ("hidden-replication", lambda k: 2 / (k + 1), "upside down"),
+    ("hidden-replication", lambda k: k / 2 if k > 1 else 1.0, "k + 1 arms"),
+    ("hidden-replication", lambda k: 1.0, "the ratio for k = 3"),
+    ("variance-shift", 0.5, "must be a function"),
+    ("variance-shift", lambda m, v, q: 1 / shift(m, v, q), "upside down"),
+    ("variance-shift", lambda m, v, q: q, "a mean of 0 only"),
+    (
+        "variance-shift",
+        lambda m, v, q: v / (q * (v + m**2) - (q * m) ** 2) if m else shift(m, v, q),
+        "is divided by keep",
+    ),
+    ("variance-shift", lambda m, v, q: 1.0, "the ratio for mean"),
+    ("leave-one-out", {}, "must be a function"),
+    ("leave-one-out", lambda cells: {"l2": 0.0}, "one number for each"),
+    ("leave-one-out", lambda cells: {t: -v for t, v in leave_out(cells).items()}, "the sign"),
+    ("leave-one-out", alone, "takes one from all"),
+    ("leave-one-out", lambda cells: dict.fromkeys(leave_out(cells), 0.0), "the effect of"),
+    ("cure", None, "must be a function"),
+    ("cure", lambda case: case.model, "must return a case"),
+    ("cure", lambda case: case, "vanishing-gradient"),
+    ("cure", cured(logits=False), "softmax-before-cross-entropy"),
+    ("cure", cured(start=False), "vanishing-gradient"),
+    ("cure", cured(rate=30.0), "update-too-large"),
+    ("cure", cured(rate=5e-4), "after 200 steps"),
+    ("cure", cured(batch=False), "leave the batch"),
+    ("cure", other_optimizer, "make a new one"),
+    ("your-recipe", "bn", "must be a function"),
+    ("your-recipe", lambda splits, seed: None, "must return the trained network"),
+    ("your-recipe", trained(norm=False), "1 point is asked for"),
+]
+
+
+def test_every_exercise_of_the_chapter_has_a_check():
+    assert set(names()) >= NAMES
+
+
+@pytest.mark.parametrize(("name", "answer"), RIGHT)
+def test_right(name, answer):
+    result = check(name, answer)
+    assert result, repr(result)
+
+
+@pytest.mark.parametrize(("name", "answer", "says"), WRONG)
+def test_wrong(name, answer, says):
+    result = check(name, answer)
+    assert not result and says in result.message, repr(result)
+
+
+def test_the_patient_hides_an_illness_behind_another():
+    """The learning rate of 30 is seen only when the gradient arrives again."""
+    assert "update-too-large" not in diagnose(*patient())
+    assert "update-too-large" in diagnose(*cured(rate=30.0)(patient()))
+
+
+def test_the_test_part_is_withheld_from_the_learner():
+    seen = []
+
+    def look(splits, seed):
+        seen.append(len(splits.test))
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+    assert not check("your-recipe", look) and seen == [0, 0, 0]
