@@ -16,7 +16,6 @@ BOOK = ROOT / "book"
 # Chapters (keys as in claims.yml) that are still to be written: their claims may be open.
 # Whoever writes a chapter takes it out.
 NOT_YET_WRITTEN = (
-    "augmentation",
     "case-images",
     "case-speech",
     "case-text",

@@ -1,0 +1,205 @@
+"""Checks of the exercises of chapter 8, Data augmentation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convcraft import augmentation
+from convcraft.lab import data, models
+from convcraft.lab.exercises.framework import compare, exercise
+from convcraft.lab.randomness import forked
+from convcraft.lab.training import evaluate, fit, seeded
+
+
+def _function(answer: Any, takes: str) -> str | None:
+    """A sentence when the answer is no function."""
+    if callable(answer):
+        return None
+    return f"The answer must be a function of {takes}, without calling it; got {type(answer).__name__}."
+
+
+@exercise("untouched-share")
+def untouched_share(answer: float) -> str | None:
+    """Share of images that RandomHorizontalFlip() and RandomShift(1) leave as they are."""
+    for wrong, why in (
+        (1 / 2, "that is the flip alone; the shift moves most of the images that were not flipped."),
+        (1 / 9, "that is the shift alone; half of what it leaves has been flipped."),
+        (1 / 6, "the shift is drawn along both axes: three times three places, of which one is home."),
+        (1 / 8, "along each axis there are three shifts, -1, 0 and 1, not two."),
+    ):
+        if isinstance(answer, int | float) and math.isclose(answer, wrong, rel_tol=1e-2):
+            return why
+    return compare(answer, 1 / 18, "the share", tolerance=1e-4)
+
+
+@exercise("cutmix-corner")
+def cutmix_corner(answer: float) -> str | None:
+    """Share of the partner in the target: 16 x 16 about the upper left pixel of a 32 x 32 image."""
+    for wrong, why in (
+        (0.25, "that is the share of the whole square; most of it lies outside of the image."),
+        (0.9375, "that is the share of the image's own class; the partner gets the rest."),
+        (0.125, "the square is cut off at two edges, not at one."),
+    ):
+        if isinstance(answer, int | float) and math.isclose(answer, wrong, rel_tol=1e-2):
+            return why
+    return compare(answer, 0.0625, "the share", tolerance=1e-4)
+
+
+@exercise("worth-of-copies")
+def worth_of_copies(answer: Callable[[int, int, float], float]) -> str | None:
+    """A function (n, k, rho) -> how many independent images n images with k copies each are worth."""
+    if wrong := _function(answer, "n, k and rho"):
+        return wrong
+    if math.isclose(float(answer(100, 4, 1.0)), 500):
+        return "copies that are all equal (rho = 1) add nothing: 100 images with 4 copies are worth 100."
+    if math.isclose(float(answer(100, 4, 0.5)), 100 * (1 + 4 * 0.5)):
+        return (
+            "that lets every copy count 1 - rho, but copies are like one another as well, not only like "
+            "their original. Divide the variance of one value by that of the mean."
+        )
+    for n, k, rho in ((100, 4, 0.0), (100, 4, 0.5), (200, 1, 0.9), (50, 1000, 0.8)):
+        right = n * (k + 1) / (1 + k * rho)
+        if wrong := compare(answer(n, k, rho), right, f"the worth for n = {n}, k = {k}, rho = {rho}"):
+            return wrong
+    return None
+
+
+@exercise("noise-is-decay")
+def noise_is_decay(answer: Callable[[float], float]) -> str | None:
+    """A function: standard deviation of the noise on the input -> weight_decay of SGD that does the same."""
+    if wrong := _function(answer, "the standard deviation"):
+        return wrong
+    got = float(answer(0.3))
+    if math.isclose(got, 0.09):
+        return "0.09 is the factor of the sum of squares; weight_decay multiplies w in the gradient."
+    if math.isclose(got, 0.3) or math.isclose(got, 0.6):
+        return "the noise enters the squared error by its variance, not by its standard deviation."
+    for std in (0.0, 0.1, 0.3, 2.0):
+        if wrong := compare(answer(std), 2 * std**2, f"the weight_decay for noise of {std}"):
+            return wrong
+    return None
+
+
+@exercise("turn-about-a-point")
+def turn_about_a_point(answer: Callable[[float, float, float], Tensor]) -> str | None:
+    """A function (degrees, x, y) -> the (2, 3) map that turns counterclockwise about the position (x, y)."""
+    if wrong := _function(answer, "degrees, x and y"):
+        return wrong
+    for degrees, x, y in ((90.0, 0.0, 0.0), (30.0, 0.0, 0.0), (90.0, 2.0, -1.0), (-40.0, 3.0, 5.0)):
+        angle = math.radians(degrees)
+        c, s = math.cos(angle), math.sin(angle)
+        right = torch.tensor([[c, s, x - c * x - s * y], [-s, c, y + s * x - c * y]])
+        got = torch.as_tensor(answer(degrees, x, y), dtype=torch.float32)
+        what = f"the map for {degrees:g} degrees about ({x:g}, {y:g})"
+        if got.shape == (2, 3) and not torch.allclose(got, right, atol=1e-5):
+            if torch.allclose(got[:, :2], right[:, :2].T, atol=1e-5):
+                return f"{what} turns clockwise: y points downwards, so the signs of the sines change places."
+            if torch.allclose(got[:, :2], right[:, :2], atol=1e-5):
+                fixed = got[:, :2] @ torch.tensor([x, y]) + got[:, 2]
+                return f"{what} moves the point itself, to ({fixed[0]:.2f}, {fixed[1]:.2f}); it must stay."
+        if wrong := compare(got, right, what, tolerance=1e-5):
+            return wrong
+    return None
+
+
+@exercise("one-draw-each")
+def one_draw_each(answer: Callable[[Tensor, torch.Generator], Tensor]) -> str | None:
+    """A function (images, generator) that mirrors each image of the batch with probability 1/2."""
+    if wrong := _function(answer, "images and a generator"):
+        return wrong
+    images = torch.rand(200, 1, 4, 5, generator=torch.Generator().manual_seed(1))
+    with forked(0):
+        first = answer(images, torch.Generator().manual_seed(0))
+    with forked(5):
+        again = answer(images, torch.Generator().manual_seed(0))
+        other = answer(images, torch.Generator().manual_seed(1))
+    if not isinstance(first, Tensor) or first.shape != images.shape:
+        return f"the result must have the shape of the images, {tuple(images.shape)}."
+    if not torch.equal(first, again):
+        return "two calls with generators of the same seed differ: take all draws from the generator."
+    flipped = (first == images.flip(-1)).flatten(1).all(1)
+    kept = (first == images).flatten(1).all(1)
+    if not bool((flipped | kept).all()):
+        return "an image came out that is neither the image itself nor its mirror image (left to right)."
+    share = float(flipped.float().mean())
+    if share in (0.0, 1.0):
+        return "either all images of the batch are mirrored or none: draw once for each image."
+    if torch.equal(first, other):
+        return "another seed mirrors the same images: nothing is drawn."
+    if not 0.35 < share < 0.65:
+        return f"{share:.0%} of 200 images were mirrored; about half should be."
+    return None
+
+
+Part = tuple[Tensor, Tensor]
+
+
+@exercise("no-leak")
+def no_leak(answer: Callable[..., tuple[Part, Part]]) -> str | None:
+    """A function (images, labels, augment, copies) -> (train, validation), each (images, labels)."""
+    if wrong := _function(answer, "images, labels, augment and copies"):
+        return wrong
+    # Image number i has the value i everywhere, and augmenting adds 0.25: every copy tells where it is from.
+    labels = torch.arange(50) % 5
+    images = torch.arange(50.0).view(-1, 1, 1, 1).expand(50, 1, 2, 2).clone()
+    with forked(0):
+        parts = answer(images, labels, lambda x: x + 0.25, 3)
+    if len(tuple(parts)) != 2 or any(len(tuple(part)) != 2 for part in parts):
+        return "return two pairs: (training images, labels), (validation images, labels)."
+    origins, values = [], []
+    for x, y in parts:
+        if len(x) != len(y):
+            return f"a part has {len(x)} images and {len(y)} labels."
+        values.append(x.flatten(1)[:, 0])
+        origins.append(values[-1].floor().long())
+        if bool((labels[origins[-1]] != y).any()):
+            return (
+                "some images have got the label of another one: copy the labels in the order of the images."
+            )
+    if shared := len(set(origins[0].tolist()) & set(origins[1].tolist())):
+        return f"{shared} of the images stand, as copies, in both parts. Split first, then make copies."
+    if bool((values[1] != origins[1]).any()) or len(origins[1]) != len(set(origins[1].tolist())):
+        return "the validation part must hold images as they are, each once: it stands for the test."
+    if len(origins[1]) != 10:
+        return f"the validation part should hold a fifth of the images, 10; it holds {len(origins[1])}."
+    if len(origins[0]) != 40 * 4:
+        return f"the training part should hold 40 images and 3 copies of each, not {len(origins[0])} in all."
+    return None
+
+
+@exercise("your-augmentation")
+def your_augmentation(answer: Callable[[], nn.Module]) -> str | None:
+    """A function that returns a module: what it does to 100 digits makes the network stand shifts."""
+    if isinstance(answer, nn.Module) or not callable(answer):
+        return "The answer must be a function without arguments that returns a module, as nn.Identity is."
+    digits = data.load("digits")
+    scores: dict[str, Sequence[float]] = {"clean": [], "shifted": []}
+    for seed in range(2):
+        train, test = digits.train.subset(100, seed=seed), digits.test
+        parts = data.Splits(train, train, train, "digits", digits.classes)
+        with forked(seed):
+            shifted = augmentation.RandomShift(1)(test.x)
+        found = []
+        for make in (nn.Identity, answer):
+            module = make()
+            if not isinstance(module, nn.Module):
+                return f"the function must return a module; got {type(module).__name__}."
+            net = nn.Sequential(module, seeded(lambda: models.ConvNet((8, 16), hidden=32), seed))
+            fit(net, parts, epochs=100, batch_size=32, learning_rate=0.03, seed=seed, progress=False)
+            found.append([evaluate(net, data.Split(x, test.y)).accuracy for x in (test.x, shifted)])
+        for k, name in enumerate(scores):
+            scores[name] = [*scores[name], found[1][k] - found[0][k]]
+    clean, moved = (sum(gains) / 2 for gains in scores.values())
+    if moved < 0.2:
+        return f"on shifted digits the accuracy changes by {100 * moved:+.1f} points; 20 more are asked for."
+    if clean < -0.02:
+        return (
+            f"on shifted digits you gain {100 * moved:.1f} points, but on the digits as they are you lose "
+            f"{-100 * clean:.1f}; at most 2 may go."
+        )
+    return None
