@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from scipy import integrate
+from torch import nn
 
 from convcraft import ConvcraftError, reference
 from convcraft import activations as A
 from convcraft.activations.quadrature import Moments
+from convcraft.initialization import initialize
 
 CATALOG = A.catalog()
 GRID = torch.linspace(-30, 30, 600_001, dtype=torch.float64)
@@ -111,6 +113,15 @@ def test_get_resolves_names_and_passes_callables():
     torch.testing.assert_close(A.get("prelu")(torch.tensor([-4.0])), torch.tensor([-1.0]))
     for name in CATALOG:
         assert A.get(name) is CATALOG[name].function
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_the_recommended_initialization_is_what_initialize_does(name):
+    schemes = {"He": "kaiming", "LeCun": "lecun", "Xavier": "xavier", "own gain": "own gain"}
+    names = {n.lower(): n for n in A.__all__ if n[0].isupper()}
+    layer = getattr(A, names[name.replace("_", "")])()
+    row, *_ = initialize(nn.Sequential(nn.Linear(8, 8), layer, nn.Linear(8, 2)))
+    assert row.scheme == f"{schemes[CATALOG[name].initialization.split(':')[0]]}_normal"
 
 
 def test_a_moment_that_rounds_to_zero_is_printed_without_a_sign(monkeypatch):

@@ -7,7 +7,8 @@ from typing import Any
 
 _INF = math.inf
 _HE = "He: variance 2 / fan_in"
-_XAVIER = "Xavier: variance 2 / (fan_in + fan_out)"
+_OWN_GAIN = "own gain: variance 1 / (E f(z)^2 fan_in), z ~ N(0, 1)"
+_XAVIER = "Xavier: variance 2 g^2 / (fan_in + fan_out), g its calculate_gain"
 
 _RELU6_SOURCE = ("Krizhevsky", 2010, "Convolutional Deep Belief Networks on CIFAR-10")
 _SIGMOID_SOURCE = (
@@ -31,7 +32,7 @@ def _fact(
     *,
     zero_centred: bool = False,
     monotonic: bool = True,
-    initialization: str = _HE,
+    initialization: str = _OWN_GAIN,
     parameter: tuple[str, float, tuple[float, float]] | None = None,
 ) -> dict[str, Any]:
     return {
@@ -61,6 +62,7 @@ FACTS: dict[str, dict[str, Any]] = {
         1.0,
         1.0,
         ("Nair and Hinton", 2010, "Rectified Linear Units Improve Restricted Boltzmann Machines"),
+        initialization=_HE,
     ),
     "relu6": _fact(
         r"\min(\max(x, 0), 6)",
@@ -72,6 +74,7 @@ FACTS: dict[str, dict[str, Any]] = {
         1.0,
         1.2,
         _RELU6_SOURCE,
+        initialization=_HE,
     ),
     "leaky_relu": _fact(
         r"x\ (x > 0),\quad a x\ (x \le 0)",
