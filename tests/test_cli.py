@@ -7,7 +7,7 @@ import pytest
 
 import convcraft
 from convcraft import ConvcraftError
-from convcraft.__main__ import COMMANDS, main
+from convcraft.__main__ import COMMANDS, main, run
 
 
 def test_help_lists_every_command(capsys):
@@ -61,3 +61,24 @@ def test_runs_as_a_module():
         [sys.executable, "-m", "convcraft", "bench", "--help"], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0 and "--json" in done.stdout and done.stderr == ""
+
+
+def test_it_ends_without_a_word_when_its_reader_has_left():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "convcraft", "--version"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()  # before it can have printed anything
+    said = process.stderr.read()
+    assert process.wait() == 141 and said == ""
+
+
+def test_another_broken_pipe_is_not_hidden(monkeypatch):
+    def broken():
+        raise BrokenPipeError("a worker is gone")
+
+    monkeypatch.setattr("convcraft.__main__.main", broken)
+    with pytest.raises(BrokenPipeError, match="a worker"):
+        run()

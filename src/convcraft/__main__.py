@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -64,5 +65,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(result or 0)
 
 
+def run() -> int:
+    """`main`, which ends without a word when who reads its output stops reading (`| head`)."""
+    try:
+        status = main()
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python flushes once more
+            return 141  # as of a process that SIGPIPE ended
+        raise  # it was another pipe
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())
