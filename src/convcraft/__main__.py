@@ -72,12 +72,8 @@ def run() -> int:
         sys.stdout.flush()
         return status
     except BrokenPipeError:
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python flushes once more
-            return 141  # as of a process that SIGPIPE ended
-        raise  # it was another pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python flushes once more
+        return 141  # as of a process that SIGPIPE ended
 
 
 if __name__ == "__main__":
