@@ -7,7 +7,7 @@ import torch
 
 from convcraft import ConvcraftError
 from convcraft.lab import bench
-from convcraft.lab.bench import cases, images, report
+from convcraft.lab.bench import cases, goals, images, models, report, timing
 
 
 def test_compare_interleaves_and_counts_rounds():
@@ -112,3 +112,113 @@ def test_augmentation_refuses_a_case_that_changes_nothing(monkeypatch):
     monkeypatch.setattr(images, "pairs", lambda count, side: {"nothing": (lambda x: x, lambda x: x)})
     with pytest.raises(ConvcraftError, match="nothing must change the images"):
         images.augmentations((2, 1, 4, 4), "contiguous", 1)
+
+
+def test_the_textbook_and_torch_compile_stand_beside_ours(monkeypatch, capsys):
+    monkeypatch.setattr(torch, "compile", lambda function: function)  # what it compiles is torch's affair
+    arguments = ["activations", "--quick", "--only", "elu", "--compile", "--allocator", "default"]
+    assert bench.main(arguments) == 0
+    heading, *rows = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith(("case", "elu"))
+    ]
+    assert "textbook" in heading and "compiled" in heading and len(rows) == 4
+    (first, *_) = cases.case("elu", (2, 3, 4, 4), "contiguous", 5, compile=True)
+    assert {len(ratios) for ratios in first.rivals.values()} == {5} and min(first.rivals["compiled"]) > 0
+    assert first.record()["rivals"].keys() == {"textbook", "compiled"}
+
+
+def test_a_torch_compile_that_does_not_work_is_said(monkeypatch):
+    def broken(function):
+        raise RuntimeError("no compiler\nlong trace")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(ConvcraftError, match="--compile needs .* RuntimeError: no compiler; leave it out"):
+        bench.main(["activations", "--quick", "--compile", "--only", "relu"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(ConvcraftError, match="device must be one that torch can use, got 'cuda'"):
+        bench.main(["activations", "--quick", "--device", "cuda"])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_it_measures_on_a_gpu(capsys):
+    assert bench.main(["--quick", "--device", "cuda"]) == 0
+    assert torch.cuda.get_device_name() in capsys.readouterr().out
+
+
+def test_on_a_gpu_the_clock_waits_for_it(monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: waited.append(True))
+    monkeypatch.setattr(torch, "get_default_device", lambda: torch.device("cuda"))
+    assert timing.clock_for(1)() > 0 and waited == [True]
+
+
+GOAL_OF = [
+    ("relu", "forward", "contiguous", (64, 64, 32, 32), 1.1),
+    ("relu", "forward", "contiguous", (8, 16, 8, 8), 1.6),
+    ("mish", "forward+backward", "channels_last", (64, 64, 32, 32), 0.8),
+    ("mish", "training step", "contiguous", (64, 3, 32, 32), None),
+    ("tanh", "alone, forward+backward", "contiguous", (64, 32, 32, 32), None),
+    ("dropout 0.5", "forward", "contiguous", (64, 64, 32, 32), 0.12),
+    ("dropout 0.1", "forward", "contiguous", (64, 64, 32, 32), 0.35),
+    ("dropout 0.2, textbook", "forward", "contiguous", (64, 64, 32, 32), 0.6),
+    ("dropout2d 0.2", "forward", "contiguous", (64, 64, 32, 32), 1.1),
+    ("batch_norm", "forward", "contiguous", (64, 64, 32, 32), 0.9),
+    ("batch_norm", "forward", "channels_last", (64, 64, 32, 32), 1.1),
+    ("erase", "a batch", "contiguous", (256, 3, 32, 32), 0.2),
+    ("elastic_net", "value+gradient", "", (37_248,), 0.4),
+    ("elastic_net", "value+gradient", "", (4_621_680,), 0.8),
+    ("record every 10", "training step", "", (64, 1, 8, 8), 1.1),
+    ("record every 1", "training step", "", (64, 1, 8, 8), None),
+    ("vectorized", "16 networks, processor time", "batch 16", (16, 1, 8, 8), 0.55),
+    ("vectorized, 2 processes", "16 networks, wall time", "batch 64", (64, 1, 8, 8), 0.4),
+    ("2 processes", "16 networks, wall time", "batch 64", (64, 1, 8, 8), None),
+]
+
+
+@pytest.mark.parametrize(("case", "what", "layout", "shape", "aim"), GOAL_OF)
+def test_goals(case, what, layout, shape, aim):
+    assert goals.goal(bench.Ratio(case, what, layout, shape, (1.0,), 1.0)) == aim
+
+
+def test_missed_goals_are_listed_the_furthest_first():
+    large = (64, 64, 32, 32)
+    found = [
+        bench.Ratio("relu", "forward", "contiguous", large, (1.2,), 1.0),
+        bench.Ratio("elu", "forward", "contiguous", large, (1.104,), 1.0),  # 1.10 as it is printed
+        bench.Ratio("mish", "forward", "contiguous", large, (1.6,), 1.0),
+        bench.Ratio("mish", "training step", "contiguous", large, (9.0,), 1.0),
+    ]
+    first, second, third = goals.missed(found).splitlines()
+    assert (
+        first == "goals met: 1 of 3"
+        and "1.60, goal 0.80: mish" in second
+        and "1.20, goal 1.10: relu" in third
+    )
+    assert goals.missed(found[3:]) == ""
+
+
+def test_penalties_and_steps_do_what_the_loops_do():
+    model = models.stack(2, 5)
+    parameters = list(model.parameters())
+    values, _ = models._penalty_actions(model)
+    for ours, loop in zip(values["ours"](), values["base"](), strict=True):
+        torch.testing.assert_close(ours, loop)
+    before = [p.detach().clone() for p in parameters]
+    models.loop_step(parameters, 0.1)
+    for p, q in zip(parameters, before, strict=True):
+        torch.testing.assert_close(p.detach(), torch.nn.functional.softshrink(q, 0.1))
+
+
+def test_a_penalty_that_differs_from_the_loop_stops_the_bench(monkeypatch):
+    monkeypatch.setattr(models.penalties, "elastic_net", lambda p, l1, l2: torch.ones(()))
+    with pytest.raises(ConvcraftError, match="elastic_net must agree with the loop"):
+        models.penalty_ratios(5, ((2, 4),))
+
+
+def test_recording_is_measured_on_the_same_training_steps():
+    found = models.record_ratios(5, count=2, quick=True)
+    assert [r.case for r in found] == ["record every 10", "record every 1"]
+    assert all(len(r.ratios) == 5 and min(r.ratios) > 0 for r in found)

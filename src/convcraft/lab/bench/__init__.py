@@ -2,7 +2,8 @@
 
 Times on a busy machine mean little; a ratio of two times taken one after the other means much. So every round
 runs all candidates of a case in random order, the ratio is formed within the round, and the median and the
-quartiles over the rounds are reported. Values and gradients are compared in the same run.
+quartiles over the rounds are reported. Values and gradients are compared in the same run. Beside ours stands
+the formula as textbooks print it and, with --compile, torch.compile of torch.nn. On a GPU where there is one.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from pathlib import Path
 
 import torch
 
-from ...errors import unknown
-from .cases import NAMES, case, costs
+from ...errors import ConvcraftError, unknown
+from .cases import NAMES, case, compiled, costs
+from .goals import missed
 from .images import augmentations
 from .layers import dropouts, measure, normalizations
+from .models import penalty_ratios, record_ratios
 from .report import pin_memory, processor, table, write
 from .timing import Ratio, compare, saved_bytes
 from .training import per_second, throughput
@@ -24,7 +27,9 @@ from .training import per_second, throughput
 __all__ = ["Ratio", "compare", "main", "saved_bytes"]
 
 LARGE, SMALL = (64, 64, 32, 32), (8, 16, 8, 8)
-TOPICS = ("activations", "augmentation", "costs", "dropout", "normalization", "training")
+TOPICS = (
+    "activations", "augmentation", "costs", "diagnostics", "dropout", "normalization", "penalties", "training"
+)  # fmt: skip
 BATCHES = ((256, 3, 32, 32), (256, 1, 8, 8))
 
 
@@ -37,6 +42,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=15, help="rounds of each case (15); at least 5")
     parser.add_argument("--quick", action="store_true", help="small tensors and 5 rounds: does it run?")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these activations only")
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile of torch.nn beside ours; takes minutes"
+    )
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), help="cuda where there is one; training: always cpu"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of torch (1)")
     parser.add_argument("--allocator", choices=("pinned", "default"), default="pinned",
                         help="pinned: freed memory stays in the process (mallopt)")  # fmt: skip
@@ -53,46 +64,77 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.only or ():
         if name not in NAMES:
             raise unknown("activation", name, NAMES)
-    rounds = 5 if options.quick else options.rounds
+    device = _device(options.device)
+    if options.compile:
+        _try_to_compile()
     allocator = pin_memory() if options.allocator == "pinned" else "default"
     before = torch.get_num_threads()
     torch.set_num_threads(options.threads)
     try:
-        found = _measure(options.topics or TOPICS, options.only or NAMES, rounds, options.quick)
+        with torch.device(device):
+            found = _measure(options)
+            if options.json:
+                rounds = 5 if options.quick else options.rounds
+                write(options.json, given, options.threads, rounds, allocator, found)
+            hardware = processor()
     finally:
         torch.set_num_threads(before)
-    if options.json:
-        write(options.json, given, options.threads, rounds, allocator, found)
-    print(f"{processor()}, torch {torch.__version__}, {options.threads} thread(s), allocator: {allocator}")
+    print(f"{hardware}, torch {torch.__version__}, {options.threads} thread(s), allocator: {allocator}")
     print(
-        "ratio: ours over torch.nn, over ReLU (costs), over a loop (augmentation), over one by one (training)"
-        "; below 1 is faster"
+        "ratio: ours over torch.nn, over ReLU (costs), over a loop (augmentation, penalties), over one by "
+        "one (training), over no recording (diagnostics); below 1 is faster"
     )
     print(table(found))
-    print(per_second(found))
+    summaries = (per_second(found), "" if options.quick or device == "cuda" else missed(found))
+    print("\n".join(summary for summary in summaries if summary))
     return 0
 
 
-def _measure(topics: Sequence[str], names: Sequence[str], rounds: int, quick: bool) -> list[Ratio]:
+def _device(wish: str | None) -> str:
+    if wish == "cuda" and not torch.cuda.is_available():
+        raise ConvcraftError("bench: device must be one that torch can use, got 'cuda'; leave --device out")
+    return wish or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _try_to_compile() -> None:
+    try:
+        compiled(torch.relu)(torch.zeros(2))
+    except Exception as error:
+        raise ConvcraftError(
+            f"bench: --compile needs a torch.compile that works here, got {type(error).__name__}: "
+            f"{str(error).splitlines()[0]}; leave it out"
+        ) from error
+
+
+def _measure(options: argparse.Namespace) -> list[Ratio]:
+    topics, quick, compile = options.topics or TOPICS, options.quick, options.compile
+    rounds = 5 if quick else options.rounds
     found: list[Ratio] = []
+    grid = [
+        (shape, layout, 3 * rounds if shape == SMALL else rounds)
+        for shape in (((2, 4, 8, 8),) if quick else (LARGE, SMALL))
+        for layout in ("contiguous", "channels_last")
+    ]
     if "activations" in topics:
-        shapes = ((2, 4, 8, 8),) if quick else (LARGE, SMALL)
-        for shape in shapes:
-            for layout in ("contiguous", "channels_last"):
-                for name in names:
-                    found += case(name, shape, layout, 3 * rounds if shape == SMALL else rounds)
+        for shape, layout, times in grid:
+            for name in options.only or NAMES:
+                found += case(name, shape, layout, times, compile)
     if "costs" in topics:
         found += costs(rounds, (2, 4, 8, 8), 2) if quick else costs(rounds)
     for topic in ("dropout", "normalization"):
         if topic in topics:
-            for shape in ((2, 4, 8, 8),) if quick else (LARGE, SMALL):
-                pairs = dropouts() if topic == "dropout" else normalizations(shape[1])
-                for layout in ("contiguous", "channels_last"):
-                    found += measure(pairs, shape, layout, 3 * rounds if shape == SMALL else rounds)
+            for shape, layout, times in grid:
+                cases = dropouts() if topic == "dropout" else normalizations(shape[1])
+                found += measure(cases, shape, layout, times, compile)
+    if "penalties" in topics:
+        found += penalty_ratios(rounds, ((2, 8),)) if quick else penalty_ratios(rounds)
+    if "diagnostics" in topics:
+        found += record_ratios(rounds, 2, quick=True) if quick else record_ratios(rounds)
     if "augmentation" in topics:
         for shape in ((8, 3, 8, 8),) if quick else BATCHES:
             for layout in ("contiguous", "channels_last") if shape[1] > 1 else ("contiguous",):
                 found += augmentations(shape, layout, rounds)
     if "training" in topics:
-        found += throughput(rounds, 4, examples=64, batches=(64,)) if quick else throughput(rounds)
+        with torch.device("cpu"):
+            found += throughput(rounds, 4, examples=64, batches=(64,)) if quick else throughput(rounds)
     return found

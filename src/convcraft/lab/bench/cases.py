@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ... import activations
 from ...errors import ConvcraftError
+from .textbook import ACTIVATIONS
 from .timing import Function, Ratio, compare, saved_bytes
 
 NAMES = (
@@ -22,7 +23,7 @@ NAMES = (
 
 def _inputs(shape: tuple[int, ...], layout: str) -> tuple[Tensor, Tensor]:
     """Fresh input and gradient, in the layout."""
-    generator = torch.Generator().manual_seed(time.time_ns() % (1 << 31))
+    generator = torch.Generator(torch.get_default_device()).manual_seed(time.time_ns() % (1 << 31))
     form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
     x, grad = (torch.randn(shape, generator=generator).to(memory_format=form) for _ in range(2))
     return x, grad
@@ -48,13 +49,12 @@ def _forward(function: Function, x: Tensor) -> Callable[[], object]:
     return run
 
 
-def _both(function: Function, x: Tensor, grad: Tensor) -> Callable[[], object]:
+def _both(function: Function, x: Tensor, grad: Tensor) -> Callable[[], Tensor]:
     leaf = x.detach().requires_grad_(True)
     return lambda: torch.autograd.grad(function(leaf), leaf, grad)[0]
 
 
-def _check(name: str, ours: object, theirs: object) -> None:
-    assert isinstance(ours, Tensor) and isinstance(theirs, Tensor)
+def _check(name: str, ours: Tensor, theirs: Tensor) -> None:
     worst = float((ours - theirs).abs().max())
     if not worst <= 1e-5:
         raise ConvcraftError(
@@ -62,28 +62,48 @@ def _check(name: str, ours: object, theirs: object) -> None:
         )
 
 
-def case(name: str, shape: tuple[int, ...], layout: str, rounds: int) -> list[Ratio]:
-    """One activation against torch.nn, forward and forward+backward, values and bytes included."""
-    x, grad = _inputs(shape, layout)
-    ours, theirs = _pair(name)
+def both_ways(
+    name: str, candidates: dict[str, Function], x: Tensor, grad: Tensor, layout: str, rounds: int
+) -> list[Ratio]:
+    """Forward and forward+backward of "ours" and of all others over "base", in the same rounds."""
     repeats = max(1, min(24, 200_000 // x.numel()))
+    saved = (saved_bytes(candidates["ours"], x), saved_bytes(candidates["base"], x))
     found = []
     for what in ("forward", "forward+backward"):
         actions = {
-            who: _forward(f, x) if what == "forward" else _both(f, x, grad)
-            for who, f in (("ours", ours), ("torch", theirs))
+            who: _forward(f, x) if what == "forward" else _both(f, x, grad) for who, f in candidates.items()
         }
-        _check(name, actions["ours"](), actions["torch"]())
         times = compare(actions, rounds, repeats)
-        ratios = tuple(a / b for a, b in zip(times["ours"], times["torch"], strict=True))
-        baseline = 1e3 * float(np.median(times["torch"]))
-        saved = (saved_bytes(ours, x), saved_bytes(theirs, x))
-        found.append(Ratio(name, what, layout, shape, ratios, baseline, *saved))
+        over = {
+            who: tuple(a / b for a, b in zip(own, times["base"], strict=True)) for who, own in times.items()
+        }
+        baseline = 1e3 * float(np.median(times["base"]))
+        rivals = {who: ratios for who, ratios in over.items() if who not in ("ours", "base")}
+        found.append(Ratio(name, what, layout, tuple(x.shape), over["ours"], baseline, *saved, rivals))
     return found
 
 
+def compiled(function: Function) -> Function:
+    """torch.compile of a function; what was compiled before is forgotten, for there is a limit to it."""
+    torch.compiler.reset()
+    return torch.compile(lambda x: function(x))
+
+
+def case(name: str, shape: tuple[int, ...], layout: str, rounds: int, compile: bool = False) -> list[Ratio]:
+    """One activation, the textbook's formula and torch.compile over torch.nn; values and bytes too."""
+    x, grad = _inputs(shape, layout)
+    ours, theirs = _pair(name)
+    candidates = {"ours": ours, "base": theirs, "textbook": ACTIVATIONS[name]}
+    if compile:
+        candidates["compiled"] = compiled(theirs)
+    for function in candidates.values():
+        _check(name, function(x), theirs(x))
+        _check(name, _both(function, x, grad)(), _both(theirs, x, grad)())
+    return both_ways(name, candidates, x, grad, layout, rounds)
+
+
 def _against(
-    cases: dict[str, Callable[[], object]], what: str, shape: tuple[int, ...], rounds: int
+    cases: Mapping[str, Callable[[], object]], what: str, shape: tuple[int, ...], rounds: int
 ) -> list[Ratio]:
     """Every case against the first one."""
     times = compare(cases, rounds)

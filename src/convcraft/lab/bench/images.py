@@ -125,5 +125,5 @@ def augmentations(shape: tuple[int, ...], layout: str, rounds: int) -> list[Rati
                 raise ConvcraftError(f"bench: {name} must change the images and keep their shape")
         times = compare({"ours": partial(ours, x), "base": partial(loop, x)}, rounds, repeats)
         ratios = tuple(a / b for a, b in zip(times["ours"], times["base"], strict=True))
-        found.append(Ratio(name, "forward", layout, shape, ratios, 1e3 * float(np.median(times["base"]))))
+        found.append(Ratio(name, "a batch", layout, shape, ratios, 1e3 * float(np.median(times["base"]))))
     return found

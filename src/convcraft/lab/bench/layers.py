@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,15 +13,12 @@ from torch import Tensor
 from ... import dropout as d
 from ... import normalization as n
 from ...errors import ConvcraftError
-from .cases import _both, _forward, _inputs
-from .timing import Function, Ratio, compare, saved_bytes
+from . import textbook
+from .cases import _inputs, both_ways, compiled
+from .timing import Function, Ratio
 
-Pair = tuple[Function, Function]
-
-
-def textbook_dropout(x: Tensor, p: float) -> Tensor:
-    """The mask by a comparison, as books write it."""
-    return (torch.rand(x.shape) > p).to(x.dtype) * x / (1 - p)
+#: ours, what it is measured against, and the textbook's form where that is another
+Candidates = dict[str, Function]
 
 
 def plain_drop_path(x: Tensor, p: float) -> Tensor:
@@ -34,45 +30,57 @@ def plain_drop_block(x: Tensor, p: float, size: int) -> Tensor:
     """The paper's form: random centres, max pooling, division by the share that was kept."""
     height, width = x.shape[2:]
     rate = p / size**2 * height * width / ((height - size + 1) * (width - size + 1))
-    centres = (torch.rand(*x.shape[:2], height - size + 1, width - size + 1) < rate).to(x.dtype)
+    centres = (torch.rand(*x.shape[:2], height - size + 1, width - size + 1, device=x.device) < rate).to(
+        x.dtype
+    )
     mask = 1 - F.max_pool2d(F.pad(centres, (size // 2,) * 4), size, 1, size // 2)
     return x * mask * (mask.numel() / mask.sum())
 
 
-def dropouts() -> dict[str, Pair]:
-    """Ours and what it is measured against."""
+def dropouts() -> dict[str, Candidates]:
+    """Every kind of dropout, in training."""
     bind = functools.partial
-    pairs: dict[str, Pair] = {
-        f"dropout {p}": (bind(d.dropout, p=p), bind(F.dropout, p=p)) for p in (0.5, 0.2, 0.1)
-    }
+    textbooks = {p: bind(textbook.dropout, p=p) for p in (0.5, 0.2, 0.1)}
     return {
-        **pairs,
-        "dropout 0.2, textbook": (bind(d.dropout, p=0.2), bind(textbook_dropout, p=0.2)),
-        "alpha_dropout 0.2": (
-            bind(d.alpha_dropout, p=0.2, training=True),
-            bind(F.alpha_dropout, p=0.2, training=True),
-        ),
-        "dropout2d 0.2": (bind(d.dropout2d, p=0.2), bind(F.dropout2d, p=0.2)),
-        "drop_path 0.1": (bind(d.drop_path, p=0.1), bind(plain_drop_path, p=0.1)),
-        "drop_block 0.1": (
-            bind(d.drop_block2d, p=0.1, block_size=7),
-            bind(plain_drop_block, p=0.1, size=7),
-        ),
+        **{
+            f"dropout {p}": {"ours": bind(d.dropout, p=p), "base": bind(F.dropout, p=p), "textbook": book}
+            for p, book in textbooks.items()
+        },
+        "dropout 0.2, textbook": {"ours": bind(d.dropout, p=0.2), "base": textbooks[0.2]},
+        "alpha_dropout 0.2": {
+            "ours": bind(d.alpha_dropout, p=0.2, training=True),
+            "base": bind(F.alpha_dropout, p=0.2, training=True),
+        },
+        "dropout2d 0.2": {"ours": bind(d.dropout2d, p=0.2), "base": bind(F.dropout2d, p=0.2)},
+        "drop_path 0.1": {"ours": bind(d.drop_path, p=0.1), "base": bind(plain_drop_path, p=0.1)},
+        "drop_block 0.1": {
+            "ours": bind(d.drop_block2d, p=0.1, block_size=7),
+            "base": bind(plain_drop_block, p=0.1, size=7),
+        },
     }
 
 
-def normalizations(channels: int) -> dict[str, Pair]:
-    """Ours and torch's, in training."""
+def normalizations(channels: int) -> dict[str, Candidates]:
+    """Every normalization, in training."""
     weight, bias = torch.rand(channels) + 0.5, torch.randn(channels)
 
-    def pair(build: Callable[[Any], Function]) -> Pair:
-        return build(n), build(F)
+    def candidates(build: Callable[[Any], Function], book: Function) -> Candidates:
+        return {"ours": build(n), "base": build(F), "textbook": book}
 
     return {
-        "batch_norm": pair(lambda m: lambda x: m.batch_norm(x, None, None, weight, bias, True)),
-        "instance_norm": pair(lambda m: lambda x: m.instance_norm(x, None, None, weight, bias)),
-        "group_norm": pair(lambda m: lambda x: m.group_norm(x, 2, weight, bias)),
-        "layer_norm": pair(lambda m: lambda x: m.layer_norm(x, x.shape[2:])),
+        "batch_norm": candidates(
+            lambda m: lambda x: m.batch_norm(x, None, None, weight, bias, True),
+            lambda x: textbook.batch_norm(x, weight, bias),
+        ),
+        "instance_norm": candidates(
+            lambda m: lambda x: m.instance_norm(x, None, None, weight, bias),
+            lambda x: textbook.instance_norm(x, weight, bias),
+        ),
+        "group_norm": candidates(
+            lambda m: lambda x: m.group_norm(x, 2, weight, bias),
+            lambda x: textbook.group_norm(x, 2, weight, bias),
+        ),
+        "layer_norm": candidates(lambda m: lambda x: m.layer_norm(x, x.shape[2:]), textbook.layer_norm),
     }
 
 
@@ -94,22 +102,14 @@ def _check(name: str, ours: Function, theirs: Function, x: Tensor) -> None:
 
 
 def measure(
-    pairs: dict[str, Pair], shape: tuple[int, ...], layout: str, rounds: int
+    cases: dict[str, Candidates], shape: tuple[int, ...], layout: str, rounds: int, compile: bool = False
 ) -> list[Ratio]:
-    """Forward and forward+backward of each pair, with the bytes kept."""
+    """Forward and forward+backward of every case, with the bytes kept."""
     x, grad = _inputs(shape, layout)
-    repeats = max(1, min(24, 200_000 // x.numel()))
     found = []
-    for name, (ours, theirs) in pairs.items():
-        saved = (saved_bytes(ours, x), saved_bytes(theirs, x))
-        _check(name, ours, theirs, x)
-        for what, build in (("forward", _forward), ("forward+backward", None)):
-            actions = {
-                who: build(f, x) if build else _both(f, x, grad)
-                for who, f in (("ours", ours), ("base", theirs))
-            }
-            times = compare(actions, rounds, repeats)
-            ratios = tuple(a / b for a, b in zip(times["ours"], times["base"], strict=True))
-            baseline = 1e3 * float(np.median(times["base"]))
-            found.append(Ratio(name, what, layout, shape, ratios, baseline, *saved))
+    for name, given in cases.items():
+        candidates = {**given, "compiled": compiled(given["base"])} if compile else given
+        for function in candidates.values():
+            _check(name, function, given["base"], x)
+        found += both_ways(name, candidates, x, grad, layout, rounds)
     return found

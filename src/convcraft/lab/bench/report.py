@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ... import __version__
+from .goals import goal
 from .timing import Ratio, clock_for
 
 
@@ -30,6 +31,9 @@ def pin_memory() -> str:
 
 
 def processor() -> str:
+    """The name of what computes."""
+    if torch.get_default_device().type == "cuda":
+        return torch.cuda.get_device_name()
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.lower().startswith("model name"):
@@ -40,25 +44,17 @@ def processor() -> str:
 
 
 def table(found: Sequence[Ratio]) -> str:
-    rows: list[tuple[str, ...]] = [
-        ("case", "what", "layout", "shape", "ratio", "quartiles", "base ms", "kept B/el", "base B/el")
-    ]
+    """Aligned columns; the rivals of all rows have one each."""
+    rivals = list(dict.fromkeys(who for r in found for who in r.rivals))
+    heading = ("case", "what", "layout", "shape", "ratio", "quartiles", *rivals)
+    rows: list[tuple[str, ...]] = [(*heading, "base ms", "kept B/el", "base B/el")]
     for r in found:
         low, high = r.quartiles
+        others = [f"{np.median(r.rivals[who]):.2f}" if who in r.rivals else "" for who in rivals]
         bytes_ = [f"{v:.2f}" if v is not None else "" for v in (r.saved, r.baseline_saved)]
         shape = "x".join(map(str, r.shape))
-        rows.append(
-            (
-                r.case,
-                r.what,
-                r.layout,
-                shape,
-                f"{r.median:.2f}",
-                f"{low:.2f}-{high:.2f}",
-                f"{r.baseline_ms:.3f}",
-                *bytes_,
-            )
-        )
+        row = (r.case, r.what, r.layout, shape, f"{r.median:.2f}", f"{low:.2f}-{high:.2f}", *others)
+        rows.append((*row, f"{r.baseline_ms:.3f}", *bytes_))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
@@ -82,7 +78,7 @@ def write(
         "rounds": rounds,
         "allocator": allocator,
     }
-    record = {"provenance": provenance, "ratios": [r.record() for r in found]}
+    record = {"provenance": provenance, "ratios": [{**r.record(), "goal": goal(r)} for r in found]}
     path.write_text(_one_line_each(record) + "\n", encoding="utf-8")
 
 

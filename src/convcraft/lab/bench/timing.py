@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,10 @@ Function = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Ratio:
-    """Time of one candidate over the time of the baseline in the same round."""
+    """Time of one candidate over the time of the baseline in the same round.
+
+    `rivals` holds the same ratios of others that were measured in the same rounds.
+    """
 
     case: str
     what: str
@@ -29,6 +32,7 @@ class Ratio:
     baseline_ms: float
     saved: float | None = None
     baseline_saved: float | None = None
+    rivals: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def median(self) -> float:
@@ -48,11 +52,20 @@ class Ratio:
     def record(self) -> dict[str, Any]:
         """Everything as plain numbers, for JSON."""
         numbers = {**asdict(self), "ratios": [round(ratio, 4) for ratio in self.ratios]}
+        numbers["rivals"] = {who: [round(ratio, 4) for ratio in own] for who, own in self.rivals.items()}
         return {**numbers, "median": self.median, "quartiles": self.quartiles, "interval": self.interval()}
 
 
+def synchronized() -> float:
+    """Wall time after all that the GPU was given is done."""
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def clock_for(threads: int) -> Callable[[], float]:
-    """With one thread the processor time, which other programs hardly lengthen; else wall time."""
+    """With one thread processor time, which other programs hardly lengthen; else, and on a GPU, wall time."""
+    if torch.get_default_device().type == "cuda":
+        return synchronized
     return time.process_time if threads == 1 else time.perf_counter
 
 
