@@ -117,11 +117,14 @@ def test_get_resolves_names_and_passes_callables():
 
 @pytest.mark.parametrize("name", CATALOG)
 def test_the_recommended_initialization_is_what_initialize_does(name):
-    schemes = {"He": "kaiming", "LeCun": "lecun", "Xavier": "xavier", "own gain": "own gain"}
+    schemes = {"He": "kaiming", "LeCun": "lecun", "Xavier": "xavier", "own gain": "kaiming"}
     names = {n.lower(): n for n in A.__all__ if n[0].isupper()}
     layer = getattr(A, names[name.replace("_", "")])()
     row, *_ = initialize(nn.Sequential(nn.Linear(8, 8), layer, nn.Linear(8, 2)))
-    assert row.scheme == f"{schemes[CATALOG[name].initialization.split(':')[0]]}_normal"
+    kind = CATALOG[name].initialization.split(":")[0]
+    assert row.scheme == f"{schemes[kind]}_normal"
+    if kind == "own gain":
+        assert row.gain == pytest.approx(CATALOG[name].second_moment ** -0.5, rel=1e-4)
 
 
 def test_a_moment_that_rounds_to_zero_is_printed_without_a_sign(monkeypatch):

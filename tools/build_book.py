@@ -27,7 +27,7 @@ ICON = re.compile(
     r'(?P<name>"[^"]+"|[\w$]+):\[[\d.]+,[\d.]+,\[(?P<aliases>[^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?'
 )
 CODE = re.compile(r"<pre>.*?</pre>", re.DOTALL)
-REPEATED = re.compile(r"<(style|script)\b(?![^>]*json)[^>]*>.+?</\1>", re.DOTALL)
+REPEATED = re.compile(r"<(style|script)\b(?![^>]*json)[^>]*>.*?</\1>", re.DOTALL)
 PLAIN = re.compile(r'<span class="(?:n|p|w|o)">([^<]*)</span>')
 STRINGS = re.compile(r'(?:<span class="(?:sa|s1|s2|se|si)">[^<]*</span>){2,}')
 TAG = re.compile(r"<[^>]*>")

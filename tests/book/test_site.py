@@ -122,10 +122,15 @@ def test_pages_are_slimmed(tmp_path):
     )
     text = '<pre><span class="sa">f</span><span class="s2">"a </span><span class="si">{</span>x</pre>'
     page = tmp_path / "a.html"
-    page.write_text(f'{style}<span class="n">kept</span>{code}{text}{style}', encoding="utf-8")
+    page.write_text(
+        f'{style}<span class="n">kept</span>{code}<script src="a.js"></script>{text}{style}', encoding="utf-8"
+    )
     build_book.slim_pages(tmp_path)
-    slim = '<pre>x = <span class="mi">1</span></pre><pre><span class="s2">f"a {</span>x</pre>'
-    assert page.read_text(encoding="utf-8") == f'{style}<span class="n">kept</span>{slim}'
+    slim = ('<pre>x = <span class="mi">1</span></pre>', '<pre><span class="s2">f"a {</span>x</pre>')
+    assert (
+        page.read_text(encoding="utf-8")
+        == f'{style}<span class="n">kept</span>{slim[0]}<script src="a.js"></script>{slim[1]}'
+    )
 
 
 def test_pictures_become_smaller_and_stay_the_same_to_the_pixel(tmp_path):

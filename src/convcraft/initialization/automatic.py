@@ -245,7 +245,7 @@ class _Pass:
             return 1.0, "" if seen else "no activation found: pass example=", "lecun"
         name = _START.get(activation.name, activation.name)
         family = catalog()[name].initialization.partition(":")[0].lower() if name in catalog() else "he"
-        family = {"he": "kaiming"}.get(family, family)
+        family = {"he": "kaiming", "own gain": "kaiming"}.get(family, family)
         if family == "lecun":
             return 1.0, "", family
         try:

@@ -129,7 +129,7 @@ def _measure(options: argparse.Namespace) -> list[Ratio]:
     if "penalties" in topics:
         found += penalty_ratios(rounds, ((2, 8),)) if quick else penalty_ratios(rounds)
     if "diagnostics" in topics:
-        found += record_ratios(rounds, 2, quick=True) if quick else record_ratios(rounds)
+        found += record_ratios(rounds, quick)
     if "augmentation" in topics:
         for shape in ((8, 3, 8, 8),) if quick else BATCHES:
             for layout in ("contiguous", "channels_last") if shape[1] > 1 else ("contiguous",):

@@ -99,14 +99,15 @@ def _steps(build: Callable[[], nn.Module], batch: tuple[int, ...], count: int, e
     return watched if every else train
 
 
-def record_ratios(rounds: int, count: int = 20, quick: bool = False) -> list[Ratio]:
-    """Training steps under `record`, every tenth and every one, over the same steps without it."""
-    networks: dict[tuple[int, ...], Callable[[], nn.Module]] = {
-        (64, 1, 8, 8): lambda: ConvNet((16, 32), hidden=64),
-        (64, 3, 32, 32): lambda: ConvNet((32, 64), size=32, in_channels=3),
+def record_ratios(rounds: int, quick: bool = False) -> list[Ratio]:
+    """A training under `record`, every tenth step and every one, over the same training without it."""
+    networks: dict[tuple[int, ...], tuple[int, Callable[[], nn.Module]]] = {
+        (64, 1, 8, 8): (100, lambda: ConvNet((16, 32), hidden=64)),
+        (64, 3, 32, 32): (20, lambda: ConvNet((32, 64), size=32, in_channels=3)),
     }
     found = []
-    for batch, build in list(networks.items())[: 1 if quick else None]:
+    for batch, (steps, build) in list(networks.items())[: 1 if quick else None]:
+        count = 2 if quick else steps
         for every in (10, 1):
             actions = {"ours": _steps(build, batch, count, every), "base": _steps(build, batch, count, None)}
             found.append(_ratio(f"record every {every}", "training step", batch, actions, rounds, 1))
