@@ -444,3 +444,16 @@ def test_a_length_that_changes_is_no_number_of_units():
     assert layer.zeros == pytest.approx((hidden == 0).float().mean().item(), abs=1e-6)
     report = diagnose(model, [(x, torch.zeros(4, dtype=torch.long)) for x in inputs[:3]], F.cross_entropy)
     assert "dead-units" not in {finding.name for finding in report.findings}
+
+
+def test_weights_carry_hooks_only_while_a_pass_is_recorded():
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    carried = []
+    with record(model, every=2) as trace:
+        for _ in range(4):
+            loss = model(torch.randn(5, 3)).sum()
+            carried.append([bool(p._post_accumulate_grad_hooks) for p in model.parameters()])
+            loss.backward()
+    assert carried == [[True, False] * 2, [False] * 4] * 2  # of weights, not of biases
+    assert not any(p._post_accumulate_grad_hooks for p in model.parameters())
+    assert trace.steps == 2 and all(row.gradient > 0 for row in trace if row.kind == "linear")

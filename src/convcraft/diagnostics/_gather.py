@@ -87,7 +87,6 @@ def _train(
     losses: list[float] = []
     try:
         watcher.attach()
-        examiner.attach()
         with torch.enable_grad():
             for batch in batches:
                 model.zero_grad(set_to_none=True)

@@ -85,7 +85,6 @@ def record(
     watcher = Watcher(model, recorder, functional=functional, roles=roles)
     try:
         watcher.attach()
-        recorder.attach()
         yield Trace(recorder)
     finally:
         watcher.detach()
@@ -117,9 +116,12 @@ class Recorder:
         self.copies: list[Tensor] = []
         self.hooks: list[Any] = []
 
-    def attach(self) -> None:
-        """Hooks on the weights, which run once their gradient is there."""
-        if not self.gradients:
+    def _watch_weights(self) -> None:
+        """Hooks on the weights, which run once their gradient is there; only while a pass is recorded."""
+        if not (self.sampled and self.gradients):
+            self._forget_weights()
+            return
+        if self.hooks:
             return
         for name, owned in self.weights.items():
             for parameter, series in zip(owned, self.slopes[name], strict=True):
@@ -129,12 +131,15 @@ class Recorder:
 
     def detach(self) -> None:
         """Take the hooks away, and measure the last step."""
-        for hook in self.hooks:
-            hook.remove()
-        self.hooks.clear()
+        self._forget_weights()
         self._measure()
         self.copies = []
         self.gradients = self.updates = False  # hooks on tensors that outlive the block do nothing more
+
+    def _forget_weights(self) -> None:
+        for hook in self.hooks:
+            hook.remove()
+        self.hooks.clear()
 
     def _weight_hook(self, series: Series) -> Any:
         def hook(parameter: Tensor) -> None:
@@ -150,6 +155,7 @@ class Recorder:
         self._measure()
         self.sampled = self.passes % self.every == 0
         self.passes += 1
+        self._watch_weights()
         if self.sampled:
             self.steps += 1
             if self.updates and self.model.training and torch.is_grad_enabled():
