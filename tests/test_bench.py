@@ -80,6 +80,11 @@ def test_a_wrong_value_stops_the_bench(monkeypatch):
         cases.case("relu", (2, 3, 4, 4), "contiguous", 1)
 
 
+def test_an_input_of_exactly_zero_does_not_stop_the_bench(monkeypatch):
+    monkeypatch.setattr(cases, "_inputs", lambda shape, layout: (torch.zeros(shape), torch.ones(shape)))
+    assert len(cases.case("relu", (2, 3, 4, 4), "contiguous", 5)) == 2
+
+
 def test_allocator_setting_is_named_where_there_is_one(monkeypatch):
     class Library:
         calls = []

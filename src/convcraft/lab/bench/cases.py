@@ -96,9 +96,10 @@ def case(name: str, shape: tuple[int, ...], layout: str, rounds: int, compile: b
     candidates = {"ours": ours, "base": theirs, "textbook": ACTIVATIONS[name]}
     if compile:
         candidates["compiled"] = compiled(theirs)
-    for function in candidates.values():
+    for who, function in candidates.items():
         _check(name, function(x), theirs(x))
-        _check(name, _both(function, x, grad)(), _both(theirs, x, grad)())
+        if who != "textbook":  # whose maximum shares the gradient out where x is exactly 0
+            _check(name, _both(function, x, grad)(), _both(theirs, x, grad)())
     return both_ways(name, candidates, x, grad, layout, rounds)
 
 
