@@ -160,6 +160,15 @@ def test_on_a_gpu_the_clock_waits_for_it(monkeypatch):
     assert timing.clock_for(1)() > 0 and waited == [True]
 
 
+def test_nothing_but_the_candidates_is_timed():
+    modes = []
+    with timing.device_of_new_tensors("meta"):
+        assert torch.zeros(1).device.type == "meta"
+        bench.compare({"a": lambda: modes.append(torch._C._len_torch_function_stack())}, rounds=1)
+        assert torch.zeros(1).device.type == "meta"
+    assert set(modes) == {0} and torch.zeros(1).device.type == "cpu"
+
+
 GOAL_OF = [
     ("relu", "forward", "contiguous", (64, 64, 32, 32), 1.1),
     ("relu", "forward", "contiguous", (8, 16, 8, 8), 1.6),

@@ -21,7 +21,7 @@ from .images import augmentations
 from .layers import dropouts, measure, normalizations
 from .models import penalty_ratios, record_ratios
 from .report import pin_memory, processor, table, write
-from .timing import Ratio, compare, saved_bytes
+from .timing import Ratio, compare, device_of_new_tensors, saved_bytes
 from .training import per_second, throughput
 
 __all__ = ["Ratio", "compare", "main", "saved_bytes"]
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     before = torch.get_num_threads()
     torch.set_num_threads(options.threads)
     try:
-        with torch.device(device):
+        with device_of_new_tensors(device):
             found = _measure(options)
             if options.json:
                 rounds = 5 if options.quick else options.rounds
@@ -135,6 +135,6 @@ def _measure(options: argparse.Namespace) -> list[Ratio]:
             for layout in ("contiguous", "channels_last") if shape[1] > 1 else ("contiguous",):
                 found += augmentations(shape, layout, rounds)
     if "training" in topics:
-        with torch.device("cpu"):
+        with device_of_new_tensors("cpu"):
             found += throughput(rounds, 4, examples=64, batches=(64,)) if quick else throughput(rounds)
     return found

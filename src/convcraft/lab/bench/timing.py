@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -56,6 +57,17 @@ class Ratio:
         return {**numbers, "median": self.median, "quartiles": self.quartiles, "interval": self.interval()}
 
 
+@contextlib.contextmanager
+def device_of_new_tensors(device: str) -> Iterator[None]:
+    """Where tensors are made; with "cpu" no call goes through Python for it, which would be timed as well."""
+    before = torch.get_default_device().type
+    torch.set_default_device(None if device == "cpu" else device)
+    try:
+        yield
+    finally:
+        torch.set_default_device(None if before == "cpu" else before)
+
+
 def synchronized() -> float:
     """Wall time after all that the GPU was given is done."""
     torch.cuda.synchronize()
@@ -96,14 +108,15 @@ def compare(
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     clock = clock or clock_for(torch.get_num_threads())
     order, shuffle = list(actions), random.Random(0)
-    for number in range(rounds + 1):
-        shuffle.shuffle(order)
-        for name in order:
-            start = clock()
-            for _ in range(repeats):
-                actions[name]()
-            if number:
-                seconds[name].append((clock() - start) / repeats)
+    with device_of_new_tensors("cpu"):
+        for number in range(rounds + 1):
+            shuffle.shuffle(order)
+            for name in order:
+                start = clock()
+                for _ in range(repeats):
+                    actions[name]()
+                if number:
+                    seconds[name].append((clock() - start) / repeats)
     return seconds
 
 
