@@ -47,8 +47,8 @@ def record(
     Every layer at every step is the default: activations, layers with weights and normalizations, not
     pooling, dropout and reshaping. In a training loop use `every=10`, or `every=50` where a step takes less
     than some 3 ms, for a recorded pass costs about a millisecond of Python however small the layers are. On
-    one CPU thread (AMD EPYC) `every=10` added 3 % to steps of 36 ms, `every=50` 8 % to steps of 1.7 ms, and
-    every step 19 and 72 %; `python -m convcraft bench diagnostics` measures it. `layers="activations"` leaves
+    one CPU thread (AMD EPYC) `every=10` added 3 % to steps of 35 ms, `every=50` 7 % to steps of 1.5 ms, and
+    every step 13 and 70 %; `python -m convcraft bench diagnostics` measures it. `layers="activations"` leaves
     out what the other layers return. Shares of zeros and of saturation are counted on the leading 16,384
     values of a batch, and update ratios on the leading rows of a weight with more than 65,536 entries.
 
