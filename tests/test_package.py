@@ -96,7 +96,7 @@ def within_type_checking(path, line):
 
 def test_the_search_for_imports_sees_relative_ones():
     names = {name for _, name in imported(ROOT / "activations" / "__init__.py")}
-    assert "convcraft.activations.table.catalog" in names
+    assert "convcraft.activations.catalog.catalog" in names
     names = {name for _, name in imported(ROOT / "activations" / "rectifiers.py")}
     assert "convcraft.errors.ConvcraftError" in names
 

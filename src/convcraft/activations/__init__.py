@@ -14,13 +14,13 @@ Example:
 from __future__ import annotations
 
 from .adaptive import AconC, DynamicReLU, FReLU, MetaAconC, acon_c
+from .catalog import Catalog, Entry, Parameter, Source, catalog, derivative, get
 from .exponentials import CELU, ELU, SELU, Softplus, celu, elu, selu, softplus
 from .gates import GELU, Hardswish, Mish, SiLU, Swish, gelu, hardswish, mish, silu, swish
 from .quadrature import Moments, moments
 from .rectifiers import LeakyReLU, PReLU, ReLU, ReLU6, leaky_relu, prelu, relu, relu6
 from .sigmoids import Hardsigmoid, Sigmoid, Softsign, Tanh, hardsigmoid, sigmoid, softsign, tanh
 from .softmaxes import LogSoftmax, Softmax, log_softmax, softmax
-from .table import Catalog, Entry, Parameter, Source, catalog, derivative, get
 
 __all__ = [
     "CELU",

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from .alpha import AlphaDropout, FeatureAlphaDropout, alpha_dropout, feature_alpha_dropout
 from .channels import Dropout1d, Dropout2d, Dropout3d, dropout1d, dropout2d, dropout3d
-from .elements import Dropout, GaussianDropout, dropout, gaussian_dropout
+from .drop_block import DropBlock2d, drop_block2d
+from .drop_path import DropPath, drop_path
+from .dropout import Dropout, GaussianDropout, dropout, gaussian_dropout
 from .monte_carlo import Prediction, mc_predict
-from .regions import DropBlock2d, DropPath, drop_block2d, drop_path
 
 __all__ = [
     "AlphaDropout",

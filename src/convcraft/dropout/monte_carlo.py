@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from ..errors import ConvcraftError
 from ._checks import check_generator
-from .elements import GaussianDropout
-from .regions import DropBlock2d, DropPath
+from .drop_block import DropBlock2d
+from .drop_path import DropPath
+from .dropout import GaussianDropout
 
 __all__ = ["Prediction", "mc_predict"]
 

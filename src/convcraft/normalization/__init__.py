@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from .batch import BatchNorm1d, BatchNorm2d, BatchNorm3d, SyncBatchNorm, batch_norm
 from .folding import fold_batch_norm
-from .groups import GroupNorm, LayerNorm, group_norm, layer_norm
 from .instance import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, instance_norm
-from .population import freeze_batch_norm, recalibrate_batch_norm
+from .layer_group_norm import GroupNorm, LayerNorm, group_norm, layer_norm
+from .running_stats import freeze_batch_norm, recalibrate_batch_norm
 
 __all__ = [
     "BatchNorm1d",

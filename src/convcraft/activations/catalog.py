@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import ConvcraftError, unknown
 from . import exponentials, gates, rectifiers, sigmoids, softmaxes
-from ._facts import FACTS
+from ._catalog_data import FACTS
 from .definitions import DEFINITIONS
 from .quadrature import Moments, moments
 

@@ -1,0 +1,100 @@
+"""DropPath: dropout of whole samples, which in a residual block skips the branch (stochastic depth)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ._checks import check_arguments, check_dimensions, check_floating, check_generator, check_probability
+
+__all__ = ["DropPath", "drop_path"]
+
+
+def drop_path(
+    input: Tensor,
+    p: float = 0.1,
+    training: bool = True,
+    inplace: bool = False,
+    scale_by_keep: bool = True,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""Set whole samples to 0 with probability p: in a residual block, x + drop_path(f(x)) skips the branch.
+
+    Formula: :math:`y_n = m_n x_n / (1 - p)` with one independent :math:`m_n \in \{0, 1\}` a sample,
+    :math:`P(m_n = 0) = p`.
+
+    Args:
+        input: (N, ...), floating-point.
+        p: probability of dropping. p = 0 gives the input, p = 1 zeros.
+        training: when False the input is returned as it is.
+        inplace: write the result over the input.
+        scale_by_keep: divide by 1 - p; when False the mean is (1 - p) x.
+        generator: where the random numbers come from; None is torch's global generator.
+
+    Raises:
+        ConvcraftError: when p is outside [0, 1], the input is not a floating-point tensor or has no
+            dimension, or the generator is on another device.
+
+    Example:
+        >>> y = drop_path(torch.ones(50, 3, 2), 0.5)
+        >>> y.sum((1, 2)).unique()
+        tensor([ 0., 12.])
+
+    Source: Huang, Sun, Liu, Sedra and Weinberger (2016), Deep Networks with Stochastic Depth; named in
+    Larsson, Maire and Shakhnarovich (2017), FractalNet. Chapter 7.
+    """
+    check_probability("drop_path", p)
+    check_floating("drop_path", input)
+    check_generator("drop_path", input, generator)
+    check_dimensions("drop_path", input, tuple(range(1, 65)), "(N, ...)")
+    if not training or p == 0:
+        return input
+    if p == 1:
+        return F.dropout(input, 1.0, True, inplace)
+    noise = input.new_empty((input.shape[0], *(1,) * (input.dim() - 1)))
+    noise = noise.bernoulli_(1 - p, generator=generator)
+    if scale_by_keep:
+        noise = noise.div_(1 - p)
+    return input.mul_(noise) if inplace else input * noise
+
+
+class DropPath(nn.Module):
+    r"""Module of :func:`drop_path`; it acts in training mode only.
+
+    Formula: :math:`y_n = m_n x_n / (1 - p)`.
+
+    Args:
+        p: probability of dropping a sample.
+        inplace: write the result over the input.
+        scale_by_keep: divide by 1 - p.
+        generator: where the random numbers come from; None is torch's global generator.
+
+    Raises:
+        ConvcraftError: when p is outside [0, 1].
+
+    Example:
+        >>> DropPath(0.2).eval()(torch.ones(2))
+        tensor([1., 1.])
+
+    Chapter 7.
+    """
+
+    __constants__ = ["p", "inplace", "scale_by_keep"]
+
+    def __init__(
+        self,
+        p: float = 0.1,
+        inplace: bool = False,
+        scale_by_keep: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        check_arguments(type(self).__name__, p, generator)
+        super().__init__()
+        self.p, self.inplace, self.scale_by_keep, self.generator = p, inplace, scale_by_keep, generator
+
+    def forward(self, input: Tensor) -> Tensor:
+        return drop_path(input, self.p, self.training, self.inplace, self.scale_by_keep, self.generator)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, inplace={self.inplace}, scale_by_keep={self.scale_by_keep}"
