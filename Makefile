@@ -22,7 +22,7 @@ book: environment
 test: environment
 	@OMP_NUM_THREADS=1 MPLBACKEND=agg $(PY) -m pytest -n $(JOBS) --maxprocesses 8 --dist loadscope \
 	    --nbval-lax --nbval-current-env --nbval-cell-timeout 600 --nbval-sanitize-with tests/nbval_sanitize.cfg \
-	    tests src book $(PYTEST_ARGS)
+	    tests src benchmarks book $(PYTEST_ARGS)
 
 lab: environment
 	@$(PY) -m jupyterlab $$([ "$$(id -u)" = 0 ] && echo --allow-root) $(LAB_ARGS) book
@@ -31,7 +31,7 @@ notebooks: environment
 	@OMP_NUM_THREADS=1 $(PY) tools/run_notebooks.py --limit 90 $(NOTEBOOKS)
 
 lint: environment
-	@$(PY) -m ruff check src tests tools examples
+	@$(PY) -m ruff check src benchmarks tests tools examples
 	@$(PY) -m mypy
 
 clean:

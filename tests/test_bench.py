@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
+import benchmarks as bench
+from benchmarks import cases, goals, images, models, report, timing
 from convcraft import ConvcraftError
-from convcraft.lab import bench
-from convcraft.lab.bench import cases, goals, images, models, report, timing
 
 
 def test_compare_interleaves_and_counts_rounds():
@@ -58,6 +58,17 @@ def test_only_measures_what_was_asked_for(capsys):
     assert bench.main(["activations", "--quick", "--only", "mish", "--allocator", "default"]) == 0
     text = capsys.readouterr().out
     assert "mish" in text and "tanh" not in text and "training step" not in text
+    assert f"ATen's kernels for {torch.backends.cpu.get_cpu_capability()}" in text.splitlines()[0]
+
+
+def test_it_says_what_it_is_measuring_before_it_measures(monkeypatch, capsys):
+    def fail(*settings):
+        raise ConvcraftError("measured")
+
+    monkeypatch.setattr(bench, "case", fail)
+    with pytest.raises(ConvcraftError, match="measured"):
+        bench.main(["activations", "--quick", "--only", "mish", "--allocator", "default"])
+    assert capsys.readouterr().err == "measuring mish, 2x4x8x8 contiguous\n"
 
 
 @pytest.mark.parametrize(
@@ -186,8 +197,9 @@ GOAL_OF = [
     ("elastic_net", "value+gradient", "", (4_621_680,), 0.8),
     ("record every 10", "training step", "", (64, 1, 8, 8), 1.1),
     ("record every 1", "training step", "", (64, 1, 8, 8), None),
-    ("vectorized", "16 networks, processor time", "batch 16", (16, 1, 8, 8), 0.55),
-    ("vectorized, 2 processes", "16 networks, wall time", "batch 64", (64, 1, 8, 8), 0.4),
+    ("vectorized", "16 networks, processor time", "perceptron, batch 16", (16, 1, 8, 8), 0.5),
+    ("vectorized, 2 processes", "16 networks, wall time", "convnet, batch 32", (32, 1, 8, 8), 0.25),
+    ("vectorized, 2 processes", "16 networks, wall time", "convnet, batch 64", (64, 1, 8, 8), 0.4),
     ("2 processes", "16 networks, wall time", "batch 64", (64, 1, 8, 8), None),
 ]
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks import layers, textbook
 from convcraft import ConvcraftError
-from convcraft.lab.bench import layers, textbook
 
 
 def test_every_pair_is_measured_in_both_directions():

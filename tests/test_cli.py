@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import convcraft
+import convcraft.__main__ as cli
 from convcraft import ConvcraftError
 from convcraft.__main__ import COMMANDS, main
 
@@ -44,7 +45,7 @@ def test_misuse_in_a_command_is_one_line_on_stderr(monkeypatch, capsys):
     def fail(arguments):
         raise ConvcraftError("bench: rounds must be at least 1, got 0")
 
-    monkeypatch.setattr("convcraft.lab.bench.main", fail)
+    monkeypatch.setattr("benchmarks.main", fail)
     assert main(["bench"]) == 2
     assert capsys.readouterr().err == "convcraft: bench: rounds must be at least 1, got 0\n"
 
@@ -54,6 +55,18 @@ def test_a_library_that_is_missing_is_named_with_its_extra(monkeypatch, capsys):
     assert main(["claims"]) == 2
     message = capsys.readouterr().err
     assert "needs yaml_that_is_not_there" in message and "pip install 'convcraft[plot,data]'" in message
+
+
+def test_the_benchmarks_are_those_of_the_checkout(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "site-packages" / "convcraft" / "__main__.py"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    assert main(["bench"]) == 2
+    assert "bench needs the folder benchmarks/ of the repository" in capsys.readouterr().err
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "__main__.py").touch()
+    monkeypatch.setattr("benchmarks.main", lambda arguments: 3)
+    assert main(["bench"]) == 3 and sys.path[-1] == str(tmp_path)
 
 
 def test_runs_as_a_module():

@@ -361,7 +361,7 @@ def test_inference_mode_leaves_nothing_behind(monkeypatch):
 
 
 def test_one_bit_an_element_is_kept_for_the_gradient():
-    from convcraft.lab.bench.timing import saved_bytes
+    from benchmarks.timing import saved_bytes
 
     x = torch.randn(1 << 16)
     assert saved_bytes(lambda v: D.dropout(v, 0.3), x) == pytest.approx(1 / 8)

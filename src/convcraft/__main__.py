@@ -6,13 +6,14 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from . import __version__
 from .errors import ConvcraftError, unknown
 
 #: command -> (module whose main(arguments) it calls, what it does)
 COMMANDS: dict[str, tuple[str, str]] = {
-    "bench": ("convcraft.lab.bench", "measure speed and memory as ratios against torch.nn"),
+    "bench": ("benchmarks", "measure speed and memory as ratios against torch.nn"),
     "claims": ("convcraft.lab.claims", "show the ledger of claims, or record the verdicts of the notebooks"),
     "data": ("convcraft.lab.data", "list the data sets, fetch one, and say where it lies"),
     "diagnose": ("convcraft.diagnostics.command", "look for what keeps a model of your own from training"),
@@ -37,6 +38,19 @@ def usage() -> str:
     return "\n".join(lines)
 
 
+def _find_benchmarks() -> None:
+    """Put the checkout that holds `benchmarks/` on the path; the installed package has none."""
+    for folder in (Path(__file__).resolve().parents[2], Path.cwd()):
+        if (folder / "benchmarks" / "__main__.py").is_file():
+            if str(folder) not in sys.path:
+                sys.path.append(str(folder))
+            return
+    raise ConvcraftError(
+        "bench needs the folder benchmarks/ of the repository, which is not part of the installed package; "
+        "clone the repository and run `python -m convcraft bench` inside it"
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it went well, 2 when the command or an argument was wrong."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -49,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given[0] not in COMMANDS:
             raise unknown("command", given[0], COMMANDS)
+        if given[0] == "bench":
+            _find_benchmarks()
         result = importlib.import_module(COMMANDS[given[0]][0]).main(given[1:])
     except ModuleNotFoundError as error:
         if given[0] == "diagnose" or (error.name or "").startswith("convcraft"):

@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ... import penalties
-from ...diagnostics import record
-from ...errors import ConvcraftError
-from ..models import ConvNet
+from convcraft import penalties
+from convcraft.diagnostics import record
+from convcraft.errors import ConvcraftError
+from convcraft.lab.models import ConvNet
+
 from .timing import Ratio, compare
 
 L1, L2 = 1e-4, 1e-3

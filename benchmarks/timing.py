@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import ConvcraftError
+from convcraft.errors import ConvcraftError
 
 Function = Callable[[Tensor], Tensor]
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ... import __version__
+from convcraft import __version__
+
 from .goals import goal
 from .timing import Ratio, clock_for
 

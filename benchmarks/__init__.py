@@ -9,12 +9,15 @@ the formula as textbooks print it and, with --compile, torch.compile of torch.nn
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from ...errors import ConvcraftError, unknown
+from convcraft.errors import ConvcraftError, unknown
+
 from .cases import NAMES, case, compiled, costs
 from .goals import missed
 from .images import augmentations
@@ -22,7 +25,7 @@ from .layers import dropouts, measure, normalizations
 from .models import penalty_ratios, record_ratios
 from .report import pin_memory, processor, table, write
 from .timing import Ratio, compare, device_of_new_tensors, saved_bytes
-from .training import per_second, throughput
+from .training import NETWORKS, per_second, throughput
 
 __all__ = ["Ratio", "compare", "main", "saved_bytes"]
 
@@ -70,16 +73,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     allocator = pin_memory() if options.allocator == "pinned" else "default"
     before = torch.get_num_threads()
     torch.set_num_threads(options.threads)
+    found: list[Ratio] = []
     try:
         with device_of_new_tensors(device):
-            found = _measure(options)
+            capability = torch.backends.cpu.get_cpu_capability()
+            machine = f"{processor()} (ATen's kernels for {capability}), torch {torch.__version__}"
+            print(f"{machine}, {options.threads} thread(s), allocator: {allocator}", flush=True)
+            for label, measured in _measurements(options):
+                print(f"measuring {label}", file=sys.stderr, flush=True)
+                found += measured()
             if options.json:
                 rounds = 5 if options.quick else options.rounds
                 write(options.json, given, options.threads, rounds, allocator, found)
-            hardware = processor()
     finally:
         torch.set_num_threads(before)
-    print(f"{hardware}, torch {torch.__version__}, {options.threads} thread(s), allocator: {allocator}")
     print(
         "ratio: ours over torch.nn, over ReLU (costs), over a loop (augmentation, penalties), over one by "
         "one (training), over no recording (diagnostics); below 1 is faster"
@@ -106,35 +113,35 @@ def _try_to_compile() -> None:
         ) from error
 
 
-def _measure(options: argparse.Namespace) -> list[Ratio]:
+def _measurements(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], list[Ratio]]]]:
+    """What is measured, and how, one after the other."""
     topics, quick, compile = options.topics or TOPICS, options.quick, options.compile
     rounds = 5 if quick else options.rounds
-    found: list[Ratio] = []
-    grid = [
-        (shape, layout, 3 * rounds if shape == SMALL else rounds)
-        for shape in (((2, 4, 8, 8),) if quick else (LARGE, SMALL))
-        for layout in ("contiguous", "channels_last")
-    ]
-    if "activations" in topics:
-        for shape, layout, times in grid:
-            for name in options.only or NAMES:
-                found += case(name, shape, layout, times, compile)
+    for shape in ((2, 4, 8, 8),) if quick else (LARGE, SMALL):
+        for layout in ("contiguous", "channels_last"):
+            times, where = 3 * rounds if shape == SMALL else rounds, f"{'x'.join(map(str, shape))} {layout}"
+            if "activations" in topics:
+                for name in options.only or NAMES:
+                    yield f"{name}, {where}", partial(case, name, shape, layout, times, compile)
+            if "dropout" in topics:
+                yield f"dropout, {where}", partial(measure, dropouts(), shape, layout, times, compile)
+            if "normalization" in topics:
+                cases = normalizations(shape[1])
+                yield f"normalization, {where}", partial(measure, cases, shape, layout, times, compile)
     if "costs" in topics:
-        found += costs(rounds, (2, 4, 8, 8), 2) if quick else costs(rounds)
-    for topic in ("dropout", "normalization"):
-        if topic in topics:
-            for shape, layout, times in grid:
-                cases = dropouts() if topic == "dropout" else normalizations(shape[1])
-                found += measure(cases, shape, layout, times, compile)
+        yield "costs of activations", partial(costs, rounds, *(((2, 4, 8, 8), 2) if quick else ()))
     if "penalties" in topics:
-        found += penalty_ratios(rounds, ((2, 8),)) if quick else penalty_ratios(rounds)
+        yield "penalties", partial(penalty_ratios, rounds, *((((2, 8),),) if quick else ()))
     if "diagnostics" in topics:
-        found += record_ratios(rounds, quick)
+        yield "diagnostics", partial(record_ratios, rounds, quick)
     if "augmentation" in topics:
         for shape in ((8, 3, 8, 8),) if quick else BATCHES:
             for layout in ("contiguous", "channels_last") if shape[1] > 1 else ("contiguous",):
-                found += augmentations(shape, layout, rounds)
+                where = f"{'x'.join(map(str, shape))} {layout}"
+                yield f"augmentation, {where}", partial(augmentations, shape, layout, rounds)
     if "training" in topics:
-        with device_of_new_tensors("cpu"):
-            found += throughput(rounds, 4, examples=64, batches=(64,)) if quick else throughput(rounds)
-    return found
+        for network in NETWORKS:
+            for batch in (64,) if quick else (16, 32, 64):
+                size = (4, 1, 64) if quick else ()  # models, epochs, examples
+                where = f"training, {network}, batch {batch}"
+                yield where, partial(throughput, network, batch, rounds, *size)

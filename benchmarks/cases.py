@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ... import activations
-from ...errors import ConvcraftError
+from convcraft import activations
+from convcraft.errors import ConvcraftError
+
 from .textbook import ACTIVATIONS
 from .timing import Function, Ratio, compare, saved_bytes
 

@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ... import dropout as d
-from ... import normalization as n
-from ...errors import ConvcraftError
+from convcraft import dropout as d
+from convcraft import normalization as n
+from convcraft.errors import ConvcraftError
+
 from . import textbook
 from .cases import _inputs, both_ways, compiled
 from .timing import Function, Ratio

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ... import augmentation as a
-from ...errors import ConvcraftError
+from convcraft import augmentation as a
+from convcraft.errors import ConvcraftError
+
 from .cases import _inputs
 from .timing import Ratio, compare
 
