@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._batch import Batch, loss_value, own_loss, run, short
 from .._graph import Graph, successors, tensors
+from .._restore import seed_all
 from ..errors import ConvcraftError
 from . import thresholds
-from ._batches import Batch
 from ._evidence import Evidence, GradientFacts, NonFinite
 from ._examine import Examiner
 from ._locate import locate, not_finite
 from ._losses import LossWatch
 from ._modes import compare_modes
-from ._preserve import seed_all
 from ._watch import Watcher
 
 Loss = Callable[..., Any] | None
@@ -60,7 +60,7 @@ def _graph(evidence: Evidence, model: nn.Module, batch: Batch) -> Graph | None:
     try:
         return successors(model, batch.kwargs if batch.kwargs else batch.args)
     except Exception as error:  # the model's own code runs here
-        evidence.skipped.append(f"what follows which layer ({type(error).__name__}: {_short(error)})")
+        evidence.skipped.append(f"what follows which layer ({type(error).__name__}: {short(error)})")
         return None
 
 
@@ -68,11 +68,7 @@ def _compare(evidence: Evidence, model: nn.Module, batch: Batch) -> None:
     try:
         evidence.modes = compare_modes(model, batch)
     except Exception as error:  # the model's own code runs here; the pass in training mode will tell
-        evidence.skipped.append(f"the outputs in both modes ({type(error).__name__}: {_short(error)})")
-
-
-def _short(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:120]
+        evidence.skipped.append(f"the outputs in both modes ({type(error).__name__}: {short(error)})")
 
 
 def _train(
@@ -118,20 +114,14 @@ def _forward(evidence: Evidence, model: nn.Module, batch: Batch, loss: Loss) -> 
     watch = LossWatch()
     with watch:
         output = _output(evidence, model, batch)
-        value = loss(output, batch.target) if loss is not None else output
+        value = loss_value("diagnose", output, batch, loss) if loss is not None else own_loss(output)
     evidence.loss_calls += watch.calls
-    if loss is not None:
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-            raise ConvcraftError(
-                f"diagnose: loss must return a scalar, got {got}; use reduction='mean' or loss(...).mean()"
-            )
+    if value is not None and loss is None and not value.requires_grad:
+        value = None
+    if value is not None:
         if not value.requires_grad:
             evidence.skipped.append("the gradients (the loss does not depend on a parameter by a gradient)")
-        return value.reshape(())
-    inner = output if isinstance(output, Tensor) else getattr(output, "loss", None)
-    if isinstance(inner, Tensor) and inner.numel() == 1 and inner.requires_grad and inner.dim() == 0:
-        return inner
+        return value
     if not any("no loss was given" in text for text in evidence.skipped):
         evidence.skipped.append("gradients, loss and update ratios (no loss was given)")
     return None
@@ -139,24 +129,16 @@ def _forward(evidence: Evidence, model: nn.Module, batch: Batch, loss: Loss) -> 
 
 def _output(evidence: Evidence, model: nn.Module, batch: Batch) -> Any:
     try:
-        return batch(model)
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise ConvcraftError(_refused(error)) from error
-        evidence.failure = str(error)
+        return run("diagnose", model, batch)
+    except ConvcraftError as error:
+        cause = error.__cause__
+        if not isinstance(cause, ValueError) or "more than 1 value per channel" not in str(cause):
+            raise
+        evidence.failure = str(cause)
         for module in model.modules():
             if "norm" in type(module).__name__.lower():
                 module.eval()
         return batch(model)
-    except Exception as error:  # the model's own code runs here
-        raise ConvcraftError(_refused(error)) from error
-
-
-def _refused(error: Exception) -> str:
-    return (
-        f"diagnose: the model must run on the batch, got {type(error).__name__}: {_short(error)}; pass the "
-        "batch that a training step gets, (inputs, target), several inputs as a tuple"
-    )
 
 
 def _backward(value: Tensor) -> None:
@@ -181,7 +163,7 @@ def _step(evidence: Evidence, optimizer: Any) -> None:
     try:
         optimizer.step()
     except Exception as error:  # an optimizer of another kind, one that needs a closure for example
-        evidence.skipped.append(f"the update ratios ({type(error).__name__}: {_short(error)})")
+        evidence.skipped.append(f"the update ratios ({type(error).__name__}: {short(error)})")
 
 
 def _nonfinite(evidence: Evidence, model: nn.Module, batch: Batch) -> NonFinite | None:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._batch import Batch
 from .._graph import tensors
-from ._batches import Batch
 from ._evidence import NonFinite
 from ._watch import Spot, Watcher
 

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from .._batch import Batch
 from .._graph import tensors
+from .._restore import seed_all
 from . import thresholds
-from ._batches import Batch
-from ._preserve import seed_all
 from ._watch import Spot, Watcher
 
 #: Functions of torch with an argument that switches their randomness or their statistics; its place.

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._batch import is_batch
 from .._graph import tensors
 from ..errors import ConvcraftError, unknown
-from ._batches import is_batch
 from .diagnose import diagnose
 from .report import Report
 

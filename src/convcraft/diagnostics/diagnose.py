@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from .._batch import resolve_loss, take, taker
+from .._restore import preserved, random_state
 from ..errors import ConvcraftError, unknown
-from ._batches import check_device, resolve_loss, take
 from ._gather import gather
-from ._preserve import copies, random_states, restored
 from ._watch import check_model
 from .findings import find_all, names
 from .report import Report
@@ -77,14 +78,14 @@ def diagnose(
         raise ConvcraftError(
             "diagnose: model must be initialized, got a lazy module that has not run; call it once on a batch"
         )
-    loss = resolve_loss(loss)
-    with random_states(model, batch, seed):
-        found = take(batch, batches, model, loss)
-        device = check_device(model, found[0])
-        pair = copies(model, optimizer)
+    function = resolve_loss("diagnose", loss)
+    with random_state(model, batch, seed):
+        found = take("diagnose", batch, batches, model, taker(loss))
+        device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+        pair = _copies(model, optimizer)
         working, own = pair if pair is not None else (model, None)
-        with nullcontext() if pair is not None else restored(model):
-            evidence = gather(model, working, found, loss, optimizer, own, seed)
+        with nullcontext() if pair is not None else preserved(model):
+            evidence = gather(model, working, found, function, optimizer, own, seed)
         if pair is None and optimizer is not None:
             evidence.skipped.append("the update ratios (model or optimizer cannot be copied)")
         findings = tuple(f for f in find_all(evidence) if f.name not in left_out)
@@ -101,3 +102,12 @@ def diagnose(
         skipped=tuple(dict.fromkeys(evidence.skipped)),
         torch=torch.__version__,
     )
+
+
+def _copies(model: nn.Module, optimizer: Any) -> tuple[nn.Module, Any] | None:
+    """A deep copy of a model and of the optimizer of its parameters; None where there can be none."""
+    memo: dict[int, Any] = {}
+    try:
+        return copy.deepcopy(model, memo), copy.deepcopy(optimizer, memo)
+    except Exception:  # whatever a module holds that cannot be copied
+        return None

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .._batch import Loss, evaluate, resolve_loss, split, taker
+from .._restore import preserved
 from ..errors import ConvcraftError
-from ._batches import Loss, check_count, check_model, check_positive, evaluate
-from ._state import preserved
+from ._checks import check_count, check_model, check_positive
 
 __all__ = ["Sharpness", "largest_stable_rate", "sharpness"]
 
@@ -65,8 +66,10 @@ def sharpness(
 
     Args:
         model: in the mode for which the answer is wanted: eval for a function of the batch alone.
-        batch: (input, target), (input, input, …, target) or ({name: input}, target).
-        loss: (output, target) to a tensor of one number.
+        batch: (input, target), (input, input, …, target), ((input, input), target), ({name: input}, target),
+            or a mapping with its target under "target", "label", "y" or their plurals.
+        loss: (output, target) to a tensor of one number, a name such as "mse", or None where the model
+            returns its loss.
         iterations: the most Hessian-vector products.
         tolerance: the residual, relative to the largest size of an eigenvalue, that ends the iteration.
         generator: for the starting vector, on the CPU; None starts from the same vector every time.
@@ -99,8 +102,10 @@ def sharpness(
             f"sharpness: generator must be a torch.Generator on the CPU, got {generator!r}; "
             "use torch.Generator().manual_seed(seed)"
         )
+    function = resolve_loss("sharpness", loss)
+    given = split("sharpness", batch, model, taker(loss))
     with preserved(model), torch.enable_grad():
-        value = evaluate("sharpness", model, batch, loss)
+        value = evaluate("sharpness", model, given, function)
         if not math.isfinite(value.item()):
             raise ConvcraftError(f"sharpness: the loss must be finite, got {value.item()}")
         slopes = torch.autograd.grad(value, trained, create_graph=True, materialize_grads=True)

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..errors import ConvcraftError
-from ._batches import check_model
+from ._checks import check_model, check_optimizer
 
 __all__ = ["UpdateRatios", "update_ratios"]
 
@@ -102,17 +101,9 @@ def update_ratios(model: nn.Module, optimizer: Optimizer) -> Iterator[UpdateRati
     weights:updates". Chapter 5.
     """
     check_model("update_ratios", model)
-    if not isinstance(optimizer, Optimizer):
-        raise ConvcraftError(
-            f"update_ratios: optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}"
-        )
+    check_optimizer("update_ratios", optimizer, model)
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     watched = {name: p for name, p in model.named_parameters() if id(p) in held}
-    if not watched:
-        raise ConvcraftError(
-            "update_ratios: optimizer must hold parameters of the model, got none of them; "
-            "build it from model.parameters()"
-        )
     before: dict[str, Tensor] = {}
     ratios = UpdateRatios()
 

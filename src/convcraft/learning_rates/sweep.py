@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -12,9 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from .._batch import Batch, Loss, cycle, evaluate, resolve_loss, taker
+from .._restore import preserved
 from ..errors import ConvcraftError
-from ._batches import Loss, check_count, check_model, check_positive, cycle, evaluate
-from ._state import preserved
+from ._checks import check_count, check_model, check_optimizer, check_positive
 
 __all__ = ["RangeTest", "range_test"]
 
@@ -25,11 +29,13 @@ class RangeTest:
 
     Attributes:
         rates: learning rate of each step.
-        losses: loss on the batch of that step, before the step.
-        smoothed: the losses averaged over their neighbours, nothing lagging behind.
-        steepest: where the smoothed loss falls fastest per decade of the rate; None when it falls nowhere.
+        losses: loss on the batches of that step, before the step.
+        smoothed: straight lines fitted to as many neighbours everywhere, at the ends on one side.
+        steepest: where these lines fall fastest per decade of the rate; None when the loss does not fall by
+            more than its noise.
         lowest: where the smoothed loss is lowest.
-        largest: the largest rate whose smoothed loss is not above the first; None when nothing diverged.
+        largest: the largest rate whose smoothed loss is not above the first, its noise aside; None when
+            nothing diverged.
         suggestion: a rate to start from; None when the test shows none.
         why: how the suggestion comes about, in a sentence.
         diverged: whether the test was ended by the loss.
@@ -71,6 +77,8 @@ def range_test(
     high: float = 10.0,
     steps: int = 100,
     divergence: float = 4.0,
+    accumulate: int = 1,
+    scaler: torch.amp.GradScaler | None = None,
 ) -> RangeTest:
     r"""Train for some steps at growing learning rates, note the loss, and put everything back.
 
@@ -82,18 +90,21 @@ def range_test(
     Args:
         model: in the mode that the training will have.
         batches: what can be iterated over again: a DataLoader, a list. Each batch is (input, target),
-            (input, input, …, target) or ({name: input}, target).
+            (input, input, …, target), ((input, input), target), ({name: input}, target), or a mapping
+            with its target under "target", "label", "y" or their plurals.
         optimizer: over the parameters of the model; momentum and decay are its own. With several groups the
             rate goes to the group with the largest rate, and the others keep their ratio to it.
-        loss: (output, target) to a tensor of one number.
+        loss: (output, target) to a tensor of one number, a name such as "mse", or None where the model
+            returns its loss.
         low, high: the first and the last rate.
         steps: the number of steps, 3 or more.
         divergence: how many times the lowest running loss ends the test.
 
-    What is put back, bit for bit, also after an error: parameters, buffers, gradients, train and eval modes,
-    the state and the settings of the optimizer, torch's random state on the CPU and on the devices of the
-    model, and generators that modules hold. Not put back: the random state of Python and NumPy, the position
-    of an iterator, and what hooks of the user's own have changed.
+        accumulate: batches whose gradients are averaged for one step.
+        scaler: of the loss, as training with float16 uses it.
+
+    What is put back, bit for bit, also after an error: parameters, buffers, gradients, modes, the optimizer
+    and the scaler, every random state. The position of an iterator is not.
 
     Raises:
         ConvcraftError: when the model has nothing to train, the optimizer holds none of it, the batches are
@@ -119,18 +130,31 @@ def range_test(
     check_count("range_test", "steps", steps, least=3)
     if check_positive("range_test", "divergence", divergence) <= 1:
         raise ConvcraftError(f"range_test: divergence must be above 1, got {divergence!r}")
-    ratios = _ratios(model, optimizer)
+    check_count("range_test", "accumulate", accumulate)
+    if scaler is not None and not hasattr(scaler, "scale"):
+        raise ConvcraftError(
+            f"range_test: scaler must be a torch.amp.GradScaler, got {type(scaler).__name__}; leave it out "
+            "where the training has none"
+        )
+    check_optimizer("range_test", optimizer, model)
+    function = resolve_loss("range_test", loss)
+    started = [float(group["lr"]) for group in optimizer.param_groups]
+    ratios = [rate / max(started) if max(started) > 0 else 1.0 for rate in started]
     rates = [low * (high / low) ** (i / (steps - 1)) for i in range(steps)]
     losses: list[float] = []
     diverged = False
-    with preserved(model, optimizer), torch.enable_grad():
+    with preserved(model, optimizer, batches), _kept(scaler), torch.enable_grad():
         for p in (*model.parameters(), *(p for group in optimizer.param_groups for p in group["params"])):
             p.grad = None
         watch = _Watch(divergence)
-        for rate, batch in zip(rates, cycle("range_test", batches, steps), strict=True):
+        source = cycle("range_test", batches, model, steps * accumulate, taker(loss))
+        for rate in rates:
             for group, ratio in zip(optimizer.param_groups, ratios, strict=True):
-                _set_rate(group, rate * ratio)
-            value = _step(model, batch, optimizer, loss)
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate * ratio)  # in place, as compiled steps need it
+                else:
+                    group["lr"] = rate * ratio
+            value = _step(model, list(islice(source, accumulate)), optimizer, function, scaler)
             if not losses and not math.isfinite(value):
                 raise ConvcraftError(
                     f"range_test: the loss must be finite at the start, got {value}; "
@@ -144,43 +168,39 @@ def range_test(
     return _suggest(rates[: len(losses)], losses, diverged)
 
 
-def _step(model: nn.Module, batch: Any, optimizer: Optimizer, loss: Loss) -> float:
-    """One step of training; the loss before it."""
+def _step(model: nn.Module, batches: list[Batch], optimizer: Optimizer, loss: Any, scaler: Any) -> float:
+    """One step of training; the loss before it, averaged over the batches."""
     values: list[Tensor] = []
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        value = evaluate("range_test", model, batch, loss)
-        value.backward()
-        values.append(value.detach())
-        return value
+        total = torch.zeros(())
+        for batch in batches:
+            value = evaluate("range_test", model, batch, loss) / len(batches)
+            (value if scaler is None else scaler.scale(value)).backward()
+            total = value.detach() + total.to(value)
+        values.append(total)
+        return total
 
-    optimizer.step(closure)  # type: ignore[arg-type]
+    if scaler is None:
+        optimizer.step(closure)  # type: ignore[arg-type]
+    else:
+        closure()
+        scaler.step(optimizer)
+        scaler.update()
     return values[0].item()
 
 
-def _ratios(model: nn.Module, optimizer: Any) -> list[float]:
-    if not isinstance(optimizer, Optimizer):
-        raise ConvcraftError(
-            f"range_test: optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}"
-        )
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    if not held & {id(p) for p in model.parameters()}:
-        raise ConvcraftError(
-            "range_test: optimizer must hold parameters of the model, got none of them; "
-            "build it from model.parameters()"
-        )
-    rates = [float(group["lr"]) for group in optimizer.param_groups]
-    largest = max(rates)
-    return [rate / largest if largest > 0 else 1.0 for rate in rates]
-
-
-def _set_rate(group: dict[str, Any], rate: float) -> None:
-    """In place where the rate is a tensor, as compiled steps need it."""
-    if isinstance(group["lr"], Tensor):
-        group["lr"].fill_(rate)
-    else:
-        group["lr"] = rate
+@contextmanager
+def _kept(scaler: Any) -> Iterator[None]:
+    """Put a scaler back as it was; None is nothing to put back."""
+    before = copy.deepcopy(vars(scaler)) if scaler is not None else {}
+    try:
+        yield
+    finally:
+        if scaler is not None:
+            vars(scaler).clear()
+            vars(scaler).update(before)
 
 
 class _Watch:
@@ -208,40 +228,56 @@ class _Watch:
         return False
 
 
-def _smooth(losses: list[float], reach: int) -> list[float]:
-    """Mean over the neighbours up to `reach` steps away, fewer at the ends, as many on either side."""
-    out = []
-    for i in range(len(losses)):
-        r = min(reach, i, len(losses) - 1 - i)
-        window = losses[i - r : i + r + 1]
-        out.append(sum(window) / len(window))
-    return out
+_CERTAIN = 4.0  # standard errors by which a loss must fall for the fall to be more than noise
+
+
+def _lines(losses: list[float], reach: int) -> tuple[list[float], list[float]]:
+    """Value and slope by step of straight lines through 2 * reach + 1 neighbours, as many at the ends."""
+    n, values, slopes = len(losses), [], []
+    width = min(2 * reach + 1, n)
+    for i in range(n):
+        start = min(max(i - reach, 0), n - width)
+        window, middle = losses[start : start + width], start + (width - 1) / 2
+        squares = sum((j - middle) ** 2 for j in range(start, start + width)) or 1.0
+        slope = sum((j - middle) * y for j, y in enumerate(window, start)) / squares
+        values.append(sum(window) / width + slope * (i - middle))
+        slopes.append(slope)
+    return values, slopes
+
+
+def _noise(losses: list[float]) -> float:
+    """Standard deviation of a loss about its course, from second differences, robustly."""
+    seconds = sorted(abs(a - 2 * b + c) for a, b, c in zip(losses, losses[1:], losses[2:], strict=False))
+    return seconds[len(seconds) // 2] / (0.6745 * math.sqrt(6)) if seconds else 0.0
 
 
 def _suggest(rates: list[float], losses: list[float], diverged: bool) -> RangeTest:
-    smoothed = _smooth(losses, max(1, len(losses) // 20))
+    reach = max(1, len(losses) // 20)
+    smoothed, slopes = _lines(losses, reach)
     at_lowest = min(range(len(losses)), key=smoothed.__getitem__)
-    logs = [math.log10(rate) for rate in rates]
-    slopes = [(smoothed[i + 1] - smoothed[i - 1]) / (logs[i + 1] - logs[i - 1]) for i in range(1, at_lowest)]
-    lowest = rates[at_lowest]
-    largest = None
+    lowest, error = rates[at_lowest], _noise(losses) * math.sqrt(2 / (2 * reach + 1))
+    first = sum(losses[: 2 * reach + 1]) / len(losses[: 2 * reach + 1])
+    fall = first - smoothed[at_lowest]
+    # only where a tenth of the fall lies behind: before, a slope is noise
+    down = [i for i in range(1, at_lowest) if smoothed[i] <= first - fall / 10 and slopes[i] < 0]
+    largest = steepest = suggestion = None
     if diverged:
-        high = max(smoothed[0], smoothed[at_lowest])
+        high = max(first, smoothed[at_lowest]) + error
         largest = next((rates[i] for i in reversed(range(len(rates))) if smoothed[i] <= high), rates[0])
-    steepest = None
-    if slopes and min(slopes) < 0:
-        steepest = rates[1 + min(range(len(slopes)), key=slopes.__getitem__)]
-    if steepest is None:
-        suggestion = None
-        advice = ", it only rises: try a smaller low" if diverged else ": try a larger high, or more steps"
-        why = f"the loss falls nowhere on the way{advice}"
-    else:
+    if down and fall > _CERTAIN * error:
+        steepest = rates[min(down, key=slopes.__getitem__)]
         suggestion = min(steepest, lowest / 3)
-        choice = "the loss falls fastest there"
-        if suggestion != steepest:
-            choice = "a third of the rate of lowest loss"
-        lowest_loss, first_loss = smoothed[at_lowest], smoothed[0]
-        why = f"{choice}; lowest loss {lowest_loss:.3g} at {lowest:.3g}, from {first_loss:.3g} at first"
+        choice = (
+            "the loss falls fastest there" if suggestion == steepest else "a third of the rate of lowest loss"
+        )
+        why = f"{choice}; lowest loss {smoothed[at_lowest]:.3g} at {lowest:.3g}, from {first:.3g} at first"
+    elif largest is not None and largest / 10 > rates[0]:
+        suggestion = largest / 10
+        why = "a tenth of the rate at which the loss rises; before, it does not fall by more than its noise"
+    else:
+        why = "the loss falls nowhere on the way" + (
+            ", it only rises: try a smaller low" if diverged else ": try a larger high, or more steps"
+        )
     return RangeTest(
         tuple(rates), tuple(losses), tuple(smoothed), steepest, lowest, largest, suggestion, why, diverged
     )

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from convcraft._restore import modes
 from convcraft.errors import ConvcraftError, unknown
 from convcraft.lab.data.splits import Split
 
@@ -47,14 +48,9 @@ def device_of(model: nn.Module) -> torch.device:
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without a graph within the block; after it every module's mode is as before."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with modes(model), torch.no_grad():
+        model.eval()
+        yield
 
 
 @dataclass(frozen=True)
