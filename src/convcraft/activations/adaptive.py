@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -219,16 +220,15 @@ class DynamicReLU(nn.Module):
         residual = 2 * torch.sigmoid(self.fc2(torch.relu(self.fc1(_context(input))))) - 1
         groups = 1 if self.shared else self.channels
         lines = self.initial + self.spread * residual.view(-1, groups, 2 * self.pieces)
-        return lines[..., : self.pieces], lines[..., self.pieces :]
+        slopes, intercepts = lines.split(self.pieces, -1)
+        return slopes, intercepts
 
     def forward(self, input: Tensor) -> Tensor:
-        slopes, intercepts = self.coefficients(input)
+        slopes, intercepts = self.coefficients(input)  # (N, C or 1, K)
         shape = (*slopes.shape[:2], *(1,) * (input.dim() - 2))
-        result = input * slopes[..., 0].reshape(shape) + intercepts[..., 0].reshape(shape)
-        for k in range(1, self.pieces):
-            line = input * slopes[..., k].reshape(shape) + intercepts[..., k].reshape(shape)
-            result = torch.maximum(result, line)
-        return result
+        pieces = zip(slopes.unbind(-1), intercepts.unbind(-1), strict=True)
+        lines = [input * slope.reshape(shape) + intercept.reshape(shape) for slope, intercept in pieces]
+        return functools.reduce(torch.maximum, lines)
 
     def extra_repr(self) -> str:
         return (
