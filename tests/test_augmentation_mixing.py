@@ -253,7 +253,7 @@ def test_compile_and_vmap(name):
 
 X = images()
 WRONG = [
-    (lambda f: f(X[0], labels(), classes=K), "images must have 4 dimensions"),
+    (lambda f: f(X[0], labels(), classes=K), r"images must have shape \(N, C, H, W\), got 3 dim"),
     (lambda f: f(X, [0] * N, classes=K), r"labels must be integers \(12,\) or targets \(12, K\), got list"),
     (lambda f: f(X, labels()[:3], classes=K), r"labels must be integers .* got \(3,\)"),
     (lambda f: f(X, torch.zeros(N, 1, 1)), "labels must be integers"),
@@ -265,7 +265,7 @@ WRONG = [
     (lambda f: f(X, labels(), classes=4), "labels must be from 0 to 3, got 0 to 4"),
     (lambda f: f(X, labels() - 1, classes=K), "labels must be from 0 to 4, got -1 to 3"),
     (lambda f: f(X, labels().to("meta"), classes=K), "labels must be on the device of the images"),
-    (lambda f: f(X, labels(), -0.1, classes=K), "alpha must be a finite number, 0 or more"),
+    (lambda f: f(X, labels(), -0.1, classes=K), "alpha must be a finite number of at least 0"),
     (lambda f: f(X, labels(), math.inf, classes=K), "alpha must be a finite number"),
     (lambda f: f(X, labels(), classes=K, generator="g"), "generator must be a torch.Generator"),
     (lambda f: f(X, labels(), classes=K, partner=torch.arange(3)), "partner must be int64 indices"),
@@ -299,8 +299,8 @@ OWN = [
         lambda: A.cutmix(X, labels(), classes=K, box=(0, 0, 1, torch.full((N,), -1))),
         "box's height must be 0",
     ),
-    (lambda: A.Mixup(-1.0), "Mixup: alpha must be a finite number, 0 or more"),
-    (lambda: A.CutMix(p=2.0), r"CutMix: p must be a finite number in \[0.0, 1.0\]"),
+    (lambda: A.Mixup(-1.0), "Mixup: alpha must be a finite number of at least 0"),
+    (lambda: A.CutMix(p=2.0), r"CutMix: p must be a finite number in \[0, 1\]"),
     (lambda: A.CutMix()(X, labels()), "CutMix: classes must be the number of classes"),
 ]
 ERRORS = [

@@ -284,7 +284,7 @@ def test_empty_and_single_pixel_batches(name, shape):
 CONSTRUCTORS = [
     (
         lambda: A.RandomHorizontalFlip(p=1.5),
-        r"RandomHorizontalFlip: p must be a finite number in \[0.0, 1.0\]",
+        r"RandomHorizontalFlip: p must be a finite number in \[0, 1\]",
     ),
     (lambda: A.RandomNoise(0.1, p=-0.1), "RandomNoise: p must be"),
     (lambda: A.RandomShift(-1), "pixels must be a number of pixels, 0 or more"),
@@ -292,7 +292,7 @@ CONSTRUCTORS = [
     (lambda: A.RandomShift(1.5), "pixels must be whole numbers, got 1.5; use subpixel=True"),
     (lambda: A.RandomShift(1, padding="wrap"), "unknown value of RandomShift's argument padding"),
     (lambda: A.RandomShift(1, padding="border", fill=1.0), "fill needs padding='zeros'"),
-    (lambda: A.RandomRotation(-5), "degrees must be a finite number, 0 or more"),
+    (lambda: A.RandomRotation(-5), "degrees must be a finite number of at least 0"),
     (lambda: A.RandomRotation("5"), r"degrees must be a number, 0 or more, or a pair \(low, high\)"),
     (lambda: A.RandomRotation((5, -5)), "degrees must reach from a lower to a higher value"),
     (lambda: A.RandomScale((0.0, 1.0)), r"scale must reach .* both in \[0.001, inf\]"),
@@ -326,7 +326,7 @@ def test_calls_refuse(name, training):
     module = ALL[name]().train(training)
     for x, generator, message in (
         (images().numpy(), None, "images must be a torch.Tensor"),
-        (images()[0], None, "images must have 4 dimensions"),
+        (images()[0], None, r"images must have shape \(N, C, H, W\), got 3 dim"),
         ((255 * images()).byte(), None, "images must have a floating-point dtype"),
         (images(), 3, "generator must be a torch.Generator or None"),
         (images().to("meta"), seeded(), "generator must be on the device of the images, meta, got cpu"),

@@ -392,7 +392,7 @@ ERRORS = [
     (lambda: D.dropout(torch.ones(2), generator=3), r"generator must be a torch.Generator or None, got int"),
     (
         lambda: D.dropout(torch.ones(2, device="meta"), generator=seeded()),
-        r"generator must be on the input's device meta, got cpu; use torch.Generator\('meta'\)",
+        r"generator must be on the device of the input, meta, got cpu; use torch.Generator\('meta'\)",
     ),
     (lambda: D.dropout(torch.ones(2), 1.5, training=False), r"got 1.5"),
     (lambda: D.alpha_dropout(torch.ones(2), 2.0), r"alpha_dropout: p is .* got 2.0"),

@@ -293,7 +293,7 @@ ERRORS = [
     (lambda: I.normal_(MATRIX, math.nan), r"normal_: mean must be a finite number, got nan"),
     (lambda: I.trunc_normal_(MATRIX, std=0), r"trunc_normal_: std must be a finite number above 0"),
     (lambda: I.trunc_normal_(MATRIX, 0, 1, 90, 91), r"trunc_normal_: \[a, b\] must come within 37"),
-    (lambda: I.sparse_(MATRIX, 1.5), r"sparse_: sparsity must be .* of at least 0 and of at most 1, got 1.5"),
+    (lambda: I.sparse_(MATRIX, 1.5), r"sparse_: sparsity must be .* in \[0, 1\], got 1.5"),
     (lambda: I.constant_(MATRIX, "1"), r"constant_: val must be a finite number, got '1'"),
     (lambda: I.xavier_uniform_(torch.empty(3)), r"fans: the weight must have at least 2 dimensions"),
     (lambda: I.xavier_normal_(MATRIX, True), r"xavier_normal_: gain must be .* got True"),

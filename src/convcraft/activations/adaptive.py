@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._checks import check_floating
 from ..errors import ConvcraftError
-from ._checks import check_floating
 
 __all__ = ["AconC", "DynamicReLU", "FReLU", "MetaAconC", "acon_c"]
 

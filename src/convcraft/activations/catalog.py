@@ -302,7 +302,7 @@ def derivative(name: str | Callable[..., Tensor], x: Tensor, **parameters: Any) 
 
     Chapter 2.
     """
-    from ._checks import check_floating
+    from .._checks import check_floating
     from .quadrature import _slope
 
     check_floating("derivative", x)

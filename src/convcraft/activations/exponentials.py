@@ -6,8 +6,9 @@ import torch  # noqa: F401  (the examples use it)
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .._checks import check_floating
+from ..errors import ConvcraftError
 from . import _fast
-from ._checks import check_floating, check_nonzero
 from ._modules import AlphaModule, InplaceModule
 
 __all__ = ["CELU", "ELU", "SELU", "Softplus", "celu", "elu", "selu", "softplus"]
@@ -58,7 +59,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     Source: Barron (2017), Continuously Differentiable Exponential Linear Units. Chapter 2.
     """
     check_floating("celu", input)
-    check_nonzero("celu", "alpha", alpha)
+    _check_nonzero("celu", "alpha", alpha)
     return _fast.celu(input, alpha, inplace)
 
 
@@ -108,7 +109,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     for Better Option Pricing. Chapter 2.
     """
     check_floating("softplus", input)
-    check_nonzero("softplus", "beta", beta)
+    _check_nonzero("softplus", "beta", beta)
     return F.softplus(input, beta, threshold)
 
 
@@ -144,7 +145,7 @@ class CELU(AlphaModule):
     """
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        check_nonzero("CELU", "alpha", alpha)
+        _check_nonzero("CELU", "alpha", alpha)
         super().__init__(alpha, inplace)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -186,7 +187,7 @@ class Softplus(nn.Module):
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__()
-        check_nonzero("Softplus", "beta", beta)
+        _check_nonzero("Softplus", "beta", beta)
         self.beta = beta
         self.threshold = threshold
 
@@ -195,3 +196,12 @@ class Softplus(nn.Module):
 
     def extra_repr(self) -> str:
         return f"beta={self.beta}, threshold={self.threshold}"
+
+
+def _check_nonzero(function: str, argument: str, value: float) -> None:
+    """Refuse zero for a parameter that the formula divides by, and what is not a number."""
+    if isinstance(value, str) or value == 0:
+        raise ConvcraftError(
+            f"{function}: {argument} must be a number other than 0, got {value!r}; "
+            f"the formula divides by {argument}"
+        )

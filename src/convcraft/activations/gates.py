@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .._checks import COMPLEX, check_choice, check_floating
 from ..errors import ConvcraftError
 from . import _fast
-from ._checks import COMPLEX, check_choice, check_floating
 from ._modules import InplaceModule
 
 __all__ = ["GELU", "Hardswish", "Mish", "SiLU", "Swish", "gelu", "hardswish", "mish", "silu", "swish"]

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .._checks import INTEGERS, check_floating
 from ..errors import ConvcraftError
-from ._checks import INTEGERS, check_floating, check_prelu_weight
 from ._modules import InplaceModule
 
 __all__ = ["LeakyReLU", "PReLU", "ReLU", "ReLU6", "leaky_relu", "prelu", "relu", "relu6"]
@@ -103,7 +103,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter 2.
     """
     check_floating("prelu", input)
-    check_prelu_weight("prelu", input, weight)
+    _check_prelu_weight("prelu", input, weight)
     return torch.prelu(input, weight)
 
 
@@ -208,3 +208,26 @@ class PReLU(nn.Module):
 
     def extra_repr(self) -> str:
         return f"num_parameters={self.num_parameters}"
+
+
+def _check_prelu_weight(function: str, value: Any, weight: Any) -> None:
+    """Refuse a slope that is neither one number nor one number a channel (dimension 1) of the input."""
+    if not isinstance(weight, Tensor):
+        raise ConvcraftError(
+            f"{function}: weight must be a torch.Tensor, got {type(weight).__name__}; "
+            f"use torch.tensor([{weight!r}])"
+        )
+    if weight.dim() > 1:
+        raise ConvcraftError(
+            f"{function}: weight must have 0 or 1 dimensions, got shape {tuple(weight.shape)}; "
+            "use weight.flatten()"
+        )
+    if weight.numel() == 1:
+        return
+    channels = value.size(1) if value.dim() > 1 else 1
+    if weight.numel() != channels:
+        raise ConvcraftError(
+            f"{function}: weight must hold 1 slope or one for each of the input's {channels} channels "
+            f"(dimension 1 of shape {tuple(value.shape)}), got {weight.numel()}; "
+            f"set num_parameters to 1 or {channels}"
+        )

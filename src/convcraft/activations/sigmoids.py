@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .._checks import COMPLEX, INTEGERS, TRUTH, check_floating
 from . import _fast
-from ._checks import COMPLEX, INTEGERS, TRUTH, check_floating
 from ._modules import InplaceModule
 
 __all__ = ["Hardsigmoid", "Sigmoid", "Softsign", "Tanh", "hardsigmoid", "sigmoid", "softsign", "tanh"]

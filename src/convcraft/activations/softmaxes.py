@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._checks import check_floating
+from .._checks import check_floating
 
 __all__ = ["LogSoftmax", "Softmax", "log_softmax", "softmax"]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .._checks import check_generator, check_number
 from ..errors import ConvcraftError
 from . import _draws
-from ._checks import check_generator, check_images, check_number
+from ._checks import check_images
 
 __all__ = ["Augmentation"]
 
@@ -67,7 +68,7 @@ class Augmentation(nn.Module):
     def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         generator = self.generator if generator is None else generator
         check_images(type(self).__name__, images)
-        check_generator(type(self).__name__, generator, images)
+        check_generator(type(self).__name__, generator, images, "images")
         return self.augment(images, generator) if self.acts(images) else images
 
     def extra_repr(self) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ConvcraftError, unknown
+from .._checks import as_number, check_choice, check_device, check_dimensions, check_number, check_tensor
+from ..errors import ConvcraftError
 
 Number = float | Tensor
 #: one number, or one a channel
@@ -18,22 +19,16 @@ PADDINGS = ("zeros", "border", "reflection")
 
 
 def check_images(function: str, images: Any) -> None:
-    """Refuse what is no floating-point tensor of shape (N, C, H, W)."""
-    if not isinstance(images, Tensor):
-        raise ConvcraftError(
-            f"{function}: images must be a torch.Tensor, got {type(images).__name__}; use "
-            "torch.as_tensor(images)"
-        )
-    if not images.is_floating_point():
-        raise ConvcraftError(
-            f"{function}: images must have a floating-point dtype, got {images.dtype}; "
-            "use images.float() / 255 for bytes"
-        )
-    if images.dim() != 4:
-        raise ConvcraftError(
-            f"{function}: images must have 4 dimensions (N, C, H, W), got shape {tuple(images.shape)}; "
-            "use images[None] for one image, images[:, None] for one channel"
-        )
+    """Require a floating-point tensor of shape (N, C, H, W)."""
+    check_tensor(function, "images", images, convert="images.float() / 255 for bytes")
+    check_dimensions(
+        function,
+        images,
+        (4,),
+        "(N, C, H, W)",
+        "images",
+        "use images[None] for one image, images[:, None] for one channel",
+    )
 
 
 def holds(condition: Tensor) -> bool:
@@ -47,19 +42,7 @@ def holds(condition: Tensor) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
-
-
-def check_number(
-    function: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf
-) -> float:
-    """A finite number from low to high, or the error."""
-    if is_number(value) and low <= value <= high:
-        return value
-    bounds = {(-math.inf, math.inf): "", (0.0, math.inf): ", 0 or more"}.get(
-        (low, high), f" in [{low}, {high}]"
-    )
-    raise ConvcraftError(f"{function}: {name} must be a finite number{bounds}, got {value!r}")
+    return as_number(value) is not None
 
 
 def check_range(
@@ -67,7 +50,7 @@ def check_range(
 ) -> tuple[float, float]:
     """(low, high) as it is, or centre - value to centre + value for one number."""
     if is_number(value):
-        check_number(function, name, value, 0.0)
+        value = check_number(function, name, value, 0.0)
         pair = (centre - value, centre + value)
     elif isinstance(value, tuple | list) and len(value) == 2 and all(map(is_number, value)):
         pair = (float(value[0]), float(value[1]))
@@ -94,36 +77,15 @@ def per_image(function: str, name: str, value: Any, images: Tensor) -> Number:
         )
     if value.dtype == torch.bool or value.is_complex():
         raise ConvcraftError(f"{function}: {name} must hold real numbers, got {value.dtype}")
-    check_device(function, name, value.device, images)
+    check_device(function, name, value.device, images, "images")
     if value.is_floating_point() and not holds(value.isfinite()):
         raise ConvcraftError(f"{function}: {name} must be finite, got {value.detach()}")
     return value.to(precision(images))
 
 
-def check_device(function: str, name: str, device: torch.device, images: Tensor) -> None:
-    """Refuse an argument on another device than the images."""
-    if device.type != images.device.type or (device.index or 0) != (images.device.index or 0):
-        raise ConvcraftError(
-            f"{function}: {name} must be on the device of the images, {images.device}, got {device}"
-        )
-
-
-def check_generator(function: str, generator: Any, images: Tensor) -> None:
-    """Refuse what is no generator, or one of another device than the images."""
-    if generator is None:
-        return
-    if not isinstance(generator, torch.Generator):
-        raise ConvcraftError(
-            f"{function}: generator must be a torch.Generator or None, got {type(generator).__name__}; "
-            "use torch.Generator(device).manual_seed(seed)"
-        )
-    check_device(function, "generator", generator.device, images)
-
-
 def check_padding(function: str, padding: Any, fill: Any) -> None:
     """Refuse an unknown padding, and a fill value that the padding would not use."""
-    if padding not in PADDINGS:
-        raise unknown(f"value of {function}'s argument padding", padding, PADDINGS)
+    check_choice(function, "padding", padding, PADDINGS)
     check_levels(function, "fill", fill)
     if padding != "zeros" and not is_zero(fill):
         raise ConvcraftError(
@@ -173,7 +135,7 @@ def is_zero(value: Levels) -> bool:
 def levels(function: str, name: str, value: Levels, images: Tensor) -> Number:
     """A number, or one a channel shaped (1, C, 1, 1)."""
     if not isinstance(value, tuple | list):
-        return value  # type: ignore[return-value]
+        return as_number(value) or 0.0
     if len(value) != images.size(1):
         raise ConvcraftError(
             f"{function}: {name} must hold one number for each of the {images.size(1)} channels, got "

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._checks import check_device
 from ..errors import ConvcraftError
 from . import _draws
-from ._checks import check_device, holds, precision
+from ._checks import holds, precision
 
 
 def soft_targets(function: str, images: Tensor, labels: Any, classes: int | None) -> Tensor:
@@ -20,7 +21,7 @@ def soft_targets(function: str, images: Tensor, labels: Any, classes: int | None
             f"{function}: labels must be integers ({count},) or targets ({count}, K), got "
             f"{tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__}"
         )
-    check_device(function, "labels", labels.device, images)
+    check_device(function, "labels", labels.device, images, "images")
     if labels.dim() == 2:
         if not labels.is_floating_point():
             raise ConvcraftError(
@@ -54,5 +55,5 @@ def partners(function: str, images: Tensor, partner: Any, generator: torch.Gener
         raise ConvcraftError(
             f"{function}: partner must be int64 indices ({count},) into the batch, got {partner!r}"
         )
-    check_device(function, "partner", partner.device, images)
+    check_device(function, "partner", partner.device, images, "images")
     return partner

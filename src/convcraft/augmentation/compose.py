@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .._checks import check_generator
 from ._base import Augmentation
-from ._checks import check_generator, check_images
+from ._checks import check_images
 from .random_geometry import Moves, Spatial, move
 
 __all__ = ["Compose"]
@@ -40,7 +41,7 @@ class Compose(nn.Sequential):
 
     def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         check_images("Compose", images)
-        check_generator("Compose", generator, images)
+        check_generator("Compose", generator, images, "images")
         run: list[tuple[Spatial, Moves]] = []
         for module in self:
             if isinstance(module, Spatial):
@@ -49,7 +50,7 @@ class Compose(nn.Sequential):
                 if not _alike(module, run):
                     images, run = _apply(images, run), []
                 own = module.generator if generator is None else generator
-                check_generator(type(module).__name__, own, images)
+                check_generator(type(module).__name__, own, images, "images")
                 run.append((module, module.draw(images, own)))
                 continue
             images, run = _apply(images, run), []

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._checks import check_device
 from ..errors import ConvcraftError
 from . import _matrices
 from ._checks import (
     Levels,
     Number,
-    check_device,
     check_images,
     check_padding,
     holds,
@@ -78,7 +78,7 @@ def _flip(function: str, images: Tensor, where: Tensor | bool, dim: int) -> Tens
             f"{function}: where must be a bool, or a bool tensor with one for each of the {images.size(0)} "
             f"images, got {_describe(where)}"
         )
-    check_device(function, "where", where.device, images)
+    check_device(function, "where", where.device, images, "images")
     matrix = _matrices.flipping(
         where if dim == -1 else False, where if dim == -2 else False, precision(images)
     )
@@ -244,7 +244,7 @@ def affine(images: Tensor, matrix: Tensor, *, padding: str = "zeros", fill: Leve
             f"affine: matrix must be a floating-point tensor (2, 3) or ({images.size(0)}, 2, 3), "
             f"got {_describe(matrix)}"
         )
-    check_device("affine", "matrix", matrix.device, images)
+    check_device("affine", "matrix", matrix.device, images, "images")
     parts = matrix.to(precision(images)).flatten(-2).unbind(-1)
     entries = Matrix(*(part.expand(images.size(0)) for part in parts))
     size = entries.determinant()

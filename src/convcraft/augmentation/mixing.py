@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._checks import check_generator, check_number
 from ..errors import ConvcraftError
 from . import _draws
-from ._checks import Number, check_generator, check_images, check_number, holds, per_image
+from ._checks import Number, check_images, holds, per_image
 from ._targets import partners, soft_targets
 from .values import column, spans
 
@@ -153,7 +154,7 @@ def _prepare(
     function: str, images: Tensor, labels: Any, alpha: float, classes: int | None, generator: Generator
 ) -> Tensor:
     check_images(function, images)
-    check_generator(function, generator, images)
+    check_generator(function, generator, images, "images")
     check_number(function, "alpha", alpha, 0.0)
     return soft_targets(function, images, labels, classes)
 

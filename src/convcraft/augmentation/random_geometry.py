@@ -7,10 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .._checks import check_number
 from ..errors import ConvcraftError
 from . import _draws, _matrices
 from ._base import Augmentation
-from ._checks import Levels, check_number, check_padding, check_range, check_shift, precision
+from ._checks import Levels, check_padding, check_range, check_shift, precision
 from ._matrices import IDENTITY, Matrix
 from ._sampling import resample
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .._checks import check_generator
 from ..errors import ConvcraftError
 from . import _draws
 from ._checks import (
     Levels,
     Number,
     check_clip,
-    check_generator,
     check_images,
     check_levels,
     holds,
@@ -114,7 +114,7 @@ def noise(
     """
     check_images("noise", images)
     check_clip("noise", clip)
-    check_generator("noise", generator, images)
+    check_generator("noise", generator, images, "images")
     spread = per_image("noise", "std", std, images)
     if not (holds(spread >= 0) if isinstance(spread, Tensor) else spread >= 0):
         raise ConvcraftError(f"noise: std must be 0 or more, got {std!r}")

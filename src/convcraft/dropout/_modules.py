@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ._checks import check_arguments
+from .._checks import check_generator, check_probability
 
 
 class DropoutModule(nn.Module):
@@ -20,7 +20,8 @@ class DropoutModule(nn.Module):
     def __init__(
         self, p: float = 0.5, inplace: bool = False, generator: torch.Generator | None = None
     ) -> None:
-        check_arguments(type(self).__name__, p, generator)
+        check_probability(type(self).__name__, p)
+        check_generator(type(self).__name__, generator)
         super().__init__(p, inplace)
         self.generator = generator
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .._checks import check_dimensions, check_floating, check_generator, check_probability
 from ..activations.definitions import SELU_ALPHA, SELU_SCALE
 from ._bits import random_bits
-from ._checks import check_dimensions, check_floating, check_generator, check_probability
 from ._fast import channel_flags, is_fast, keep_fraction, masked
 from ._modules import DropoutModule
 
@@ -72,7 +72,7 @@ def alpha_dropout(
     """
     check_probability("alpha_dropout", p)
     check_floating("alpha_dropout", input)
-    check_generator("alpha_dropout", input, generator)
+    check_generator("alpha_dropout", generator, input)
     if not training or p == 0:
         return input
     if is_fast(input, p):
@@ -119,7 +119,7 @@ def feature_alpha_dropout(
     """
     check_probability("feature_alpha_dropout", p)
     check_floating("feature_alpha_dropout", input)
-    check_generator("feature_alpha_dropout", input, generator)
+    check_generator("feature_alpha_dropout", generator, input)
     check_dimensions("feature_alpha_dropout", input, tuple(range(2, 65)), "(N, C, ...)")
     if not training or p == 0:
         return input

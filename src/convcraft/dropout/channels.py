@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._checks import check_dimensions, check_floating, check_generator, check_probability
+from .._checks import check_dimensions, check_floating, check_generator, check_probability
 from ._fast import channel_flags
 from ._modules import DropoutModule
 
@@ -35,7 +35,7 @@ def _drop_channels(
     """The channels of an input of one of the forms, which begin with N where there is a batch."""
     check_probability(function, p)
     check_floating(function, input)
-    check_generator(function, input, generator)
+    check_generator(function, generator, input)
     check_dimensions(function, input, tuple(form.count(",") + 1 for form in forms), " or ".join(forms))
     if not training or p == 0:
         return input

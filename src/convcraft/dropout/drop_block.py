@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._bits import LEAST_PROBABILITY, pack, random_bits, unpack
-from ._checks import (
-    check_arguments,
-    check_block_size,
+from .._checks import (
     check_dimensions,
     check_floating,
     check_generator,
     check_probability,
 )
+from ..errors import ConvcraftError
+from ._bits import LEAST_PROBABILITY, pack, random_bits, unpack
 from ._fast import is_dense, is_fast, keep_fraction, masked
 
 __all__ = ["DropBlock2d", "drop_block2d"]
@@ -102,9 +103,9 @@ def drop_block2d(
     Chapter 7.
     """
     check_probability("drop_block2d", p)
-    check_block_size("drop_block2d", block_size)
+    _check_block_size("drop_block2d", block_size)
     check_floating("drop_block2d", input)
-    check_generator("drop_block2d", input, generator)
+    check_generator("drop_block2d", generator, input)
     check_dimensions("drop_block2d", input, (4,), "(N, C, H, W)")
     if not training or p == 0:
         return input
@@ -149,8 +150,9 @@ class DropBlock2d(nn.Module):
         inplace: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
-        check_arguments(type(self).__name__, p, generator)
-        check_block_size(type(self).__name__, block_size)
+        check_probability(type(self).__name__, p)
+        check_generator(type(self).__name__, generator)
+        _check_block_size(type(self).__name__, block_size)
         super().__init__()
         self.p, self.block_size, self.inplace, self.generator = p, block_size, inplace, generator
 
@@ -159,3 +161,12 @@ class DropBlock2d(nn.Module):
 
     def extra_repr(self) -> str:
         return f"p={self.p}, block_size={self.block_size}, inplace={self.inplace}"
+
+
+def _check_block_size(function: str, block_size: Any) -> None:
+    """Refuse a side of the block that is not a positive integer."""
+    if isinstance(block_size, bool) or not isinstance(block_size, int) or block_size < 1:
+        raise ConvcraftError(
+            f"{function}: block_size must be an integer of at least 1, got {block_size!r}; "
+            "the authors use 7; block_size=1 is plain dropout"
+        )

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._checks import check_arguments, check_dimensions, check_floating, check_generator, check_probability
+from .._checks import check_dimensions, check_floating, check_generator, check_probability
 
 __all__ = ["DropPath", "drop_path"]
 
@@ -46,7 +46,7 @@ def drop_path(
     """
     check_probability("drop_path", p)
     check_floating("drop_path", input)
-    check_generator("drop_path", input, generator)
+    check_generator("drop_path", generator, input)
     check_dimensions("drop_path", input, tuple(range(1, 65)), "(N, ...)")
     if not training or p == 0:
         return input
@@ -89,7 +89,8 @@ class DropPath(nn.Module):
         scale_by_keep: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
-        check_arguments(type(self).__name__, p, generator)
+        check_probability(type(self).__name__, p)
+        check_generator(type(self).__name__, generator)
         super().__init__()
         self.p, self.inplace, self.scale_by_keep, self.generator = p, inplace, scale_by_keep, generator
 

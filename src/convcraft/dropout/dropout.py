@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._checks import check_arguments, check_floating, check_generator, check_probability
+from .._checks import check_floating, check_generator, check_probability
 from ._fast import drop_elements, is_fast
 from ._modules import DropoutModule
 
@@ -54,7 +54,7 @@ def dropout(
     """
     check_probability("dropout", p)
     check_floating("dropout", input)
-    check_generator("dropout", input, generator)
+    check_generator("dropout", generator, input)
     if not training or p == 0:
         return input
     if is_fast(input, p):
@@ -96,7 +96,7 @@ def gaussian_dropout(
     """
     check_probability("gaussian_dropout", p, below_one=True)
     check_floating("gaussian_dropout", input)
-    check_generator("gaussian_dropout", input, generator)
+    check_generator("gaussian_dropout", generator, input)
     if not training or p == 0:
         return input
     deviation = math.sqrt(p / (1 - p))
@@ -155,7 +155,8 @@ class GaussianDropout(nn.Module):
     def __init__(
         self, p: float = 0.5, inplace: bool = False, generator: torch.Generator | None = None
     ) -> None:
-        check_arguments(type(self).__name__, p, generator, below_one=True)
+        check_probability(type(self).__name__, p, below_one=True)
+        check_generator(type(self).__name__, generator)
         super().__init__()
         self.p, self.inplace, self.generator = p, inplace, generator
 

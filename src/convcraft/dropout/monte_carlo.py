@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .._checks import check_generator
 from ..errors import ConvcraftError
-from ._checks import check_generator
 from .drop_block import DropBlock2d
 from .drop_path import DropPath
 from .dropout import GaussianDropout
@@ -132,7 +132,7 @@ def mc_predict(
             "mc_predict: model must have a dropout layer with p > 0, got none; "
             "add convcraft.dropout.Dropout, and use the layer where forward calls torch.nn.functional.dropout"
         )
-    check_generator("mc_predict", torch.empty(0, device="cpu"), generator)
+    check_generator("mc_predict", generator, torch.empty(0, device="cpu"))
     arguments = x if isinstance(x, tuple) else (x,)
     mean = spread = None
     with _random_state(arguments[0], generator), _dropout_only(model, generator is not None), torch.no_grad():

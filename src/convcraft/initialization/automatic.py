@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
+from .._checks import check_generator
 from .._graph import Graph, Layer, successors
 from .._tables import Table
 from ..activations import catalog
 from ..errors import ConvcraftError, unknown
 from . import _special
-from ._checks import check_generator
 from .gains import calculate_gain
 from .scaled import (
     delta_orthogonal_,
@@ -138,7 +138,7 @@ def initialize(
             raise ConvcraftError(
                 f"initialize: model must have shapes, but {name} is uninitialized; run one batch first"
             )
-        check_generator("initialize", parameter, generator)
+        check_generator("initialize", generator, parameter, "tensor")
     with torch.no_grad():
         return _Pass(graph, scheme, residual, generator).run(model)
 

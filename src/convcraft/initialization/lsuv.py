@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._checks import check_generator, check_number
 from .._graph import Layer, arguments, successors, tensors, unchanged
 from .._tables import Table
 from ..errors import ConvcraftError
-from ._checks import check_generator, check_number
 from .scaled import orthogonal_
 
 __all__ = ["LsuvStep", "LsuvSteps", "lsuv_"]
@@ -96,7 +96,7 @@ def lsuv_(
             "pass the model that holds them"
         )
     for layer in layers:
-        check_generator("lsuv_", _weight(layer), generator)
+        check_generator("lsuv_", generator, _weight(layer), "tensor")
     kept = [_weight(layer).detach().clone() for layer in layers]
     with torch.no_grad():
         return _guarded(model, layers, kept, batch, (tol, max_iterations), orthonormal, generator)

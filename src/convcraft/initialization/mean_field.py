@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .._checks import check_number
 from ..activations import moments
 from ..errors import ConvcraftError
-from ._checks import check_number
 from .gains import _double, _function, _tried
 
 __all__ = ["FixedPoint", "VarianceMap", "variance_map"]

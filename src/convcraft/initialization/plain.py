@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from .._checks import check_generator, check_number
 from ..errors import ConvcraftError
-from ._checks import check_generator, check_number, check_tensor
+from ._checks import check_weight
 
 __all__ = [
     "constant_",
@@ -46,10 +47,10 @@ def uniform_(
 
     Chapter 4.
     """
-    check_tensor("uniform_", tensor)
+    check_weight("uniform_", tensor)
     check_number("uniform_", "a", a)
     check_number("uniform_", "b", b, low=a)
-    check_generator("uniform_", tensor, generator)
+    check_generator("uniform_", generator, tensor, "tensor")
     return tensor.uniform_(a, b, generator=generator)
 
 
@@ -77,10 +78,10 @@ def normal_(
 
     Chapter 4.
     """
-    check_tensor("normal_", tensor)
+    check_weight("normal_", tensor)
     check_number("normal_", "mean", mean)
     check_number("normal_", "std", std, low=0)
-    check_generator("normal_", tensor, generator)
+    check_generator("normal_", generator, tensor, "tensor")
     return tensor.normal_(mean, std, generator=generator)
 
 
@@ -119,12 +120,12 @@ def trunc_normal_(
 
     Chapter 4.
     """
-    check_tensor("trunc_normal_", tensor)
+    check_weight("trunc_normal_", tensor)
     check_number("trunc_normal_", "mean", mean)
     check_number("trunc_normal_", "std", std, low=0, above=True)
     check_number("trunc_normal_", "a", a)
     check_number("trunc_normal_", "b", b, low=a, above=True)
-    check_generator("trunc_normal_", tensor, generator)
+    check_generator("trunc_normal_", generator, tensor, "tensor")
     low, high = (a - mean) / std, (b - mean) / std
     mirrored = low + high > 0
     if mirrored:
@@ -160,7 +161,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
 
     Chapter 4.
     """
-    check_tensor("constant_", tensor)
+    check_weight("constant_", tensor)
     return tensor.fill_(check_number("constant_", "val", val))
 
 
@@ -179,7 +180,7 @@ def ones_(tensor: Tensor) -> Tensor:
 
     Chapter 4.
     """
-    return check_tensor("ones_", tensor).fill_(1)
+    return check_weight("ones_", tensor).fill_(1)
 
 
 @torch.no_grad()
@@ -197,7 +198,7 @@ def zeros_(tensor: Tensor) -> Tensor:
 
     Chapter 4.
     """
-    return check_tensor("zeros_", tensor).zero_()
+    return check_weight("zeros_", tensor).zero_()
 
 
 @torch.no_grad()
@@ -219,7 +220,7 @@ def eye_(tensor: Tensor) -> Tensor:
 
     Chapter 4.
     """
-    check_tensor("eye_", tensor, dimensions=(2,)).zero_().diagonal().fill_(1)
+    check_weight("eye_", tensor, dimensions=(2,)).zero_().diagonal().fill_(1)
     return tensor
 
 
@@ -245,7 +246,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     Source: Zagoruyko and Komodakis (2017), DiracNets: Training Very Deep Neural Networks Without
     Skip-Connections. Chapter 4.
     """
-    check_tensor("dirac_", tensor, dimensions=(3, 4, 5))
+    check_weight("dirac_", tensor, dimensions=(3, 4, 5))
     check_groups("dirac_", tensor, groups)
     middle(tensor.zero_(), groups).diagonal(dim1=1, dim2=2).fill_(1)
     return tensor
@@ -292,10 +293,10 @@ def sparse_(
 
     Source: Martens (2010), Deep learning via Hessian-free optimization. Chapter 4.
     """
-    check_tensor("sparse_", tensor, dimensions=(2,))
+    check_weight("sparse_", tensor, dimensions=(2,))
     check_number("sparse_", "sparsity", sparsity, low=0, high=1)
     check_number("sparse_", "std", std, low=0)
-    check_generator("sparse_", tensor, generator)
+    check_generator("sparse_", generator, tensor, "tensor")
     tensor.normal_(0, std, generator=generator)
     zeros = math.ceil(sparsity * tensor.size(0))
     device = "cpu" if generator is None else generator.device

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._checks import check_generator, check_number
 from ..errors import ConvcraftError, unknown
-from ._checks import check_generator, check_number, check_tensor
+from ._checks import check_weight
 from .fans import Fans, fans
 from .gains import calculate_gain
 from .plain import check_groups, middle
@@ -32,8 +33,8 @@ def _fill(
 ) -> Tensor:
     """Fill a weight by a variance that is computed from its fans; a layer gives the right ones."""
     found: Fans = fans(target)
-    weight = check_tensor(function, target.weight if isinstance(target, nn.Module) else target)
-    check_generator(function, weight, generator)
+    weight = check_weight(function, target.weight if isinstance(target, nn.Module) else target)
+    check_generator(function, generator, weight, "tensor")
     std = math.sqrt(variance(found)) if weight.numel() else 0.0
     if uniform:
         return weight.uniform_(-math.sqrt(3) * std, math.sqrt(3) * std, generator=generator)
@@ -240,9 +241,9 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: torch.Generator | No
     Source: Saxe, McClelland and Ganguli (2014), Exact solutions to the nonlinear dynamics of learning in
     deep linear neural networks. Chapter 4.
     """
-    fans(check_tensor("orthogonal_", tensor))
+    fans(check_weight("orthogonal_", tensor))
     check_number("orthogonal_", "gain", gain)
-    check_generator("orthogonal_", tensor, generator)
+    check_generator("orthogonal_", generator, tensor, "tensor")
     if tensor.numel():
         matrix = _orthogonal(tensor.size(0), tensor.numel() // tensor.size(0), tensor, generator)
         tensor.copy_(matrix.view(tensor.shape)).mul_(gain)
@@ -296,10 +297,10 @@ def delta_orthogonal_(
                 f"got {type(tensor).__name__}; use orthogonal_ for other layers"
             )
         groups, tensor = tensor.groups, tensor.weight
-    check_tensor("delta_orthogonal_", tensor, dimensions=(3, 4, 5))
+    check_weight("delta_orthogonal_", tensor, dimensions=(3, 4, 5))
     check_groups("delta_orthogonal_", tensor, groups)
     check_number("delta_orthogonal_", "gain", gain)
-    check_generator("delta_orthogonal_", tensor, generator)
+    check_generator("delta_orthogonal_", generator, tensor, "tensor")
     rows, columns = tensor.size(0) // groups, tensor.size(1)
     if rows < columns:
         raise ConvcraftError(

@@ -6,15 +6,12 @@ from typing import Any
 
 from torch import Tensor
 
-from ..activations._checks import check_floating
 from ..errors import ConvcraftError
 
 __all__ = [
     "check_channels",
-    "check_dimensions",
     "check_enough",
     "check_eps",
-    "check_floating",
     "check_groups",
     "check_running",
     "check_shape",
@@ -27,15 +24,6 @@ def check_eps(function: str, eps: float, positive: bool = False) -> None:
         raise ConvcraftError(
             f"{function}: eps must {'be positive in training' if positive else 'not be negative'}, "
             f"got {eps!r}; the default is 1e-5"
-        )
-
-
-def check_dimensions(function: str, input: Any, allowed: tuple[int, ...], form: str) -> None:
-    """Refuse an input with another number of dimensions; what stands in for a tensor passes."""
-    if isinstance(input, Tensor) and input.dim() not in allowed:
-        raise ConvcraftError(
-            f"{function}: input must have shape {form}, got {input.dim()} dimensions "
-            f"(shape {tuple(input.shape)}); reshape it, or use the module for that number of dimensions"
         )
 
 

@@ -8,14 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._checks import (
-    check_channels,
-    check_dimensions,
-    check_enough,
-    check_eps,
-    check_floating,
-    check_running,
-)
+from .._checks import check_dimensions, check_floating
+from ._checks import check_channels, check_enough, check_eps, check_running
 from ._fast import by_rows, is_careless, is_eager, normalize_carefully, normalize_rows
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm", "batch_norm"]

@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._checks import (
-    check_channels,
-    check_dimensions,
-    check_enough,
-    check_eps,
-    check_floating,
-    check_running,
-)
+from .._checks import check_dimensions, check_floating
+from ._checks import check_channels, check_enough, check_eps, check_running
 from ._fast import by_rows, is_eager, normalize_rows
 from .batch import update
 

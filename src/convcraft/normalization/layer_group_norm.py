@@ -9,15 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .._checks import check_dimensions, check_floating
 from ..errors import ConvcraftError
-from ._checks import (
-    check_channels,
-    check_dimensions,
-    check_eps,
-    check_floating,
-    check_groups,
-    check_shape,
-)
+from ._checks import check_channels, check_eps, check_groups, check_shape
 from ._fast import exceeds, is_eager
 
 __all__ = [

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
 
+from .._checks import check_number, check_tensor
 from ..errors import ConvcraftError
 
 #: A model, one tensor, or the tensors themselves.
@@ -35,31 +34,19 @@ def parameters(function: str, p: Any) -> list[Tensor]:
             "an iterator can be used once only, pass list(model.parameters())"
         )
     for tensor in found:
-        if not isinstance(tensor, Tensor):
-            raise ConvcraftError(
-                f"{function}: p must hold tensors, got {type(tensor).__name__}; "
-                "pass model.parameters(), not named_parameters() or parameter groups"
-            )
-        if isinstance(tensor, UninitializedParameter):
-            raise ConvcraftError(
-                f"{function}: p must have shapes, got an uninitialized parameter; run one batch first"
-            )
-        if not tensor.is_floating_point():
-            raise ConvcraftError(
-                f"{function}: p must hold floating-point tensors, got {tensor.dtype}; leave it out"
-            )
+        check_tensor(
+            function,
+            "a member of p",
+            tensor,
+            pass_what="pass model.parameters(), not named_parameters() or parameter groups",
+            convert="p.float(), or leave it out",
+        )
     return list(dict.fromkeys(found)) if len(found) > 1 else found
 
 
 def strength(function: str, argument: str, value: Any) -> float:
     """A finite number that is not negative."""
-    number = not isinstance(value, bool) and isinstance(value, (int, float))
-    if not number or not math.isfinite(value) or value < 0:
-        raise ConvcraftError(
-            f"{function}: {argument} must be a finite number of at least 0, got {value!r}; "
-            f"set {argument} to 0 to switch it off"
-        )
-    return value
+    return check_number(function, argument, value, 0, advice=f"set {argument} to 0 to switch it off")
 
 
 def dimension(function: str, tensor: Tensor, dim: Any) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from .._checks import check_module
 from .._graph import kinds
 from .._tables import Table
 from ..errors import ConvcraftError
@@ -55,11 +56,7 @@ def decay_groups(model: nn.Module, weight_decay: float, **options: Any) -> list[
     Source: Loshchilov and Hutter (2019), Decoupled Weight Decay Regularization; He, Zhang, Zhang, Zhang, Xie
     and Li (2019), Bag of Tricks for Image Classification with Convolutional Neural Networks. Chapter 6.
     """
-    if not isinstance(model, nn.Module):
-        raise ConvcraftError(
-            f"decay_groups: model must be a torch.nn.Module, got {type(model).__name__}; "
-            "pass the model, whose names tell biases from weights"
-        )
+    check_module("decay_groups", model, advice="pass the model, whose names tell biases from weights")
     everything = parameters("decay_groups", model)
     strength("decay_groups", "weight_decay", weight_decay)
     for key, value in options.items():
@@ -161,10 +158,7 @@ def sparsity(model: nn.Module) -> Sparsity:
 
     Chapter 6.
     """
-    if not isinstance(model, nn.Module):
-        raise ConvcraftError(
-            f"sparsity: model must be a torch.nn.Module, got {type(model).__name__}; pass the model"
-        )
+    check_module("sparsity", model)
     parameters("sparsity", model)
     table = Sparsity()
     for name, p in model.named_parameters():
