@@ -1,7 +1,7 @@
 """Checks for the learner: each way of being wrong has its own sentence."""
 
-import sys
-import types
+import importlib
+import pkgutil
 
 import numpy as np
 import pytest
@@ -13,9 +13,9 @@ from convcraft.lab.exercises import Result, check, compare, exercise, framework,
 
 
 @pytest.fixture(autouse=True)
-def registry(monkeypatch):
-    """A registry of this test's own, with one exercise."""
-    monkeypatch.setattr(framework, "_CHECKS", {})
+def slope_exercise(monkeypatch):
+    """One exercise of the test's own."""
+    monkeypatch.setattr(framework, "_OWN", {})
 
     @exercise("slope")
     def slope(answer):
@@ -96,27 +96,21 @@ def test_a_name_is_taken_once_but_a_module_may_be_reloaded():
         exercise("again")(lambda answer: None)
 
 
-def test_the_chapters_modules_are_imported_when_a_name_is_asked_for(monkeypatch, tmp_path):
-    (tmp_path / "somechapter.py").write_text("")
-    name = "convcraft.lab.exercises.somechapter"
-    module = types.ModuleType(name)
-
-    def load(asked):
-        assert asked == name
-        exercise("of-the-chapter")(lambda answer: None)
-        return module
-
-    monkeypatch.setattr(framework, "_FOLDER", tmp_path)
-    monkeypatch.setattr(framework.importlib, "import_module", load)
-    assert check("of-the-chapter", 1)
-    assert names() == ["of-the-chapter", "slope"]
+def test_the_checks_of_the_chapters_are_found_by_name_and_no_two_share_one():
+    chapters = [
+        importlib.import_module(f"{exercises.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(exercises.__path__)
+        if module.name != "framework"
+    ]
+    held = [name for chapter in chapters for name in chapter.CHECKS]
+    assert len(chapters) == 10 and all(len(chapter.CHECKS) >= 6 for chapter in chapters)
+    assert sorted([*held, "slope"]) == names()
+    assert check("stable-rate", 0.5)
 
 
-def test_the_modules_that_are_there_register_without_a_clash():
-    for name in [name for name in sys.modules if name.startswith(f"{exercises.__name__}.")]:
-        if name != framework.__name__:
-            del sys.modules[name]
-    assert "slope" in names()
+def test_a_name_of_a_chapter_is_taken():
+    with pytest.raises(ConvcraftError, match="'stable-rate' is taken by .*learning_rates"):
+        exercise("stable-rate")(lambda answer: None)
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from convcraft.lab import data, models
-from convcraft.lab.exercises.framework import compare, exercise
+from convcraft.lab.exercises.framework import Check, compare, needs_function
 from convcraft.lab.training import evaluate, fit, seeded
-
-
-def _function(answer: Any, takes: str) -> str | None:
-    """A sentence when the answer is no function."""
-    if callable(answer):
-        return None
-    return f"The answer must be a function of {takes}, without calling it; got {type(answer).__name__}."
 
 
 def _near(value: Any, *known: float) -> bool:
@@ -26,10 +19,9 @@ def _near(value: Any, *known: float) -> bool:
     return isinstance(value, int | float) and any(math.isclose(value, other, rel_tol=1e-3) for other in known)
 
 
-@exercise("dead-share")
 def dead_share(answer: Any) -> str | None:
     """Share of units that never fire, from the outputs (examples, units) of a ReLU layer."""
-    if wrong := _function(answer, "the outputs (examples, units)"):
+    if wrong := needs_function(answer, "the outputs (examples, units)"):
         return wrong
     outputs = torch.tensor([[0, 0, 0.001, 2], [0, 3, 0.002, 0], [0, 0, 0.001, 0]])
     value = answer(outputs)
@@ -59,7 +51,6 @@ def dead_share(answer: Any) -> str | None:
     return compare(value, 0.25, "the share for the four units of the test")
 
 
-@exercise("adaptive-parameters")
 def adaptive_parameters(answer: Any) -> str | None:
     """How many parameters PReLU, ACON-C and FReLU add to 16 and 32 channels."""
     if not isinstance(answer, Sequence) or len(answer) != 3:
@@ -81,10 +72,9 @@ def adaptive_parameters(answer: Any) -> str | None:
     return None
 
 
-@exercise("leaky-gain")
 def leaky_gain(answer: Any) -> str | None:
     """The gain of Leaky ReLU as a function of its slope."""
-    if wrong := _function(answer, "the negative slope"):
+    if wrong := needs_function(answer, "the negative slope"):
         return wrong
     slope = 0.5
     value = float(answer(slope))
@@ -109,10 +99,9 @@ def leaky_gain(answer: Any) -> str | None:
     return None
 
 
-@exercise("swish-derivatives")
 def swish_derivatives(answer: Any) -> str | None:
     """Both derivatives of z sigmoid(beta z)."""
-    if wrong := _function(answer, "z and beta"):
+    if wrong := needs_function(answer, "z and beta"):
         return wrong
     z, beta = torch.linspace(-3, 3, 7, dtype=torch.float64), 1.5
     got = answer(z, beta)
@@ -135,10 +124,9 @@ def swish_derivatives(answer: Any) -> str | None:
     )
 
 
-@exercise("softmax-jacobian")
 def softmax_jacobian(answer: Any) -> str | None:
     """The Jacobian of softmax at a vector of logits."""
-    if wrong := _function(answer, "the logits (n,)"):
+    if wrong := needs_function(answer, "the logits (n,)"):
         return wrong
     z = torch.tensor([1.0, 0.0, -1.0], dtype=torch.float64)
     p = z.softmax(0)
@@ -160,7 +148,6 @@ def softmax_jacobian(answer: Any) -> str | None:
     )
 
 
-@exercise("revival-by-decay")
 def revival_by_decay(answer: Any) -> str | None:
     """After how many steps of weight decay a dead unit of the first layer fires."""
     if answer is None or answer == math.inf:
@@ -212,10 +199,9 @@ def _trained(net: nn.Module, splits: data.Splits) -> float:
     return evaluate(net, splits.validation).accuracy
 
 
-@exercise("mend-the-stillborn-net")
 def mend_the_stillborn_net(answer: Any) -> str | None:
     """A function that takes the network with dead units and gives it back alive."""
-    if wrong := _function(answer, "the sick network"):
+    if wrong := needs_function(answer, "the sick network"):
         return wrong
     net = stillborn()
     wanted = [(name, p.shape) for name, p in net.named_parameters()]
@@ -246,10 +232,9 @@ def mend_the_stillborn_net(answer: Any) -> str | None:
     return None
 
 
-@exercise("mend-the-loss")
 def mend_the_loss(answer: Any) -> str | None:
     """A function that builds a classifier for cross-entropy, without an activation too many at its end."""
-    if wrong := _function(answer, "nothing that builds the network"):
+    if wrong := needs_function(answer, "nothing that builds the network"):
         return wrong
     net = seeded(answer, 0)
     if not isinstance(net, nn.Module):
@@ -276,10 +261,9 @@ def mend_the_loss(answer: Any) -> str | None:
     return None
 
 
-@exercise("your-activation")
 def your_activation(answer: Any) -> str | None:
     """Any activation that is finite, not a straight line, alive on both sides, and learns the digits."""
-    if wrong := _function(answer, "a tensor"):
+    if wrong := needs_function(answer, "a tensor"):
         return wrong
     f: Callable[[Tensor], Tensor] = answer
     z = torch.tensor([-1e4, -3.0, -1.0, -0.5, 0.5, 1.0, 3.0, 1e4], requires_grad=True)
@@ -303,3 +287,16 @@ def your_activation(answer: Any) -> str | None:
     if accuracy < 0.85:
         return f"It computes, but five epochs on the digits reach only {accuracy:.0%} on validation."
     return None
+
+
+CHECKS: dict[str, Check] = {
+    "dead-share": dead_share,
+    "adaptive-parameters": adaptive_parameters,
+    "leaky-gain": leaky_gain,
+    "swish-derivatives": swish_derivatives,
+    "softmax-jacobian": softmax_jacobian,
+    "revival-by-decay": revival_by_decay,
+    "mend-the-stillborn-net": mend_the_stillborn_net,
+    "mend-the-loss": mend_the_loss,
+    "your-activation": your_activation,
+}

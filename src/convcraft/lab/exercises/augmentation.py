@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from convcraft import augmentation
 from convcraft.lab import data, models
-from convcraft.lab.exercises.framework import compare, exercise
+from convcraft.lab.exercises.framework import Check, compare, needs_function
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate, fit, seeded
 
 
-def _function(answer: Any, takes: str) -> str | None:
-    """A sentence when the answer is no function."""
-    if callable(answer):
-        return None
-    return f"The answer must be a function of {takes}, without calling it; got {type(answer).__name__}."
-
-
-@exercise("untouched-share")
 def untouched_share(answer: float) -> str | None:
     """Share of images that RandomHorizontalFlip() and RandomShift(1) leave as they are."""
     for wrong, why in (
@@ -37,7 +28,6 @@ def untouched_share(answer: float) -> str | None:
     return compare(answer, 1 / 18, "the share", tolerance=1e-4)
 
 
-@exercise("cutmix-corner")
 def cutmix_corner(answer: float) -> str | None:
     """Share of the partner in the target: 16 x 16 about the upper left pixel of a 32 x 32 image."""
     for wrong, why in (
@@ -50,10 +40,9 @@ def cutmix_corner(answer: float) -> str | None:
     return compare(answer, 0.0625, "the share", tolerance=1e-4)
 
 
-@exercise("worth-of-copies")
 def worth_of_copies(answer: Callable[[int, int, float], float]) -> str | None:
     """A function (n, k, rho) -> how many independent images n images with k copies each are worth."""
-    if wrong := _function(answer, "n, k and rho"):
+    if wrong := needs_function(answer, "n, k and rho"):
         return wrong
     if math.isclose(float(answer(100, 4, 1.0)), 500):
         return "copies that are all equal (rho = 1) add nothing: 100 images with 4 copies are worth 100."
@@ -69,10 +58,9 @@ def worth_of_copies(answer: Callable[[int, int, float], float]) -> str | None:
     return None
 
 
-@exercise("noise-is-decay")
 def noise_is_decay(answer: Callable[[float], float]) -> str | None:
     """A function: standard deviation of the noise on the input -> weight_decay of SGD that does the same."""
-    if wrong := _function(answer, "the standard deviation"):
+    if wrong := needs_function(answer, "the standard deviation"):
         return wrong
     got = float(answer(0.3))
     if math.isclose(got, 0.09):
@@ -85,10 +73,9 @@ def noise_is_decay(answer: Callable[[float], float]) -> str | None:
     return None
 
 
-@exercise("turn-about-a-point")
 def turn_about_a_point(answer: Callable[[float, float, float], Tensor]) -> str | None:
     """A function (degrees, x, y) -> the (2, 3) map that turns counterclockwise about the position (x, y)."""
-    if wrong := _function(answer, "degrees, x and y"):
+    if wrong := needs_function(answer, "degrees, x and y"):
         return wrong
     for degrees, x, y in ((90.0, 0.0, 0.0), (30.0, 0.0, 0.0), (90.0, 2.0, -1.0), (-40.0, 3.0, 5.0)):
         angle = math.radians(degrees)
@@ -107,10 +94,9 @@ def turn_about_a_point(answer: Callable[[float, float, float], Tensor]) -> str |
     return None
 
 
-@exercise("one-draw-each")
 def one_draw_each(answer: Callable[[Tensor, torch.Generator], Tensor]) -> str | None:
     """A function (images, generator) that mirrors each image of the batch with probability 1/2."""
-    if wrong := _function(answer, "images and a generator"):
+    if wrong := needs_function(answer, "images and a generator"):
         return wrong
     images = torch.rand(200, 1, 4, 5, generator=torch.Generator().manual_seed(1))
     with forked(0):
@@ -139,10 +125,9 @@ def one_draw_each(answer: Callable[[Tensor, torch.Generator], Tensor]) -> str | 
 Part = tuple[Tensor, Tensor]
 
 
-@exercise("no-leak")
 def no_leak(answer: Callable[..., tuple[Part, Part]]) -> str | None:
     """A function (images, labels, augment, copies) -> (train, validation), each (images, labels)."""
-    if wrong := _function(answer, "images, labels, augment and copies"):
+    if wrong := needs_function(answer, "images, labels, augment and copies"):
         return wrong
     # Image number i has the value i everywhere, and augmenting adds 0.25: every copy tells where it is from.
     labels = torch.arange(50) % 5
@@ -172,7 +157,6 @@ def no_leak(answer: Callable[..., tuple[Part, Part]]) -> str | None:
     return None
 
 
-@exercise("your-augmentation")
 def your_augmentation(answer: Callable[[], nn.Module]) -> str | None:
     """A function that returns a module: what it does to 100 digits makes the network stand shifts."""
     if isinstance(answer, nn.Module) or not callable(answer):
@@ -203,3 +187,15 @@ def your_augmentation(answer: Callable[[], nn.Module]) -> str | None:
             f"{-100 * clean:.1f}; at most 2 may go."
         )
     return None
+
+
+CHECKS: dict[str, Check] = {
+    "untouched-share": untouched_share,
+    "cutmix-corner": cutmix_corner,
+    "worth-of-copies": worth_of_copies,
+    "noise-is-decay": noise_is_decay,
+    "turn-about-a-point": turn_about_a_point,
+    "one-draw-each": one_draw_each,
+    "no-leak": no_leak,
+    "your-augmentation": your_augmentation,
+}

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convcraft.lab import data
-from convcraft.lab.exercises.framework import compare, exercise
+from convcraft.lab.exercises.framework import Check, compare, needs_function
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate
 
 
-def _function(answer: Any, takes: str) -> str | None:
-    """A sentence when the answer is no function."""
-    if callable(answer):
-        return None
-    return f"The answer must be a function of {takes}, without calling it; got {type(answer).__name__}."
-
-
-@exercise("two-examples")
 def two_examples(answer: Sequence[float]) -> str | None:
     """Outputs for a batch of 3 and 7 with gamma 2 and beta 1, epsilon negligible."""
     if len(tuple(answer)) != 2:
@@ -36,7 +27,6 @@ def two_examples(answer: Sequence[float]) -> str | None:
     return compare([first, second], [-1.0, 3.0], "the outputs")
 
 
-@exercise("forgetting-the-start")
 def forgetting_the_start(answer: int) -> str | None:
     """Updates after which the start has less than 1 % of the weight in the running mean, momentum 0.1."""
     slips = {
@@ -49,10 +39,9 @@ def forgetting_the_start(answer: int) -> str | None:
     return compare(answer, 44, "the number of updates")
 
 
-@exercise("rms-norm-backward")
 def rms_norm_backward(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str | None:
     """A function (g, x, eps) -> gradient by x of y = x / sqrt(mean of x^2 + eps), along the last axis."""
-    if wrong := _function(answer, "g, x and eps"):
+    if wrong := needs_function(answer, "g, x and eps"):
         return wrong
     with forked(0):
         x, g = torch.randn(2, 3, 7, dtype=torch.float64)
@@ -78,10 +67,9 @@ def rms_norm_backward(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str 
     return None
 
 
-@exercise("fold-forward")
 def fold_forward(answer: Callable[[nn.BatchNorm1d, nn.Linear], nn.Linear]) -> str | None:
     """A function (norm, linear) -> a linear layer that does both, for a normalization before the layer."""
-    if wrong := _function(answer, "norm and linear"):
+    if wrong := needs_function(answer, "norm and linear"):
         return wrong
     with forked(0):
         norm, linear = nn.BatchNorm1d(5), nn.Linear(5, 3)
@@ -107,10 +95,9 @@ def fold_forward(answer: Callable[[nn.BatchNorm1d, nn.Linear], nn.Linear]) -> st
     return compare(got.numpy(), right.numpy(), "the output", tolerance=1e-4)
 
 
-@exercise("merge-statistics")
 def merge_statistics(answer: Callable[..., tuple[float, float]]) -> str | None:
     """A function (sizes, means, variances) -> mean and biased variance of all batches together."""
-    if wrong := _function(answer, "sizes, means and variances"):
+    if wrong := needs_function(answer, "sizes, means and variances"):
         return wrong
     with forked(0):
         for sizes in ((8, 8, 8), (2, 5, 9)):
@@ -131,10 +118,9 @@ def merge_statistics(answer: Callable[..., tuple[float, float]]) -> str | None:
     return None
 
 
-@exercise("mend-the-layer")
 def mend_the_layer(answer: Callable[[int], nn.Module]) -> str | None:
     """A class (channels) -> a batch normalization that behaves as torch's in both modes."""
-    if wrong := _function(answer, "the number of channels, such as a class"):
+    if wrong := needs_function(answer, "the number of channels, such as a class"):
         return wrong
     with forked(0):
         ours, theirs = answer(3), nn.BatchNorm1d(3)
@@ -164,10 +150,9 @@ def mend_the_layer(answer: Callable[[int], nn.Module]) -> str | None:
     return None
 
 
-@exercise("batches-of-two")
 def batches_of_two(answer: Callable[[int], nn.Module]) -> str | None:
     """A function (width) -> a normalization with which a network learns from batches of two."""
-    if wrong := _function(answer, "the width"):
+    if wrong := needs_function(answer, "the width"):
         return wrong
     probe = answer(32)
     if not isinstance(probe, nn.Module):
@@ -195,3 +180,14 @@ def batches_of_two(answer: Callable[[int], nn.Module]) -> str | None:
     if not score >= 0.85:
         return f"batches of two: {score:.0%} of the validation part is right; 85 % is asked for."
     return None
+
+
+CHECKS: dict[str, Check] = {
+    "two-examples": two_examples,
+    "forgetting-the-start": forgetting_the_start,
+    "rms-norm-backward": rms_norm_backward,
+    "fold-forward": fold_forward,
+    "merge-statistics": merge_statistics,
+    "mend-the-layer": mend_the_layer,
+    "batches-of-two": batches_of_two,
+}

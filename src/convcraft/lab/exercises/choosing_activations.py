@@ -12,24 +12,16 @@ from torch import nn
 from convcraft.errors import ConvcraftError
 from convcraft.initialization import initialize
 from convcraft.lab import data, models
-from convcraft.lab.exercises.framework import compare, exercise
+from convcraft.lab.exercises.framework import Check, compare, needs_function
 from convcraft.lab.training import evaluate, fit, seeded
 
 TASKS = ("one digit of ten", "odd or even", "any number of tags", "tomorrow's temperature")
 _HEADS = {"softmax", "sigmoid", "sigmoids", "none"}
 
 
-def _function(answer: Any, takes: str) -> str | None:
-    """A sentence when the answer is no function."""
-    if callable(answer):
-        return None
-    return f"The answer must be a function of {takes}, without calling it; got {type(answer).__name__}."
-
-
-@exercise("best-rates")
 def best_rates(answer: Any) -> str | None:
     """From validation accuracies (arms, rates, seeds) the index of the best rate of each arm."""
-    if wrong := _function(answer, "an array (arms, rates, seeds)"):
+    if wrong := needs_function(answer, "an array (arms, rates, seeds)"):
         return wrong
     accuracy = np.array([[[0.9, 0.9, 0.9], [0.99, 0.6, 0.9]], [[0.5, 0.7, 0.6], [0.8, 0.7, 0.9]]])
     got = np.asarray(answer(accuracy))
@@ -42,7 +34,6 @@ def best_rates(answer: Any) -> str | None:
     return compare(got, np.array([0, 1]), "the best rates of the two arms of the test")
 
 
-@exercise("output-layers")
 def output_layers(answer: Any) -> str | None:
     """The activation of the output for four tasks: softmax, sigmoid(s) or none."""
     if not isinstance(answer, Mapping) or set(answer) != set(TASKS):
@@ -63,10 +54,9 @@ def output_layers(answer: Any) -> str | None:
     return None
 
 
-@exercise("nonlinearity-of-a-leak")
 def nonlinearity_of_a_leak(answer: Any) -> str | None:
     """The index of nonlinearity of Leaky ReLU as a function of its slope."""
-    if wrong := _function(answer, "the slope"):
+    if wrong := needs_function(answer, "the slope"):
         return wrong
     if abs(float(answer(1.0))) > 1e-9:
         return "At slope 1 the function is the identity, a straight line: the index must be 0."
@@ -81,10 +71,9 @@ def nonlinearity_of_a_leak(answer: Any) -> str | None:
     return None
 
 
-@exercise("seeds-needed")
 def seeds_needed(answer: Any) -> str | None:
     """How many seeds make the 95 % interval of a paired difference no wider than plus or minus h."""
-    if wrong := _function(answer, "the standard deviation of the differences and the half-width"):
+    if wrong := needs_function(answer, "the standard deviation of the differences and the half-width"):
         return wrong
     value = answer(0.01, 0.005)
     if value == 4:
@@ -112,10 +101,9 @@ def biased_choice(validation: Any, test: Any) -> tuple[int, float]:
     return best, float(np.asarray(test)[best])
 
 
-@exercise("mend-the-choice")
 def mend_the_choice(answer: Any) -> str | None:
     """Choose on validation and report on test."""
-    if wrong := _function(answer, "validation and test accuracies, one an arm"):
+    if wrong := needs_function(answer, "validation and test accuracies, one an arm"):
         return wrong
     validation, test = [0.90, 0.95, 0.93], [0.94, 0.91, 0.92]
     got = answer(validation, test)
@@ -132,10 +120,9 @@ def mend_the_choice(answer: Any) -> str | None:
     return None
 
 
-@exercise("expected-lead")
 def expected_lead(answer: Any) -> str | None:
     """Mean lead of the best of K equal arms with normal noise, by simulation."""
-    if wrong := _function(answer, "the number of arms and the standard deviation"):
+    if wrong := needs_function(answer, "the number of arms and the standard deviation"):
         return wrong
     for arms, right in ((2, 0.5642), (8, 1.4236)):
         value = float(answer(arms, 1.0))
@@ -150,7 +137,6 @@ def expected_lead(answer: Any) -> str | None:
     return None
 
 
-@exercise("your-choice")
 def your_choice(answer: Any) -> str | None:
     """An activation and a learning rate with which a net of twelve layers learns the digits."""
     if not isinstance(answer, tuple) or len(answer) != 2:
@@ -177,3 +163,14 @@ def _deep(activation: Any) -> nn.Module:
     net = models.MLP((64, *[32] * 12, 10), activation=activation)
     initialize(net)
     return net
+
+
+CHECKS: dict[str, Check] = {
+    "best-rates": best_rates,
+    "output-layers": output_layers,
+    "nonlinearity-of-a-leak": nonlinearity_of_a_leak,
+    "seeds-needed": seeds_needed,
+    "mend-the-choice": mend_the_choice,
+    "expected-lead": expected_lead,
+    "your-choice": your_choice,
+}

@@ -16,19 +16,11 @@ from convcraft.diagnostics import diagnose
 from convcraft.initialization import initialize
 from convcraft.lab import data
 from convcraft.lab.clinic.cases import CLASSES, Case, case, vectors
-from convcraft.lab.exercises.framework import compare, exercise
+from convcraft.lab.exercises.framework import Check, compare, needs_function
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate, fit, seeded
 
 
-def _function(answer: Any, takes: str) -> str | None:
-    """A sentence when the answer is no function."""
-    if callable(answer):
-        return None
-    return f"The answer must be a function of {takes}, without calling it; got {type(answer).__name__}."
-
-
-@exercise("two-by-two")
 def two_by_two(answer: Sequence[float]) -> str | None:
     """Main effects of A and B and their interaction, of accuracies 90 (none), 94 (A), 93 (B), 94 (both)."""
     if len(tuple(answer)) != 3:
@@ -45,7 +37,6 @@ def two_by_two(answer: Sequence[float]) -> str | None:
     return compare(both, -3, "the interaction")
 
 
-@exercise("count-the-runs")
 def count_the_runs(answer: Sequence[int]) -> str | None:
     """Runs for six techniques, one at a time and in full factorial: 4 rates on 2 seeds, then 10 seeds."""
     if len(tuple(answer)) != 2:
@@ -62,10 +53,9 @@ def count_the_runs(answer: Sequence[int]) -> str | None:
     return compare(full, 64 * 18, "the number of runs of the full factorial")
 
 
-@exercise("hidden-replication")
 def hidden_replication(answer: Callable[[int], float]) -> str | None:
     """A function k -> variance of an effect one at a time over that in a factorial with as many runs."""
-    if wrong := _function(answer, "k"):
+    if wrong := needs_function(answer, "k"):
         return wrong
     for k in (1, 3, 6):
         got, right = answer(k), (k + 1) / 2
@@ -78,10 +68,9 @@ def hidden_replication(answer: Callable[[int], float]) -> str | None:
     return None
 
 
-@exercise("variance-shift")
 def variance_shift(answer: Callable[[float, float, float], float]) -> str | None:
     """A function (mean, variance, keep) -> variance in evaluation over that in training behind dropout."""
-    if wrong := _function(answer, "mean, variance and keep"):
+    if wrong := needs_function(answer, "mean, variance and keep"):
         return wrong
     for mean, variance, keep in ((0.0, 1.0, 0.5), (0.4, 0.34, 0.5), (2.0, 0.5, 0.9), (1.0, 3.0, 1.0)):
         got, right = answer(mean, variance, keep), variance / ((variance + mean**2) / keep - mean**2)
@@ -100,10 +89,9 @@ def variance_shift(answer: Callable[[float, float, float], float]) -> str | None
 Cells = Mapping[frozenset[str], Any]
 
 
-@exercise("leave-one-out")
 def leave_one_out(answer: Callable[[Cells], Mapping[str, float]]) -> str | None:
     """A function of {set of techniques: accuracies} -> {technique: all minus all but this one, mean}."""
-    if wrong := _function(answer, "the accuracies by set of techniques"):
+    if wrong := needs_function(answer, "the accuracies by set of techniques"):
         return wrong
     names, rng = ("l2", "dropout", "bn"), np.random.default_rng(0)
     subsets = [frozenset(c) for k in range(4) for c in combinations(names, k)]
@@ -139,10 +127,9 @@ def patient() -> Case:
         return case(model, vectors(192), 30.0)
 
 
-@exercise("cure")
 def cure(answer: Callable[[Case], Case]) -> str | None:
     """A function of a sick case that returns it cured: nothing severe, no warning, and it trains."""
-    if wrong := _function(answer, "the case"):
+    if wrong := needs_function(answer, "the case"):
         return wrong
     given = patient()
     got = answer(patient())
@@ -185,10 +172,9 @@ def recipe_net() -> nn.Sequential:
     return net
 
 
-@exercise("your-recipe")
 def your_recipe(answer: Callable[[data.Splits, int], nn.Module]) -> str | None:
     """A function (splits, seed) -> a network trained on 300 digits, better by a point than the recipe."""
-    if wrong := _function(answer, "splits and seed"):
+    if wrong := needs_function(answer, "splits and seed"):
         return wrong
     digits, gains = data.load("digits"), []
     for seed in range(3):
@@ -213,3 +199,14 @@ def your_recipe(answer: Callable[[data.Splits, int], nn.Module]) -> str | None:
     if not gain >= 1:
         return f"the test accuracy is {gain:.1f} points above that of the recipe; 1 point is asked for."
     return None
+
+
+CHECKS: dict[str, Check] = {
+    "two-by-two": two_by_two,
+    "count-the-runs": count_the_runs,
+    "hidden-replication": hidden_replication,
+    "variance-shift": variance_shift,
+    "leave-one-out": leave_one_out,
+    "cure": cure,
+    "your-recipe": your_recipe,
+}

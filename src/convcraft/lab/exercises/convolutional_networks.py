@@ -11,11 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convcraft.lab import data
-from convcraft.lab.exercises.framework import compare, exercise
+from convcraft.lab.exercises.framework import Check, compare
 from convcraft.reference import conv2d, receptive_field
 
 
-@exercise("map-sizes")
 def map_sizes(answer: Sequence[int]) -> str | None:
     """Widths after conv 5, pool 2, conv 3 with stride 2 and padding 1, pool 2, on 28 pixels."""
     steps = ("the 5x5 convolution", "the first pooling", "the strided convolution", "the second pooling")
@@ -34,7 +33,6 @@ def map_sizes(answer: Sequence[int]) -> str | None:
     return None
 
 
-@exercise("weight-count")
 def weight_count(answer: Sequence[int]) -> str | None:
     """Parameters of a 3x3 convolution, 32 to 64 maps, and of a dense layer, 64 maps of 4x4 to 100 units."""
     if len(tuple(answer)) != 2:
@@ -53,7 +51,6 @@ def weight_count(answer: Sequence[int]) -> str | None:
     return compare(dense, 102_500, "the dense layer's count")
 
 
-@exercise("receptive-field")
 def field(answer: Callable[[list[tuple[int, int, int]]], int]) -> str | None:
     """A function of layers (kernel, stride, dilation) that returns the width of the receptive field."""
     cases: list[tuple[str, list[tuple[int, int, int]]]] = [
@@ -71,7 +68,6 @@ def field(answer: Callable[[list[tuple[int, int, int]]], int]) -> str | None:
     return None
 
 
-@exercise("convolution-backward")
 def backward(answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> str | None:
     """A function (g, w) -> dL/dx for y = correlate(x, w), where g = dL/dy."""
     generator = np.random.default_rng(0)
@@ -98,7 +94,6 @@ def _input_gradient(g: np.ndarray, w: np.ndarray) -> np.ndarray:
     return conv2d(g[None, None], w[::-1, ::-1][None, None], padding=len(w) - 1)[0, 0]
 
 
-@exercise("blind-pixels")
 def blind_pixels(net: nn.Module) -> str | None:
     """A network for 8x8 digits whose every logit may depend on every part of the image."""
     generator = torch.Generator().manual_seed(0)
@@ -122,7 +117,6 @@ def _canvas() -> tuple[Tensor, Tensor]:
     return F.pad(digits.validation.x / digits.train.x.std(), (4, 4, 4, 4)), digits.validation.y
 
 
-@exercise("shift-proof")
 def shift_proof(net: Callable[[Tensor], Tensor]) -> str | None:
     """A trained network that reads centred digits and loses little when they move by one pixel."""
     x, y = _canvas()
@@ -141,3 +135,13 @@ def shift_proof(net: Callable[[Tensor], Tensor]) -> str | None:
     if here - moved > 0.02:
         return f"it reads {here:.1%} centred, {moved:.1%} a pixel off: a loss of more than two points."
     return None
+
+
+CHECKS: dict[str, Check] = {
+    "map-sizes": map_sizes,
+    "weight-count": weight_count,
+    "receptive-field": field,
+    "convolution-backward": backward,
+    "blind-pixels": blind_pixels,
+    "shift-proof": shift_proof,
+}

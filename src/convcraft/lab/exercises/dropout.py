@@ -5,26 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from convcraft import dropout
 from convcraft.lab import data, models
-from convcraft.lab.exercises.framework import compare, exercise
+from convcraft.lab.exercises.framework import Check, compare, needs_function
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate, fit, seeded
 
 
-def _function(answer: Any, takes: str) -> str | None:
-    """A sentence when the answer is no function."""
-    if callable(answer):
-        return None
-    return f"The answer must be a function of {takes}, without calling it; got {type(answer).__name__}."
-
-
-@exercise("keep-or-drop")
 def keep_or_drop(answer: Sequence[float]) -> str | None:
     """Shares kept by nn.Dropout(0.9), by the sample of article a5 with p = 0.9, and by a paper's p = 0.9."""
     if len(tuple(answer)) != 3:
@@ -43,10 +34,9 @@ def keep_or_drop(answer: Sequence[float]) -> str | None:
     return compare(paper, 0.9, "the share that the paper's p = 0.9 keeps")
 
 
-@exercise("unit-variance")
 def unit_variance(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str | None:
     """A function (w, x, p) -> variance of sum_i w_i m_i x_i / (1 - p) over the masks."""
-    if wrong := _function(answer, "w, x and p"):
+    if wrong := needs_function(answer, "w, x and p"):
         return wrong
     g = torch.Generator().manual_seed(0)
     w, x = (torch.randn(12, generator=g, dtype=torch.float64) for _ in range(2))
@@ -66,10 +56,9 @@ def unit_variance(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str | No
     return None
 
 
-@exercise("dropout-as-ridge")
 def dropout_as_ridge(answer: Callable[[int, float], float]) -> str | None:
     """A function (n, p) -> alpha of Ridge for features of mean square 1."""
-    if wrong := _function(answer, "n and p"):
+    if wrong := needs_function(answer, "n and p"):
         return wrong
     for n, p in ((50, 0.2), (200, 0.75)):
         got = float(answer(n, p))
@@ -84,10 +73,9 @@ def dropout_as_ridge(answer: Callable[[int, float], float]) -> str | None:
     return None
 
 
-@exercise("block-seeds")
 def block_seeds(answer: Callable[[float, int], float]) -> str | None:
     """A function (p, b) -> probability of a b x b block at each place, for a share p of dropped elements."""
-    if wrong := _function(answer, "p and b"):
+    if wrong := needs_function(answer, "p and b"):
         return wrong
     for p, b in ((0.1, 1), (0.1, 7), (0.5, 3)):
         got, right = float(answer(p, b)), 1 - (1 - p) ** (1 / b**2)
@@ -103,10 +91,9 @@ def block_seeds(answer: Callable[[float, int], float]) -> str | None:
     return None
 
 
-@exercise("mean-depth")
 def mean_depth(answer: Callable[[int, float], float]) -> str | None:
     """A function (L, last) -> expected number of kept branches, block l dropped with l / L * last."""
-    if wrong := _function(answer, "L and last"):
+    if wrong := needs_function(answer, "L and last"):
         return wrong
     for blocks, last in ((1, 0.5), (10, 0.5), (54, 0.2)):
         got, right = float(answer(blocks, last)), blocks - last * (blocks + 1) / 2
@@ -119,10 +106,9 @@ def mean_depth(answer: Callable[[int, float], float]) -> str | None:
     return None
 
 
-@exercise("relu-variance-shift")
 def relu_variance_shift(answer: Callable[[float], float]) -> str | None:
     """A function p -> variance in evaluation over variance in training of dropout(relu(z)), z ~ N(0, 1)."""
-    if wrong := _function(answer, "p"):
+    if wrong := needs_function(answer, "p"):
         return wrong
     variance = 0.5 - 1 / (2 * math.pi)
     for p in (0.0, 0.2, 0.5):
@@ -138,10 +124,9 @@ def relu_variance_shift(answer: Callable[[float], float]) -> str | None:
     return None
 
 
-@exercise("mend-the-dropout")
 def mend_the_dropout(answer: Callable[[float], nn.Module]) -> str | None:
     """A class or function p -> a dropout module."""
-    if wrong := _function(answer, "p"):
+    if wrong := needs_function(answer, "p"):
         return wrong
     layer, x = answer(0.8), torch.ones(400, 500)
     if not isinstance(layer, nn.Module):
@@ -175,10 +160,9 @@ def _with_norm() -> nn.Sequential:
     return nn.Sequential(*layers, last)
 
 
-@exercise("masks-on-norms-off")
 def masks_on_norms_off(answer: Callable[[nn.Module, Tensor, int], Tensor]) -> str | None:
     """A function (model, x, samples) -> mean of the probabilities over masks, the model left as it was."""
-    if wrong := _function(answer, "model, x and samples"):
+    if wrong := needs_function(answer, "model, x and samples"):
         return wrong
     model, x = seeded(_with_norm, 0).eval(), data.load("digits").test.x[:50]
     before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -205,10 +189,9 @@ def masks_on_norms_off(answer: Callable[[nn.Module, Tensor, int], Tensor]) -> st
     return None if far < 0.1 else f"the probabilities are off by up to {far:.2f}."
 
 
-@exercise("your-dropout")
 def your_dropout(answer: Callable[[data.Splits, int], nn.Module]) -> str | None:
     """A function (splits, seed) -> a network trained on 100 digits, better by 0.05 nats than without."""
-    if wrong := _function(answer, "splits and seed"):
+    if wrong := needs_function(answer, "splits and seed"):
         return wrong
     digits, gains = data.load("digits"), []
     for seed in range(3):
@@ -234,3 +217,16 @@ DROPS = (
     dropout.DropBlock2d,
     dropout.DropPath,
 )
+
+
+CHECKS: dict[str, Check] = {
+    "keep-or-drop": keep_or_drop,
+    "unit-variance": unit_variance,
+    "dropout-as-ridge": dropout_as_ridge,
+    "block-seeds": block_seeds,
+    "mean-depth": mean_depth,
+    "relu-variance-shift": relu_variance_shift,
+    "mend-the-dropout": mend_the_dropout,
+    "masks-on-norms-off": masks_on_norms_off,
+    "your-dropout": your_dropout,
+}

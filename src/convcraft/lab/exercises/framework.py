@@ -1,7 +1,8 @@
-"""Registering checks, running them, and showing what came out."""
+"""Finding checks, running them, and showing what came out."""
 
 from __future__ import annotations
 
+import functools
 import html
 import importlib
 import linecache
@@ -17,7 +18,7 @@ import numpy as np
 from convcraft.errors import ConvcraftError, unknown
 
 Check = Callable[[Any], str | None]
-_CHECKS: dict[str, Check] = {}
+_OWN: dict[str, Check] = {}  # what `exercise` registered
 _FOLDER = Path(__file__).parent
 _UNANSWERED = "Not answered yet: replace the … with your answer."
 
@@ -51,8 +52,18 @@ class Result:
         )
 
 
+@functools.cache
+def _of_chapters() -> dict[str, Check]:
+    """The checks of the chapters' modules, each of which holds a dict of them."""
+    found: dict[str, Check] = {}
+    for module in pkgutil.iter_modules([str(_FOLDER)]):
+        if module.name != "framework":
+            found |= importlib.import_module(f"convcraft.lab.exercises.{module.name}").CHECKS
+    return found
+
+
 def exercise(name: str) -> Callable[[Check], Check]:
-    """Register a check under a name: a function of the answer that returns None, or says what is wrong.
+    """Register a check of one's own: a function of the answer that returns None, or says what is wrong.
 
     Raises ConvcraftError when another check has that name.
 
@@ -66,7 +77,7 @@ def exercise(name: str) -> Callable[[Check], Check]:
     """
 
     def register(function: Check) -> Check:
-        held = _CHECKS.get(name)
+        held = (_of_chapters() | _OWN).get(name)
         if held is not None and (held.__module__, held.__qualname__) != (
             function.__module__,
             function.__qualname__,
@@ -75,23 +86,15 @@ def exercise(name: str) -> Callable[[Check], Check]:
                 f"exercise name {name!r} is taken by {held.__module__}.{held.__qualname__}; got it again for "
                 f"{function.__module__}.{function.__qualname__}. Choose another name."
             )
-        _CHECKS[name] = function
+        _OWN[name] = function
         return function
 
     return register
 
 
-def _import_chapters() -> None:
-    """Import the chapters' modules of checks, which register themselves."""
-    for module in pkgutil.iter_modules([str(_FOLDER)]):
-        if module.name != "framework":
-            importlib.import_module(f"convcraft.lab.exercises.{module.name}")
-
-
 def names() -> list[str]:
-    """Names of all exercises that have a check, the chapters' modules included."""
-    _import_chapters()
-    return sorted(_CHECKS)
+    """Names of all exercises that have a check."""
+    return sorted(_of_chapters() | _OWN)
 
 
 def check(name: str, answer: Any) -> Result:
@@ -113,15 +116,16 @@ def check(name: str, answer: Any) -> Result:
 
     Chapter: Convolutional networks.
     """
-    if name not in _CHECKS and name not in names():
-        raise unknown("exercise", name, _CHECKS)
+    known = _of_chapters() | _OWN
+    if name not in known:
+        raise unknown("exercise", name, known)
     parts = answer if isinstance(answer, tuple | list) else (answer,)
     if any(part is ... for part in parts):
         return Result(name, _UNANSWERED)
     try:
-        return Result(name, _CHECKS[name](answer))
+        return Result(name, known[name](answer))
     except Exception as error:
-        return Result(name, _explain(error, _CHECKS[name]))
+        return Result(name, _explain(error, known[name]))
 
 
 def _explain(error: Exception, check: Check) -> str:
@@ -135,6 +139,13 @@ def _explain(error: Exception, check: Check) -> str:
         if line and not foreign:
             return f"{text}, in line {number} of your code: {line}"
     return f"{text}. Check that the answer is of the kind that is asked for."
+
+
+def needs_function(answer: Any, takes: str) -> str | None:
+    """None when an answer can be called, else a sentence saying of what it must be a function."""
+    if callable(answer):
+        return None
+    return f"The answer must be a function of {takes}, without calling it; got {type(answer).__name__}."
 
 
 def _show(value: Any) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from convcraft.initialization import fans
-from convcraft.lab.exercises.framework import compare, exercise
+from convcraft.lab.exercises.framework import Check, compare
 from convcraft.lab.randomness import forked
 
 
@@ -17,7 +17,6 @@ def _near(value: Any, other: float) -> bool:
     return isinstance(value, int | float) and math.isclose(value, other, rel_tol=1e-2)
 
 
-@exercise("he-std-of-a-convolution")
 def he_std_of_a_convolution(answer: Any) -> str | None:
     """He's standard deviation for Conv2d(64, 256, 3) before ReLU."""
     for wrong, why in (
@@ -31,7 +30,6 @@ def he_std_of_a_convolution(answer: Any) -> str | None:
     return compare(answer, math.sqrt(2 / (64 * 9)), "the standard deviation", tolerance=1e-3)
 
 
-@exercise("default-after-twelve")
 def default_after_twelve(answer: Any) -> str | None:
     """Factor on the standard deviation after twelve ReLU layers with torch's default weights."""
     for wrong, why in (
@@ -44,7 +42,6 @@ def default_after_twelve(answer: Any) -> str | None:
     return compare(answer, 6.0**-6, "the factor", tolerance=1e-3 * 6.0**-6)
 
 
-@exercise("gain-with-dropout")
 def gain_with_dropout(answer: Any) -> str | None:
     """The gain for ReLU followed by dropout with probability p."""
     if not callable(answer):
@@ -63,7 +60,6 @@ def gain_with_dropout(answer: Any) -> str | None:
     return None
 
 
-@exercise("branch-scale")
 def branch_scale(answer: Any) -> str | None:
     """The factor on each of L branches with which the variance of the sum grows to a given multiple."""
     if not callable(answer):
@@ -95,7 +91,6 @@ def misfit() -> nn.Sequential:
     )  # fmt: skip
 
 
-@exercise("mend-the-initializer")
 def mend_the_initializer(answer: Any) -> str | None:
     """A function that gives every layer of a model He's variance and a zero bias, in place."""
     if not callable(answer):
@@ -119,7 +114,6 @@ def mend_the_initializer(answer: Any) -> str | None:
     return None
 
 
-@exercise("your-deep-network")
 def your_deep_network(answer: Any) -> str | None:
     """An activation and a gain that keep signal and gradient over sixty layers of 256 units."""
     if not isinstance(answer, tuple) or len(answer) != 2 or not callable(answer[0]):
@@ -143,3 +137,13 @@ def your_deep_network(answer: Any) -> str | None:
             "between 0.1 and 10. Look for chi near 1 at the fixed point."
         )
     return None
+
+
+CHECKS: dict[str, Check] = {
+    "he-std-of-a-convolution": he_std_of_a_convolution,
+    "default-after-twelve": default_after_twelve,
+    "gain-with-dropout": gain_with_dropout,
+    "branch-scale": branch_scale,
+    "mend-the-initializer": mend_the_initializer,
+    "your-deep-network": your_deep_network,
+}

@@ -12,18 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convcraft.lab import data, models
-from convcraft.lab.exercises.framework import compare, exercise
+from convcraft.lab.exercises.framework import Check, compare, needs_function
 from convcraft.lab.training import evaluate, fit, seeded
 
 
-def _function(answer: Any, takes: str) -> str | None:
-    """A sentence when the answer is no function."""
-    if callable(answer):
-        return None
-    return f"The answer must be a function of {takes}, without calling it; got {type(answer).__name__}."
-
-
-@exercise("half-life")
 def half_life(answer: float) -> str | None:
     """Steps until a weight has halved at rate 0.1 and weight_decay 0.01."""
     slips = {
@@ -36,7 +28,6 @@ def half_life(answer: float) -> str | None:
     return compare(answer, 693, "the number of steps")
 
 
-@exercise("penalty-dialects")
 def penalty_dialects(answer: Sequence[float]) -> str | None:
     """weight_decay of SGD and alpha of Ridge for a mean squared error of 80 examples plus 0.003 sum w^2."""
     if len(tuple(answer)) != 2:
@@ -51,10 +42,9 @@ def penalty_dialects(answer: Sequence[float]) -> str | None:
     return compare(alpha, 0.24, "the alpha")
 
 
-@exercise("elastic-prox")
 def elastic_prox(answer: Callable[[Tensor, float, float], Tensor]) -> str | None:
     """A function (u, a, b) -> argmin of (v - u)^2 / 2 + a |v| + b v^2."""
-    if wrong := _function(answer, "u, a and b"):
+    if wrong := needs_function(answer, "u, a and b"):
         return wrong
     u = torch.linspace(-3, 3, 25, dtype=torch.float64)
     for a, b in ((0.0, 0.5), (1.0, 0.0), (0.8, 0.7)):
@@ -70,10 +60,9 @@ def elastic_prox(answer: Callable[[Tensor, float, float], Tensor]) -> str | None
     return None
 
 
-@exercise("early-stopping")
 def early_stopping(answer: Callable[[float, float, int], float]) -> str | None:
     """A function (h, rate, steps) -> lambda that keeps the same share as so many steps from 0."""
-    if wrong := _function(answer, "h, rate and steps"):
+    if wrong := needs_function(answer, "h, rate and steps"):
         return wrong
     for h, rate, steps in ((1.0, 0.1, 10), (0.2, 0.5, 3), (3.0, 0.1, 1)):
         w = 0.0
@@ -87,10 +76,9 @@ def early_stopping(answer: Callable[[float, float, int], float]) -> str | None:
     return None
 
 
-@exercise("effective-rate")
 def effective_rate(answer: Callable[[float, float, float], float]) -> str | None:
     """A function (rate, decay, G) -> the effective rate at which growth and decay balance."""
-    if wrong := _function(answer, "rate, decay and G"):
+    if wrong := needs_function(answer, "rate, decay and G"):
         return wrong
     for rate, decay, size in ((0.1, 0.01, 1.0), (0.4, 0.001, 1.0), (0.1, 0.01, 2.0)):
         got, right = answer(rate, decay, size), math.sqrt(2 * rate * decay) / size
@@ -103,10 +91,9 @@ def effective_rate(answer: Callable[[float, float, float], float]) -> str | None
     return None
 
 
-@exercise("sparse-optimizer")
 def sparse_optimizer(answer: Callable[[nn.Module], torch.optim.Optimizer]) -> str | None:
     """A function of a model that returns an optimizer which makes weights zero and leaves biases alone."""
-    if wrong := _function(answer, "a model"):
+    if wrong := needs_function(answer, "a model"):
         return wrong
     model = seeded(lambda: models.MLP((64, 32, 10)), 0)
     hidden, output = (model.get_submodule(f"layers.linear{i}") for i in (1, 2))
@@ -132,10 +119,9 @@ def sparse_optimizer(answer: Callable[[nn.Module], torch.optim.Optimizer]) -> st
     return None
 
 
-@exercise("who-is-decayed")
 def who_is_decayed(answer: Callable[[nn.Module], list[dict[str, Any]]]) -> str | None:
     """A function of a model that returns the groups to decay and to spare."""
-    if wrong := _function(answer, "a model"):
+    if wrong := needs_function(answer, "a model"):
         return wrong
     model = nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.PReLU(4), nn.Flatten(), nn.Linear(144, 10), nn.LayerNorm(10)
@@ -153,10 +139,9 @@ def who_is_decayed(answer: Callable[[nn.Module], list[dict[str, Any]]]) -> str |
     return None
 
 
-@exercise("your-regularizer")
 def your_regularizer(answer: Callable[[data.Splits, int], nn.Module]) -> str | None:
     """A function (splits, seed) -> a network trained on 100 digits, better by 0.1 nats than without."""
-    if wrong := _function(answer, "splits and seed"):
+    if wrong := needs_function(answer, "splits and seed"):
         return wrong
     digits, gains = data.load("digits"), []
     for seed in range(3):
@@ -172,3 +157,15 @@ def your_regularizer(answer: Callable[[data.Splits, int], nn.Module]) -> str | N
     if not gain >= 0.1:
         return f"the test loss is {gain:.3f} nats below that without a regularizer; 0.1 is asked for."
     return None
+
+
+CHECKS: dict[str, Check] = {
+    "half-life": half_life,
+    "penalty-dialects": penalty_dialects,
+    "elastic-prox": elastic_prox,
+    "early-stopping": early_stopping,
+    "effective-rate": effective_rate,
+    "sparse-optimizer": sparse_optimizer,
+    "who-is-decayed": who_is_decayed,
+    "your-regularizer": your_regularizer,
+}

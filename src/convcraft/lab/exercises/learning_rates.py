@@ -10,15 +10,8 @@ import torch
 from torch import nn
 
 from convcraft.lab import data, models
-from convcraft.lab.exercises.framework import compare, exercise
+from convcraft.lab.exercises.framework import Check, compare, needs_function
 from convcraft.lab.training import evaluate, fit, seeded
-
-
-def _function(answer: Any, takes: str) -> str | None:
-    """A sentence when the answer is no function."""
-    if callable(answer):
-        return None
-    return f"The answer must be a function of {takes}, without calling it; got {type(answer).__name__}."
 
 
 def _is(value: Any, *known: float) -> bool:
@@ -26,7 +19,6 @@ def _is(value: Any, *known: float) -> bool:
     return isinstance(value, int | float) and any(math.isclose(value, other, rel_tol=1e-6) for other in known)
 
 
-@exercise("stable-rate")
 def stable_rate(answer: Any) -> str | None:
     """The largest stable rate for the loss (3 a^2 + 2 a b + 3 b^2) / 2."""
     if _is(answer, 2 / 3):
@@ -43,7 +35,6 @@ def stable_rate(answer: Any) -> str | None:
     return compare(answer, 0.5, "the largest stable rate")
 
 
-@exercise("rate-with-momentum")
 def rate_with_momentum(answer: Any) -> str | None:
     """The rate with momentum 0.98 that makes the steps of rate 0.02 with momentum 0.9."""
     if _is(answer, 0.1):
@@ -55,10 +46,9 @@ def rate_with_momentum(answer: Any) -> str | None:
     return compare(answer, 0.004, "the rate")
 
 
-@exercise("steps-to-shrink")
 def steps_to_shrink(answer: Any) -> str | None:
     """Steps until the flattest direction has shrunk to a share, at the rate 1 / largest curvature."""
-    if wrong := _function(answer, "the condition number and the share"):
+    if wrong := needs_function(answer, "the condition number and the share"):
         return wrong
     value = float(answer(100.0, 0.01))
     exact = math.log(0.01) / math.log1p(-0.01)
@@ -76,10 +66,9 @@ def steps_to_shrink(answer: Any) -> str | None:
     return None
 
 
-@exercise("first-step-of-adam")
 def first_step_of_adam(answer: Any) -> str | None:
     """By how much Adam moves a weight at its very first step."""
-    if wrong := _function(answer, "the gradient, the rate, beta1, beta2 and eps"):
+    if wrong := needs_function(answer, "the gradient, the rate, beta1, beta2 and eps"):
         return wrong
     g, rate, beta1, beta2, eps = 0.3, 0.01, 0.9, 0.999, 1e-8
     value = float(answer(g, rate, beta1, beta2, eps))
@@ -113,10 +102,9 @@ def _rates(build: Callable[..., Any], epochs: int, steps: int) -> list[float] | 
     return [*rates, float(optimizer.param_groups[0]["lr"])]
 
 
-@exercise("mend-the-cosine")
 def mend_the_cosine(answer: Any) -> str | None:
     """A function that builds a cosine for a training that advances it after every step."""
-    if wrong := _function(answer, "the optimizer, the epochs and the steps of an epoch"):
+    if wrong := needs_function(answer, "the optimizer, the epochs and the steps of an epoch"):
         return wrong
     for epochs, steps in ((4, 25), (3, 10)):
         rates = _rates(answer, epochs, steps)
@@ -159,10 +147,9 @@ def _trained(factor: Callable[[float], float], rate: float = 0.02) -> float:
     return evaluate(net, splits.validation).accuracy
 
 
-@exercise("your-schedule")
 def your_schedule(answer: Any) -> str | None:
     """A schedule of one's own: a factor between 0 and 1 for every share of the training."""
-    if wrong := _function(answer, "the share of the training that is over"):
+    if wrong := needs_function(answer, "the share of the training that is over"):
         return wrong
     values = [float(answer(i / 100)) for i in range(101)]
     if not all(math.isfinite(v) and 0 <= v <= 1 for v in values):
@@ -180,10 +167,9 @@ def your_schedule(answer: Any) -> str | None:
     return None
 
 
-@exercise("winner-by-luck")
 def winner_by_luck(answer: Any) -> str | None:
     """How much the best of n scores exceeds the truth when all candidates are equally good."""
-    if wrong := _function(answer, "the number of candidates, the accuracy and the size of the test set"):
+    if wrong := needs_function(answer, "the number of candidates, the accuracy and the size of the test set"):
         return wrong
     value = float(answer(1, 0.9, 200))
     if abs(value) > 0.004:
@@ -201,3 +187,14 @@ def winner_by_luck(answer: Any) -> str | None:
                 f"{right:.3f} above the truth in the mean; yours says {got:.3f}."
             )
     return None
+
+
+CHECKS: dict[str, Check] = {
+    "stable-rate": stable_rate,
+    "rate-with-momentum": rate_with_momentum,
+    "steps-to-shrink": steps_to_shrink,
+    "first-step-of-adam": first_step_of_adam,
+    "mend-the-cosine": mend_the_cosine,
+    "your-schedule": your_schedule,
+    "winner-by-luck": winner_by_luck,
+}
