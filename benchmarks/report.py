@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from convcraft import __version__
+from convcraft._table import table_text
 
 from .goals import goal
 from .timing import Ratio, clock_for
@@ -56,8 +57,7 @@ def table(found: Sequence[Ratio]) -> str:
         shape = "x".join(map(str, r.shape))
         row = (r.case, r.what, r.layout, shape, f"{r.median:.2f}", f"{low:.2f}-{high:.2f}", *others)
         rows.append((*row, f"{r.baseline_ms:.3f}", *bytes_))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return table_text(rows[0], rows[1:])
 
 
 def write(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import html
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._table import table_html, table_text
 from ..errors import ConvcraftError, unknown
 from . import exponentials, gates, rectifiers, sigmoids, softmaxes
 from ._catalog_data import FACTS
@@ -162,22 +162,10 @@ class Catalog(Mapping[str, Entry]):
         ]
 
     def __repr__(self) -> str:
-        rows = [_HEADINGS, *self.rows()]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADINGS))]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
-        ]
-        return "\n".join(line.rstrip() for line in lines)
+        return table_text(_HEADINGS, self.rows())
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in _HEADINGS)
-        body = "".join(
-            f'<tr><th scope="row">{html.escape(row[0])}</th>'
-            + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
-            + "</tr>"
-            for row in self.rows()
-        )
-        return f'<table class="convcraft-catalog"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        return table_html(_HEADINGS, self.rows())
 
 
 def _prelu(input: Tensor, weight: float | Tensor = 0.25) -> Tensor:

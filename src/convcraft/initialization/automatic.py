@@ -12,7 +12,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from .._checks import check_generator
 from .._graph import Graph, Layer, successors
-from .._tables import Table
+from .._table import Table
 from ..activations import catalog
 from ..errors import ConvcraftError, unknown
 from . import _special

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .._checks import check_generator, check_number
 from .._graph import Layer, arguments, successors, tensors, unchanged
-from .._tables import Table
+from .._table import Table
 from ..errors import ConvcraftError
 from .scaled import orthogonal_
 

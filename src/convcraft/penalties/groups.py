@@ -10,7 +10,7 @@ from torch import nn
 
 from .._checks import check_module
 from .._graph import kinds
-from .._tables import Table
+from .._table import Table
 from ..errors import ConvcraftError
 from ._checks import parameters, rows, strength
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcraft._tables import Table
+from convcraft._table import Table
 from convcraft.lab.experiments.study import Contrast
 from convcraft.lab.statistics import Equivalence, Interval, holm, paired_difference, tost
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcraft._tables import Table
+from convcraft._table import Table
 from convcraft.errors import ConvcraftError, unknown
 from convcraft.lab.experiments import store
 from convcraft.lab.experiments.judged import Contrasts, judge

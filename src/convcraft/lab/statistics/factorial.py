@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
+from convcraft._table import table_text
 from convcraft.errors import ConvcraftError, unknown
 from convcraft.lab.statistics.intervals import Interval, check_level, sample_of
 
@@ -59,18 +60,13 @@ class VarianceShares:
         raise unknown("effect", name, [effect.name for effect in self.effects])
 
     def __str__(self) -> str:
-        rows = [("effect", "share", "df", "F", "p", "partial share")]
+        rows = []
         for e in self.effects:
             tests = ("", "", "")
             if e.f is not None and e.p is not None and e.partial is not None:
                 tests = (f"{e.f:.1f}", f"{e.p:.2g}", str(e.partial))
             rows.append((e.name, f"{100 * e.share:.1f} %", str(e.freedom), *tests))
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines = (
-            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
-            for row in rows
-        )
-        return "\n".join(lines)
+        return table_text(("effect", "share", "df", "F", "p", "partial share"), rows)
 
     __repr__ = __str__
 
