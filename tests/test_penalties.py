@@ -244,7 +244,6 @@ def test_decay_groups_spare_biases_normalizations_and_activations():
     groups = P.decay_groups(model, 0.1, l1=1e-3)
     decayed, spared = ([names[id(p)] for p in group["params"]] for group in groups)
     assert decayed == [
-        "token",
         "embedding.weight",
         "lstm.weight_ih_l0",
         "lstm.weight_hh_l0",
@@ -252,7 +251,7 @@ def test_decay_groups_spare_biases_normalizations_and_activations():
         "attention.in_proj_weight",
         "attention.out_proj.weight",
     ]
-    assert sorted(decayed + spared) == sorted(names.values()) and "acon.p1" in spared and "scale" in spared
+    assert sorted(decayed + spared) == sorted(names.values()) and {"acon.p1", "scale", "token"} < set(spared)
     assert (groups[0]["weight_decay"], groups[1]["weight_decay"]) == (0.1, 0.0)
     assert (groups[0]["l1"], groups[1]["l1"]) == (1e-3, 0.0)
     optimizer = torch.optim.AdamW(groups, lr=1e-3)
@@ -340,8 +339,15 @@ ERRORS = [
     (lambda: P.decay_groups(nn.Linear(2, 2), 0.1, l1="a"), r"decay_groups: l1 must be .* got 'a'"),
     (
         lambda: P.decay_groups(nn.Linear(2, 2), 0.1, lr=0.1),
-        r"options must be strengths of penalties, .* 'lr'",
+        r"lr and layer_decay must be given together, got lr=0.1",
     ),
+    (lambda: P.decay_groups(nn.Linear(2, 2), 0.1, eps=0.1), r"options must be strengths .* 'eps'"),
+    (lambda: P.decay_groups(nn.Linear(2, 2), 0.1, layer_decay=2, lr=1), r"layer_decay .* in \(0, 1\]"),
+    (lambda: P.decay_groups(nn.Linear(2, 2), 0.1, layer_decay=0.5, lr=0), r"lr must be .* above 0"),
+    (lambda: P.decay_groups(nn.Linear(2, 2), 0.1, spare="wieght"), r"'wieght': did you mean 'weight'"),
+    (lambda: P.decay_groups(nn.Linear(2, 2), 0.1, spare=[W]), r"spare must name parameters of the model"),
+    (lambda: P.decay_groups(nn.Linear(2, 2), 0.1, spare=nn.Conv2d), r"got a Conv2d that has none of them"),
+    (lambda: P.decay_groups(nn.Linear(2, 2), 0.1, spare=3), r"spare must hold names, .* got 3"),
     (lambda: P.sparsity(W), r"sparsity: model must be a torch.nn.Module, got Tensor"),
 ]
 

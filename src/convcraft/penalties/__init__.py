@@ -13,10 +13,11 @@ Example:
 
 from __future__ import annotations
 
-from .groups import Sparsity, SparsityRow, decay_groups, sparsity
+from .decay import decay_groups
 from .optimizer import proximal
 from .steps import group_soft_threshold_, max_norm_, soft_threshold_
 from .values import elastic_net, group_lasso, l1_penalty, l2_penalty
+from .zeros import Sparsity, SparsityRow, sparsity
 
 __all__ = [
     "Sparsity",
