@@ -93,11 +93,11 @@ def test_residual_branches_end_in_zero_or_are_scaled():
     assert (model.blocks[3].norm2.weight == 0.5).all()
 
 
-def test_a_branch_that_ends_in_a_normalization_without_weight_takes_the_zero_itself():
+def test_a_branch_that_ends_in_a_normalization_without_weight_keeps_its_last_layer():
     model = ResNet()
     model.blocks[0].norm2 = nn.BatchNorm2d(16, affine=False)
     table = rows(initialize(model))
-    assert is_zero(model.blocks[0].conv2.weight) and table["blocks.0.norm2"].scheme == "none"
+    assert not is_zero(model.blocks[0].conv2.weight) and table["blocks.0.norm2"].scheme == "none"
 
 
 ACTIVATIONS = [
@@ -310,9 +310,18 @@ ERRORS = [
         r"initialize: model must have shapes, but 0.weight",
     ),
     (lambda: initialize("model"), r"model must be a torch.nn.Module, got str"),
+    (lambda: initialize(SMALL, skip="0.wieght"), r"argument skip '0.wieght': did you mean '0.weight'"),
     (
-        lambda: initialize(nn.Linear(2, 2, device="meta"), generator=torch.Generator()),
-        r"initialize: generator must be on the device of the tensor, meta, got cpu",
+        lambda: initialize(SMALL, skip=nn.Linear(2, 2)),
+        r"skip must hold modules .* of this model, .* got Linear",
+    ),
+    (lambda: initialize(SMALL, skip=[3]), r"skip must hold modules and parameters .* got int"),
+    (lambda: initialize(nn.LSTM(2, 2), memory=1.5), r"memory must be a finite number of at least 2, got 1.5"),
+    (lambda: initialize(SMALL, memory=9), r"memory=9 must find LSTM or GRU layers with biases, got none"),
+    (lambda: initialize(nn.GRU(2, 2, bias=False), memory=9), r"with biases, got those without biases"),
+    (
+        lambda: initialize(nn.Linear(2, 2, device="meta")),
+        r"initialize: model must have values to set, but weight is on the meta device; call model.to_empty",
     ),
     (lambda: lsuv_(nn.ReLU(), torch.ones(2)), r"lsuv_: model must have a linear or convolution layer"),
     (lambda: lsuv_(SMALL, torch.ones(3, 2), tol=0), r"lsuv_: tol must be a finite number above 0, got 0"),

@@ -165,7 +165,7 @@ def raises(path):
 
 
 FOLDERS = (
-    "_graph activations augmentation dropout initialization learning_rates normalization penalties reference"
+    "_trace activations augmentation dropout initialization learning_rates normalization penalties reference"
 )
 
 
@@ -180,7 +180,7 @@ def test_every_raise_of_these_folders_is_reached_by_a_test(folder):
             "test_augmentation_random.py",
             "test_augmentation_mixing.py",
         ],
-        "_graph": ["test_graph.py"],
+        "_trace": ["test_trace.py"],
         "dropout": ["test_dropout.py"],
         "initialization": ["test_initialization.py", "test_initialization_models.py"],
         "penalties": ["test_penalties.py", "test_penalties_optimizer.py"],

@@ -400,7 +400,7 @@ class SelectiveScan(nn.Module):
 def recurrent(kind: type[nn.RNNBase], **kw: Any) -> nn.Module:
     directions = 2 if kw.get("bidirectional") else 1
     return Fn(
-        lambda m, x: m.head(m.rnn(x)[0][:, -1]),
+        lambda m, x: m.head(m.rnn(x)[0].mean(1)),
         rnn=kind(6, 16, batch_first=True, **kw),
         head=nn.Linear(16 * directions, CLASSES),
     )

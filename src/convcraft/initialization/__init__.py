@@ -15,12 +15,12 @@ Example:
 from __future__ import annotations
 
 from .automatic import Assignment, Assignments, initialize
+from .basic import constant_, dirac_, eye_, normal_, ones_, sparse_, trunc_normal_, uniform_, zeros_
 from .fans import Fans, fans
 from .gains import calculate_gain
 from .lsuv import LsuvStep, LsuvSteps, lsuv_
 from .mean_field import FixedPoint, VarianceMap, variance_map
-from .plain import constant_, dirac_, eye_, normal_, ones_, sparse_, trunc_normal_, uniform_, zeros_
-from .scaled import (
+from .variance_scaling import (
     delta_orthogonal_,
     kaiming_normal_,
     kaiming_uniform_,

@@ -3,42 +3,42 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Literal, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from .._checks import check_generator
-from .._graph import Graph, Layer, successors
+from .._checks import check_choice, check_generator, check_module, check_number
 from .._table import Table
+from .._trace import Graph, Layer, successors
+from .._trace.kinds import is_plain
 from ..activations import catalog
 from ..errors import ConvcraftError, unknown
-from . import _special
+from . import recurrent, variance_scaling
 from .gains import calculate_gain
-from .scaled import (
-    delta_orthogonal_,
-    kaiming_normal_,
-    kaiming_uniform_,
-    lecun_normal_,
-    lecun_uniform_,
-    orthogonal_,
-    xavier_normal_,
-    xavier_uniform_,
-)
 
 __all__ = ["Assignment", "Assignments", "initialize"]
 
-SCHEMES = (
+Scheme = Literal[
     "auto",
-    *(f"{name}_{kind}" for name in ("kaiming", "lecun", "xavier") for kind in ("normal", "uniform")),
+    "kaiming_normal",
+    "kaiming_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "xavier_normal",
+    "xavier_uniform",
     "orthogonal",
     "delta_orthogonal",
-)
+]
+Residual = Literal["zero", "scale", "none"]
 _WEIGHTED = ("linear", "convolution", "transposed", "other")
 #: Activations with parameters for each channel, and the plain one that they start as or near to.
 _START = {"dynamic_relu": "relu", "frelu": "relu", "acon_c": "silu", "meta_acon_c": "silu", "rrelu": "relu"}
+_SOFTMAX = ("softmax", "log_softmax", "softmin")
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,13 @@ class Assignments(Table[Assignment]):
 
 def initialize(
     model: nn.Module,
-    scheme: str = "auto",
+    scheme: Scheme = "auto",
     *,
     generator: torch.Generator | None = None,
     example: Any = None,
-    residual: Literal["zero", "scale", "none"] = "zero",
+    residual: Residual = "zero",
+    skip: str | nn.Module | Tensor | Iterable[str | nn.Module | Tensor] = (),
+    memory: float | None = None,
 ) -> Assignments:
     r"""Initialize every layer of a model by the activation that follows it, and say what was done.
 
@@ -79,21 +81,26 @@ def initialize(
 
     - :math:`g^2 / \text{fan}_{in}` (Kaiming) before ReLU and what resembles it,
     - :math:`2 g^2 / (\text{fan}_{in} + \text{fan}_{out})` (Xavier) before tanh, sigmoid and their like,
-    - :math:`1 / \text{fan}_{in}` (LeCun) before SELU, for output layers and where no activation follows.
+    - :math:`1 / \text{fan}_{in}` (LeCun) before SELU and softmax, for output layers and where no activation
+      follows.
 
     Biases become 0, weights of normalizations 1 and running statistics new. Recurrent layers get Xavier for
     the input, an orthogonal matrix for each gate's recurrent weight, and forget biases of 1; attention
     Xavier for query, key and value; embeddings N(0, 1). What belongs to no layer is kept: learned
-    activations, position embeddings, tokens. A weight that two layers share is drawn once.
+    activations and scales, position embeddings, tokens; so are weights that are computed, as by weight norm.
+    A weight that two layers share is drawn once.
 
     A residual branch ends, with residual="zero", in a zero: the weight of the normalization at its end, or
     of its last layer where there is none, so that each block starts as its shortcut. With "scale" that
     weight is multiplied by :math:`1 / \sqrt L` for L branches instead, so that the variance of the sum grows
-    by a constant factor at most, whatever the depth.
+    by a constant factor at most, whatever the depth. The end of a branch is drawn as any other layer where
+    a zero would keep it from learning or would be undone: before a learned scale (ReZero, LayerScale), a gate
+    or a normalization without scale, and in a layer with a forward of its own, such as one that standardizes
+    its weight.
 
     Args:
-        model: any module. Where `torch.fx` cannot trace it, it is run on the example; without an example the
-            order of registration decides, and functional activations are not seen.
+        model: any module. Where its code cannot run on symbols, it is run on the example; without an example
+            the order of registration decides, and functional activations are not seen.
         scheme: "auto", or one for all: "kaiming_normal", "kaiming_uniform", "lecun_normal", "lecun_uniform",
             "xavier_normal", "xavier_uniform", "orthogonal", or "delta_orthogonal" (convolutions with enough
             output channels; "orthogonal" for the others).
@@ -101,14 +108,21 @@ def initialize(
         example: what the model is called with: a tensor, a tuple of positional or a mapping of keyword
             arguments.
         residual: "zero", "scale" or "none" (branches as any other layer).
+        skip: what to leave alone: a module or parameter, or its name, in which * stands for anything; or
+            several of them.
+        memory: the number of steps T that gated recurrent layers are to remember. The forget gates of
+            `nn.LSTM` get biases :math:`b_f \sim \log U(1, T - 1)`, the input gates :math:`b_i = -b_f`; the
+            update gates of `nn.GRU`, which in torch multiply the old state, get :math:`b_z \sim \log U(1, T -
+            1)`. `bias_ih` carries them, `bias_hh` is 0. The same holds for the cells.
 
     Returns:
         A list of `Assignment` that prints as a table.
 
     Raises:
-        ConvcraftError: before anything is changed, when the model has no layers or uninitialized ones, runs
-            neither under `torch.fx` nor on the example, the scheme or residual is not known, or the generator
-            is elsewhere.
+        ConvcraftError: before anything is changed, when the model has no layers, or uninitialized or meta
+            parameters, runs neither on symbols nor on the example, the scheme or residual is not known, skip
+            names nothing in the model, memory is below 2 or there is no gated layer with a bias, or the
+            generator is elsewhere.
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
@@ -121,35 +135,80 @@ def initialize(
     (2017), Accurate, Large Minibatch SGD, for the zero weight of the last normalization; Zhang, Dauphin and
     Ma (2019), Fixup Initialization, for the zero last layer and scales that depend on the number of branches;
     Jozefowicz, Zaremba and Sutskever (2015), An Empirical Exploration of Recurrent Network Architectures, for
-    the forget bias. Chapter 4.
+    the forget bias; Tallec and Ollivier (2018), Can recurrent neural networks warp time?, for `memory`.
+    Chapter 4.
     """
-    if scheme not in SCHEMES:
-        raise unknown("value of initialize's argument scheme", scheme, SCHEMES)
-    if residual not in ("zero", "scale", "none"):
-        raise unknown("value of initialize's argument residual", residual, ("zero", "scale", "none"))
+    check_choice("initialize", "scheme", scheme, get_args(Scheme))
+    check_choice("initialize", "residual", residual, get_args(Residual))
+    check_module("initialize", model)
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, UninitializedParameter):
+            raise ConvcraftError(
+                f"initialize: model must have shapes, but {name} is uninitialized; run one batch first"
+            )
+        if parameter.device.type == "meta":
+            raise ConvcraftError(
+                f"initialize: model must have values to set, but {name} is on the meta device; "
+                "call model.to_empty(device='cpu') first"
+            )
+        check_generator("initialize", generator, parameter, "tensor")
+    if memory is not None:
+        recurrent.check_memory(model, check_number("initialize", "memory", memory, low=2))
+    skipped = _skipped(model, skip)
     graph = successors(model, example)
     if not len(graph):
         raise ConvcraftError(
             "initialize: model must have layers, found none; pass the model that holds them, "
             "or fill a single parameter by kaiming_normal_ and its like"
         )
-    for name, parameter in model.named_parameters():
-        if isinstance(parameter, UninitializedParameter):
-            raise ConvcraftError(
-                f"initialize: model must have shapes, but {name} is uninitialized; run one batch first"
-            )
-        check_generator("initialize", generator, parameter, "tensor")
     with torch.no_grad():
-        return _Pass(graph, scheme, residual, generator).run(model)
+        return _Pass(graph, scheme, residual, generator, skipped, memory).run(model)
 
 
+def _skipped(model: nn.Module, skip: Any) -> set[int]:
+    """Identities of the parameters and buffers that are to be left alone."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    tensors: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
+    found: list[nn.Module | Tensor] = []
+    several = isinstance(skip, Iterable) and not isinstance(skip, (str, nn.Module, Tensor))
+    for item in skip if several else (skip,):
+        if isinstance(item, str):
+            named = {**modules, **tensors}
+            chosen = [thing for name, thing in named.items() if fnmatchcase(name, item)]
+            if not chosen:
+                raise unknown("module or parameter in initialize's argument skip", item, list(named))
+            found += chosen
+        elif any(item is thing for thing in (*modules.values(), *tensors.values())):
+            found.append(item)
+        else:
+            raise ConvcraftError(
+                "initialize: skip must hold modules and parameters of this model, or their names, got "
+                f"{type(item).__name__}; see model.named_parameters()"
+            )
+    return {id(tensor) for thing in found for tensor in _tensors(thing)}
+
+
+def _tensors(thing: nn.Module | Tensor) -> list[Tensor]:
+    return [thing] if isinstance(thing, Tensor) else [*thing.parameters(), *thing.buffers()]
+
+
+@dataclass
 class _Pass:
     """One pass over the layers of a model."""
 
-    def __init__(self, graph: Graph, scheme: str, residual: str, generator: torch.Generator | None) -> None:
-        self.graph, self.scheme, self.residual, self.generator = graph, scheme, residual, generator
-        self.done: dict[int, str] = {}  # identity of a parameter -> the layer that it was set with
-        self.factor = {"zero": 0.0, "none": 1.0}.get(residual, 1 / math.sqrt(max(1, graph.branches)))
+    graph: Graph
+    scheme: str
+    residual: str
+    generator: torch.Generator | None
+    skipped: set[int]
+    memory: float | None
+    done: dict[int, str] = field(default_factory=dict)  # identity of a parameter -> the layer it was set with
+
+    def __post_init__(self) -> None:
+        scale = 1 / math.sqrt(max(1, self.graph.branches))
+        self.factor = {"zero": 0.0, "none": 1.0}.get(self.residual, scale)
+        ending = {"zero": "residual: zero", "none": "residual"}
+        self.ending = ending.get(self.residual, f"residual: times {scale:.4g}")
 
     def run(self, model: nn.Module) -> Assignments:
         order = sorted(self.graph, key=lambda layer: layer.kind == "embedding")  # tied: the other layer's
@@ -157,67 +216,78 @@ class _Pass:
         table = Assignments(rows[layer.name] for layer in self.graph)
         for name, parameter in model.named_parameters():
             if id(parameter) not in self.done:
-                table.append(Assignment(name, "parameter", "", "kept", math.nan, _std(parameter)))
+                note = "skip" if id(parameter) in self.skipped else ""
+                table.append(Assignment(name, "parameter", "", "kept", math.nan, _std(parameter), note))
         return table
 
     def layer(self, layer: Layer) -> Assignment:
+        held = _tensors(layer.module)
+        kept = [(tensor, tensor.clone()) for tensor in held if id(tensor) in self.skipped]
+        if held and len(kept) == len(held):
+            scheme, gain, note = "kept", math.nan, "skip"
+        else:
+            scheme, gain, note = self.fill(layer)
+            for tensor, before in kept:
+                tensor.copy_(before)
+        for parameter in layer.module.parameters():
+            self.done.setdefault(id(parameter), layer.name)
+        activation = layer.activation.name if layer.activation else ""
+        shown = "output" if layer.output and layer.kind in _WEIGHTED else activation
+        weight = getattr(layer.module, "weight", None)
+        std = _std(weight) if isinstance(weight, Tensor) else math.nan
+        return Assignment(layer.name, layer.kind, shown, scheme, gain, std, note)
+
+    def fill(self, layer: Layer) -> tuple[str, float, str]:
+        """Set the weights of a layer; scheme, gain and note."""
+        module = layer.module
         if layer.kind in _WEIGHTED:
             return self.weighted(layer)
-        module = layer.module
-        mine = [p for p in module.parameters() if id(p) not in self.done]
-        if not mine and any(True for _ in module.parameters()):
-            return self.row(layer, "kept", note="shared")
+        if any(True for _ in module.parameters()) and all(id(p) in self.done for p in module.parameters()):
+            return "kept", math.nan, "shared"
         if layer.kind == "normalization":
             return self.normalization(layer)
-        scheme = _special.fill(layer.kind, module, self.generator)
-        note = ""
+        scheme = recurrent.fill(layer.kind, module, self.generator, self.memory)
         if layer.residual and isinstance(module, nn.MultiheadAttention):
             module.out_proj.weight.mul_(self.factor)
-            note = self.note()
-        self.mark(layer)
-        return self.row(layer, scheme, note=note)
+            return scheme, math.nan, self.ending
+        return scheme, math.nan, ""
 
-    def normalization(self, layer: Layer) -> Assignment:
-        module = layer.module
-        reset = getattr(module, "reset_running_stats", None)
+    def normalization(self, layer: Layer) -> tuple[str, float, str]:
+        reset = getattr(layer.module, "reset_running_stats", None)
         if callable(reset):
             reset()
-        weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
-        value, note = 1.0, ""
-        if layer.residual and isinstance(weight, nn.Parameter):
-            value, note = self.factor, self.note()
-        if isinstance(weight, nn.Parameter):
-            weight.fill_(value)
-        if isinstance(bias, nn.Parameter):
+        weight, bias = (layer.module._parameters.get(name) for name in ("weight", "bias"))
+        if bias is not None:
             bias.zero_()
-        self.mark(layer)
-        return self.row(
-            layer, f"weight {value:.4g}, bias 0" if isinstance(weight, nn.Parameter) else "none", note=note
-        )
+        if weight is None:
+            return "none", math.nan, ""
+        if not _is_fake(weight) and not weight.any() and not layer.residual and not is_plain(layer.module):
+            return "kept", math.nan, "starts at 0"  # a scale of 1 + weight
+        value = self.factor if layer.residual else 1.0
+        weight.fill_(value)
+        return f"weight {value:.4g}, bias 0", math.nan, self.ending if layer.residual else ""
 
-    def weighted(self, layer: Layer) -> Assignment:
-        module = layer.module
-        weight = module._parameters.get("weight")
-        bias = module._parameters.get("bias")
+    def weighted(self, layer: Layer) -> tuple[str, float, str]:
+        weight, bias = (layer.module._parameters.get(name) for name in ("weight", "bias"))
         if bias is not None and id(bias) not in self.done:
             bias.zero_()
-        if weight is None or id(weight) in self.done:
-            owner = "" if weight is None else self.done[id(weight)]
-            self.mark(layer)
-            return self.row(layer, "kept", note=f"shared with {owner}" if owner else "its weight is computed")
+        if weight is None:
+            return "kept", math.nan, "its weight is computed"
+        if id(weight) in self.done:
+            return "kept", math.nan, f"shared with {self.done[id(weight)]}"
         scheme, gain, note = self.choice(layer)
-        self.fill(layer, scheme, gain)
-        if layer.residual and not self.followed(layer):
+        if "orthogonal" in scheme:
+            target = layer.module if scheme == "delta_orthogonal" else weight
+            getattr(variance_scaling, f"{scheme}_")(target, gain, generator=self.generator)
+        elif scheme.startswith("xavier"):
+            getattr(variance_scaling, f"{scheme}_")(layer.module, gain, generator=self.generator)
+        else:
+            lecun = scheme.replace("kaiming", "lecun")
+            getattr(variance_scaling, f"{lecun}_")(layer.module, generator=self.generator).mul_(gain)
+        if layer.residual:
             weight.mul_(self.factor)
-            note = ", ".join(filter(None, (note, self.note())))
-        self.mark(layer)
-        return self.row(layer, scheme, gain, note)
-
-    def followed(self, layer: Layer) -> bool:
-        """Whether a normalization with a weight ends the branch, and takes the factor instead."""
-        if layer.normalization is None:
-            return False
-        return isinstance(getattr(self.graph[layer.normalization].module, "weight", None), nn.Parameter)
+            note = ", ".join(filter(None, (note, self.ending)))
+        return scheme, gain, note
 
     def choice(self, layer: Layer) -> tuple[str, float, str]:
         """Scheme, gain and note for a layer with a weight."""
@@ -243,6 +313,8 @@ class _Pass:
         if activation is None:
             seen = self.graph.source != "order"
             return 1.0, "" if seen else "no activation found: pass example=", "lecun"
+        if activation.name in _SOFTMAX:
+            return 1.0, "", "lecun"
         name = _START.get(activation.name, activation.name)
         family = catalog()[name].initialization.partition(":")[0].lower() if name in catalog() else "he"
         family = {"he": "kaiming", "own gain": "kaiming"}.get(family, family)
@@ -255,42 +327,12 @@ class _Pass:
         except ConvcraftError:
             return 1.0, f"no gain for {activation.name}", "lecun"
 
-    def fill(self, layer: Layer, scheme: str, gain: float) -> None:
-        module, generator = layer.module, self.generator
-        kaiming = {"kaiming_normal": kaiming_normal_, "kaiming_uniform": kaiming_uniform_}
-        lecun = {"lecun_normal": lecun_normal_, "lecun_uniform": lecun_uniform_}
-        xavier = {"xavier_normal": xavier_normal_, "xavier_uniform": xavier_uniform_}
-        if scheme in kaiming:
-            kaiming[scheme](module, nonlinearity="linear", generator=generator).mul_(gain)
-        elif scheme in lecun:
-            lecun[scheme](module, generator=generator)
-        elif scheme in xavier:
-            xavier[scheme](module, gain, generator=generator)
-        elif scheme == "delta_orthogonal":
-            delta_orthogonal_(module, gain, generator=generator)
-        else:
-            weight = module.weight
-            assert isinstance(weight, nn.Parameter)
-            orthogonal_(weight, gain, generator=generator)
 
-    def note(self) -> str:
-        return {
-            "zero": "residual: zero",
-            "scale": f"residual: times {self.factor:.4g}",
-            "none": "residual",
-        }[self.residual]
-
-    def mark(self, layer: Layer) -> None:
-        for parameter in layer.module.parameters():
-            self.done.setdefault(id(parameter), layer.name)
-
-    def row(self, layer: Layer, scheme: str, gain: float = math.nan, note: str = "") -> Assignment:
-        activation = layer.activation.name if layer.activation else ""
-        shown = "output" if layer.output and layer.kind in _WEIGHTED else activation
-        weight = getattr(layer.module, "weight", None)
-        std = _std(weight) if isinstance(weight, torch.Tensor) else math.nan
-        return Assignment(layer.name, layer.kind, shown, scheme, gain, std, note)
+def _is_fake(tensor: Tensor) -> bool:
+    return isinstance(tensor, torch._subclasses.FakeTensor)
 
 
-def _std(parameter: torch.Tensor) -> float:
-    return float(parameter.detach().double().square().mean().sqrt()) if parameter.numel() else math.nan
+def _std(parameter: Tensor) -> float:
+    if not parameter.numel() or _is_fake(parameter):
+        return math.nan
+    return float(parameter.detach().double().square().mean().sqrt())

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from .._trace import kinds
 from ..activations import catalog, moments
 from ..errors import ConvcraftError, unknown
 
@@ -48,7 +49,7 @@ def calculate_gain(
 
     Raises:
         ConvcraftError: when the name or the direction is not known, param is no number or belongs to nothing,
-            the activation is not element-wise, or its moment is 0.
+            the activation is not element-wise (softmax, GLU and normalizations are not), or its moment is 0.
 
     Example:
         >>> round(calculate_gain("gelu"), 4), round(calculate_gain(torch.tanh, direction="backward"), 4)
@@ -62,18 +63,13 @@ def calculate_gain(
         known = _named(nonlinearity, param, direction)
         if known is not None:
             return known
-        nonlinearity = _function(nonlinearity, param)
+        nonlinearity = named_function("calculate_gain", nonlinearity, param)
     elif param is not None:
         raise ConvcraftError(
             f"calculate_gain: param must be None for a module or a function, got {param!r}; "
             "set the parameter in it, for example by functools.partial"
         )
-    if not callable(nonlinearity):
-        raise ConvcraftError(
-            "calculate_gain: nonlinearity must be a name, a module or a function, "
-            f"got {type(nonlinearity).__name__}; names stand in activations.catalog()"
-        )
-    found = moments(_double(nonlinearity) if isinstance(nonlinearity, nn.Module) else _tried(nonlinearity))
+    found = moments(elementwise("calculate_gain", nonlinearity))
     second = found.second if direction == "forward" else found.derivative_second
     if second <= 0:
         moment = "E f(z)^2" if direction == "forward" else "E f'(z)^2"
@@ -102,7 +98,7 @@ def _slope(param: Any) -> float:
     return param
 
 
-def _function(name: str, param: Any) -> Callable[[Tensor], Tensor]:
+def named_function(caller: str, name: str, param: Any) -> Callable[[Tensor], Tensor]:
     entries = catalog()
     if name not in entries:
         raise unknown("activation", name, (*_LINEAR, *entries))
@@ -110,13 +106,25 @@ def _function(name: str, param: Any) -> Callable[[Tensor], Tensor]:
     if param is None or name in _TORCH:
         return entry.function
     if entry.parameter is None:
-        raise ConvcraftError(f"calculate_gain: {name} has no parameter, got param={param!r}; leave param out")
+        raise ConvcraftError(f"{caller}: {name} has no parameter, got param={param!r}; leave param out")
     return functools.partial(entry.function, **{entry.parameter.name: _slope(param)})
 
 
-def _tried(function: Callable[[Tensor], Tensor], label: str | None = None) -> Callable[[Tensor], Tensor]:
-    """The function, with whatever it raises on a float64 tensor made an error that says so."""
-    label = label or getattr(function, "__name__", type(function).__name__)
+def elementwise(caller: str, nonlinearity: Any, argument: str = "nonlinearity") -> Callable[[Tensor], Tensor]:
+    """A module or function as a function of a float64 tensor, refused when it mixes the elements."""
+    if not callable(nonlinearity):
+        raise ConvcraftError(
+            f"{caller}: {argument} must be a name, a module or a function, got {type(nonlinearity).__name__}"
+            "; activations.catalog() has the names"
+        )
+    module = isinstance(nonlinearity, nn.Module)
+    label = type(nonlinearity).__name__ if module else getattr(nonlinearity, "__name__", repr(nonlinearity))
+    if module and kinds.layer_kind(nonlinearity) is not None:
+        raise ConvcraftError(
+            f"{caller}: {argument} must act on each element alone, but {label} is a layer; "
+            "pass the activation that follows it"
+        )
+    function = _channels(caller, nonlinearity, argument) if module else nonlinearity
 
     def call(z: Tensor) -> Tensor:
         try:
@@ -125,31 +133,41 @@ def _tried(function: Callable[[Tensor], Tensor], label: str | None = None) -> Ca
             raise
         except Exception as error:
             raise ConvcraftError(
-                f"calculate_gain: nonlinearity must act on each element of a float64 tensor, but {label} "
+                f"{caller}: {argument} must act on each element of a float64 tensor, but {label} "
                 f"raised {type(error).__name__}: {error}; pass an element-wise function"
             ) from error
 
+    z = torch.linspace(-3, 3, 16, dtype=torch.float64, device="cpu")
+    halves = []
+    with torch.no_grad():
+        for half in (slice(0, 8), slice(8, 16)):
+            other = z.clone()
+            other[half] = other[half].flip(0) * 5 + 1  # the values of the other half are not touched
+            y, changed = call(z), call(other)
+            rest = slice(8 - half.start, 16 - half.start)
+            same = isinstance(y, Tensor) and y.shape == z.shape == changed.shape
+            halves.append(not same or torch.allclose(y[rest], changed[rest], rtol=1e-6, equal_nan=True))
+    if not all(halves):
+        raise ConvcraftError(
+            f"{caller}: {argument} must act on each element alone, but {label} mixes the elements; "
+            "before a softmax and in front of a gate the gain is 1"
+        )
     return call
 
 
-def _double(module: nn.Module) -> Callable[[Tensor], Tensor]:
+def _channels(caller: str, module: nn.Module, argument: str) -> Callable[[Tensor], Tensor]:
     """A copy of a module in eval mode and float64, with the channels that its parameters want."""
     twin = copy.deepcopy(module).to("cpu", torch.float64).eval()
     channels = max((p.numel() for p in twin.parameters()), default=1)
-    call = _tried(twin, type(module).__name__)
     if channels == 1:
-        return call
+        return twin
     for parameter in twin.parameters():
         if any(True for _ in twin.children()) or not torch.equal(
             parameter, parameter.flatten()[:1].expand(parameter.numel()).view_as(parameter)
         ):
             raise ConvcraftError(
-                f"calculate_gain: nonlinearity must be one function for all channels, got {module}; "
+                f"{caller}: {argument} must be one function for all channels, got {module}; "
                 "pass the function that it starts as, for example 'relu'"
             )
-
-    def first(z: Tensor) -> Tensor:
-        wide = z.reshape(-1, 1, 1, 1).expand(-1, channels, 1, 1)
-        return call(wide)[:, 0].reshape(z.shape)
-
-    return first
+    # (n,) -> (n, channels, 1, 1) -> (n,)
+    return lambda z: twin(z.reshape(-1, 1, 1, 1).expand(-1, channels, 1, 1))[:, 0].reshape(z.shape)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from .._checks import check_generator, check_number
-from .._graph import Layer, arguments, successors, tensors, unchanged
 from .._table import Table
+from .._trace import Layer, arguments, successors, tensors, unchanged
 from ..errors import ConvcraftError
-from .scaled import orthogonal_
+from .variance_scaling import orthogonal_
 
 __all__ = ["LsuvStep", "LsuvSteps", "lsuv_"]
 

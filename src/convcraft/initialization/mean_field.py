@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from .._checks import check_number
 from ..activations import moments
-from ..errors import ConvcraftError
-from .gains import _double, _function, _tried
+from .gains import elementwise, named_function
 
 __all__ = ["FixedPoint", "VarianceMap", "variance_map"]
 
@@ -167,16 +166,9 @@ def variance_map(
     Propagation. Chapter 4.
     """
     if isinstance(activation, str):
-        function = _function(activation, None)
-    elif isinstance(activation, nn.Module):
-        function = _double(activation)
-    elif callable(activation):
-        function = _tried(activation)
+        function = named_function("variance_map", activation, None)
     else:
-        raise ConvcraftError(
-            "variance_map: activation must be a name, a module or a function, "
-            f"got {type(activation).__name__}; names stand in activations.catalog()"
-        )
+        function = elementwise("variance_map", activation, "activation")
     check_number("variance_map", "weight_variance", weight_variance, low=0)
     check_number("variance_map", "bias_variance", bias_variance, low=0)
     return VarianceMap(function, weight_variance, bias_variance)

@@ -7,13 +7,27 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .scaled import orthogonal_, xavier_uniform_
+from ..errors import ConvcraftError
+from .variance_scaling import orthogonal_, xavier_uniform_
+
+_LSTM, _GRU = (nn.LSTM, nn.LSTMCell), (nn.GRU, nn.GRUCell)
 
 
-def fill(kind: str, module: nn.Module, generator: torch.Generator | None) -> str:
+def check_memory(model: nn.Module, memory: float) -> None:
+    """Refuse a model in which no gate can carry a memory."""
+    gated = [module for module in model.modules() if isinstance(module, (*_LSTM, *_GRU))]
+    if not any(module.bias for module in gated):
+        found = "those without biases" if gated else "none"
+        raise ConvcraftError(
+            f"initialize: memory={memory:g} must find LSTM or GRU layers with biases, got {found}; "
+            "leave memory out"
+        )
+
+
+def fill(kind: str, module: nn.Module, generator: torch.Generator | None, memory: float | None) -> str:
     """Initialize a layer of one of these kinds, and say how."""
     if kind == "recurrent":
-        return recurrent(module, generator)
+        return recurrent(module, generator, memory)
     if isinstance(module, nn.MultiheadAttention):
         return attention(module, generator)
     assert isinstance(module, (nn.Embedding, nn.EmbeddingBag))
@@ -23,16 +37,16 @@ def fill(kind: str, module: nn.Module, generator: torch.Generator | None) -> str
     return "normal"
 
 
-def recurrent(module: nn.Module, generator: torch.Generator | None) -> str:
+def recurrent(module: nn.Module, generator: torch.Generator | None, memory: float | None) -> str:
     """Xavier for each gate's input weight, orthogonal for its recurrent one, biases 0 and forget gates 1."""
     hidden = module.hidden_size
     assert isinstance(hidden, int)
-    lstm = isinstance(module, (nn.LSTM, nn.LSTMCell))
+    scheme = "xavier_uniform, orthogonal"
     for name, parameter in module.named_parameters(recurse=False):
         if name.startswith("bias"):
             parameter.zero_()
-            if lstm and name.startswith("bias_ih"):
-                parameter[hidden : 2 * hidden].fill_(1)  # torch's order: input, forget, cell, output
+            if name.startswith("bias_ih") and isinstance(module, (*_LSTM, *_GRU)):
+                scheme = "xavier_uniform, orthogonal" + _keep(parameter, hidden, module, generator, memory)
         elif name.startswith("weight_hr"):
             orthogonal_(parameter, generator=generator)
         else:
@@ -41,7 +55,24 @@ def recurrent(module: nn.Module, generator: torch.Generator | None) -> str:
                     orthogonal_(gate, generator=generator)
                 else:
                     xavier_uniform_(gate, generator=generator)
-    return "xavier_uniform, orthogonal" + (", forget bias 1" if lstm else "")
+    return scheme
+
+
+def _keep(
+    bias: Tensor, hidden: int, module: nn.Module, generator: torch.Generator | None, memory: float | None
+) -> str:
+    """Bias of the gate that multiplies the old state: 1 for an LSTM, or by the memory asked for."""
+    lstm = isinstance(module, _LSTM)
+    # torch's order: input, forget, cell, output for the LSTM; reset, update, new for the GRU
+    gate = bias[hidden : 2 * hidden]
+    if memory is None:
+        if lstm:
+            gate.fill_(1)
+        return ", forget bias 1" if lstm else ""
+    gate.uniform_(1, memory - 1, generator=generator).log_()
+    if lstm:
+        bias[:hidden] = -gate
+    return f", {'forget' if lstm else 'update'} bias log U(1, {memory - 1:g})"
 
 
 def attention(module: nn.MultiheadAttention, generator: torch.Generator | None) -> str:

@@ -49,8 +49,90 @@ ACTIVATION_CLASSES = {
 ACTIVATION_FUNCTIONS = {*ACTIVATION_CLASSES.values(), "clamp", "clamp_min", "sin"}
 #: What turns the values of an output layer into probabilities.
 READOUTS = {"softmax", "log_softmax", "softmin", "sigmoid", "logsigmoid"}
-SUMS = {"add", "iadd", "radd", "sub", "isub"}
-PRODUCTS = {"mul", "imul", "rmul", "multiply"}
+SUMS = {"add", "iadd", "radd", "sub", "isub", "rsub", "subtract"}
+PRODUCTS = {
+    "mul",
+    "imul",
+    "rmul",
+    "multiply",
+    "div",
+    "divide",
+    "truediv",
+    "itruediv",
+    "rtruediv",
+    "true_divide",
+}
+#: Functions that make a tensor like another one and take nothing from its values.
+FACTORIES = {
+    *("new_empty", "new_full", "new_ones", "new_tensor", "new_zeros"),
+    *("empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like"),
+}
+#: Functions that keep the scale of what they move, or change it by a constant; so do dropout and pooling.
+PASSING = {
+    *(
+        "view",
+        "view_as",
+        "reshape",
+        "reshape_as",
+        "permute",
+        "transpose",
+        "t",
+        "mt",
+        "get",
+        "flatten",
+        "unflatten",
+    ),
+    *(
+        "squeeze",
+        "unsqueeze",
+        "swapaxes",
+        "swapdims",
+        "movedim",
+        "moveaxis",
+        "contiguous",
+        "clone",
+        "to",
+        "type",
+    ),
+    *(
+        "float",
+        "double",
+        "half",
+        "bfloat16",
+        "type_as",
+        "cpu",
+        "cuda",
+        "getitem",
+        "setitem",
+        "narrow",
+        "select",
+    ),
+    *(
+        "index_select",
+        "gather",
+        "scatter",
+        "index_add",
+        "chunk",
+        "split",
+        "tensor_split",
+        "unbind",
+        "cat",
+        "concat",
+    ),
+    *(
+        "stack",
+        "pad",
+        "roll",
+        "flip",
+        "expand",
+        "expand_as",
+        "repeat",
+        "repeat_interleave",
+        "masked_fill",
+        "mean",
+    ),
+    *("sum", "neg", "interpolate", "pixel_shuffle", "pixel_unshuffle", *SUMS, *PRODUCTS),
+}
 #: Functions that mix features by weights of their own: what stands before and after them is not neighbours.
 WALLS = {
     *("linear", "bilinear", "matmul", "imatmul", "rmatmul", "mm", "bmm", "addmm", "baddbmm", "einsum"),
@@ -58,7 +140,19 @@ WALLS = {
     *(f"conv{transposed}{n}d" for transposed in ("", "_transpose") for n in (1, 2, 3)),
 }
 #: Questions about a tensor, whose answers are no tensors with features.
-QUESTIONS = {"size", "shape", "dim", "ndim", "numel", "getattr", "stride", "device", "dtype", "len"}
+QUESTIONS = {
+    "size",
+    "shape",
+    "dim",
+    "ndim",
+    "numel",
+    "stride",
+    "device",
+    "dtype",
+    "len",
+    "is_cuda",
+    "requires_grad",
+}
 
 
 def function_name(target: Any) -> str:
@@ -147,6 +241,12 @@ def _on_a_line(x: Tensor, y: Tensor) -> bool:
     x, y = x.flatten().double(), y.flatten().double()
     slope = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
     return bool(torch.allclose(y, y.mean() + slope * (x - x.mean()), atol=1e-5))
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether torch.nn or this package computes a module, which hence uses its weight as it is."""
+    methods = [getattr(type(module), name, None) for name in ("forward", "_conv_forward")]
+    return all(m is None or m.__module__.startswith(("torch.nn.", "convcraft.")) for m in methods)
 
 
 def gate(name: str) -> tuple[str, Callable[[Tensor], Tensor]] | None:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from .._checks import check_generator, check_number
 from ..errors import ConvcraftError, unknown
 from ._checks import check_weight
+from .basic import check_groups, middle
 from .fans import Fans, fans
 from .gains import calculate_gain
-from .plain import check_groups, middle
 
 __all__ = [
     "delta_orthogonal_",
