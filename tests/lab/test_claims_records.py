@@ -1,9 +1,8 @@
-"""Keeping notebooks and ledger in step: record, reopen, check, and the command line."""
+"""Keeping notebooks and ledger in step: record, check, and the command line."""
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from convcraft.lab import claims
 from convcraft.lab.claims import cards
 
 SMALL = (Path(__file__).parent / "three_claims.yml").read_text(encoding="utf-8")
+MEASURED = {"values": {"value": "0 points", "result": "shows"}}
 
 
 @pytest.fixture
@@ -27,75 +27,56 @@ def notebook(folder: Path, name: str, *records: dict | None) -> None:
     """A notebook whose first cells carry these records."""
     outputs = [{"output_type": "display_data", "data": {}, "metadata": {cards.RECORD: r}} for r in records]
     cells = [{"cell_type": "markdown", "source": ""}, {"cell_type": "code", "source": "", "outputs": outputs}]
-    folder.mkdir(exist_ok=True)
-    (folder / f"{name}.ipynb").write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    path = folder / f"{name}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"cells": cells}), encoding="utf-8")
 
 
 def record(claim_id: str, verdict: str | None, evidence: str = "Equal on 5 values.", **more) -> dict:
     return {"id": claim_id, "verdict": verdict, "evidence": evidence, **more}
 
 
-def test_record_writes_what_is_settled_and_leaves_the_rest_as_it_is(small, tmp_path):
+def test_record_writes_one_file_and_leaves_the_claims_alone(small, tmp_path):
     book = tmp_path / "book"
-    evidence = (
-        "Equal on 100,000 values: " + "no difference at all, " * 12 + "and so on: 'quoted' # no comment."
-    )
-    notebook(book, "02_activations", record("relu-definition", "holds", evidence))
+    notebook(book, "evidence/relu", record("relu-definition", "holds", outcomes=MEASURED))
     notebook(book, "07_dropout", record("sample-runs", "code-broken", correction="It stops."))
+    notebook(book, ".ipynb_checkpoints/07_dropout", record("sample-runs", "holds"))
     assert claims.record(book, small) == ["relu-definition", "sample-runs"]
-    text = small.read_text(encoding="utf-8")
-    before, after = re.split(r"(?m)^(?=- id)", SMALL), re.split(r"(?m)^(?=- id)", text)
-    assert before[0] == after[0] and before[3] == after[3]
-    assert after[1].endswith("\n# ===== a comment between entries =====\n")
-    assert max(map(len, text.splitlines())) <= 120
+    assert small.read_text(encoding="utf-8") == SMALL
     entries = claims.load(small)
-    assert entries["relu-definition"].evidence == evidence
-    assert entries["relu-definition"].where == "02_activations#claim-relu-definition"
-    assert entries["sample-runs"].correction == "It stops." and entries["sample-runs"].study is None
-    assert claims.record(book, small) == [] and small.read_text(encoding="utf-8") == text
+    assert entries["relu-definition"].evidence == "Equal on 5 values."
+    assert entries["relu-definition"].where == "evidence/relu#claim-relu-definition"
+    assert entries["relu-definition"].outcomes == MEASURED and not entries["relu-definition"].literal
+    assert entries["sample-runs"].correction == "It stops."
+    written = small.with_name("verdicts.json").read_bytes()
+    assert claims.record(book, small) == [] and small.with_name("verdicts.json").read_bytes() == written
+    assert list(json.loads(written)) == ["relu-definition", "sample-runs"], "in the order of the ledger"
 
 
-def test_record_then_reopen_gives_the_same_bytes(tmp_path):
-    path, book = tmp_path / "claims.yml", tmp_path / "book"
-    original = claims.LEDGER.read_bytes()
-    path.write_bytes(original)
-    untouched = [c.id for c in claims.load().values() if c.verdict is None and not c.study]
-    chosen = untouched[::7] or pytest.skip("every claim is settled")
-    notebook(book, "02_x", *(record(i, "false", f"Measured {n} times.") for n, i in enumerate(chosen)))
-    assert claims.record(book, path) == chosen
-    assert all(claims.load(path)[i].verdict == "false" for i in chosen)
-    assert claims.reopen(chosen, path) == chosen
-    assert path.read_bytes() == original
-
-
-def test_record_renews_evidence_but_not_a_verdict(small, tmp_path):
+def test_record_marks_what_was_settled_by_hand(small, tmp_path):
     book = tmp_path / "book"
-    notebook(book, "02_x", record("relu-definition", "holds"))
+    notebook(
+        book,
+        "02_x",
+        record("relu-definition", "holds"),
+        record("sample-runs", "holds"),
+        record("future", "untestable"),
+    )
     claims.record(book, small)
-    notebook(book, "02_x", record("relu-definition", "holds", "Equal on 6 values."))
-    assert claims.record(book, small) == ["relu-definition"]
-    assert claims.load(small)["relu-definition"].evidence == "Equal on 6 values."
-    notebook(book, "02_x", record("relu-definition", "false"))
-    with pytest.raises(ConvcraftError, match="says 'false', the ledger 'holds'; if the notebook is right"):
-        claims.record(book, small)
-    assert claims.reopen(["relu-definition"], small) == ["relu-definition"]
-    assert claims.record(book, small) == ["relu-definition"]
+    assert [claim.id for claim in claims.load(small).values() if claim.literal] == ["relu-definition"]
 
 
-def test_record_removes_a_correction_that_is_taken_back(small, tmp_path):
-    notebook(tmp_path / "book", "07_x", record("sample-runs", "holds", correction=None))
-    claims.record(tmp_path / "book", small)
-    assert claims.load(small)["sample-runs"].correction is None
-    notebook(tmp_path / "book", "07_x", record("sample-runs", "holds", correction="New."))
-    claims.record(tmp_path / "book", small)
-    assert claims.load(small)["sample-runs"].correction == "New."
-    assert list(re.findall(r"(?m)^  (\w+):", small.read_text().split("- id: ")[2]))[-5:] == [
-        "correction",
-        "test",
-        "verdict",
-        "evidence",
-        "where",
-    ]
+def test_record_renews_everything_and_forgets_what_no_notebook_settles(small, tmp_path):
+    book = tmp_path / "book"
+    notebook(book, "02_x", record("relu-definition", "holds"), record("future", "untestable"))
+    claims.record(book, small)
+    notebook(book, "02_x", record("relu-definition", "false", "Differs on 6 values."))
+    assert claims.record(book, small) == ["relu-definition", "future"]
+    entries = claims.load(small)
+    assert (entries["relu-definition"].verdict, entries["future"].verdict) == ("false", None)
+    notebook(book, "02_x", record("sample-runs", "holds", correction=None))
+    claims.record(book, small)
+    assert claims.load(small)["sample-runs"].correction is None, "a correction that is taken back"
 
 
 def test_record_refuses_two_cards_and_unknown_ids(small, tmp_path):
@@ -104,6 +85,7 @@ def test_record_refuses_two_cards_and_unknown_ids(small, tmp_path):
     notebook(book, "02_x", record("future", "untestable"))
     with pytest.raises(ConvcraftError, match=r"settled twice, in 01_x#claim-future and in 02_x#claim-future"):
         claims.record(book, small)
+    assert "settled twice" in claims.check(book, small)[0]
     notebook(book, "02_x", record("futur", "untestable"))
     with pytest.raises(ConvcraftError, match="unknown claim 'futur'"):
         claims.record(book, small)
@@ -113,28 +95,19 @@ def test_record_refuses_two_cards_and_unknown_ids(small, tmp_path):
 
 def test_check_says_every_difference(small, tmp_path):
     book = tmp_path / "book"
-    notebook(
-        book, "02_x", record("relu-definition", "holds"), record("sample-runs", None, study="some_study")
+    notebook(book, "02_x", record("relu-definition", "holds", outcomes=MEASURED), record("sample-runs", None))
+    assert "02_x#claim-relu-definition: verdict: the ledger says None, the notebook 'holds'" in claims.check(
+        book, small
     )
-    assert claims.check(book, small) == [
-        "02_x#claim-relu-definition: verdict: the ledger says None, the notebook 'holds'"
-    ]
     claims.record(book, small)
     assert claims.check(book, small) == []
-    notebook(book, "03_x", record("relu-definition", "holds"), record("nobody", "holds"))
-    assert [p.split(": ", 1)[1][:22] for p in claims.check(book, small)] == [
-        "settled twice, before ",
-        "the ledger has no clai",
-    ]
-    (book / "03_x.ipynb").unlink()
     notebook(book, "02_x", record("relu-definition", "false", "Other 1."))
-    assert {p.split(": ")[1] for p in claims.check(book, small)} == {"verdict", "evidence"}
+    fields = {problem.split(": ")[1] for problem in claims.check(book, small)}
+    assert fields == {"verdict", "evidence", "outcomes", "literal"}
     notebook(book, "02_x", record("relu-definition", None))
-    problems = claims.check(book, small)
-    assert (
-        "shown as open, but the ledger says 'holds'" in problems[0]
-        and "no notebook settles it" in problems[1]
-    )
+    assert claims.check(book, small) == [
+        "relu-definition: the ledger says 'holds', but no notebook settles it"
+    ]
 
 
 def test_command_line(small, tmp_path, capsys):
@@ -144,17 +117,16 @@ def test_command_line(small, tmp_path, capsys):
     notebook(tmp_path / "book", "02_x", record("relu-definition", "holds"))
     assert run() == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == "3 claims: 3 open"
-    assert "sample-runs  (study some_study)" in printed[2]
+    assert printed[0] == "3 claims: 3 open" and "open" in printed[2] and "sample-runs" in printed[2]
     assert run("check") == 1
     assert run("record") == 0
     assert run("check") == 0
     printed = capsys.readouterr().out
-    assert "1 entries changed." in printed and "Notebooks and ledger agree." in printed
+    assert "relu-definition: Open -> Holds\n1 entries changed." in printed
+    assert "Notebooks and ledger agree." in printed
     assert run("list") == 0
-    assert capsys.readouterr().out.startswith("3 claims: 1 holds, 2 open\n")
-    assert run("reopen", "relu-definition") == 0
-    assert small.read_text(encoding="utf-8") == SMALL
+    printed = capsys.readouterr().out
+    assert printed.startswith("3 claims: 1 holds, 2 open\n") and "verdict by hand  activations" in printed
 
 
 def test_command_line_without_options_reads_the_ledger_of_the_package(capsys):

@@ -1,28 +1,37 @@
 """The claims ledger: every assertion of the articles, what decides it, and the verdict.
 
-`load()` reads the ledger; `settle(id, holds, evidence)` settles a claim in a chapter, `open_claim(id)` shows
-one that waits for a study, `sample(id)` shows what happened when a code sample of the articles was run;
-`table()` and `summary()` draw the whole ledger. `python -m convcraft claims` counts; its `record` and `check`
-keep the notebooks and the ledger in step.
+`load()` reads the ledger. `settle(id, outcomes, evidence)` settles a claim in a chapter: its criterion and
+the rule in `STRENGTHS` turn what was measured into the verdict. `open_claim(id)` shows one still open,
+`sample(id)` what happened when a code sample of the articles was run; `table()`, `summary()` and `changes()`
+draw the ledger. `python -m convcraft claims` counts; its `record` and `check` keep the notebooks and the
+ledger in step.
 """
 
 from .cards import RECORD, Card, open_claim, settle
-from .ledger import ARTICLES, CHAPTERS, LEDGER, VERDICTS, Claim, chapter_number, load
-from .page import Ledger, Summary, summary, table
-from .records import check, collect, main, record, reopen
+from .criteria import STRENGTHS, Condition, Setting
+from .ledger import ARTICLES, CHAPTERS, LEDGER, ORIGINALS, VERDICTS, Amendment, Claim, chapter_number, load
+from .page import Changes, Ledger, Summary, changes, summary, table
+from .records import check, collect, main, record
 from .samples import Sample, sample, samples
 
 __all__ = [
     "ARTICLES",
     "CHAPTERS",
     "LEDGER",
+    "ORIGINALS",
     "RECORD",
+    "STRENGTHS",
     "VERDICTS",
+    "Amendment",
     "Card",
+    "Changes",
     "Claim",
+    "Condition",
     "Ledger",
     "Sample",
+    "Setting",
     "Summary",
+    "changes",
     "chapter_number",
     "check",
     "collect",
@@ -30,7 +39,6 @@ __all__ = [
     "main",
     "open_claim",
     "record",
-    "reopen",
     "sample",
     "samples",
     "settle",

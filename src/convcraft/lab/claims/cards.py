@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
 from typing import Any, Literal
 
 from convcraft.errors import ConvcraftError
 
-from .ledger import CHAPTERS, VERDICTS, Claim, chapter_number, find
+from .criteria import judge_settings, verdict
+from .ledger import VERDICTS, Claim, find
 from .style import CARD_CSS, COLOURS, badge, label, rich, sources
 
 RECORD = "convcraft_claim"  # key of the record in the metadata of an output
+RESULTS: Mapping[str, str] = {
+    "shows": "shows it",
+    "opposite": "shows the opposite",
+    "neither": "decides nothing",
+}
 
 Bundle = tuple[dict[str, Any], dict[str, Any]]
 
@@ -27,23 +37,28 @@ class Card:
         """The machine-readable record of this card."""
         claim = self.claim
         if claim.verdict is None:
-            return {"id": claim.id, "verdict": None, "study": claim.study}
+            return {"id": claim.id, "verdict": None}
         record: dict[str, Any] = {"id": claim.id, "verdict": claim.verdict, "evidence": claim.evidence}
+        if claim.outcomes:
+            record["outcomes"] = dict(claim.outcomes)
         if self.correction_given:
             record["correction"] = claim.correction
         return record
 
     def rows(self) -> list[tuple[str, str]]:
-        """Name and text of what stands below the claim."""
+        """Name and text of what is below the claim."""
         claim, rows = self.claim, []
         if claim.verdict is None:
             rows += [("Waits for", f"{claim.waits_for}."), ("Test", claim.test)]
         elif claim.evidence:
             rows.append(("Evidence", claim.evidence))
-        if claim.correction and claim.verdict not in (None, "holds"):
+        if claim.outcomes:
+            parts = (f"{name}: {o['value']} ({RESULTS[o['result']]})" for name, o in claim.outcomes.items())
+            rows.append(("Settings", "; ".join(parts) + "."))
+        if claim.correction and claim.verdict:
             rows.append((correction_name(claim.verdict), claim.correction))
         if claim.verdict and claim.verdict != claim.expected:
-            rows.append(("Expected", f"{label(claim.expected)}, before the experiment; the evidence stands."))
+            rows.append(("Expected", f"{label(claim.expected)}, before the experiment; the evidence counts."))
         return rows
 
     def __repr__(self) -> str:
@@ -56,12 +71,13 @@ class Card:
         claim = self.claim
         rows = "".join(f"<dt>{name}</dt><dd>{rich(text)}</dd>" for name, text in self.rows())
         state = claim.verdict or "open"
+        page = "../claims.html" if Path.cwd().name == "evidence" else "claims.html"
         return (
             f"<style>{CARD_CSS}</style>"
             f'<article class="cc-claim tex2jax_ignore" id="claim-{claim.id}" data-claim="{claim.id}"'
             f' data-verdict="{state}" style="--cc:{COLOURS[state]}">'
             f'<p class="cc-top">{badge(claim.verdict)}'
-            f'<a class="cc-id" href="claims.html#ledger-{claim.id}" title="This claim in the ledger">'
+            f'<a class="cc-id" href="{page}#ledger-{escape(claim.id)}" title="This claim in the ledger">'
             f"{claim.id}</a></p>"
             f'<p class="cc-say">{rich(claim.claim)}</p>'
             f'<dl>{rows}<dt>Articles</dt><dd class="cc-src">{sources(claim.sources)}</dd></dl></article>'
@@ -73,55 +89,71 @@ class Card:
 
 def correction_name(verdict: str | None) -> str:
     """What the correction of a claim is called under its verdict."""
-    return {"holds-with-conditions": "Conditions", "untestable": "Remark"}.get(verdict or "", "Correction")
+    names = {"holds": "Remark", "holds-with-conditions": "Conditions", "untestable": "Remark"}
+    return names.get(verdict or "", "Correction")
 
 
 def settle(
     claim_id: str,
-    holds: bool | Literal["with conditions"] | None,
+    outcomes: Mapping[str, Any] | bool | Literal["with conditions"] | None,
     evidence: str,
     *,
     correction: str | None = None,
 ) -> None:
     """Settle one claim of the ledger here: show its card and leave a record in the output of the cell.
 
-    ``holds`` is what the evidence says: ``True``, ``False``, ``"with conditions"``, or ``None`` for a claim
-    that no experiment can decide. For a claim about a code sample ``False`` means that the code is broken.
-    ``evidence`` is one or two sentences with the numbers (or, for ``None``, the reason); text between
-    backticks is set as code. ``correction`` replaces the correction of the ledger where the evidence differs
-    from what was expected; ``""`` removes it.
+    ``outcomes`` maps each setting of the claim's criterion to what was measured there: a number, an interval
+    (an object with ``mean``, ``low`` and ``high``, or that triple), a judged contrast (which has to survive
+    Holm's correction), a test of equivalence, a truth value computed from data, or ``None`` where it was not
+    measured. The criterion decides what each outcome shows, the ledger's rule makes the verdict of it. Only
+    for a claim that cannot be tested it is ``None``, and for a code sample it may be ``True``, ``False`` (the
+    code is broken) or ``"with conditions"``.
 
-    Raises :class:`~convcraft.ConvcraftError` when the id is unknown, when ``holds`` disagrees with the
-    verdict that the ledger already has, and when the evidence is empty or has no number.
+    ``evidence`` is one or two sentences with the numbers (or the reason why nothing can be tested); text
+    between backticks is set as code. ``correction`` replaces the correction of the ledger; ``""`` removes it.
 
-    >>> settle("relu-definition", True, "Equal to torch.relu on all of 100,000 values.")  # doctest: +ELLIPSIS
+    Raises :class:`~convcraft.ConvcraftError` for an unknown claim or setting, a setting without an outcome,
+    an outcome of the wrong kind, a verdict written by hand, one that differs from the ledger's (unless the
+    environment has ``CONVCRAFT_SETTLE=anew``), and for evidence without a number.
+
+    >>> settle("relu-definition", {"100,000 numbers and 0": True}, "Equal to torch.relu on 100,000 values.")
+    ... # doctest: +ELLIPSIS
     [Holds] relu-definition
       Claim: ReLU is max(0,x): identity (hence linear growth) for positive input and 0 for x <= 0.
-      Evidence: Equal to torch.relu on all of 100,000 values.
+      Evidence: Equal to torch.relu on 100,000 values.
+      Settings: 100,000 numbers and 0: yes (shows it).
       Sources: a1 §2.1, a3 §3, a4 §2.3
 
     Chapter: the claims ledger.
     """
     claim = find(claim_id)
-    verdict = _verdict(claim, holds)
-    _check_evidence(claim_id, verdict, evidence)
-    if claim.verdict is not None and claim.verdict != verdict:
+    if isinstance(outcomes, Mapping):
+        if claim.untestable:
+            raise ConvcraftError(
+                f"outcomes: {claim_id!r} has no settings ({claim.untestable}); pass None and the reason"
+            )
+        judged = judge_settings(claim_id, claim.criterion, outcomes)
+        word = verdict(claim.rule, [outcome["result"] for outcome in judged.values()])
+    else:
+        judged, word = {}, _by_hand(claim, outcomes)
+    _check_evidence(claim_id, word, evidence)
+    converted = claim.literal and bool(judged)  # what was written by hand so far may come out otherwise
+    if claim.verdict not in (None, word) and not converted and os.environ.get("CONVCRAFT_SETTLE") != "anew":
         raise ConvcraftError(
-            f"holds: the ledger says {claim.verdict!r} for {claim_id!r}, the evidence says {verdict!r} "
-            f"(holds={holds!r}); find out which is right, then change the call or run "
-            f"`python -m convcraft claims reopen {claim_id}`"
+            f"outcomes: the ledger says {claim.verdict!r} for {claim_id!r}, the evidence says {word!r}; find "
+            "out which is right. `python tools/run_notebooks.py NOTEBOOK` settles anew, and "
+            "`python -m convcraft claims record` takes that into the ledger"
         )
-    settled = replace(claim, verdict=verdict, evidence=" ".join(evidence.split()), study=None)
+    settled = replace(claim, verdict=word, evidence=" ".join(evidence.split()), outcomes=judged)
     if correction is not None:
         settled = replace(settled, correction=" ".join(correction.split()) or None)
     _show(Card(settled, correction_given=correction is not None))
 
 
 def open_claim(claim_id: str) -> None:
-    """Show a claim that this chapter leaves open, with the study that it waits for and what will decide it.
+    """Show a claim that is still open, with the chapter that it waits for and what will decide it.
 
-    Raises :class:`~convcraft.ConvcraftError` when the id is unknown, the claim is settled already, or the
-    ledger names no study for it.
+    Raises :class:`~convcraft.ConvcraftError` when the id is unknown or the claim is settled already.
 
     >>> open_claim("relu-definition")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -136,26 +168,29 @@ def open_claim(claim_id: str) -> None:
             f"claim_id: expected an open claim, got {claim_id!r}, which the ledger has settled "
             f"({claim.verdict!r}); call settle instead"
         )
-    if not claim.study:
-        raise ConvcraftError(
-            f"claim_id: expected a claim that waits for a study, got {claim_id!r}, for which the ledger "
-            f"names none; settle it in chapter {chapter_number(claim.chapter)} "
-            f"({CHAPTERS[claim.chapter]}) or give it a `study` in claims.yml"
-        )
     _show(Card(claim))
 
 
-def _verdict(claim: Claim, holds: object) -> str:
-    if holds is True:
-        return "holds"
-    if holds is False:
-        return "code-broken" if claim.kind == "code" else "false"
-    if holds == "with conditions":
-        return "holds-with-conditions"
-    if holds is None:
+def _by_hand(claim: Claim, word: object) -> str:
+    """The verdict that a cell states itself: for code samples, for what cannot be tested, and TRANSITIONAL.
+
+    Transitional are the claims that `verdicts.json` marks as ``literal``: their cells are still those of the
+    first edition. A claim leaves that list for good as soon as its cell passes outcomes and is recorded.
+    """
+    if claim.untestable and word is None:
         return "untestable"
+    if not (claim.kind == "code" or claim.literal):
+        wanted = "None, for it cannot be tested" if claim.untestable else "what was measured in each setting"
+        names = "".join(f"\n  {setting.name!r}: ..." for setting in claim.criterion if not setting.at_scale)
+        raise ConvcraftError(f"outcomes: expected {wanted}, got {word!r} for {claim.id!r}{names}")
+    if word is True:
+        return "holds"
+    if word is False:
+        return "code-broken" if claim.kind == "code" else "false"
+    if word == "with conditions":
+        return "holds-with-conditions"
     raise ConvcraftError(
-        f"holds: expected True, False, 'with conditions' or None, got {holds!r} for {claim.id!r}"
+        f"outcomes: expected a mapping, True, False or 'with conditions', got {word!r} for {claim.id!r}"
     )
 
 

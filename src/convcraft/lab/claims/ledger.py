@@ -1,17 +1,24 @@
-"""The ledger itself: its entries, their vocabulary, and how the file is read."""
+"""The ledger itself: its entries, their vocabulary, and how its two files are read.
+
+`claims.yml` is written by hand: what is claimed, how strongly, and what decides it. `verdicts.json` is
+generated from the notebooks by `python -m convcraft claims record`.
+"""
 
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from convcraft.errors import ConvcraftError
 
-LEDGER = Path(__file__).resolve().parent.parent / "claims.yml"
+from .criteria import STRENGTHS, Condition, Setting
+
+LEDGER = Path(__file__).resolve().parent / "claims.yml"
 
 ARTICLES: Mapping[str, str] = {
     "a1": "Activation functions and regularization in CNNs",
@@ -19,6 +26,18 @@ ARTICLES: Mapping[str, str] = {
     "a3": "The role of activation functions in CNNs",
     "a4": "Choosing and optimizing activation functions",
     "a5": "Regularization and batch normalization",
+}
+
+# Original title and date of publication, as far as the texts give them; they name no author and no address.
+ORIGINALS: Mapping[str, tuple[str, str | None]] = {
+    "a1": ("卷积神经网络中的激活函数与正则化技术", "14 March 2024"),
+    "a2": ("卷积神经网络优化技巧:从权重初始化到学习率调整", "22 February 2024"),
+    "a3": (
+        "【激活函数】Activation Function——在卷积神经网络中的激活函数是一个什么样的角色??",
+        None,
+    ),
+    "a4": ("深度学习中的激活函数选择与优化", "24 February 2024"),
+    "a5": ("深度学习中的正则化技术与批量归一化(Batch Normalization)", "2 February 2024"),
 }
 
 CHAPTERS: Mapping[str, str] = {
@@ -44,34 +63,67 @@ CHAPTERS: Mapping[str, str] = {
 VERDICTS: Mapping[str, str] = {
     "holds": "Holds",
     "holds-with-conditions": "Holds with conditions",
+    "not-supported": "Not supported",
     "false": "False",
     "code-broken": "Code broken",
     "untestable": "Cannot be tested",
 }
 
+CAUSES: Mapping[str, str] = {
+    "budget": "Budget",
+    "tuning": "Tuning",
+    "criterion": "Criterion",
+    "reading": "Reading of the article",
+}
+
 KINDS = ("mathematical", "empirical", "code", "advice")
+_REQUIRED = ("id", "chapter", "claim", "sources", "strength", "kind", "expected", "test", "criterion")
+
+
+@dataclass(frozen=True)
+class Amendment:
+    """An open change of a test: what it was, what it is now, when and why it changed."""
+
+    date: str
+    old: str
+    new: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One assertion of the articles, with its prior, its decisive test and, once settled, its verdict.
+    """One assertion of the articles: its strength, its criterion and, once settled, its verdict.
 
-    ``verdict`` is ``None`` while the claim is open; ``study`` then names the longer experiment it waits for,
-    if any. ``where`` is the page and anchor that settle it, such as ``02_activations#claim-relu-definition``.
+    `test` is the test as it was written before the first experiment; `criterion` states it as settings that
+    code evaluates, and `amendments` say where the two differ. Where nothing can be tested, `criterion` is
+    empty and `untestable` says why. `verdict` is ``None`` while the claim is open; `outcomes` holds value and
+    result of each setting; `literal` says that the verdict still was written by hand. `where` is the page and
+    anchor that settle the claim, such as ``02_activations#claim-relu-definition``.
     """
 
     id: str
     chapter: str
     claim: str
     sources: tuple[str, ...]
+    strength: str
     kind: str
     expected: str
     test: str
+    criterion: tuple[Setting, ...]
+    untestable: str | None = None
+    wording: str | None = None
     correction: str | None = None
+    remark: str | None = None
+    studies: tuple[str, ...] = ()
+    amendments: tuple[Amendment, ...] = ()
+    first_edition: str | None = None
+    cause: str | None = None
+    changed: str | None = None
     verdict: str | None = None
     evidence: str | None = None
     where: str | None = None
-    study: str | None = None
+    outcomes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    literal: bool = False
 
     @property
     def articles(self) -> tuple[str, ...]:
@@ -84,11 +136,17 @@ class Claim:
         return VERDICTS[self.verdict] if self.verdict else "Open"
 
     @property
+    def rule(self) -> str:
+        """Key of the rule in `STRENGTHS` that decides: the strength, or "code" for a sample."""
+        return "code" if self.kind == "code" else self.strength
+
+    @property
     def waits_for(self) -> str:
-        """What an open claim waits for, in words: a study, or its chapter."""
-        if self.study:
-            return f"the study {self.study}"
+        """What an open claim waits for, in words."""
         return f"chapter {chapter_number(self.chapter)}, {CHAPTERS[self.chapter]}"
+
+
+_GENERATED = ("verdict", "evidence", "where", "outcomes", "literal")
 
 
 def chapter_number(chapter: str) -> int:
@@ -96,10 +154,11 @@ def chapter_number(chapter: str) -> int:
     return list(CHAPTERS).index(chapter) + 1
 
 
-def load(path: str | Path | None = None) -> dict[str, Claim]:
+def load(path: str | Path | None = None, verdicts: bool = True) -> dict[str, Claim]:
     """Return the whole ledger as a new dict from claim id to :class:`Claim`, in the order of the file.
 
-    ``path`` is another ledger file; ``None`` reads the one in the package.
+    ``path`` is another ledger file, with its ``verdicts.json`` beside it; ``None`` reads the package's.
+    ``verdicts=False`` leaves every claim open, as `claims.yml` has it.
 
     Raises :class:`~convcraft.ConvcraftError` when the file is missing or an entry does not fit the schema.
 
@@ -117,7 +176,14 @@ def load(path: str | Path | None = None) -> dict[str, Claim]:
             f"path: expected a claims ledger (YAML), got {file}, which does not exist; "
             "leave path out to read the ledger of the package"
         )
-    return dict(_parse(file, file.stat().st_mtime_ns))
+    generated = verdicts_file(file)
+    modified = generated.stat().st_mtime_ns if verdicts and generated.is_file() else 0
+    return dict(_parse(file, file.stat().st_mtime_ns, modified))
+
+
+def verdicts_file(ledger: str | Path | None = None) -> Path:
+    """The generated file beside a ledger."""
+    return Path(ledger if ledger is not None else LEDGER).with_name("verdicts.json")
 
 
 def find(claim_id: str, ledger: Mapping[str, Claim] | None = None) -> Claim:
@@ -134,7 +200,7 @@ def find(claim_id: str, ledger: Mapping[str, Claim] | None = None) -> Claim:
 
 
 @lru_cache(maxsize=4)
-def _parse(file: Path, modified: int) -> dict[str, Claim]:
+def _parse(file: Path, modified: int, generated: int) -> dict[str, Claim]:
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -143,39 +209,64 @@ def _parse(file: Path, modified: int) -> dict[str, Claim]:
         raise ConvcraftError(
             f"path: expected a YAML list of claims, got {type(entries).__name__} in {file.name}"
         )
+    verdicts = json.loads(verdicts_file(file).read_text(encoding="utf-8")) if generated else {}
     ledger: dict[str, Claim] = {}
     for entry in entries:
-        claim = _entry(entry)
+        name = entry.get("id", "?") if isinstance(entry, dict) else repr(entry)
+        try:
+            claim = _entry(entry, verdicts.get(name, {}))
+        except ConvcraftError as error:
+            raise ConvcraftError(f"claims ledger: entry {name}: {error}") from None
         if claim.id in ledger:
             raise ConvcraftError(f"claims ledger: id {claim.id!r} stands twice; each claim has one entry")
         ledger[claim.id] = claim
     return ledger
 
 
-def _entry(entry: Any) -> Claim:
-    known = {field.name for field in fields(Claim)}
-    name = entry.get("id", "?") if isinstance(entry, dict) else repr(entry)
+def _entry(entry: Any, generated: Mapping[str, Any]) -> Claim:
+    known = {field.name for field in fields(Claim)} - {"untestable", *_GENERATED}
     if not isinstance(entry, dict) or set(entry) - known:
         extra = sorted(set(entry) - known) if isinstance(entry, dict) else []
-        raise ConvcraftError(
-            f"claims ledger: entry {name}: expected fields among {sorted(known)}, got {extra or entry!r}"
-        )
-    missing = [
-        key for key in ("id", "chapter", "claim", "sources", "kind", "expected", "test") if not entry.get(key)
-    ]
+        raise ConvcraftError(f"expected fields among {sorted(known)}, got {extra or entry!r}")
+    missing = [key for key in _REQUIRED if not entry.get(key)]
     if missing:
-        raise ConvcraftError(
-            f"claims ledger: entry {name}: expected a value for {missing}, got none; fill it in"
-        )
+        raise ConvcraftError(f"expected a value for {missing}, got none; fill it in")
     allowed = {
-        "chapter": tuple(CHAPTERS),
+        "chapter": CHAPTERS,
+        "strength": [name for name in STRENGTHS if name != "code"],
         "kind": KINDS,
-        "expected": tuple(VERDICTS),
-        "verdict": (None, *VERDICTS),
+        "expected": VERDICTS,
+        "first_edition": (None, *VERDICTS),
+        "cause": (None, *CAUSES),
     }
-    for field, values in allowed.items():
-        if entry.get(field) not in values:
-            raise ConvcraftError(
-                f"claims ledger: entry {name}: {field}: expected one of {values}, got {entry.get(field)!r}"
-            )
-    return Claim(**{**entry, "sources": tuple(entry["sources"])})
+    for key, values in allowed.items():
+        if entry.get(key) not in values:
+            raise ConvcraftError(f"{key}: expected one of {tuple(values)}, got {entry.get(key)!r}")
+    criterion = entry["criterion"]
+    reason = criterion if isinstance(criterion, str) else None
+    read = {
+        **entry,
+        "sources": tuple(entry["sources"]),
+        "studies": tuple(entry.get("studies", ())),
+        "criterion": () if reason else tuple(_setting(setting) for setting in criterion),
+        "untestable": reason,
+        "amendments": tuple(Amendment(**{**a, "date": str(a["date"])}) for a in entry.get("amendments", ())),
+    }
+    return Claim(**{**read, **generated})
+
+
+def _setting(entry: Any) -> Setting:
+    known = {"setting", "measure", "shows", "opposite", "unit", "at_scale"}
+    if not isinstance(entry, dict) or not {"setting", "measure", "shows"} <= set(entry) <= known:
+        raise ConvcraftError(f"criterion: expected settings with fields among {sorted(known)}, got {entry!r}")
+    if entry.get("unit", "") not in ("", "points", "share"):
+        raise ConvcraftError(f"criterion: unit: expected 'points' or 'share', got {entry['unit']!r}")
+    opposite = entry.get("opposite")
+    return Setting(
+        entry["setting"],
+        entry["measure"],
+        Condition.parse(entry["shows"]),
+        Condition.parse(opposite) if opposite is not None else None,
+        entry.get("unit", ""),
+        entry.get("at_scale", False),
+    )

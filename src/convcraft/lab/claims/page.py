@@ -1,21 +1,47 @@
-"""The whole ledger on one page: a table to search and filter without kernel or network, and its summary."""
+"""The ledger on one page: rows to open, search and filter without kernel or network, and its summaries."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from .cards import correction_name
-from .ledger import ARTICLES, CHAPTERS, VERDICTS, Claim, chapter_number, load
-from .style import LEDGER_CSS, SUMMARY_CSS, badge, label, rich, sources
+from .cards import RESULTS, correction_name
+from .criteria import verdict
+from .ledger import ARTICLES, CAUSES, CHAPTERS, VERDICTS, Claim, chapter_number, load
+from .style import LEDGER_CSS, SUMMARY_CSS, badge, label, rich
 
-_SCRIPT = Path(__file__).resolve().parent.parent / "claims.js"
+_SCRIPT = Path(__file__).resolve().with_name("page.js")
+
+# Words that mean the same to someone who searches: an entry with one of a line is found by each of it.
+_SYNONYMS = (
+    r"batchnorm|batch[- ]?norm\w*|\bbn\b",
+    r"recalibrat\w*|re-?estimat\w*|\banew\b|running statistics",
+    r"co-?adapt\w*|coupl\w*|dependence between neurons",
+    r"\bdead\b|dying|\bdie[sd]?\b|silent",
+    r"swish|silu|sigmoid linear",
+    r"kaiming|\bhe\b[' ]\w* ?(?:init|scale|rule|weights)|he's (?:init|scale|rule|weights)",
+    r"xavier|glorot",
+    r"lasso|\bl1\b",
+    r"ridge|\bl2\b|weight[_ -]?decay",
+    r"sigmoid|logistic",
+    r"cnn|conv(?:olutional )?net\w*",
+    r"rnn|recurrent|lstm|\bgru\b",
+    r"nonlinear\w*|non-linear\w*",
+    r"learning[- ]rate|step[- ]size|\blr\b",
+    r"overfit\w*|generali[sz]\w*",
+    r"augment\w*|flips?|crops?|mixup|cutmix",
+    r"skips?|residual|shortcut",
+    r"calibrat\w*|\bece\b|confiden\w*",
+    r"internal covariate shift|\bics\b|covariate",
+)
+_SYNONYM = [(re.compile(line, re.I), line) for line in _SYNONYMS]
 
 
 class Ledger:
-    """The table of claims: HTML with search and filters, and plain text."""
+    """The claims as rows that open: HTML with search and filters, and plain text."""
 
     def __init__(self, claims: Iterable[Claim]) -> None:
         self.claims = list(claims)
@@ -29,10 +55,10 @@ class Ledger:
 
     def _repr_html_(self) -> str:
         rows = "".join(_row(claim) for claim in self.claims)
-        head = "".join(f'<th scope="col">{name}</th>' for name in ("Verdict", "Claim", "Chapter, articles"))
         return (
             f'<style>{LEDGER_CSS}</style><div class="cc-ledger tex2jax_ignore">{_filters(self.claims)}'
-            f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+            f'{rows}<p class="cc-none" hidden>No claim has all of these words and filters. '
+            f"Fewer words, or <b>Show all</b>, bring some back.</p>"
             f"<script>{_SCRIPT.read_text(encoding='utf-8').strip()}</script></div>"
         )
 
@@ -46,7 +72,7 @@ class Summary:
             self.counts[claim.chapter][claim.verdict] += 1
 
     def rows(self) -> list[tuple[str, list[int]]]:
-        """Chapter and its counts (one a verdict, then open, then all), the last row for the whole book."""
+        """Chapter and its counts (by verdict, then open, then all), the last row for the whole book."""
         keys: list[str | None] = [*VERDICTS, None]
         rows = []
         for chapter, tally in self.counts.items():
@@ -79,8 +105,37 @@ class Summary:
         )
 
 
+class Changes:
+    """The verdicts that the second edition changed, with cause and reason: HTML and plain text."""
+
+    def __init__(self, claims: Iterable[Claim]) -> None:
+        self.claims = [c for c in claims if c.first_edition and c.verdict and c.verdict != c.first_edition]
+
+    def reason(self, claim: Claim) -> str:
+        """Why the verdict differs: the entry's own words, or those of its amendment."""
+        return claim.changed or " ".join(amendment.reason for amendment in claim.amendments[:1])
+
+    def __repr__(self) -> str:
+        lines = [
+            f"{c.id}: {label(c.first_edition)} -> {label(c.verdict)} "
+            f"({CAUSES.get(c.cause or '', 'no cause given')}): {self.reason(c)}"
+            for c in self.claims
+        ]
+        return "\n".join(lines) or "No verdict of the first edition has changed."
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            '<div class="cc-row">'
+            f'<p class="cc-say"><a href="claims.html#ledger-{c.id}">{rich(c.claim)}</a></p>'
+            f"<p>{badge(c.first_edition)} → {badge(c.verdict)}</p>"
+            f"<p><b>{CAUSES.get(c.cause or '', 'No cause given')}.</b> {rich(self.reason(c))}</p></div>"
+            for c in self.claims
+        )
+        return f'<style>{LEDGER_CSS}</style><div class="cc-ledger tex2jax_ignore">{rows or repr(self)}</div>'
+
+
 def table(claims: Iterable[Claim] | None = None) -> Ledger:
-    """Return the whole ledger as a table, which a reader of the static page can search and filter.
+    """Return the whole ledger as rows, which a reader of the static page can open, search and filter.
 
     >>> print(str(table()).splitlines()[0])  # doctest: +ELLIPSIS
      1  cnn-is-conv-pool-fc-stack ...
@@ -101,39 +156,133 @@ def summary(claims: Iterable[Claim] | None = None) -> Summary:
     return Summary(load().values() if claims is None else claims)
 
 
+def changes(claims: Iterable[Claim] | None = None) -> Changes:
+    """Return the verdicts of the first edition that have changed, with cause and reason.
+
+    >>> len(changes([]).claims)
+    0
+
+    Chapter: the claims ledger.
+    """
+    return Changes(load().values() if claims is None else claims)
+
+
+def keywords(text: str) -> str:
+    """Search words beside those of a text: all synonyms of what it names."""
+    return " ".join(_plain(line) for pattern, line in _SYNONYM if pattern.search(text))
+
+
+def _plain(pattern: str) -> str:
+    words = re.sub(r"\(\?:.*?\)|\[.*?\]\??|\\[bw]\*?", "", pattern).replace("|", " ")
+    return re.sub(r"[-?\\]", "", words)
+
+
+def what_would_change(claim: Claim) -> str:
+    """Which other outcome of one setting would give the claim another verdict."""
+    if claim.untestable:
+        return "A way to measure it."
+    if not claim.outcomes:
+        return "What its settings show, once they are evaluated." if claim.verdict else ""
+    results = {name: outcome["result"] for name, outcome in claim.outcomes.items()}
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, now in results.items():
+        for other in ("shows", "opposite", "neither"):
+            word = verdict(claim.rule, list({**results, name: other}.values()))
+            if other != now and word != claim.verdict:
+                found.setdefault((other, word), []).append(name)
+    says = {"shows": "showed it", "opposite": "showed the opposite", "neither": "decided nothing"}
+    parts = [
+        f"{VERDICTS[word]}, if {' or '.join(f'“{name}”' for name in names)} {says[other]}."
+        if len(names) < len(results) or len(names) == 1
+        else f"{VERDICTS[word]}, if any one setting {says[other]}."
+        for (other, word), names in found.items()
+    ]
+    return " ".join(parts) or "No single setting; several would have to come out otherwise."
+
+
 def _row(claim: Claim) -> str:
+    words = " ".join(filter(None, (claim.claim, claim.evidence, claim.correction, claim.id)))
     return (
-        f'<tr id="ledger-{claim.id}" data-c="{claim.chapter}" data-v="{claim.verdict or "open"}"'
-        f' data-a="{" ".join(claim.articles)}"><td>{badge(claim.verdict)}</td>'
-        f'<td><p class="cc-say">{rich(claim.claim)}</p>{_more(claim)}</td>'
-        f"<td>{chapter_number(claim.chapter)} {escape(CHAPTERS[claim.chapter])}"
-        f"<p>{sources(claim.sources, ' ')}</p></td></tr>"
+        f'<details class="cc-row" data-c="{claim.chapter}" data-v="{claim.verdict or "open"}"'
+        f' data-a="{" ".join(claim.articles)}" data-k="{escape(keywords(words))}">'
+        f'<summary>{badge(claim.verdict)}<span class="cc-say">{rich(claim.claim)}</span></summary>'
+        f'<dl id="ledger-{claim.id}">{"".join(f"<dt>{n}</dt><dd>{t}</dd>" for n, t in _parts(claim) if t)}'
+        "</dl></details>"
     )
 
 
-def _more(claim: Claim) -> str:
-    if claim.verdict is None:
-        correction = f" {rich(claim.correction)}" if claim.correction else ""
-        return (
-            f"<p>Waits for {escape(claim.waits_for)}.<br><code>{claim.id}</code></p>"
-            "<details><summary>Prior and decisive test</summary>"
-            f"<p><b>Expected:</b> {label(claim.expected).lower()}."
-            f"{correction}</p><p><b>Test:</b> {rich(claim.test)}</p></details>"
+def _parts(claim: Claim) -> list[tuple[str, str]]:
+    """Name and HTML of what an open row shows."""
+    changed = claim.first_edition and claim.verdict and claim.first_edition != claim.verdict
+    first = label(claim.first_edition) + "." if claim.first_edition else ""
+    if changed:
+        first += f" {CAUSES.get(claim.cause or '', '')}. {rich(claim.changed or '')}"
+    strength = f"<b>{claim.strength}</b>" + (f": {rich(claim.wording)}" if claim.wording else "")
+    return [
+        ("Articles", _articles(claim)),
+        ("Strength", strength),
+        ("Cannot be tested" if claim.untestable else "Criterion", _criterion(claim)),
+        ("Test, as first written", rich(claim.test)),
+        ("Amendments", "".join(f"<p>{_amendment(a)}</p>" for a in claim.amendments)),
+        ("Expected", f"{label(claim.expected)}, before any experiment."),
+        ("Evidence", f'<span class="s">{rich(claim.evidence)}</span>' if claim.evidence else ""),
+        (
+            correction_name(claim.verdict) if claim.verdict else "Literature",
+            f'<span class="s">{rich(claim.correction)}</span>' if claim.correction else "",
+        ),
+        ("Note", rich(claim.remark or "")),
+        ("What would change it", rich(what_would_change(claim))),
+        ("First edition", first),
+        (
+            "Settled in" if claim.verdict else "Waits for",
+            (_link(claim.where) if claim.verdict else f"{escape(claim.waits_for)}.")
+            + f' <code class="s">{claim.id}</code>',
+        ),
+    ]
+
+
+def _amendment(amendment: object) -> str:
+    a = vars(amendment)
+    old, new = a["old"].rstrip("."), a["new"].rstrip(".")
+    return rich(f"{a['date']}. Before: {old}. Now: {new}.") + f" <i>Reason:</i> {rich(a['reason'])}"
+
+
+def _criterion(claim: Claim) -> str:
+    if claim.untestable:
+        return rich(claim.untestable)
+    rows = []
+    for setting in claim.criterion:
+        outcome = claim.outcomes.get(setting.name)
+        opposite = f"; opposite: {setting.in_words(setting.opposite)}" if setting.opposite else ""
+        late = "not run yet" if setting.at_scale else "not evaluated yet" if claim.verdict else "open"
+        says = f"<b>{outcome['value']}</b> {RESULTS[outcome['result']]}" if outcome else late
+        rows.append(
+            f"<li><b>{rich(setting.name)}</b>{' (at scale)' if setting.at_scale else ''}: "
+            f"{rich(setting.measure)}. Shows it: {setting.in_words(setting.shows)}{opposite}. "
+            f'<span class="cc-out">{says}</span></li>'
         )
-    parts = [f"<p>{rich(claim.evidence or '')}</p>"]
-    if claim.correction and claim.verdict != "holds":
-        parts.append(f"<p><b>{correction_name(claim.verdict)}:</b> {rich(claim.correction)}</p>")
-    return "".join([*parts, f"<p>{_link(claim.where)}<br><code>{claim.id}</code></p>"])
+    return f"<ul>{''.join(rows)}</ul>"
+
+
+def _articles(claim: Claim) -> str:
+    grouped: dict[str, list[str]] = {}
+    for source in claim.sources:
+        article, section = source.split(maxsplit=1)
+        grouped.setdefault(article, []).append(escape(section))
+    return "; ".join(
+        f"{escape(ARTICLES[article])} ({article}), {', '.join(sections)}"
+        for article, sections in sorted(grouped.items())
+    )
 
 
 def _link(where: str | None) -> str:
-    """Link to the card that settles a claim, from its place in the ledger: ``02_activations#claim-…``."""
+    """Link to the card that settles a claim, from its place in the ledger: ``evidence/dropout#claim-…``."""
     if not where:
-        return "Settled."
+        return "an earlier edition."
     page, _, anchor = where.partition("#")
-    number, _, name = page.partition("_")
-    place = f"chapter {int(number)}" if number.isdigit() else page
-    return f'<a href="{page}.html#{anchor}" title="{escape(name or page)}">Settled in {place}</a>'
+    name = re.sub(r"^\d+_", "", page.split("/")[-1]).replace("_", " ")
+    kind = "evidence: " if page.startswith("evidence/") else ""
+    return f'<a href="{page}.html#{anchor}">{kind}{escape(name)}</a>'
 
 
 def _filters(claims: list[Claim]) -> str:
@@ -143,8 +292,8 @@ def _filters(claims: list[Claim]) -> str:
     names = {**VERDICTS, "open": "Open"}
     return (
         '<form class="cc-filters" role="search" aria-label="Filter the ledger" hidden>'
-        '<label class="cc-wide">Search<input type="search" placeholder="dead, softmax, 1/4 …"'
-        ' autocomplete="off"></label>'
+        '<label class="cc-wide">Search<input type="search" name="q" autocomplete="off"'
+        ' placeholder="dead, softmax, batch norm …"></label>'
         + _select(
             "Chapter", "c", [(c, f"{chapter_number(c)} {CHAPTERS[c]} ({chapters[c]})") for c in CHAPTERS]
         )

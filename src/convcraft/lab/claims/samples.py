@@ -124,7 +124,7 @@ def samples(path: str | Path | None = None) -> dict[str, Sample]:
 
     Chapter: the claims ledger.
     """
-    repository = LEDGER.parents[3]
+    repository = LEDGER.parents[4]
     places = [Path("results"), Path("book/results"), repository / "book/results"]
     candidates = [Path(path)] if path is not None else [place / NAME for place in places]
     for file in candidates:

@@ -23,6 +23,7 @@ _TOKENS = {
 COLOURS = {
     "holds": "var(--pst-color-success,#00843f)",
     "holds-with-conditions": "var(--pst-color-warning,#d9730d)",
+    "not-supported": "var(--pst-color-accent,#8045e5)",
     "false": "var(--pst-color-danger,#d72d47)",
     "code-broken": "var(--pst-color-danger,#d72d47)",
     "untestable": _TOKENS["$muted"],
@@ -36,6 +37,7 @@ _DISC = '<circle cx="8" cy="8" r="7.5" fill="currentColor"/>'
 _ICONS = {
     "holds": _DISC + '<path class="k" d="M4.2 8.4l2.6 2.6 5-5.6"/>',
     "holds-with-conditions": _RING + '/><path d="M8 1.3a6.7 6.7 0 0 1 0 13.4z" fill="currentColor"/>',
+    "not-supported": _RING + '/><path d="M3.6 12.4l8.8-8.8" stroke="currentColor" stroke-width="1.6"/>',
     "false": _DISC + '<path class="k" d="M5 5l6 6M11 5l-6 6"/>',
     "code-broken": '<rect x=".5" y="1.5" width="15" height="13" rx="2.5" fill="currentColor"/>'
     '<path class="k" d="M3.5 5.5L6 8l-2.5 2.5M9 11h3.5"/>',
@@ -88,30 +90,33 @@ _LEDGER = """
 .cc-ledger :focus-visible { outline: 2px solid $link; outline-offset: 1px }
 .cc-filters p { grid-column: 1 / -1; margin: 0;
   display: flex; justify-content: space-between; align-items: center }
-.cc-ledger table { width: 100%; margin: 0; table-layout: fixed; border-collapse: collapse }
-.cc-ledger th:nth-child(1) { width: 23% }
-.cc-ledger th:nth-child(3) { width: 22% }
-.cc-ledger thead th { padding: .4rem .7rem; text-align: left; color: $muted; border-bottom: 2px solid $line }
-.cc-ledger tbody tr { background: none; scroll-margin-top: 6rem }
-.cc-ledger tbody tr:target { background: $surface }
-.cc-ledger tbody td { padding: .75rem .7rem; border-bottom: 1px solid $line; text-align: left;
-  vertical-align: top; overflow-wrap: anywhere }
-.cc-ledger :is(td p, details) { margin: .3rem 0 0; color: $muted; font-size: .87rem }
-.cc-ledger td p.cc-say { margin: 0; color: $text; font-size: 1em }
-.cc-ledger td:nth-child(3) { color: $muted; font-size: .87rem }
-.cc-ledger td:nth-child(3) span { display: block }
-.cc-ledger summary { color: $link; cursor: pointer }
-.cc-ledger code { padding: 0; border: 0; background: none; color: inherit; font-size: .82em }
+.cc-row { border-bottom: 1px solid $line; scroll-margin-top: 5rem }
+.cc-ledger .cc-row summary { display: grid; grid-template-columns: 1rem 12.5rem 1fr; gap: .2rem .6rem;
+  align-items: start; padding: .55rem .4rem; cursor: pointer; list-style: none; color: $text }
+.cc-ledger .cc-row summary::-webkit-details-marker { display: none }
+.cc-ledger .cc-row summary::before { content: "▸"; color: $muted }
+.cc-ledger .cc-row[open] summary::before { content: "▾" }
+.cc-ledger .cc-row summary:hover { background: $surface }
+.cc-row[open] summary .cc-say { font-weight: 600 }
+.cc-ledger .cc-row p { margin: .3rem 0 }
+.cc-row dl { display: grid; grid-template-columns: 9.5rem 1fr; gap: .35rem .8rem; margin: 0;
+  padding: .2rem .4rem 1.1rem 2rem; font-size: .9rem; overflow-wrap: anywhere; scroll-margin-top: 9rem }
+.cc-row dt { color: $muted; font-weight: 600; margin: 0 }
+.cc-row dd { margin: 0 }
+.cc-row dd ul { margin: 0; padding-left: 1.1rem }
+.cc-ledger .cc-row dd p:first-child { margin-top: 0 }
+.cc-out { color: $muted }
+.cc-out b { color: $text }
+.cc-none { padding: 1rem .4rem; color: $muted }
+.cc-ledger code { padding: 0; border: 0; background: none; color: $muted; font-size: .82em }
 @media (max-width: 720px) {
   .cc-filters:not([hidden]) { grid-template-columns: 1fr 1fr }
   .cc-filters label:is(.cc-wide, :last-of-type) { grid-column: 1 / -1 }
-  .cc-ledger thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
-  .cc-ledger :is(table, tbody, tr, td) { display: block; width: auto }
-  .cc-ledger tbody tr { border: 1px solid $line; border-radius: 8px;
-    padding: .8rem .9rem; margin-bottom: .8rem }
-  .cc-ledger tbody td { border: 0; padding: 0; margin-bottom: .35rem }
-  .cc-ledger td:nth-child(3) span { display: inline; margin-right: .6em } }
-.cc-ledger tbody tr[hidden] { display: none }
+  .cc-ledger .cc-row summary { grid-template-columns: 1rem 1fr }
+  .cc-row summary .cc-say { grid-column: 2 }
+  .cc-row dl { grid-template-columns: 1fr; gap: .05rem; padding-left: 1.6rem }
+  .cc-row dd { margin-bottom: .5rem } }
+.cc-ledger .cc-row[hidden], .cc-ledger .cc-none[hidden] { display: none }
 """
 
 _SUMMARY = """
