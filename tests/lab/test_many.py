@@ -146,14 +146,15 @@ def test_two_sweeps_agree_bit_for_bit_and_leave_the_random_state(small):
     assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
 
 
-def test_dropout_acts_in_training_only_and_differs_between_the_copies(small):
+def test_dropout_acts_in_training_only_and_is_that_of_the_seed(small):
     def factory():
         return nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(64, 10))
 
-    sweep = fit_many(factory, small, learning_rates=[1e-9, 2e-9], seeds=[0], epochs=1)
+    sweep = fit_many(factory, small, learning_rates=[1e-9, 2e-9], seeds=[0, 1], epochs=1)
     plain = evaluate(seeded(factory, 0), small.validation)
     assert sweep.validation_loss[0, 0, 0] == pytest.approx(plain.loss, rel=1e-5)
-    assert sweep.train_loss[0, 0, 0] != pytest.approx(sweep.train_loss[1, 0, 0], rel=1e-6)
+    assert sweep.train_loss[0, 0, 0] == pytest.approx(sweep.train_loss[1, 0, 0], rel=1e-6)
+    assert sweep.train_loss[0, 0, 0] != pytest.approx(sweep.train_loss[0, 1, 0], rel=1e-3)
 
 
 def test_every_catalogued_activation_can_be_swept(small):
@@ -189,15 +190,6 @@ def test_a_run_that_diverges_is_frozen_and_counts_as_chance(small):
     assert "3 diverged" in repr(sweep)
     with pytest.raises(ConvcraftError, match="learning rate"):
         fit(seeded(mlp, 0), small, learning_rate=1e30, epochs=3, batch_size=32)
-
-
-def test_diverged_weights_are_those_before_the_loss_that_was_not_finite(small):
-    sweep = fit_many(mlp, small, learning_rates=[1e30], seeds=[0], epochs=2, batch_size=32)
-    model = seeded(mlp, 0)
-    with pytest.raises(ConvcraftError):
-        fit(model, small, learning_rate=1e30, epochs=2, batch_size=32)
-    for mine, theirs in zip(sweep.models(0)[0].parameters(), model.parameters(), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4, equal_nan=True)
 
 
 def test_a_run_can_diverge_on_validation_and_late(small):
@@ -277,16 +269,6 @@ def test_the_bar_shows_when_asked(small, capsys):
     pytest.importorskip("tqdm")
     fit_many(mlp, small, learning_rates=[0.1], seeds=[0], epochs=1, progress=True)
     assert "batch" in capsys.readouterr().err
-
-
-def test_buffers_are_refused_by_name(small):
-    with pytest.raises(ConvcraftError, match=r"without buffers.*1\.running_mean"):
-        fit_many(
-            lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 10)),
-            small,
-            learning_rates=[0.1],
-            seeds=[0],
-        )
 
 
 def test_a_factory_whose_networks_differ_is_refused(small):

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from convcraft.lab.data.splits import Splits
+from convcraft.lab import training
 from convcraft.lab.experiments.runs import (
     Key,
     Record,
@@ -46,29 +46,8 @@ def reason_against(study: Study, arm: str) -> str:
         return f"its network has buffers ({buffers[0]})"
     if _draws(model, splits_of(study, arm, "cpu").train.x[:2]):
         return "its network draws random numbers while it is trained"
-    return _trial(study, arm)
-
-
-def _trial(study: Study, arm: str) -> str:
-    """What keeps a step on a few examples from being done for two networks at once; "" where nothing does."""
-    splits = splits_of(study, arm, "cpu")
-    few = Splits(
-        splits.train.subset(4), splits.validation.subset(4), splits.test, splits.name, splits.classes
-    )
-    loss = study.settings_of_fit(arm, next(iter(study.rates), None)).get("loss", "cross_entropy")
-    try:
-        fit_many(
-            lambda: study.model(study.arms[arm]),  # type: ignore[misc]
-            withhold(few),
-            learning_rates=[1e-6],
-            seeds=[0, 1],
-            epochs=1,
-            loss=loss,
-            progress=False,
-        )
-    except RuntimeError as error:
-        return f"torch.func cannot do its network ({str(error).splitlines()[0][:120]})"
-    return ""
+    loss = settings[0].get("loss") or "cross_entropy"
+    return training.reason_against(model, splits_of(study, arm, "cpu").train, loss)
 
 
 def _draws(model: torch.nn.Module, x: torch.Tensor) -> bool:

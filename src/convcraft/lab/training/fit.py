@@ -11,19 +11,38 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convcraft import penalties
 from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Splits
-from convcraft.lab.randomness import batch_orders, check_seed, forked, stream
+from convcraft.lab.randomness import check_seed, forked, stream
+from convcraft.lab.training.budget import (
+    Budget,
+    check_count,
+    check_data,
+    check_flat,
+    check_rate,
+    check_strengths,
+    is_flat,
+)
 from convcraft.lab.training.history import Epoch, History
-from convcraft.lab.training.losses import Loss, count_correct, device_of, evaluate, resolve_loss
+from convcraft.lab.training.losses import Loss, device_of, resolve_loss, right_answers, totals
 from convcraft.lab.training.progress import Bar
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 ScheduleFactory = Callable[[torch.optim.Optimizer], Any]
+Decayed = Callable[[nn.Module], Iterable[nn.Parameter]]
+
+#: how many updates at most are made before their losses are read and checked
+CHECK_EVERY = 100
 
 
 class DivergedError(ConvcraftError):
-    """Raised when training meets a loss that is not finite; the message names epoch, batch and rate."""
+    """Raised when training meets a loss that is not finite; the message names epoch, batch and rate.
+
+    `history` holds what was measured before.
+    """
+
+    history: History
 
 
 def seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -42,40 +61,22 @@ def seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
         return factory()
 
 
-def check_rate(rate: float) -> None:
-    """Raise ConvcraftError unless the learning rate is a finite number above 0."""
-    if not (rate > 0 and math.isfinite(rate)):
-        raise ConvcraftError(
-            f"learning_rate must be a finite number above 0; got {rate}. Pass for example 0.1."
-        )
-
-
-def check_count(name: str, value: int, least: int) -> None:
-    """Raise ConvcraftError unless the value is an integer of `least` or more."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConvcraftError(
-            f"{name} must be an integer of {least} or more; got {value!r}. Pass for example 10."
-        )
-
-
-def check_settings(
-    splits: Splits, epochs: int, batch_size: int, momentum: float, weight_decay: float
-) -> None:
-    """Raise ConvcraftError unless there are examples to learn from and the settings are usable."""
-    check_count("epochs", epochs, 0)
-    check_count("batch_size", batch_size, 1)
-    if not (0 <= momentum < 1 and weight_decay >= 0):
-        raise ConvcraftError(
-            f"momentum must lie in [0, 1) and weight_decay must be 0 or more; got momentum={momentum}, "
-            f"weight_decay={weight_decay}. Pass for example momentum=0.9, weight_decay=0."
-        )
-    for name, part in (("train", splits.train), ("validation", splits.validation)):
-        if not len(part):
-            raise ConvcraftError(f"splits.{name} must hold examples; got none. Split the data set anew.")
+def sgd(
+    model: nn.Module, rate: float, momentum: float, weight_decay: float, l1: float, decayed: Decayed | None
+) -> torch.optim.Optimizer:
+    """Gradient descent with momentum; weight decay and L1 (a proximal step) on `decayed` ones."""
+    chosen = list(model.parameters() if decayed is None else decayed(model))
+    names = {id(p) for p in chosen}
+    groups = [
+        {"params": chosen, "weight_decay": weight_decay, "l1": l1},
+        {"params": [p for p in model.parameters() if id(p) not in names], "weight_decay": 0.0, "l1": 0.0},
+    ]
+    optimizer = torch.optim.SGD([g for g in groups if g["params"]], lr=rate, momentum=momentum)
+    return penalties.proximal(optimizer) if l1 else optimizer
 
 
 class _Run:
-    """The state of one run: what an epoch reads and changes."""
+    """The state of one run: what an update and a measurement read and change."""
 
     def __init__(
         self,
@@ -84,44 +85,65 @@ class _Run:
         optimizer: torch.optim.Optimizer,
         schedule: Any,
         loss: Loss,
-        batch_size: int,
+        budget: Budget,
     ) -> None:
         self.model, self.splits, self.optimizer, self.schedule = model, splits, optimizer, schedule
-        self.loss, self.function, self.batch_size = loss, resolve_loss(loss), batch_size
+        self.function, self.budget = resolve_loss(loss), budget
+        #: of the updates that were not read yet: loss, right answers, size of the batch
+        self.unread: list[tuple[Tensor, Tensor | None, int]] = []
+        self.update = 0
+        self.sums = [0.0, 0.0, 0]
         self.best_loss, self.waited = math.inf, 0
         self.best_weights: dict[str, Tensor] | None = None
 
     def rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def step(self, x: Tensor, y: Tensor, where: str) -> tuple[float, float]:
-        """One batch; returns its loss and the number of examples that were right before the step."""
+    def step(self, rows: Tensor) -> None:
+        """One update; its loss stays on the device."""
+        train = self.splits.train
+        x, y = train.x[rows], train.y[rows]
         outputs = self.model(x)
         loss = self.function(outputs, y)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise _diverged(f"the loss is {value} at {where}", self.rate(), x)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        return value, count_correct(outputs.detach(), y)
+        right = right_answers(outputs.detach(), y)
+        self.unread.append((loss.detach(), None if right is None else right.sum(), len(rows)))
+        self.update += 1
 
-    def epoch(self, number: int, order: Tensor, bar: Bar) -> Epoch:
+    def read(self, further: Tensor | None = None) -> list[float]:
+        """Wait for the device once: add up the losses not read yet, and return `further` as numbers.
+
+        Raises DivergedError for the first loss that is not finite.
+        """
+        losses = torch.stack([loss.double() for loss, _, _ in self.unread])
+        counts = [losses.new_tensor(math.nan) if r is None else r.double() for _, r, _ in self.unread]
+        values = torch.cat([losses, torch.stack(counts), losses[:0] if further is None else further]).tolist()
+        many, first = len(self.unread), self.update - len(self.unread) + 1
+        for number, (loss, right, (_, _, size)) in enumerate(
+            zip(values[:many], values[many : 2 * many], self.unread, strict=True)
+        ):
+            if not math.isfinite(loss):
+                where = self.budget.name(first + number)
+                raise _diverged(f"the loss is {loss} at {where}", self.rate(), self.splits.train.x)
+            self.sums = [self.sums[0] + loss * size, self.sums[1] + right, self.sums[2] + size]
+        self.unread = []
+        return values[2 * many :]
+
+    def measure(self) -> Epoch:
+        """Training since the last measurement, and validation now."""
+        part = self.splits.validation
+        loss, right = self.read(totals(self.model, part, self.function))
+        if not math.isfinite(loss):
+            where = f"after epoch {math.ceil(self.update / self.budget.per_epoch)}"
+            what = f"the validation loss is {loss / len(part)} {where}"
+            raise _diverged(what, self.rate(), part.x)
+        total, hits, seen = self.sums
+        self.sums = [0.0, 0.0, 0]
         self.model.train()
-        train, rate = self.splits.train, self.rate()
-        total, right = 0.0, 0.0
-        batches = order.to(train.x.device).split(self.batch_size)
-        for index, rows in enumerate(batches, start=1):
-            where = f"epoch {number}, batch {index} of {len(batches)}"
-            loss, correct = self.step(train.x[rows], train.y[rows], where)
-            total, right = total + loss * len(rows), right + correct
-            bar.advance()
-        measured = evaluate(self.model, self.splits.validation, loss=self.loss)
-        if not math.isfinite(measured.loss):
-            where = f"the validation loss is {measured.loss} after epoch {number}"
-            raise _diverged(where, rate, self.splits.validation.x)
-        bar.say(f"validation loss {measured.loss:.4f}, accuracy {measured.accuracy:.4f}")
-        return Epoch(total / len(train), right / len(train), measured.loss, measured.accuracy, rate)
+        measured = total / seen, hits / seen, loss / len(part), right / len(part)
+        return Epoch(*measured, self.rate(), self.update)
 
     def advance_schedule(self, validation_loss: float) -> None:
         if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
@@ -130,7 +152,7 @@ class _Run:
             self.schedule.step()
 
     def out_of_patience(self, validation_loss: float, patience: int | None) -> bool:
-        """Keep the best weights; whether `patience` epochs went by without a better one."""
+        """Keep the best weights; whether `patience` measurements went by without a better one."""
         if patience is None:
             return False
         if validation_loss < self.best_loss:
@@ -159,32 +181,43 @@ def fit(
     learning_rate: float = 0.1,
     momentum: float = 0.9,
     weight_decay: float = 0.0,
+    l1: float = 0.0,
+    decayed: Decayed | None = None,
     batch_size: int = 64,
     seed: int = 0,
     loss: Loss = "cross_entropy",
     optimizer: OptimizerFactory | None = None,
     schedule: ScheduleFactory | None = None,
+    updates: int | None = None,
+    evaluate_at: Iterable[int] | None = None,
     patience: int | None = None,
+    flat: float | None = None,
     progress: bool | None = None,
     device: torch.device | str | None = None,
 ) -> History:
     r"""Train a model in place on `splits.train`, and measure it on `splits.validation` after each epoch.
 
     Without `optimizer`: stochastic gradient descent with momentum,
-    :math:`v \leftarrow \mu v + g + \lambda w,\; w \leftarrow w - \eta v`.
+    :math:`v \leftarrow \mu v + g + \lambda w,\; w \leftarrow w - \eta v`, and with `l1` the proximal step of
+    `penalties.proximal` after it. `decayed` picks from the model the parameters to which weight decay and L1
+    apply (None: all).
 
     `optimizer` maps parameters to an optimizer, `schedule` an optimizer to a scheduler that steps once an
-    epoch; `loss` is "cross_entropy", "mse" or a function of (outputs, targets) that returns the mean. With
-    `patience` training stops after so many epochs without a lower validation loss, and the weights of the
-    best epoch are put back. `progress=None` shows a bar only where somebody watches. An interrupt (Ctrl-C)
-    ends training and returns the finished epochs. The test part is not touched.
+    epoch; `loss` is "cross_entropy", "mse" or a function of (outputs, targets) that returns the mean.
+    `updates` is a budget in place of `epochs`; `evaluate_at` names the updates after which to measure in
+    place of the ends of epochs (the last one always is). With `patience` training stops after so many
+    measurements without a lower validation loss, and the weights of the best are put back. With `flat`, for
+    example 0.01, it stops when the lowest validation loss fell by at most that share within the last quarter
+    of the updates (after eight measurements or more). `progress=None` shows a bar only where somebody
+    watches. An interrupt (Ctrl-C) ends training and returns what was measured. The test part is not touched.
 
     The run is a function of the model's weights, the data, the settings and `seed` (batch order, dropout):
     two runs on one machine's CPU agree bit for bit, and torch's global random state is left as it was. The
-    model ends in evaluation mode.
+    model ends in evaluation mode. The losses stay on the device, which is waited for once a measurement and
+    at least every 100 updates.
 
     Raises DivergedError, which is a ConvcraftError, when a loss is not finite, naming epoch, batch and
-    learning rate, and ConvcraftError for unusable settings.
+    learning rate (the weights are of no use then), and ConvcraftError for unusable settings.
 
     >>> from convcraft.lab import data, models
     >>> model = models.build("mlp", widths=(64, 10), activation=None, seed=0)
@@ -196,26 +229,35 @@ def fit(
     speeding up the convergence of iteration methods.
     Chapter: Convolutional networks.
     """
-    check_settings(splits, epochs, batch_size, momentum, weight_decay)
+    check_data(splits, epochs, batch_size)
+    check_strengths(momentum, weight_decay, l1)
     check_rate(learning_rate)
+    check_flat(flat)
     if patience is not None:
         check_count("patience", patience, 1)
+    if optimizer is not None and (l1 or decayed is not None):
+        raise ConvcraftError(
+            f"l1 and decayed belong to fit's own optimizer; got l1={l1}, decayed={decayed} and optimizer. "
+            "Use penalties.proximal and parameter groups in yours."
+        )
+    budget = Budget.of(len(splits.train), batch_size, epochs, updates, evaluate_at)
     if device is not None:
         model.to(device)
     splits = splits.to(device_of(model))
     if optimizer is None:
-        chosen: torch.optim.Optimizer = torch.optim.SGD(
-            model.parameters(), lr=learning_rate, momentum=momentum, weight_decay=weight_decay
-        )
+        chosen = sgd(model, learning_rate, momentum, weight_decay, l1, decayed)
     else:
         chosen = optimizer(model.parameters())
-    run = _Run(model, splits, chosen, schedule and schedule(chosen), loss, batch_size)
+    run = _Run(model, splits, chosen, schedule and schedule(chosen), loss, budget)
     history, start = History(), time.perf_counter()
     with forked(stream(seed, "noise"), device_of(model)):
         try:
-            _train(run, history, epochs, batch_orders(len(splits.train), seed), patience, progress)
+            _train(run, history, seed, patience, flat, progress)
         except KeyboardInterrupt:
             history.stopped = "interrupted"
+        except DivergedError as error:
+            history.stopped, error.history = "diverged", history
+            raise
         finally:
             if run.best_weights is not None:
                 model.load_state_dict(run.best_weights)
@@ -226,19 +268,26 @@ def fit(
 
 
 def _train(
-    run: _Run,
-    history: History,
-    epochs: int,
-    orders: Iterable[Tensor],
-    patience: int | None,
-    progress: bool | None,
+    run: _Run, history: History, seed: int, patience: int | None, flat: float | None, progress: bool | None
 ) -> None:
-    batches = math.ceil(len(run.splits.train) / run.batch_size)
-    with Bar(epochs * batches, progress, "batch") as bar:
-        for number, order in zip(range(1, epochs + 1), orders, strict=False):
-            row = run.epoch(number, order, bar)
-            history.rows.append(row)
-            run.advance_schedule(row.validation_loss)
+    budget, train = run.budget, run.splits.train
+    run.model.train()
+    with Bar(budget.updates, progress, "batch") as bar:
+        for rows in budget.batches(len(train), seed):
+            run.step(rows.to(train.x.device))
+            bar.advance()
+            if run.update in budget.looks:
+                history.rows.append(row := run.measure())
+                bar.say(f"validation loss {row.validation_loss:.4f}, accuracy {row.validation_accuracy:.4f}")
+            elif len(run.unread) == CHECK_EVERY:
+                run.read()
+            if run.update % budget.per_epoch == 0 and history.rows:
+                run.advance_schedule(history.rows[-1].validation_loss)
+            if run.update not in budget.looks:
+                continue
             if run.out_of_patience(row.validation_loss, patience):
                 history.stopped = "patience"
+                return
+            if flat is not None and is_flat(history.validation_loss, history.updates, flat):
+                history.stopped = "flat"
                 return

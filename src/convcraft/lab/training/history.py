@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from convcraft.lab.training.budget import is_flat
+
 
 @dataclass(frozen=True)
 class Epoch:
-    """The numbers of one epoch; those of training are means over its batches, while the weights moved."""
+    """What was measured after an epoch, or whenever `evaluate_at` says.
+
+    Those of training are means over the batches since the last measurement, while the weights moved;
+    `updates` counts from the start of the training.
+    """
 
     train_loss: float
     train_accuracy: float
     validation_loss: float
     validation_accuracy: float
     learning_rate: float
+    updates: int = 0
 
 
 @dataclass
 class History:
-    """The epochs of a run, oldest first; `stopped` is "completed", "patience" or "interrupted".
+    """The measurements of a run, oldest first, by default one an epoch.
 
-    Each number is a list over the epochs that were finished; `best_epoch` (from 1; 0 before the first) is the
-    one with the lowest validation loss.
+    `stopped` is "completed", "patience", "flat", "interrupted" or, by `fit_many`, "diverged". Each number is
+    a list over the measurements; `best_epoch` (from 1; 0 before the first) is the one with the lowest
+    validation loss.
 
     >>> history = History([Epoch(2.0, 0.3, 1.9, 0.4, 0.1), Epoch(1.0, 0.6, 1.1, 0.7, 0.1)])
     >>> history.validation_accuracy, history.epochs, history.best_epoch
@@ -53,6 +61,18 @@ class History:
     @property
     def learning_rate(self) -> list[float]:
         return [row.learning_rate for row in self.rows]
+
+    @property
+    def updates(self) -> list[int]:
+        return [row.updates for row in self.rows]
+
+    @property
+    def falling(self) -> bool:
+        """Whether the validation loss still fell by more than 1 % within the last quarter of the updates.
+
+        True for fewer than eight measurements, too few to tell otherwise.
+        """
+        return not is_flat(self.validation_loss, self.updates)
 
     @property
     def epochs(self) -> int:

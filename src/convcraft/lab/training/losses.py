@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from convcraft._restore import modes
@@ -33,11 +35,9 @@ def is_classification(outputs: Tensor, targets: Tensor) -> bool:
     return outputs.ndim >= 2 and outputs.ndim == targets.ndim + 1 and not targets.is_floating_point()
 
 
-def count_correct(outputs: Tensor, targets: Tensor) -> float:
-    """How many examples have their class's score on top; nan where accuracy is not defined (regression)."""
-    if not is_classification(outputs, targets):
-        return math.nan
-    return float((outputs.argmax(-1) == targets).sum())
+def right_answers(outputs: Tensor, targets: Tensor) -> Tensor | None:
+    """Which examples have their class's score on top; None where accuracy is not defined (regression)."""
+    return outputs.argmax(-1) == targets if is_classification(outputs, targets) else None
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -84,15 +84,47 @@ def evaluate(
         raise ConvcraftError(
             "split must hold at least one example; got an empty one. Pass a part of a data set."
         )
-    function, device = resolve_loss(loss), device_of(model)
-    total, right = 0.0, 0.0
+    total, right = totals(model, split, resolve_loss(loss), batch_size).tolist()
+    return Evaluation(total / len(split), right / len(split), len(split))
+
+
+def totals(
+    model: nn.Module, split: Split, function: Callable[[Tensor, Tensor], Tensor], batch_size: int = 1024
+) -> Tensor:
+    """Sum of the losses and number of right answers (nan for a regression), float64 on the model's device."""
+    device = device_of(model)
+    sums = torch.zeros(2, dtype=torch.float64, device=device)
     with evaluating(model):
         for x, y in zip(split.x.split(batch_size), split.y.split(batch_size), strict=True):
             y = y.to(device)
             outputs = model(x.to(device))
-            total += float(function(outputs, y)) * len(y)
-            right += count_correct(outputs, y)
-    return Evaluation(total / len(split), right / len(split), len(split))
+            right = right_answers(outputs, y)
+            sums[0] += function(outputs, y).double() * len(y)
+            sums[1] += math.nan if right is None else right.sum()
+    return sums
+
+
+def correct(model: nn.Module, split: Split, *, batch_size: int = 1024) -> NDArray[np.bool_]:
+    """Which examples of a split a model classifies correctly, (n,), in evaluation mode.
+
+    Raises ConvcraftError where the targets are not classes.
+
+    >>> correct(nn.Identity(), Split(torch.eye(3), torch.tensor([0, 1, 0])))
+    array([ True,  True, False])
+
+    Chapter: Convolutional networks.
+    """
+    device, found = device_of(model), []
+    with evaluating(model):
+        for x, y in zip(split.x.split(batch_size), split.y.split(batch_size), strict=True):
+            right = right_answers(model(x.to(device)), y.to(device))
+            if right is None:
+                raise ConvcraftError(
+                    f"correct needs scores of classes and class numbers; got targets of {y.dtype} and shape "
+                    f"{tuple(split.y.shape)}. Use evaluate for a regression."
+                )
+            found.append(right)
+    return torch.cat(found).cpu().numpy()
 
 
 def predict_probabilities(model: nn.Module, x: Tensor, *, batch_size: int = 1024) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,17 +14,18 @@ from torch import Tensor, nn
 from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Split
 from convcraft.lab.training.losses import device_of, evaluate, evaluating
+from convcraft.lab.training.together import Trained
 
 Table = NDArray[np.float64]
 
 
 @dataclass
 class Sweep:
-    """One arm at every learning rate and seed: tables (rate, seed, epoch), and the weights after the last
-    epoch.
+    """One arm at every learning rate and seed: tables (rate, seed, epoch), and the weights at the end.
 
-    From the epoch in which a run diverged, its losses are inf and its validation accuracy is chance;
-    `diverged` (rate, seed) marks it. The best rate has the highest mean final validation accuracy over seeds;
+    With `evaluate_at` the last dimension counts measurements. From the epoch in which a run diverged, its
+    losses are inf and its validation accuracy is chance; `diverged` (rate, seed) marks it. The best rate has
+    the highest mean final validation accuracy over seeds;
     of equal ones the lower mean loss wins.
 
     Chapter: Activations.
@@ -41,30 +42,33 @@ class Sweep:
     weights: dict[str, Tensor] = field(repr=False)
 
     @classmethod
-    def empty(
-        cls,
-        rates: Sequence[float],
-        seeds: Sequence[int],
-        epochs: int,
-        chance: float,
-        template: nn.Module,
-        stacked: Mapping[str, Tensor],
+    def of(
+        cls, rates: Sequence[float], seeds: Sequence[int], trained: Sequence[Trained], chance: float
     ) -> Sweep:
-        """A sweep in which every run has diverged before its first epoch; training fills the tables."""
+        """The table of runs that are ordered by seed, then rate."""
         grid = (len(rates), len(seeds))
-        loss = np.full((*grid, epochs), np.inf)
-        weights = {name: w.detach().expand(len(rates), *w.shape).clone() for name, w in stacked.items()}
-        return cls(
-            list(rates),
-            list(seeds),
-            loss,
-            loss.copy(),
-            np.full_like(loss, chance),
-            np.zeros(grid, dtype=np.bool_),
-            chance,
-            copy.deepcopy(template),
-            weights,
-        )
+        looks = max((one.history.epochs for one in trained), default=0)
+        # a run that diverged before the first
+        loss = np.full((*grid, looks), np.inf)
+        sweep = cls(
+            list(rates), list(seeds), loss, loss.copy(), np.full_like(loss, chance),
+            np.zeros(grid, dtype=np.bool_), chance, copy.deepcopy(trained[0].model), {},
+        )  # fmt: skip
+        for number, one in enumerate(trained):
+            place, history = (number % len(rates), number // len(rates)), one.history
+            sweep.diverged[place] = one.diverged
+            for name in ("train_loss", "validation_loss", "validation_accuracy"):
+                values = getattr(history, name)
+                table = getattr(sweep, name)[place]
+                table[: len(values)] = values
+                if values and not one.diverged:
+                    table[len(values) :] = values[-1]  # of a run that had stopped falling
+        states = [one.model.state_dict() for one in trained]
+        for name in states[0]:
+            stacked = torch.stack([state[name] for state in states])
+            shape = (len(seeds), len(rates), *stacked.shape[1:])
+            sweep.weights[name] = stacked.view(shape).transpose(0, 1)
+        return sweep
 
     @property
     def epochs(self) -> int:
@@ -97,9 +101,7 @@ class Sweep:
         models = []
         for seed in range(len(self.seeds)):
             model = copy.deepcopy(self.template).eval()
-            with torch.no_grad():
-                for name, parameter in model.named_parameters():
-                    parameter.copy_(self.weights[name][rate, seed])
+            model.load_state_dict({name: weight[rate, seed] for name, weight in self.weights.items()})
             models.append(model)
         return models
 
