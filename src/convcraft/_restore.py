@@ -29,6 +29,17 @@ def modes(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def buffers(model: nn.Module) -> Iterator[None]:
+    """Put back the buffers, which a parametrization changes when its weight is read in training mode."""
+    kept = [_keep(buffer) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        for item in kept:
+            _put_back(item)
+
+
+@contextmanager
 def preserved(model: nn.Module, optimizer: Optimizer | None = None, data: Any = None) -> Iterator[None]:
     """Put back, at the end and after an error, whatever training changes.
 

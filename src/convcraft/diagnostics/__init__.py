@@ -15,12 +15,12 @@ Example:
 from __future__ import annotations
 
 from . import thresholds
-from .comparison import Comparison
 from .diagnose import diagnose
 from .finding import Finding
+from .layer_statistics import LayerStatistics
 from .record import record
-from .report import Report
-from .trace import LayerStatistics, Trace
+from .report import Comparison, Report
+from .trace import Trace
 
 __all__ = [
     "Comparison",

@@ -1,21 +1,31 @@
-"""Examine a model on a batch, as a physician would: look everywhere, judge, and leave no mark."""
+"""Examine a model on a batch, as a physician would: look everywhere, judge, and leave no mark.
+
+The way is straight: prepare, run in evaluation and in training mode, make a step, judge, restore.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import math
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from .._batch import resolve_loss, take, taker
-from .._restore import preserved, random_state
+from .._batch import Batch, Loss, loss_value, own_loss, resolve_loss, run, short, take, taker
+from .._graph import successors, tensors
+from .._optimizer import check_optimizer
+from .._restore import buffers, preserved, random_state, seed_all
 from ..errors import ConvcraftError, unknown
-from ._gather import gather
-from ._watch import check_model
+from . import thresholds
+from .evidence import Evidence, Examiner, GradientFacts, LossFacts, StepFacts
 from .findings import find_all, names
+from .hooks import Watcher, check_model
+from .loss_calls import LossWatch
+from .modes import compare_modes
+from .nonfinite import NonFinite, locate, not_finite
 from .report import Report
 
 __all__ = ["diagnose"]
@@ -24,7 +34,7 @@ __all__ = ["diagnose"]
 def diagnose(
     model: nn.Module,
     batch: Any,
-    loss: Callable[..., Any] | str | None = None,
+    loss: Loss = None,
     optimizer: Any = None,
     *,
     batches: int = 16,
@@ -36,24 +46,26 @@ def diagnose(
     The model runs forward and backward on each batch in training mode, on the first one in evaluation mode
     too, and the optimizer takes one step: all on a deep copy (or, for what cannot be copied, on the model
     itself, which is then restored). Weights, buffers, gradients, mode, optimizer and random state are the
-    same afterwards, bit by bit. The limits stand, with reasons, in `convcraft.diagnostics.thresholds`.
+    same afterwards, bit by bit. The limits and their reasons are in `convcraft.diagnostics.thresholds`.
 
     Args:
         model: any module; its forward may do what it likes.
-        batch: what a training step gets: a tensor, ``(inputs, target)``, ``((first, second), target)``, a
-            mapping of keyword arguments, or a loader of these. With a loss the last part is the target.
+        batch: what a training step gets: a tensor, ``(inputs, target)``, ``(first, second, target)``,
+            ``((first, second), target)``, a mapping of keyword arguments, or a loader of these. With a loss
+            the last part is the target, of a mapping what it calls "target", "label", "y" or their plurals.
         loss: called as ``loss(output, target)``, returns a scalar; or one of the names "cross_entropy",
             "mse", "nll", "binary_cross_entropy_with_logits". Without one there is no gradient to look at,
-            unless the model returns its loss.
-        optimizer: of the model's parameters; without one there are no update ratios.
+            unless the model returns its loss (a scalar, something with a `loss`, or a tuple that begins with
+            one).
+        optimizer: of the model's parameters; without one no step is judged.
         batches: look at most at so many of a loader's batches.
         ignore: names of kinds of finding to leave out.
         seed: of the random numbers (dropout, a loader's order) while the model is examined.
 
     Raises:
-        ConvcraftError: when model is no module or is compiled, the batch holds no tensor, lies on another
-            device or does not fit the model, the loader yields nothing, the loss is no scalar, or a name in
-            ignore is not known.
+        ConvcraftError: when model is not a module or holds compiled ones, optimizer is not an optimizer, the
+            batch holds no tensor, lies on another device or does not fit the model, the loader yields
+            nothing, the loss does not accept the output or is not a scalar, or a name in ignore is not known.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -62,33 +74,23 @@ def diagnose(
         >>> [(finding.severity, finding.name) for finding in report.findings]
         [('severe', 'softmax-before-cross-entropy')]
 
-    Source: Karpathy (2019), A Recipe for Training Neural Networks, for the habit; the source of each limit
-    stands beside it. Chapter 10.
+    Source: Karpathy (2019), A Recipe for Training Neural Networks, for the habit. Chapter 10.
     """
-    check_model(model, "diagnose")
-    if not isinstance(batches, int) or isinstance(batches, bool) or batches < 1:
-        raise ConvcraftError(
-            f"diagnose: batches must be an integer of 1 or more, got {batches!r}; leave it out for 16"
-        )
-    left_out = set(ignore)
-    for name in left_out:
-        if name not in names():
-            raise unknown("kind of finding", name, names())
-    if any(isinstance(p, nn.UninitializedParameter) for p in model.parameters()):
-        raise ConvcraftError(
-            "diagnose: model must be initialized, got a lazy module that has not run; call it once on a batch"
-        )
+    left_out = _check(model, optimizer, batches, ignore)
     function = resolve_loss("diagnose", loss)
     with random_state(model, batch, seed):
         found = take("diagnose", batch, batches, model, taker(loss))
-        device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-        pair = _copies(model, optimizer)
-        working, own = pair if pair is not None else (model, None)
-        with nullcontext() if pair is not None else preserved(model):
-            evidence = gather(model, working, found, function, optimizer, own, seed)
-        if pair is None and optimizer is not None:
-            evidence.skipped.append("the update ratios (model or optimizer cannot be copied)")
-        findings = tuple(f for f in find_all(evidence) if f.name not in left_out)
+        evidence = Evidence(model, optimizer, batch_size=found[0].examples)
+        evidence.examples = sum(item.examples for item in found)
+        evidence.trained = _was_trained(model, optimizer)
+        copied = _copies(model, optimizer)
+        working, stepping = copied if copied is not None else (model, optimizer)
+        with contextlib.nullcontext() if copied is not None else preserved(model, optimizer):
+            _run_in_evaluation(evidence, working, found[0])
+            _run_in_training(evidence, working, found, function, stepping, seed)
+        with buffers(model):  # a parametrization may change its buffers when it is read
+            findings = tuple(f for f in find_all(evidence) if f.name not in left_out)
+    device = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
     return Report(
         type(model).__name__,
         sum(p.numel() for p in model.parameters()),
@@ -104,6 +106,27 @@ def diagnose(
     )
 
 
+# Prepare
+
+
+def _check(model: Any, optimizer: Any, batches: Any, ignore: Iterable[str]) -> set[str]:
+    check_model(model, "diagnose")
+    if not isinstance(batches, int) or isinstance(batches, bool) or batches < 1:
+        raise ConvcraftError(
+            f"diagnose: batches must be an integer of 1 or more, got {batches!r}; leave it out for 16"
+        )
+    for name in (left_out := set(ignore)):
+        if name not in names():
+            raise unknown("kind of finding", name, names())
+    if any(isinstance(p, nn.UninitializedParameter) for p in model.parameters()):
+        raise ConvcraftError(
+            "diagnose: model must be initialized, got a lazy module that has not run; call it once on a batch"
+        )
+    if optimizer is not None:
+        check_optimizer("diagnose", optimizer)
+    return left_out
+
+
 def _copies(model: nn.Module, optimizer: Any) -> tuple[nn.Module, Any] | None:
     """A deep copy of a model and of the optimizer of its parameters; None where there can be none."""
     memo: dict[int, Any] = {}
@@ -111,3 +134,214 @@ def _copies(model: nn.Module, optimizer: Any) -> tuple[nn.Module, Any] | None:
         return copy.deepcopy(model, memo), copy.deepcopy(optimizer, memo)
     except Exception:  # whatever a module holds that cannot be copied
         return None
+
+
+# Run
+
+
+def _run_in_evaluation(evidence: Evidence, model: nn.Module, batch: Batch) -> None:
+    """Both modes compared, and the graph; leaves the model in its own mode of training."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        evidence.modes = compare_modes(model, batch)
+    except Exception as error:  # the model's own code runs here; the pass in training mode will tell
+        evidence.skipped.append(f"the outputs in both modes ({type(error).__name__}: {short(error)})")
+    try:
+        evidence.graph = successors(model, batch.kwargs if batch.kwargs else batch.args)
+    except Exception as error:  # and here
+        evidence.skipped.append(f"what follows which layer ({type(error).__name__}: {short(error)})")
+    model.train()
+    evidence.frozen = {name for name, module in model.named_modules() if not module.training}
+    if modes[model]:  # what is in evaluation mode inside a model in training mode stays there
+        for module, training in modes.items():
+            module.training = module.training and training
+
+
+def _run_in_training(
+    evidence: Evidence,
+    model: nn.Module,
+    batches: list[Batch],
+    loss: Callable[..., Any] | None,
+    optimizer: Any,
+    seed: int,
+) -> None:
+    """Forward and backward on every batch, and one step of the optimizer after the last."""
+    examiner = Examiner(model, tensors([(batch.args, batch.kwargs) for batch in batches]))
+    watcher = Watcher(model, examiner, every_function=True)
+    sizes = {name: _norm(p) for name, p in model.named_parameters() if p.requires_grad}
+    squares: dict[str, float] = {}
+    given: set[str] = set()
+    losses: list[float] = []
+    try:
+        watcher.attach()
+        with torch.enable_grad():
+            for i, batch in enumerate(batches):
+                seed_all(model, seed + i)
+                model.zero_grad(set_to_none=True)
+                value = _forward(evidence, model, batch, loss, examiner)
+                if value is not None:
+                    losses.append(float(value.detach()))
+                    if value.requires_grad:
+                        value.backward()
+                    _add_gradients(model, squares, given)
+        sound = all(math.isfinite(number) for number in (*losses, *squares.values()))
+        cosine = _step(evidence, model, optimizer) if given and optimizer is not None and sound else None
+    finally:
+        watcher.detach()
+        examiner.detach()
+    if cosine is not None:
+        with torch.no_grad(), contextlib.suppress(Exception):  # a step may leave a model that does not run
+            after = float(_loss_again(model, batches[-1], loss, seed + len(batches) - 1))
+            evidence.stepped = LossFacts(losses[-1], after, cosine)
+    evidence.layers = tuple(examiner.statistics())
+    evidence.inputs, evidence.norms = list(examiner.inputs.values()), list(examiner.norms.values())
+    evidence.in_time, evidence.attention = examiner.in_time, examiner.attention()
+    evidence.loss = sum(losses) / len(losses) if losses else None
+    if losses:
+        evidence.gradients = [
+            GradientFacts(name, name in given, math.sqrt(squares.get(name, 0.0)), size)
+            for name, size in sizes.items()
+        ]
+    evidence.nonfinite = _nonfinite(evidence, model, batches[0])
+    evidence.trained = evidence.trained or _has_learned(evidence)
+    silent = {f.name for f in evidence.gradients if f.given and f.norm == 0}
+    if silent and sound and any(f.norm for f in evidence.gradients):
+        evidence.revived = _revived(model, batches[0], loss, silent, seed)
+
+
+def _forward(
+    evidence: Evidence, model: nn.Module, batch: Batch, loss: Callable[..., Any] | None, examiner: Examiner
+) -> Tensor | None:
+    """The loss of a batch; None where there is none to be had."""
+    watch = LossWatch()
+    with watch:
+        output = _output(evidence, model, batch)
+        watch.pair = (output, batch.target)
+        value = loss_value("diagnose", output, batch, loss) if loss is not None else own_loss(output)
+    evidence.loss_calls += watch.calls
+    evidence.broadcast = evidence.broadcast or watch.broadcast
+    evidence.output = evidence.output or examiner.output_facts(output, batch.target)
+    if value is None or (loss is None and not value.requires_grad):
+        evidence.skipped.append("gradients, loss and update ratios (no loss was given)")
+        return None
+    if not value.requires_grad:
+        evidence.skipped.append("the gradients (the loss does not depend on a parameter by a gradient)")
+    if len(watch.calls) == 1 and watch.calls[0].value > 0:
+        negative = abs(float(value.detach()) + watch.calls[0].value) <= 1e-4 * watch.calls[0].value
+        evidence.negated = evidence.negated or (negative and watch.calls[0].of_targets)
+    return value
+
+
+def _output(evidence: Evidence, model: nn.Module, batch: Batch) -> Any:
+    try:
+        return run("diagnose", model, batch)
+    except ConvcraftError as error:
+        cause = error.__cause__
+        if not isinstance(cause, ValueError) or "more than 1 value per channel" not in str(cause):
+            raise
+        evidence.failure = str(cause)
+        for module in model.modules():
+            if "norm" in type(module).__name__.lower():
+                module.eval()
+        return batch(model)
+
+
+def _loss_again(model: nn.Module, batch: Batch, loss: Callable[..., Any] | None, seed: int) -> Tensor:
+    """The loss on a batch with the same random numbers as before."""
+    seed_all(model, seed)
+    output = batch(model)
+    value = loss_value("diagnose", output, batch, loss) if loss is not None else own_loss(output)
+    assert value is not None  # there was one before
+    return value
+
+
+def _add_gradients(model: nn.Module, squares: dict[str, float], given: set[str]) -> None:
+    """Add up the squares of the gradients' norms."""
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            grad = parameter.grad.coalesce().values() if parameter.grad.is_sparse else parameter.grad
+            squares[name] = squares.get(name, 0.0) + _norm(grad) ** 2
+            given.add(name)
+
+
+def _step(evidence: Evidence, model: nn.Module, optimizer: Any) -> float | None:
+    """One step, what it did to each weight, and the cosine between it and the gradient; None without one."""
+    trained = [(n, p) for n, p in model.named_parameters() if p.grad is not None and not p.grad.is_sparse]
+    old = {name: p.detach().clone() for name, p in trained}
+    slopes = {name: p.grad.detach().clone() for name, p in trained if p.grad is not None}
+    try:
+        optimizer.step()
+    except Exception as error:  # an optimizer of another kind, one that needs a closure for example
+        evidence.skipped.append(f"the update ratios ({type(error).__name__}: {short(error)})")
+        return None
+    along = size = length = 0.0
+    for name, p in trained:
+        change, slope = p.detach() - old[name], slopes[name]
+        along += float((change.conj() * slope).sum(dtype=torch.promote_types(p.dtype, torch.float32)).real)
+        moved = _norm(change)
+        size, length = size + moved**2, length + _norm(slope) ** 2
+        if p.dim() > 1:
+            evidence.steps.append(StepFacts(name, moved, _norm(old[name]), math.sqrt(p.shape[0])))
+    return along / math.sqrt(size * length) if size and length else 0.0
+
+
+def _revived(
+    model: nn.Module, batch: Batch, loss: Callable[..., Any] | None, silent: set[str], seed: int
+) -> set[str]:
+    """Which parameters without a gradient get one once the others have moved a little, twice."""
+    alive: set[str] = set()
+    with torch.enable_grad(), contextlib.suppress(Exception):  # the model's own code runs here
+        for _ in range(3):
+            model.zero_grad(set_to_none=True)
+            _loss_again(model, batch, loss, seed).backward()
+            found = [(n, p, p.grad) for n, p in model.named_parameters() if p.grad is not None]
+            for name, parameter, slope in found:
+                if slope.is_sparse or not _norm(slope):
+                    continue
+                alive.add(name)
+                with torch.no_grad():
+                    parameter.sub_(slope * (1e-2 * max(_norm(parameter), 1.0) / _norm(slope)))
+    return alive & silent
+
+
+def _norm(values: Tensor) -> float:
+    values = values.detach()
+    return float(torch.linalg.vector_norm(values.to(torch.promote_types(values.dtype, torch.float32))))
+
+
+def _nonfinite(evidence: Evidence, model: nn.Module, batch: Batch) -> NonFinite | None:
+    """The first place where a value is not finite: data, weights, forward pass, loss, gradients."""
+    for tensor in tensors((batch.args, batch.kwargs)):
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            return NonFinite("", "the batch", not_finite(tensor))
+    for name, parameter in evidence.model.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            return NonFinite(name.rpartition(".")[0], f"the parameter {name}", not_finite(parameter))
+    bad = [layer for layer in evidence.layers if not layer.finite]
+    wrong_loss = evidence.loss is not None and not math.isfinite(evidence.loss)
+    if bad or wrong_loss:
+        found = None
+        with contextlib.suppress(Exception):
+            found = locate(model, batch)
+        if found is None:
+            found = NonFinite(bad[0].name, "the output", "NaN") if bad else NonFinite("", "the loss", "NaN")
+        return found
+    for layer in reversed(evidence.layers):
+        if layer.gradient is not None and not math.isfinite(layer.gradient):
+            return NonFinite(layer.name, "the gradient at the output", "NaN or infinity")
+    for fact in evidence.gradients:
+        if not math.isfinite(fact.norm):
+            return NonFinite(fact.name.rpartition(".")[0], f"the gradient of {fact.name}", "NaN or infinity")
+    return None
+
+
+def _was_trained(model: nn.Module, optimizer: Any) -> bool:
+    """Whether a batch normalization or the optimizer has seen training."""
+    counts = (getattr(module, "num_batches_tracked", None) for module in model.modules())
+    counted = any(isinstance(count, Tensor) and int(count) > 0 for count in counts)
+    return counted or bool(getattr(optimizer, "state", None))
+
+
+def _has_learned(evidence: Evidence) -> bool:
+    calls = [c for c in evidence.loss_calls if c.name in ("cross_entropy", "nll_loss") and c.uniform]
+    return bool(calls) and calls[0].value < thresholds.LEARNED * (calls[0].uniform or 0.0)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConvcraftError, unknown
-from ._series import Series
-from ._tally import ExactTally, Tally, root_mean_square, wide
-from ._watch import Spot, Watcher, check_model
-from .trace import LayerStatistics, Trace
+from .hooks import LayerCall, Watcher, check_model
+from .layer_statistics import LayerStatistics
+from .running_stats import FOLD, ExactTally, Series, Tally, root_mean_square, wide
+from .trace import Trace
 
 __all__ = ["record"]
 
@@ -154,6 +154,7 @@ class Recorder:
 
     def begin(self) -> bool:
         self._measure()
+        self._fold()
         self.sampled = self.passes % self.every == 0
         self.passes += 1
         self._watch_weights()
@@ -163,18 +164,27 @@ class Recorder:
                 self._remember()
         return self.sampled
 
+    def _fold(self) -> None:
+        """Move the longest of the series that wait for it off the device: one wait a pass at most."""
+        series = [*self.ratios.values(), *(s for each in self.slopes.values() for s in each)]
+        waiting: list[Series | Tally] = [*series, *self.tallies.values()]
+        waiting += [tally.slopes for tally in self.tallies.values()]
+        longest = max(waiting, key=len, default=None)
+        if longest is not None and len(longest) >= FOLD:
+            longest.fold()
+
     def end(self) -> None:
         pass
 
     def function(self, name: str, path: str, inputs: Any, output: Any) -> None:
         pass
 
-    def layer(self, spot: Spot, inputs: Any, output: Tensor) -> None:
-        if spot.role == "other" or (not self.all and spot.role != "activation"):
+    def layer(self, call: LayerCall, inputs: Any, output: Tensor) -> None:
+        if call.role == "other" or (not self.all and call.role != "activation"):
             return
-        tally = self.tallies.get(spot.name)
+        tally = self.tallies.get(call.name)
         if tally is None:
-            tally = self.tallies[spot.name] = (ExactTally if self.exact else Tally)(spot)
+            tally = self.tallies[call.name] = (ExactTally if self.exact else Tally)(call)
         tally.add(output.detach(), self.steps)
         if self.gradients and output.requires_grad:
             step = self.steps
@@ -206,8 +216,9 @@ class Recorder:
         if not before:
             return
         weights = self._samples()
+        size = torch._foreach_norm(before)
         torch._foreach_sub_(before, weights)
-        change, size = torch._foreach_norm(before), torch._foreach_norm(weights)
+        change = torch._foreach_norm(before)
         place = 0
         for name, owned in self.weights.items():
             part = slice(place, place + len(owned))
@@ -221,7 +232,7 @@ class Recorder:
     # reading
 
     def update_ratios(self, name: str) -> dict[int, float]:
-        """step -> ratio, without the steps in which nothing moved."""
+        """step -> ratio, without the steps in which nothing moved; infinite for a step from zero."""
         series = self.ratios.get(name)
         rows = series.items() if series is not None else []
         return {step: change / size if size else math.inf for step, (change, size) in rows if change != 0}
@@ -246,13 +257,14 @@ class Recorder:
         return [layer for layer in found if layer.seen or layer.mean is not None or _has_numbers(layer)]
 
     def _with_weights(self, name: str, layer: LayerStatistics) -> LayerStatistics:
-        ratios, slopes = self.update_ratios(name), self.weight_gradients(name)
+        ratios = [ratio for ratio in self.update_ratios(name).values() if ratio != math.inf]
+        slopes = self.weight_gradients(name)
         if not ratios and not slopes:
             return layer
         return LayerStatistics.from_dict(
             {
                 **layer.as_dict(),
-                "update": sum(ratios.values()) / len(ratios) if ratios else None,
+                "update": sum(ratios) / len(ratios) if ratios else None,
                 "weight_gradient": root_mean_square(list(slopes.values())),
             }
         )

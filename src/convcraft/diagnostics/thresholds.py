@@ -62,9 +62,9 @@ SYMMETRIC = 1e-6
 # Loss and data
 
 #: Nats by which the loss of an untrained classifier may exceed that of a uniform guess. Logits of standard
-#: deviation s cost about s^2/2 more; one nat is s = 1.4. The check is that of Karpathy (2015), CS231n notes
+#: deviation s cost about s^2/2 more; two nats are s = 2. The check is that of Karpathy (2015), CS231n notes
 #: 3.
-INITIAL_LOSS_EXCESS = 1.0
+INITIAL_LOSS_EXCESS = 2.0
 #: Times the loss of a uniform guess: the first steps only undo the initialization.
 INITIAL_LOSS_SEVERE = 5.0
 #: A loss below this share of a uniform guess's was learned: the model is no longer at its initialization.
@@ -80,6 +80,11 @@ INPUT_STD_SEVERE = (1e-3, 50.0)
 INPUT_SHIFT = 3.0
 #: Ratio of the largest to the smallest standard deviation of the input's features.
 INPUT_RATIO = 100.0
+
+#: Share of the targets that the output's activation cannot reach: a few may be errors of the data.
+OUT_OF_REACH_WARNING = 0.005
+#: Far more than errors: the targets are of another scale.
+OUT_OF_REACH_SEVERE = 0.05
 
 # Normalization
 
@@ -97,6 +102,21 @@ RUNNING_RATIO = 4.0
 #: Relative difference of outputs that must be equal up to rounding.
 OUTPUT_TOLERANCE = 1e-3
 
+#: A difference between the modes is sampling, and not a mistake, up to this multiple of the difference
+#: between two passes in training mode, which is sqrt(2) times that between a sample and the mean.
+SAMPLING = 3.0
+#: Standard deviation of a query's scores over its keys at the start. Queries and keys of unit variance have
+#: 1, by the division by the square root of their size (Vaswani et al., 2017, section 3.2.1); at 2, half of
+#: the queries put most of their weight on one of eight keys.
+ATTENTION_WARNING = 2.0
+#: Without that division, keys of 64 values have 8: attention is a choice that no gradient can change.
+ATTENTION_SEVERE = 6.0
+#: Ratio of the gradient at the first step of a sequence to the largest, as for depth.
+TIME_NOTE = 1e-3
+#: A forget gate of 1/2, as an LSTM starts with, loses a factor of 1,000 in ten steps: it is a warning where
+#: nothing is left in float32.
+TIME_WARNING = 1e-6
+
 # Steps
 
 #: Change of the weights in one step over the weights: about 1e-3, Karpathy (2015), CS231n notes 3.
@@ -107,3 +127,14 @@ UPDATE_LARGE = 0.2
 UPDATE_SEVERE = 1.0
 #: Two orders of magnitude below the usual.
 UPDATE_SMALL = 1e-5
+#: Of a model that has learned, whose gradient is small: the last digit of float32.
+UPDATE_SMALL_TRAINED = 1e-8
+#: By how much a step may raise the loss that it was made for, in multiples of that loss, or of a tenth of
+#: what a constant guess costs where that is more: momentum and noise raise it now and then, and do not
+#: double it.
+RISE_WARNING = 1.0
+#: The step has thrown the model away.
+RISE_SEVERE = 10.0
+#: Cosine between gradient and step of a fresh optimizer beyond which the step goes up the gradient; that of
+#: descent is -1, of Adam's first step about -0.8.
+UPHILL = 0.1

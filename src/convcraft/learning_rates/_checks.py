@@ -1,4 +1,4 @@
-"""The checks of models, optimizers and numbers that this part shares."""
+"""The checks of models and numbers that this part shares."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 from torch import nn
-from torch.optim import Optimizer
 
 from ..errors import ConvcraftError
 
@@ -24,30 +23,6 @@ def check_model(function: str, model: Any) -> list[nn.Parameter]:
             "without one; set requires_grad_(True)"
         )
     return trained
-
-
-def check_optimizer(function: str, optimizer: Any, model: nn.Module) -> None:
-    """Refuse what is not an optimizer, and one that holds nothing of the model."""
-    if not isinstance(optimizer, Optimizer):
-        raise ConvcraftError(
-            f"{function}: optimizer must be a torch.optim.Optimizer, got {describe_optimizer(optimizer)}"
-        )
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    if not any(id(p) in held for p in model.parameters()):
-        raise ConvcraftError(
-            f"{function}: optimizer must hold parameters of the model, got none of them; "
-            "build it from model.parameters()"
-        )
-
-
-def describe_optimizer(optimizer: Any) -> str:
-    """What was given for an optimizer, and what to pass instead."""
-    inner = getattr(optimizer, "optimizer", None)
-    if isinstance(inner, Optimizer):
-        return f"a {type(optimizer).__name__}; pass its optimizer"
-    if isinstance(optimizer, type):
-        return f"the class {optimizer.__name__}; make an instance, {optimizer.__name__}(model.parameters())"
-    return f"{type(optimizer).__name__}; pass for example torch.optim.SGD(model.parameters(), lr=0.1)"
 
 
 def check_positive(function: str, name: str, value: Any) -> float:

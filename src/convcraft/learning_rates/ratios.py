@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ._checks import check_model, check_optimizer
+from .._optimizer import check_optimizer
+from ._checks import check_model
 
 __all__ = ["UpdateRatios", "update_ratios"]
 

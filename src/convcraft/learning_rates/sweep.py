@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .._batch import Batch, Loss, cycle, evaluate, resolve_loss, taker
+from .._optimizer import check_optimizer
 from .._restore import preserved
 from ..errors import ConvcraftError
-from ._checks import check_count, check_model, check_optimizer, check_positive
+from ._checks import check_count, check_model, check_positive
 
 __all__ = ["RangeTest", "range_test"]
 

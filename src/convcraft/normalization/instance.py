@@ -75,9 +75,7 @@ def instance_norm(
             update(running_mean, mean.view(n, c).mean(0), momentum)
             update(running_var, variance.view(n, c).mean(0) * (count / (count - 1)), momentum)
             return y.view(input.shape)
-    return F.instance_norm(
-        input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps
-    )
+    return F.instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
 
 
 if TYPE_CHECKING:

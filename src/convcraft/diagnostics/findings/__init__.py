@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-from .. import _evidence
+from ..evidence import Evidence
 from ..finding import Finding
 from . import losses, modes, norms, optimization, signals, units, weights
 from .catalogue import KINDS, Kind, names
 
 __all__ = ["CHECKS", "KINDS", "Kind", "find_all", "names"]
 
-Check = Callable[["_evidence.Evidence"], Iterator[Finding]]
+Check = Callable[[Evidence], Iterator[Finding]]
 
 #: Checks that say something of a model whose values are not finite too.
 ALWAYS: tuple[Check, ...] = (*signals.ALWAYS, *weights.ALWAYS, *norms.ALWAYS, *optimization.ALWAYS)
@@ -26,8 +27,21 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def find_all(evidence: _evidence.Evidence) -> tuple[Finding, ...]:
-    """Every finding, the severe ones first."""
+def find_all(evidence: Evidence) -> tuple[Finding, ...]:
+    """One finding a kind, the severe ones first."""
     checks = ALWAYS if evidence.nonfinite is not None else (*ALWAYS, *CHECKS)
-    found = [finding for check in checks for finding in check(evidence)]
-    return tuple(sorted(found, key=lambda finding: finding.rank))
+    kinds: dict[str, list[Finding]] = {}
+    for check in checks:
+        for finding in check(evidence):
+            kinds.setdefault(finding.name, []).append(finding)
+    return tuple(sorted(map(_joined, kinds.values()), key=lambda finding: finding.rank))
+
+
+def _joined(found: list[Finding]) -> Finding:
+    """The gravest of one kind, the first of its layers, with the places of the others."""
+    gravest = min(found, key=lambda finding: finding.rank)
+    others = [finding.layer or "the model" for finding in found if finding is not gravest]
+    if not others:
+        return gravest
+    places = ", ".join(others[:5]) + (f", and {len(others) - 5} more" if len(others) > 5 else "")
+    return replace(gravest, message=f"{gravest.message} Also at {places}.")

@@ -40,15 +40,26 @@ KINDS: dict[str, Kind] = {
     ),
     "vanishing-gradient": Kind(
         "The first layers hardly learn while the last ones do.",
-        "Match the initialization to the activation (convcraft.initialization.initialize), add "
-        "normalization or "
-        "residual connections, or use an activation whose slope does not shrink the gradient.",
+        "Match the initialization to the activation (convcraft.initialization.initialize), add normalization "
+        "or residual connections, or use an activation whose slope does not shrink the gradient.",
         4,
     ),
     "exploding-gradient": Kind(
         "One step throws the first layers far from where they were.",
         "Scale the initialization down to match the activation, add normalization, or clip the gradients.",
         4,
+    ),
+    "gradient-vanishes-in-time": Kind(
+        "What happened early in a sequence cannot be learned: its share in the gradient is lost on the way.",
+        "Use an LSTM or a GRU with gates that start open (a forget bias of about log(T) for T steps), "
+        "orthogonal recurrent weights, shorter sequences, or a read-out over all steps.",
+        4,
+    ),
+    "saturated-attention": Kind(
+        "A softmax that has already chosen passes next to no gradient to queries and keys.",
+        "Divide the scores by the square root of the size of the keys, normalize before the layer, or scale "
+        "the weights of queries and keys down.",
+        2,
     ),
     "activation-drift": Kind(
         "A spread that shrinks or grows from layer to layer takes the gradient with it, and the last "
@@ -82,6 +93,17 @@ KINDS: dict[str, Kind] = {
         "loss cannot come near zero and its gradient is small.",
         "Return the logits; apply softmax where probabilities are shown.",
         10,
+    ),
+    "broadcast-loss": Kind(
+        "The loss is least where every output is the mean of all targets: the model learns to ignore "
+        "its input.",
+        "Give both one shape: output.squeeze(1), or target.unsqueeze(1).",
+        10,
+    ),
+    "output-range": Kind(
+        "No training brings an output beyond the limits of its activation.",
+        "End in a linear layer, or scale the targets into the range.",
+        2,
     ),
     "inputs-not-standardized": Kind(
         "Inputs far from mean 0 and variance 1 stretch the loss in some directions and not in others, and "
@@ -135,6 +157,18 @@ KINDS: dict[str, Kind] = {
         "At this pace the weights need more than 100,000 steps to change by their own size.",
         "Raise the learning rate; a range test finds it.",
         5,
+    ),
+    "step-raises-loss": Kind(
+        "Training goes away from the minimum.",
+        "Look for a minus sign before the loss, for maximize=True, and for a learning rate far above the "
+        "edge of stability.",
+        5,
+    ),
+    "dead-branch": Kind(
+        "Where a gate and the branch behind it are both zero, each keeps the gradient from the other: "
+        "neither ever learns.",
+        "Start one of the two at zero and the other at random, as convcraft.initialization.initialize does.",
+        4,
     ),
     "no-gradient": Kind(
         "A parameter that gets no gradient is never trained.",

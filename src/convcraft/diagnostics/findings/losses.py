@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 
 from .. import thresholds
-from .._evidence import Evidence
 from .._tables import number
+from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find
 
@@ -94,4 +94,37 @@ def inputs(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-CHECKS = (initial, softmax, inputs)
+def broadcast(evidence: Evidence) -> Iterator[Finding]:
+    """An output and a target of different shapes, each value of one compared with each of the other."""
+    if evidence.broadcast is not None:
+        output, target = evidence.broadcast
+        yield find(
+            "broadcast-loss",
+            "severe",
+            "",
+            f"The output has the shape {output} and the target {target}: every output is compared with every "
+            "target, of all examples.",
+            examples=output[0],
+        )
+
+
+def output_range(evidence: Evidence) -> Iterator[Finding]:
+    """Targets that the activation at the output cannot reach."""
+    facts = evidence.output
+    classes = any("entropy" in call.name or call.name == "nll_loss" for call in evidence.loss_calls)
+    if facts is None or classes or facts.outside < thresholds.OUT_OF_REACH_WARNING:
+        return
+    yield find(
+        "output-range",
+        "severe" if facts.outside >= thresholds.OUT_OF_REACH_SEVERE else "warning",
+        facts.layer,
+        f"The model ends in {facts.kind}, from {number(facts.low)} to {number(facts.high)}; the targets go "
+        f"from {number(facts.smallest)} to {number(facts.largest)}, {100 * facts.outside:.0f} % of them out "
+        "of reach.",
+        outside=facts.outside,
+        smallest=facts.smallest,
+        largest=facts.largest,
+    )
+
+
+CHECKS = (initial, softmax, inputs, broadcast, output_range)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .. import thresholds
-from .._evidence import Evidence
+from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find
 

@@ -12,8 +12,8 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from ..._graph import Graph, Operation
 from .. import thresholds
-from .._evidence import Evidence
 from .._tables import number
+from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find
 
@@ -155,7 +155,11 @@ def eval_mode(evidence: Evidence) -> Iterator[Finding]:
 
 
 def running(evidence: Evidence) -> Iterator[Finding]:
-    """Running statistics against those of the batches, in units of the batches'."""
+    """Running statistics against those of the batches, in units of the batches'.
+
+    After n steps with momentum m the share (1 - m)^n of a running statistic is still its start; how much of
+    it is left cannot be told, for recalibration leaves nothing: what fits one of the two is right.
+    """
     modules = _modules(evidence)
     for facts in evidence.norms:
         module = modules.get(facts.name)
@@ -164,15 +168,12 @@ def running(evidence: Evidence) -> Iterator[Finding]:
         count = module.num_batches_tracked
         if count is not None and int(count) == 0 and not bool(module.running_mean.any()):
             continue  # nothing was averaged yet
-        mean, var = torch.stack(facts.means).mean(0), torch.stack(facts.variances).mean(0)
+        mean, var = torch.stack(facts.means).mean(0), torch.stack(facts.variances).mean(0)  # (C,)
         alive = var > 1e-8 * var.max()
         if not bool(alive.any()) or not bool(torch.isfinite(var).all()):
             continue
-        noise = module.running_mean.float()[alive], module.running_var.float()[alive]
-        mean, var = mean[alive], var[alive]
-        shift = float(((noise[0] - mean).abs() / (var + module.eps).sqrt()).mean())
-        logs = ((noise[1].clamp(min=0) + module.eps) / (var + module.eps)).log()
-        ratio = math.exp(min(float(logs.abs().mean()), 700.0))
+        lag = (1 - module.momentum) ** int(count) if count is not None and module.momentum else 0.0
+        shift, ratio = min(_distance(module, mean, var, alive, left) for left in (0.0, lag))
         if shift <= thresholds.RUNNING_SHIFT and ratio <= thresholds.RUNNING_RATIO:
             continue
         yield find(
@@ -184,6 +185,19 @@ def running(evidence: Evidence) -> Iterator[Finding]:
             shift=shift,
             ratio=ratio,
         )
+
+
+def _distance(
+    module: _BatchNorm, mean: Tensor, var: Tensor, alive: Tensor, left: float
+) -> tuple[float, float]:
+    """Distance of the means in standard deviations, and ratio of the variances, where `left` of the start is
+    expected in the running statistics."""
+    assert module.running_mean is not None and module.running_var is not None
+    spread = (var + module.eps).sqrt()
+    shift = ((module.running_mean.float() - (1 - left) * mean) / spread)[alive].abs().mean()
+    expected = left + (1 - left) * var
+    logs = ((module.running_var.float().clamp(min=0) + module.eps) / (expected + module.eps)).log()
+    return float(shift), math.exp(min(float(logs[alive].abs().mean()), 700.0))
 
 
 ALWAYS = (bias, dropout, small_batch, eval_mode)

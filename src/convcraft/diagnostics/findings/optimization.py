@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from torch.nn.modules.batchnorm import _NormBase
 
 from .. import thresholds
-from .._evidence import Evidence
 from .._tables import number
+from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find
 
@@ -33,20 +34,46 @@ def no_gradient(evidence: Evidence) -> Iterator[Finding]:
             f"{_listed(missing)}.",
             parameters=len(missing),
         )
-    normed = {layer.name for layer in evidence.graph or () if layer.normalization is not None}
-    silent = [fact.name for fact in facts if fact.given and fact.norm == 0]
-    silent = [n for n in silent if not (n.endswith(".bias") and n.removesuffix(".bias") in normed)]
-    # zeros in the last layer or in the scale of a branch hold the gradient back for one step, on purpose
-    zeros = any(fact.size == 0 and not fact.name.endswith("bias") for fact in facts)
-    if silent and evidence.nonfinite is None:
-        everything = len(silent) + len(missing) == len(facts)
+    if evidence.nonfinite is None:
+        yield from _silent(evidence, missing)
+
+
+def _silent(evidence: Evidence, missing: list[str]) -> Iterator[Finding]:
+    """Parameters with a gradient of exactly zero: held back for a step, without effect, or dead for good."""
+    facts = evidence.gradients
+    normed = {f"{layer.name}.bias" for layer in evidence.graph or () if layer.normalization is not None}
+    silent = {f.name: f for f in facts if f.given and f.norm == 0 and f.name not in normed}
+    waiting = [name for name in silent if name in evidence.revived]
+    dead = [name for name in silent if name not in evidence.revived]
+    zeros = [name for name in dead if silent[name].size == 0 and not name.endswith("bias")]
+    everything = len(dead) + len(missing) == len(facts)
+    if zeros and not everything:
+        yield find(
+            "dead-branch",
+            "severe",
+            zeros[0].rpartition(".")[0],
+            f"{len(dead)} of {len(facts)} parameters get a gradient of exactly zero, and still do when the "
+            f"others have moved: {_listed(dead)}. All zero are {_listed(zeros)}.",
+            parameters=len(dead),
+        )
+    elif dead:
+        moving = {fact.name.rpartition(".")[0] for fact in facts if fact.norm > 0}
+        whole = any(name.rpartition(".")[0] not in moving for name in dead)
         yield find(
             "no-gradient",
-            "note" if zeros and not everything else "severe" if everything else "warning",
-            silent[0].rpartition(".")[0],
-            f"{len(silent)} of {len(facts)} parameters get a gradient of exactly zero: {_listed(silent)}."
-            + (" Weights of zero elsewhere may explain it." if zeros else ""),
-            parameters=len(silent),
+            "severe" if everything else "warning" if whole else "note",
+            dead[0].rpartition(".")[0],
+            f"{len(dead)} of {len(facts)} parameters get a gradient of exactly zero: {_listed(dead)}.",
+            parameters=len(dead),
+        )
+    if waiting:
+        yield find(
+            "no-gradient",
+            "note",
+            waiting[0].rpartition(".")[0],
+            f"{len(waiting)} of {len(facts)} parameters get a gradient once the others have moved: "
+            f"{_listed(waiting)}.",
+            parameters=len(waiting),
         )
 
 
@@ -99,33 +126,72 @@ def decay(evidence: Evidence) -> Iterator[Finding]:
 
 
 def updates(evidence: Evidence) -> Iterator[Finding]:
-    """The change of the weights in one step over the weights."""
-    found = [layer for layer in evidence.layers if layer.update is not None]
-    sizes = {layer.name: layer.update for layer in found if layer.update is not None}
-    finite = {name: u for name, u in sizes.items() if u != float("inf")}
-    if not finite:
+    """The change of the weights in one step over the weights, or over their usual size where that is more.
+
+    Weights that started at zero are replaced by their first steps, and that is meant.
+    """
+    ratios = {fact.name: fact.change / max(fact.size, fact.usual) for fact in evidence.steps}
+    if not ratios:
         return
-    largest = max(finite, key=lambda name: finite[name])
-    if finite[largest] > thresholds.UPDATE_LARGE:
+    name = max(ratios, key=lambda name: ratios[name])
+    fastest = ratios[name]
+    if fastest > thresholds.UPDATE_LARGE:
         yield find(
             "update-too-large",
-            "severe" if finite[largest] > thresholds.UPDATE_SEVERE else "warning",
-            largest,
-            f"One step changes the weights of {largest} by {number(finite[largest])} of their norm; "
-            f"{number(thresholds.UPDATE_USUAL)} is usual.",
-            ratio=finite[largest],
+            "severe" if fastest > thresholds.UPDATE_SEVERE else "warning",
+            name.rpartition(".")[0],
+            f"One step changes {name} by {number(fastest)} of its norm; {number(thresholds.UPDATE_USUAL)} is "
+            "usual.",
+            ratio=fastest,
         )
-    fastest = finite[largest]
-    if fastest < thresholds.UPDATE_SMALL:
+    limit = thresholds.UPDATE_SMALL_TRAINED if evidence.trained else thresholds.UPDATE_SMALL
+    if fastest < limit:
+        groups = getattr(evidence.optimizer, "param_groups", [])
+        # a schedule may begin with next to nothing
+        scheduled = any(float(group["lr"]) < float(group.get("initial_lr", 0.0)) for group in groups)
+        rates = ", ".join(dict.fromkeys(number(float(group["lr"])) for group in groups))
         yield find(
             "update-too-small",
-            "warning",
-            largest,
-            f"One step changes no layer's weights by more than {number(fastest)} of their norm; "
-            f"{number(thresholds.UPDATE_USUAL)} is usual.",
+            "note" if scheduled else "warning",
+            name.rpartition(".")[0],
+            (
+                f"One step changes no weight by more than {number(fastest)} of its norm; "
+                f"{number(thresholds.UPDATE_USUAL)} is usual. The learning rate is {rates}."
+            ),
             ratio=fastest,
         )
 
 
+def rise(evidence: Evidence) -> Iterator[Finding]:
+    """A step that raises the loss on the batch that it was made for."""
+    facts, calls = evidence.stepped, evidence.loss_calls
+    if evidence.negated:
+        message = f"The loss is the negative of {calls[0].name}: each step raises what should fall."
+        yield find("step-raises-loss", "severe", "", message, loss=evidence.loss or 0.0)
+        return
+    if facts is None or not math.isfinite(facts.before):
+        return
+    maximize = any(group.get("maximize") for group in getattr(evidence.optimizer, "param_groups", []))
+    if maximize and not calls:
+        return  # a reward
+    constant = max((abs(call.uniform) for call in calls if call.uniform), default=0.0)
+    times = (facts.after - facts.before) / max(abs(facts.before), constant / 10, 1e-12)
+    up = facts.cosine > thresholds.UPHILL and (maximize or not evidence.trained)
+    lost = not math.isfinite(facts.after) or times > thresholds.RISE_SEVERE
+    if not (up or lost or times > thresholds.RISE_WARNING):
+        return
+    reason = " The optimizer maximizes." if maximize else " The step goes up the gradient." if up else ""
+    yield find(
+        "step-raises-loss",
+        "severe" if up or lost else "warning",
+        "",
+        f"One step takes the loss on its own batch from {number(facts.before)} to {number(facts.after)}."
+        f"{reason}",
+        before=facts.before,
+        after=facts.after,
+        cosine=facts.cosine,
+    )
+
+
 ALWAYS = (no_gradient, not_optimized, decay)
-CHECKS = (updates,)
+CHECKS = (updates, rise)

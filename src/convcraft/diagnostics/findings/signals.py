@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 
 from .. import thresholds
-from .._evidence import Evidence
 from .._tables import number
+from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find
 
@@ -44,6 +44,8 @@ def drift(evidence: Evidence) -> Iterator[Finding]:
     layers = [layer for layer in evidence.activations() if layer.signal is not None]
     if len(layers) < thresholds.DRIFT_LAYERS:
         layers = [layer for layer in evidence.weight_layers()[:-1] if layer.signal is not None]
+    # a branch that ends in zeros, as at the start of a residual network, has no spread yet
+    layers = [layer for layer in layers if layer.signal]
     values = [layer.signal for layer in layers if layer.signal is not None]
     if len(values) < thresholds.DRIFT_LAYERS:
         return
@@ -116,5 +118,28 @@ def _has_zero_weights(evidence: Evidence) -> bool:
     )
 
 
+def in_time(evidence: Evidence) -> Iterator[Finding]:
+    """The gradient at the first step of a sequence against the largest."""
+    slopes = {name: values for name, values in evidence.in_time.items() if len(values) > 2}
+    for layer in evidence.weight_layers():  # a cell is called step by step
+        name, _, call = layer.name.partition(":")
+        if layer.kind == "recurrent" and layer.gradient is not None and name not in evidence.in_time:
+            slopes.setdefault(name, []).append(layer.gradient)
+    for name, values in slopes.items():
+        ratio = values[0] / max(values) if max(values) > 0 else 1.0
+        cut = ratio == 0 and len(values) < 64  # by a detach(), and not by underflow
+        if len(values) < 3 or ratio >= thresholds.TIME_NOTE or cut or values[-1] == 0:
+            continue
+        yield find(
+            "gradient-vanishes-in-time",
+            "warning" if ratio < thresholds.TIME_WARNING else "note",
+            name,
+            f"The gradient's norm is {number(max(values))} at most over {len(values)} steps of a sequence "
+            f"and {number(values[0])} at the first: a ratio of {number(ratio)}.",
+            ratio=ratio,
+            steps=len(values),
+        )
+
+
 ALWAYS = (not_finite,)
-CHECKS = (drift, gradient)
+CHECKS = (drift, gradient, in_time)

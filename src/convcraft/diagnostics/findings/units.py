@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .. import thresholds
-from .._evidence import Evidence
+from .._tables import number
+from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find
 
@@ -39,6 +40,8 @@ def saturated(evidence: Evidence) -> Iterator[Finding]:
         if layer.saturated < thresholds.SATURATED_WARNING:
             continue
         severity = "severe" if layer.saturated >= thresholds.SATURATED_SEVERE else "warning"
+        if evidence.trained and severity == "warning":
+            severity = "note"  # a trained unit may have made up its mind
         yield find(
             "saturated-units",
             severity,
@@ -50,4 +53,18 @@ def saturated(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-CHECKS = (dead, saturated)
+def attention(evidence: Evidence) -> Iterator[Finding]:
+    """Attention that has chosen before it has learned anything."""
+    for name, spread in evidence.attention.items():
+        if evidence.trained or spread < thresholds.ATTENTION_WARNING:
+            continue
+        yield find(
+            "saturated-attention",
+            "severe" if spread >= thresholds.ATTENTION_SEVERE else "warning",
+            name,
+            f"Before training, a query's scores have a standard deviation of {number(spread)} over its keys.",
+            spread=spread,
+        )
+
+
+CHECKS = (dead, saturated, attention)

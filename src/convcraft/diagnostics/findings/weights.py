@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..._graph import Layer
+from ..._graph import Layer, kinds
 from .. import thresholds
-from .._evidence import Evidence
 from .._tables import number
+from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find
 
@@ -26,6 +26,9 @@ def constant(evidence: Evidence) -> Iterator[Finding]:
     """Weights that are all equal, or whose units are copies of one another."""
     names = {id(module): name for name, module in reversed(list(evidence.model.named_modules()))}
     for module in evidence.model.modules():
+        # parameters of other modules, a scale or a decay, may be equal on purpose
+        if kinds.layer_kind(module) in (None, "normalization", "embedding"):
+            continue
         for key, weight in module.named_parameters(recurse=False):
             if weight.dim() < 2 or not weight.requires_grad or isinstance(weight, nn.UninitializedParameter):
                 continue
@@ -42,11 +45,11 @@ def _judge_constant(
     rows = (torch.view_as_real(weight) if weight.is_complex() else weight).flatten(1).float()
     largest = float(rows.abs().max())
     if largest == 0:
-        severity = _zero_severity(evidence, name)
+        severity = _zero_severity(evidence, f"{name}.{key}".lstrip("."))
         how = "all zero"
     elif len(rows) > 1 and getattr(module, "groups", 1) == 1:
         apart = float((rows - rows[:1]).abs().max())
-        if apart > thresholds.SYMMETRIC * largest or isinstance(module, nn.Embedding):
+        if apart > thresholds.SYMMETRIC * largest:
             return None
         severity = "severe"
         even = float(rows.max() - rows.min()) <= thresholds.SYMMETRIC * largest
@@ -57,25 +60,17 @@ def _judge_constant(
         return None
     message = f"The {len(rows)} x {rows.shape[1]} entries of {key} are {how}."
     if severity == "note":
-        message += " That is meant, where the layer ends a residual branch or the network."
+        message += " They learn; at the end of a residual branch or of the network that is meant."
     return find("constant-weights", severity, name, message, units=len(rows), largest=largest)
 
 
-def _zero_severity(evidence: Evidence, name: str) -> str:
-    """Zeros may stand in the last layer, and where the gradient finds another way."""
-    layers = [layer.name for layer in evidence.weight_layers()]
-    if evidence.graph is not None:
-        found = {layer.name: layer for layer in evidence.graph}.get(name)
-        if found is not None and (found.output or found.residual):
-            return "note"
-    if layers and name == layers[-1]:
-        return "note"
-    if name in layers:
-        before = evidence.weight_layers()
-        reached = [layer for layer in before[: layers.index(name)] if layer.gradient]
-        if reached:
-            return "note"
-    return "severe"
+def _zero_severity(evidence: Evidence, parameter: str) -> str:
+    """Zeros are harmless where they get a gradient, at once or when the layers around them have moved."""
+    fact = {fact.name: fact for fact in evidence.gradients}.get(parameter)
+    if fact is not None:
+        return "note" if fact.norm > 0 or parameter in evidence.revived else "severe"
+    layer = {layer.name: layer for layer in evidence.graph or ()}.get(parameter.rpartition(".")[0])
+    return "note" if layer is not None and (layer.output or layer.residual) else "severe"
 
 
 def mismatch(evidence: Evidence) -> Iterator[Finding]:
@@ -153,8 +148,7 @@ def _wanted(layer: Layer) -> float:
 
 
 def _predict(chain: list[Layer]) -> tuple[float, float, float]:
-    """Factors of the standard deviation forward and of the gradient backward; the geometric mean of the "
-    "gains."""
+    """Factors of the standard deviation forward and of the gradient backward; geometric mean of the gains."""
     q, chi, gains = 1.0, 1.0, 1.0
     square = 1.0  # of what the layer is fed
     start = None

@@ -40,8 +40,7 @@ def images(n: int = 64, channels: int = 1, size: int = 8) -> tuple[Tensor, Tenso
 
 
 def he_(model: Net, gain: float = math.sqrt(2.0)) -> Net:
-    """Normal weights of variance gain^2 / fan-in in every hidden layer, 1 / fan-in in the last; zero "
-    "biases."""
+    """Normal weights of variance gain^2 / fan-in in hidden layers, 1 / fan-in in the last; zero biases."""
     layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     for layer in layers:
         scale = 1.0 if layer is layers[-1] else gain

@@ -73,7 +73,39 @@ def random_evaluation(ill: bool) -> Case:
     return case(he_(_Dropping(not ill)), vectors())
 
 
+def _regression(n: int = 64) -> tuple[Tensor, Tensor]:
+    """Standardized features (n, 20) and a standardized target (n, 1) that they explain."""
+    x, _ = vectors(n)
+    y = x[:, :3].sum(1, keepdim=True) + x[:, 3:4].relu()
+    return x, (y - y.mean()) / y.std()
+
+
+def _regressor(last: nn.Module | None = None) -> nn.Sequential:
+    layers = [nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 1)]
+    return he_(nn.Sequential(*layers, *([last] if last is not None else [])))
+
+
+def broadcast_loss(ill: bool) -> Case:
+    """The output has the shape (64, 1) and the target (64,); the twin's target is (64, 1) too."""
+    model, (x, y) = _regressor(), _regression()
+
+    def squared(output: Tensor, target: Tensor) -> Tensor:
+        return (output - target).square().mean()
+
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    return Case(model, (x, y.squeeze(1) if ill else y), squared, optimizer)
+
+
+def output_range(ill: bool) -> Case:
+    """A sigmoid at the output and standardized targets; the twin scales the targets into [0, 1]."""
+    model, (x, y) = _regressor(nn.Sigmoid()), _regression()
+    scaled = (y - y.min()) / (y.max() - y.min())
+    return Case(model, (x, y if ill else scaled), F.mse_loss, torch.optim.SGD(model.parameters(), 0.05))
+
+
 CASES: dict[str, Maker] = {
+    "broadcast-loss": broadcast_loss,
+    "output-range": output_range,
     "initial-loss": initial_loss,
     "softmax-before-cross-entropy": softmax_before_cross_entropy,
     "inputs-not-standardized": inputs_not_standardized,

@@ -71,7 +71,72 @@ def not_finite(ill: bool) -> Case:
     return case(he_(nn.Sequential(*layers)), vectors())
 
 
+class _Reader(nn.Module):
+    """A recurrent layer over (n, steps, 20) of which the last state, or the mean of all, is read."""
+
+    def __init__(self, last: bool) -> None:
+        super().__init__()
+        self.rnn, self.output, self.last = nn.RNN(20, 32, batch_first=True), nn.Linear(32, CLASSES), last
+
+    def forward(self, x: Tensor) -> Tensor:
+        states, _ = self.rnn(x)
+        return self.output(states[:, -1] if self.last else states.mean(1))
+
+
+def gradient_vanishes_in_time(ill: bool) -> Case:
+    """The last of 50 states of a recurrent layer is read; the twin reads the mean of all."""
+    x, y = vectors()
+    return case(_Reader(last=ill), (x.unsqueeze(1) + torch.randn(len(x), 50, 20), y))
+
+
+class _Attention(nn.Module):
+    """Attention of one head over 10 parts of the input, with a residual connection."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.lift = nn.Linear(2, 64)
+        self.norm = nn.LayerNorm(64)
+        self.query, self.key, self.value = (nn.Linear(64, 64, bias=False) for _ in range(3))
+        self.output, self.scale = nn.Linear(64, CLASSES), scale
+        for layer in (self.query, self.key):
+            nn.init.normal_(layer.weight, std=64**-0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.lift(x.view(-1, 10, 2))  # (n, 10, 64)
+        h = self.norm(x)
+        weights = (self.query(h) @ self.key(h).mT * self.scale).softmax(-1)  # (n, 10, 10)
+        return self.output((x + weights @ self.value(h)).mean(1))
+
+
+def saturated_attention(ill: bool) -> Case:
+    """Scores that are not divided by the square root of 64; the twin's are."""
+    return case(_Attention(1.0 if ill else 64**-0.5), vectors())
+
+
+class _Gated(nn.Module):
+    """x + alpha * branch(x) with alpha = 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64))
+        self.alpha = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.alpha * self.branch(x)
+
+
+def dead_branch(ill: bool) -> Case:
+    """A branch behind a gate of zero ends in zeros as well; the twin's ends in random weights."""
+    model = he_(nn.Sequential(nn.Linear(20, 64), _Gated(), nn.ReLU(), nn.Linear(64, CLASSES)))
+    if ill:
+        nn.init.zeros_(model.get_parameter("1.branch.2.weight"))
+    return case(model, vectors())
+
+
 CASES: dict[str, Maker] = {
+    "gradient-vanishes-in-time": gradient_vanishes_in_time,
+    "saturated-attention": saturated_attention,
+    "dead-branch": dead_branch,
     "dead-units": dead_units,
     "saturated-units": saturated_units,
     "vanishing-gradient": vanishing_gradient,

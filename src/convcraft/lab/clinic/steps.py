@@ -52,7 +52,15 @@ def not_optimized(ill: bool) -> Case:
     return case(model, vectors(), parameters=model[-1].parameters() if ill else None)
 
 
+def step_raises_loss(ill: bool) -> Case:
+    """The optimizer maximizes; the twin's minimizes."""
+    made = case(he_(mlp(1, nn.ReLU)), vectors())
+    made.optimizer.param_groups[0]["maximize"] = ill
+    return made
+
+
 CASES: dict[str, Maker] = {
+    "step-raises-loss": step_raises_loss,
     "update-too-large": update_too_large,
     "update-too-small": update_too_small,
     "decayed-biases-and-norms": decayed_biases_and_norms,

@@ -82,8 +82,7 @@ def leaky_gain(answer: Any) -> str | None:
         return "That is the root of the second moment. The gain undoes it: take the reciprocal."
     if _near(value, math.sqrt(2 / (1 + slope)), math.sqrt(2) / (1 + slope)):
         return (
-            "The negative half of the inputs is multiplied by the slope, so its square by the slope "
-            "squared."
+            "The negative half of the inputs is multiplied by the slope, so its square by the slope squared."
         )
     if _near(value, math.sqrt(2)):
         return "That is ReLU's gain, whatever the slope. The negative side adds to the second moment."
@@ -214,8 +213,7 @@ def mend_the_stillborn_net(answer: Any) -> str | None:
     shares = _never_fire(net, splits.train.x)
     if len(shares) != 2:
         return (
-            f"The network had two ReLU layers and now has {len(shares)}. The patient must live with "
-            "its ReLU."
+            f"The network had two ReLU layers and now has {len(shares)}. The patient must live with its ReLU."
         )
     for layer, share in enumerate(shares, start=1):
         if share > 0.2:

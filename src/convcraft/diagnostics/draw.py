@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..plotting.chart import Chart
-    from .trace import LayerStatistics
+    from .layer_statistics import LayerStatistics
 
 _LINES = 7  # layers at most that are drawn as lines; more are drawn as rows of a heatmap
 _PANELS = (

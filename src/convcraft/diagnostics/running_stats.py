@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from . import thresholds
-from ._series import FOLD, Series
-from ._watch import Spot
-from .trace import LayerStatistics
+from .hooks import LayerCall
+from .layer_statistics import LayerStatistics
 
+FOLD = 256  # steps whose numbers are kept as tensors before they are put together
 #: Activations with a flat piece at zero: a unit can be zero on everything and get no gradient.
 RECTIFIERS = {"relu", "relu6", "hardswish", "hardsigmoid", "threshold", "softshrink", "hardshrink"}
 #: Activations with two limits: their middle and half their height.
@@ -35,12 +35,12 @@ def wide(dtype: torch.dtype) -> torch.dtype | None:
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else None
 
 
-def limits(spot: Spot) -> tuple[float, float] | None:
+def limits(call: LayerCall) -> tuple[float, float] | None:
     """Middle and half height of an activation with two limits, those of the module where it has its own."""
-    if spot.kind == "hardtanh" and spot.module is not None:
-        low, high = float(spot.module.min_val), float(spot.module.max_val)  # type: ignore[arg-type]
+    if call.kind == "hardtanh" and call.module is not None:
+        low, high = float(call.module.min_val), float(call.module.max_val)  # type: ignore[arg-type]
         return (low + high) / 2, (high - low) / 2
-    return LIMITS.get(spot.kind)
+    return LIMITS.get(call.kind)
 
 
 def unit_sums(value: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
@@ -50,13 +50,43 @@ def unit_sums(value: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
     return value.sum([d for d in range(value.dim()) if d != dim], dtype=dtype)
 
 
+class Series:
+    """(step, number or row of numbers) that stay on the device until somebody reads them.
+
+    All tensors of one series have one shape and one device.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[int, Tensor]] = []
+        self.folded: list[tuple[int, list[float]]] = []
+
+    def append(self, step: int, value: Tensor) -> None:
+        """Keep a number without waiting for the device."""
+        self.waiting.append((step, value))
+
+    def items(self) -> list[tuple[int, list[float]]]:
+        """Everything so far as plain numbers, each step's as a list."""
+        waiting, self.waiting = self.waiting, []
+        if waiting:
+            rows = torch.stack([value.reshape(-1) for _, value in waiting]).double().tolist()
+            self.folded += [(step, row) for (step, _), row in zip(waiting, rows, strict=True)]
+        return self.folded
+
+    def __len__(self) -> int:
+        return len(self.waiting)
+
+    def fold(self) -> None:
+        """Move what is waiting off the device, all in one go."""
+        self.items()
+
+
 class Tally:
-    """Sum, sum of squares, zeros, saturated values and gradients of one spot, step by step."""
+    """Sum, sum of squares, zeros, saturated values and gradients of one call, step by step."""
 
     sample = 1 << 14  # values at most on which shares are counted
 
-    def __init__(self, spot: Spot) -> None:
-        self.spot = spot
+    def __init__(self, call: LayerCall) -> None:
+        self.call = call
         self.units = 0
         self.seen = 0
         self.rows: list[tuple[int, int, int, Any, Any, Any, Any]] = []
@@ -64,14 +94,14 @@ class Tally:
         self.folded: list[tuple[float, ...]] = []  # step, n, sampled, sum, norm, nonzero, saturation
         self.alive: Tensor | None = None
         self.gate = False
-        self.limits = limits(spot)
-        self.counts_zeros = spot.role == "activation" and spot.kind not in ("softmax", "log_softmax")
-        self.rectifier = spot.kind in RECTIFIERS
+        self.limits = limits(call)
+        self.counts_zeros = call.role == "activation" and call.kind not in ("softmax", "log_softmax")
+        self.rectifier = call.kind in RECTIFIERS
         self.without_units = False
 
     def add(self, value: Tensor, step: int) -> None:
         """Take in the values of one pass: a handful of kernels, and no wait for the device."""
-        dim, n = self.spot.unit_dim, value.numel()
+        dim, n = self.call.unit_dim, value.numel()
         dtype = wide(value.dtype)
         if dim is not None and self.units not in (0, value.shape[dim]):
             self.forget_units()
@@ -92,24 +122,25 @@ class Tally:
             if n > self.sample and value.dim() > 1:
                 part = value[: max(1, self.sample * value.shape[0] // n)]
                 sampled = part.numel()
-            sign = part.sign() if self.spot.kind in NONNEGATIVE else part.sign().abs_()
+            sign = part.sign() if self.call.kind in NONNEGATIVE else part.sign().abs_()
             nonzero = sign.sum(dtype=torch.float32)
             if self.limits is not None:
                 middle, half = self.limits
                 away = part - middle if middle else part
                 saturation = away.abs().sub_(half * thresholds.SATURATED).sign_().sum(dtype=torch.float32)
         self.rows.append((step, n, sampled, total, norm, nonzero, saturation))
-        if len(self.rows) >= FOLD:
-            self.fold()
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     def forget_units(self) -> None:
-        """A size that changes from pass to pass, a length or a width, is no number of units."""
+        """Stop counting units: a size that changes from pass to pass is a length or a width."""
         self.without_units, self.rectifier, self.alive = True, False, None
         self.units = self.seen = 0
         self.rows = [(*row[:3], row[3].sum(), *row[4:]) for row in self.rows]
 
     def gradient(self, value: Tensor, step: int) -> None:
-        """Take in the gradient at this spot's output."""
+        """Take in the gradient at this call's output."""
         self.slopes.append(step, torch.linalg.vector_norm(value.detach(), dtype=wide(value.dtype)))
 
     def fold(self) -> None:
@@ -145,9 +176,9 @@ class Tally:
         if mean is not None and square is not None:
             std = math.sqrt(max(square - mean**2, 0.0)) if math.isfinite(square) else math.nan
         return LayerStatistics(
-            self.spot.name,
-            self.spot.kind,
-            self.spot.role,
+            self.call.name,
+            self.call.kind,
+            self.call.role,
             units=self.units,
             seen=self.seen,
             mean=mean,
@@ -191,15 +222,15 @@ class ExactTally(Tally):
 
     sample = 1 << 62
 
-    def __init__(self, spot: Spot) -> None:
-        super().__init__(spot)
+    def __init__(self, call: LayerCall) -> None:
+        super().__init__(call)
         self.variances: list[Tensor] = []
         self.shape: tuple[int, ...] = ()
 
     def add(self, value: Tensor, step: int) -> None:
         super().add(value, step)
         self.shape = tuple(value.shape)
-        dim = self.spot.unit_dim
+        dim = self.call.unit_dim
         if dim is not None:
             others = [d for d in range(value.dim()) if d != dim % value.dim()]
             self.variances.append(value.float().var(others, correction=0).mean())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,11 +10,19 @@ from torch import Tensor, nn
 
 from .._batch import Batch
 from .._graph import tensors
-from ._evidence import NonFinite
-from ._watch import Spot, Watcher
+from .hooks import LayerCall, Watcher
 
 #: Functions that put an infinity where one is wanted, as a mask.
 _MASKS = {"masked_fill", "where", "full", "full_like", "fill", "triu", "tril", "setitem", "new_full"}
+
+
+@dataclass(frozen=True)
+class NonFinite:
+    """Where the first value that is NaN or infinite appears, and of what kind it is."""
+
+    layer: str
+    what: str
+    kind: str  # "NaN" or "infinity"
 
 
 def not_finite(tensor: Tensor) -> str:
@@ -22,7 +31,7 @@ def not_finite(tensor: Tensor) -> str:
 
 
 class _Finite:
-    """A sink that remembers the first result that is not finite while every argument is."""
+    """An observer that remembers the first result that is not finite while every argument is."""
 
     def __init__(self) -> None:
         self.found: NonFinite | None = None
@@ -33,8 +42,8 @@ class _Finite:
     def end(self) -> None:
         pass
 
-    def layer(self, spot: Spot, inputs: Any, output: Tensor) -> None:
-        self._look(spot.name, "the output", inputs, output)
+    def layer(self, call: LayerCall, inputs: Any, output: Tensor) -> None:
+        self._look(call.name, "the output", inputs, output)
 
     def function(self, name: str, path: str, inputs: Any, output: Any) -> None:
         if name not in _MASKS:
@@ -51,12 +60,12 @@ class _Finite:
 
 def locate(model: nn.Module, batch: Batch) -> NonFinite | None:
     """Where the first NaN or infinity of a forward pass appears; None when it has none."""
-    sink = _Finite()
-    watcher = Watcher(model, sink, every_function=True)
+    observer = _Finite()
+    watcher = Watcher(model, observer, every_function=True)
     watcher.attach()
     try:
         with torch.no_grad():
             batch(model)
     finally:
         watcher.detach()
-    return sink.found
+    return observer.found

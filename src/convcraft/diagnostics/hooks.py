@@ -16,18 +16,18 @@ from ..errors import ConvcraftError
 #: Layers whose units are the last dimension of what they return, and not the second.
 _LAST = {"linear", "recurrent", "embedding", "attention"}
 _MOST_CALLS = 16  # calls of one module or function in a pass that are kept apart
-#: Functions that are activations for some arguments only, or that are none where they stand alone.
 #: Number of the backward pass that is running, -1 outside.
 _BACKWARD: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
 #: Modules whose forward calls nothing but their children.
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+#: An activation where they cut at zero from below.
 _CLAMPS = {"clamp", "clamp_min"}
 _FUNCTIONS = kinds.ACTIVATION_FUNCTIONS - _CLAMPS - {"sin"}
 
 
 @dataclass(frozen=True)
-class Spot:
-    """One place in a forward pass: a call of a layer, or of a functional activation.
+class LayerCall:
+    """A call of a layer, or of a functional activation, in a forward pass.
 
     `role` is "weights", "normalization", "activation" or "other"; `kind` says more: "linear", "relu", ...
     """
@@ -39,7 +39,7 @@ class Spot:
     unit_dim: int | None  # None: the values have no units
 
 
-class Sink(Protocol):
+class Observer(Protocol):
     """What a watcher reports to."""
 
     def begin(self) -> bool:
@@ -48,7 +48,7 @@ class Sink(Protocol):
     def end(self) -> None:
         """The pass is over, whether it went well or not."""
 
-    def layer(self, spot: Spot, inputs: Any, output: Tensor) -> None:
+    def layer(self, call: LayerCall, inputs: Any, output: Tensor) -> None:
         """A layer or a functional activation has returned."""
 
     def function(self, name: str, path: str, inputs: Any, output: Any) -> None:
@@ -56,7 +56,7 @@ class Sink(Protocol):
 
 
 def check_model(model: Any, function: str) -> None:
-    """Refuse what is no module, and compiled and scripted modules, whose hooks do not run."""
+    """Refuse what is not a module, and compiled and scripted modules, in which no layer can be seen."""
     if not isinstance(model, nn.Module):
         raise ConvcraftError(
             f"{function}: model must be a torch.nn.Module, got {type(model).__name__}; pass the model itself"
@@ -65,6 +65,16 @@ def check_model(model: Any, function: str) -> None:
         raise ConvcraftError(
             f"{function}: model must not be compiled, got a result of torch.compile, in which no layer can "
             "be seen; pass the model that was compiled"
+        )
+    compiled = [
+        name or "the model itself"
+        for name, module in model.named_modules()
+        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+    ]
+    if compiled:
+        raise ConvcraftError(
+            f"{function}: model must not hold compiled modules, in which no layer can be seen, got "
+            f"{', '.join(compiled[:3])}; build the model without torch.compile, or compile it afterwards"
         )
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
         raise ConvcraftError(
@@ -99,13 +109,13 @@ class Watcher:
     def __init__(
         self,
         model: nn.Module,
-        sink: Sink,
+        observer: Observer,
         *,
         functional: bool = True,
         every_function: bool = False,
         roles: frozenset[str] | None = None,
     ) -> None:
-        self.model, self.sink, self.every_function = model, sink, every_function
+        self.model, self.observer, self.every_function = model, observer, every_function
         self.names = {module: name for name, module in model.named_modules()}
         with unchanged(model):
             self.leaves = {module: self._facts(module) for module in leaves(model)}
@@ -119,6 +129,7 @@ class Watcher:
             }
         self.hooks: list[Any] = []
         self.known: dict[Any, str | None] = {}
+        self.calls: dict[tuple[str, str, int | None], LayerCall] = {}
         self._reset()
 
     def _facts(self, module: nn.Module) -> tuple[str, str]:
@@ -132,8 +143,7 @@ class Watcher:
         self.path: list[nn.Module] = []
         self.inside = 0
         self.active = self.entered = False
-        self.calls: dict[tuple[str, str], int] = {}
-        self.spots: dict[tuple[str, str, int | None], Spot] = getattr(self, "spots", {})
+        self.counts: dict[tuple[str, str], int] = {}
         self.unit_dim: int = 1
 
     def attach(self) -> None:
@@ -154,7 +164,7 @@ class Watcher:
             self.entered = False
             self.mode.__exit__(None, None, None)
         if self.active:
-            self.sink.end()
+            self.observer.end()
         self._reset()
 
     # hooks
@@ -164,7 +174,7 @@ class Watcher:
             self._close()  # the pass before was broken off by something that runs no hooks
         if not self.path:
             # during a backward pass a module runs again where its activations were not kept
-            self.active = _BACKWARD() == -1 and self.sink.begin()
+            self.active = _BACKWARD() == -1 and self.observer.begin()
             if self.active and self.mode is not None:
                 self.mode.__enter__()
                 self.entered = True
@@ -202,7 +212,7 @@ class Watcher:
             self._report(f"{path}.{name}" if path else name, name, "activation", None, args, result)
         elif self.every_function:
             path = self.names[self.path[-1]] if self.path else ""
-            self.sink.function(kinds.function_name(func), path, (args, kwargs or {}), result)
+            self.observer.function(kinds.function_name(func), path, (args, kwargs or {}), result)
 
     def _report(
         self, name: str, kind: str, role: str, module: nn.Module | None, inputs: Any, output: Any
@@ -214,13 +224,13 @@ class Watcher:
             self.unit_dim = -1
         if value is None or not value.is_floating_point() or not value.numel():
             return
-        call = self.calls[name, kind] = min(self.calls.get((name, kind), 0) + 1, _MOST_CALLS)
+        number = self.counts[name, kind] = min(self.counts.get((name, kind), 0) + 1, _MOST_CALLS)
         unit_dim = None if value.dim() < 2 or role == "other" else self.unit_dim
-        full = name if call == 1 else f"{name}:{call}"
-        spot = self.spots.get((full, kind, unit_dim))
-        if spot is None:
-            spot = self.spots[full, kind, unit_dim] = Spot(full, kind, role, module, unit_dim)
-        self.sink.layer(spot, inputs, value)
+        full = name if number == 1 else f"{name}:{number}"
+        call = self.calls.get((full, kind, unit_dim))
+        if call is None:
+            call = self.calls[full, kind, unit_dim] = LayerCall(full, kind, role, module, unit_dim)
+        self.observer.layer(call, inputs, value)
 
 
 def _is_relu(args: Any, kwargs: Any) -> bool:

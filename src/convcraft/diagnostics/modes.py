@@ -14,7 +14,7 @@ from .._batch import Batch
 from .._graph import tensors
 from .._restore import seed_all
 from . import thresholds
-from ._watch import Spot, Watcher
+from .hooks import LayerCall, Watcher
 
 #: Functions of torch with an argument that switches their randomness or their statistics; its place.
 _SWITCHED: dict[Any, int] = {
@@ -47,7 +47,7 @@ class ModeFacts:
 
 
 class _Outputs:
-    """A sink that keeps what every layer returned."""
+    """An observer that keeps what every layer returned."""
 
     def __init__(self) -> None:
         self.values: dict[str, Tensor] = {}
@@ -58,8 +58,8 @@ class _Outputs:
     def end(self) -> None:
         pass
 
-    def layer(self, spot: Spot, inputs: Any, output: Tensor) -> None:
-        self.values[spot.name] = output.detach().clone()
+    def layer(self, call: LayerCall, inputs: Any, output: Tensor) -> None:
+        self.values[call.name] = output.detach().clone()
 
     def function(self, name: str, path: str, inputs: Any, output: Any) -> None:
         pass
@@ -129,6 +129,10 @@ def compare_modes(model: nn.Module, batch: Batch) -> ModeFacts:
             module.eval()
     trained, again = _run(model, batch, 0, still=True)
     unexplained = difference(still, trained)
+    if unexplained:  # a model that samples in training mode, as a variational autoencoder, may do so
+        noise = difference(trained, _run(model, batch, 1, still=True)[0])
+        if noise is not None and unexplained <= thresholds.SAMPLING * noise:
+            unexplained = None
     return ModeFacts(unexplained, _first_difference(layers, again) if unexplained else "", random, place)
 
 

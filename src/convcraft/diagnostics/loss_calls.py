@@ -1,0 +1,145 @@
+"""Sees which loss of torch is computed, on what, and what a uniform guess would have cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from .._graph import kinds, tensors
+from . import thresholds
+
+WATCHED: dict[Any, str] = {
+    F.cross_entropy: "cross_entropy",
+    F.nll_loss: "nll_loss",
+    F.binary_cross_entropy_with_logits: "binary_cross_entropy_with_logits",
+    F.binary_cross_entropy: "binary_cross_entropy",
+    F.mse_loss: "mse_loss",
+    F.l1_loss: "l1_loss",
+    F.smooth_l1_loss: "smooth_l1_loss",
+    F.huber_loss: "huber_loss",
+}
+DISTANCES = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+
+
+@dataclass(frozen=True)
+class LossCall:
+    """One call of a loss of torch.
+
+    `content` says what its input is: "probabilities", "log-probabilities" or "values"; `classes` how many
+    there are; `uniform` what a uniform guess costs, by the same function with the same arguments, and for a
+    distance what the mean of the targets does.
+    """
+
+    name: str
+    content: str
+    classes: int
+    value: float
+    uniform: float | None
+
+    @property
+    def of_targets(self) -> bool:
+        """Whether nobody maximizes this loss on purpose, as a generator may a binary one."""
+        return not self.name.startswith("binary")
+
+
+@dataclass
+class LossWatch(TorchFunctionMode):
+    """Notes the losses that are computed while it is active, and an output broadcast against its target."""
+
+    calls: list[LossCall] = field(default_factory=list)
+    pair: tuple[Any, Any] = (None, None)
+    broadcast: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if all(isinstance(value, Tensor) for value in self.pair):
+            self._compare_shapes(kinds.function_name(func), args, kwargs)
+        try:
+            name = WATCHED.get(func)
+        except TypeError:
+            name = None
+        if name is not None and isinstance(result, Tensor):
+            with torch.no_grad():
+                self.calls.append(_describe(func, name, args, kwargs, result))
+        return result
+
+    def _compare_shapes(self, name: str, args: Any, kwargs: Any) -> None:
+        """(N, 1) against (N,) makes (N, N): every output is compared with every target."""
+        shapes = [tuple(t.shape) for t in tensors((args, list(kwargs.values())))][:2]
+        wanted = [tuple(value.shape) for value in self.pair]
+        if name not in (*DISTANCES, "sub", "rsub") or sorted(shapes) != sorted(wanted):
+            return
+        made = math.prod(torch.broadcast_shapes(*shapes))
+        if made > max(math.prod(shape) for shape in shapes):
+            self.broadcast = (wanted[0], wanted[1])
+
+
+def _describe(func: Callable[..., Tensor], name: str, args: Any, kwargs: Any, result: Tensor) -> LossCall:
+    kwargs = dict(kwargs)
+    if name in DISTANCES:
+        target = args[1] if len(args) > 1 else kwargs["target"]
+        rest = {key: value for key, value in kwargs.items() if key not in ("input", "target")}
+        constant = func(target.float().mean().expand_as(target), target.float(), *args[2:], **rest)
+        return LossCall(name, "values", 0, float(result.float().mean()), float(constant.float().mean()))
+    given = args[0] if args else kwargs.pop("input")
+    logits = given.detach()
+    rest = args[1:]
+    dim = 1 if logits.dim() > 1 else 0
+    classes = logits.shape[dim]
+    content = content_of(logits, dim) if name in ("cross_entropy", "nll_loss") else _content_of_each(given)
+    guess = {
+        "nll_loss": -math.log(max(classes, 1)),
+        "binary_cross_entropy": 0.5,
+    }.get(name, 0.0)
+    uniform = func(torch.full_like(logits, guess), *rest, **kwargs)
+    value = result.detach().float().mean()
+    return LossCall(name, content, classes, float(value), float(uniform.float().mean()))
+
+
+def content_of(x: Tensor, dim: int) -> str:
+    """Whether the values along a dimension are probabilities, their logarithms, or anything else."""
+    x = x.float()
+    if x.numel() and x.shape[dim] > 1 and bool(torch.isfinite(x).all()):
+        if bool((x >= 0).all()) and _near(x.sum(dim), 1.0):
+            return "probabilities"
+        if bool((x <= 0).all()) and _near(x.logsumexp(dim), 0.0):
+            return "log-probabilities"
+    return "values"
+
+
+#: Operations of the graph that show the same values in another shape or dtype.
+_SHAPES = (
+    "View",
+    "Reshape",
+    "Squeeze",
+    "Unsqueeze",
+    "Transpose",
+    "Permute",
+    "Select",
+    "Slice",
+    "ToCopy",
+)
+
+
+def _content_of_each(x: Tensor) -> str:
+    """The same for values of which each may be a probability: what has computed them is looked at."""
+    made = x.grad_fn
+    while made is not None and made.name().startswith(_SHAPES) and made.next_functions:
+        made = made.next_functions[0][0]
+    found = made is not None and made.name().startswith(("Sigmoid", "Softmax", "Hardsigmoid"))
+    return "probabilities" if found else "values"
+
+
+def _near(x: Tensor, value: float) -> bool:
+    return bool(((x - value).abs() < thresholds.PROBABILITIES).all())
