@@ -47,6 +47,7 @@ def fails(): raise OSError("no such weights")
 def file(tmp_path, monkeypatch):
     (tmp_path / "models_of_mine.py").write_text(MODELS)
     (tmp_path / "broken_of_mine.py").write_text("import a_module_that_is_not_there")
+    (tmp_path / "faulty_of_mine.py").write_text("def f():\n    return 1 / 0\nf()")
     monkeypatch.chdir(tmp_path)
     yield str(tmp_path / "models_of_mine.py")
     sys.modules.pop("models_of_mine", None)
@@ -91,6 +92,7 @@ ERRORS = [
     (["models_of_mine"], "must have the form MODULE:FACTORY"),
     (["nowhere_of_mine:build"], "MODULE must be importable, got 'nowhere_of_mine'"),
     (["broken_of_mine:build"], "a_module_that_is_not_there"),
+    (["faulty_of_mine:f"], "faulty_of_mine raised ZeroDivisionError"),
     (["absent.py:build"], "must be a file that exists"),
     (["models_of_mine:biuld"], "did you mean 'build'"),
     (["models_of_mine:needs"], "must work without arguments"),
@@ -114,7 +116,12 @@ def test_misuse_is_status_2_and_one_line(file, capsys, arguments, message):
     sys.modules.pop("models_of_mine", None)
     assert convcraft(["diagnose", *arguments]) == 2
     captured = capsys.readouterr()
-    assert captured.out == "" and captured.err.startswith("convcraft: ") and captured.err.count("\n") == 1
+    *frames, last = captured.err.strip().split("\n")
+    assert captured.out == "" and last.startswith("convcraft: ")
+    # where the user's own code has failed, its traceback comes first, and nothing of ours
+    own = "raised " in message
+    assert bool(frames) == own and "command.py" not in captured.err
+    assert not own or frames[0].startswith("Traceback") and "of_mine.py" in captured.err
 
 
 def test_a_missing_argument_is_status_2(capsys):

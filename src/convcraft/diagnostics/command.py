@@ -6,6 +6,7 @@ import argparse
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -79,13 +80,29 @@ def _load(name: str) -> ModuleType:
     sys.path.insert(0, str(Path(name).parent) if name.endswith(".py") else "")
     try:
         return load()
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise ConvcraftError(
             f"diagnose: MODULE must be importable, got {name!r} ({error}); run from the folder that holds "
             "it, or pass the path of a .py file"
         ) from error
+    except Exception as error:  # the user's own code runs here
+        _show(error)
+        raise ConvcraftError(
+            f"diagnose: MODULE must run when it is imported, {name} raised {type(error).__name__}: {error}"
+        ) from error
     finally:
         sys.path.pop(0)
+
+
+def _show(error: Exception) -> None:
+    """Print where the user's code failed, without the frames of this module."""
+    frames = error.__traceback__
+    while frames is not None and (
+        (file := frames.tb_frame.f_code.co_filename) == __file__ or "importlib" in file
+    ):
+        frames = frames.tb_next
+    if frames is not None:
+        traceback.print_exception(error.with_traceback(frames))
 
 
 def _case(factory: str) -> tuple[Any, ...]:
@@ -103,7 +120,8 @@ def _case(factory: str) -> tuple[Any, ...]:
     if callable(made) and not isinstance(made, nn.Module):
         try:
             made = made()
-        except Exception as error:  # the user's own code runs here
+        except Exception as error:  # and here
+            _show(error)
             raise ConvcraftError(
                 f"diagnose: FACTORY must work without arguments, {factory} raised {type(error).__name__}: "
                 f"{error}"
