@@ -1,6 +1,6 @@
 # make book       build the HTML from the notebooks as they are, and say where it is
 # make test       unit tests, doctests, every cell of every notebook, the built site in a browser
-# make lab        open JupyterLab on book/
+# make lab        open JupyterLab on learn/, the chapters as plain notebooks (FRESH=1: new copies beside those you changed)
 # make notebooks  execute the notebooks in place and normalize them (NOTEBOOKS="book/02_activations.ipynb" for one)
 # make clean      remove what was built; .venv stays
 #
@@ -10,6 +10,7 @@ PYTHON ?= python3
 JOBS ?= auto
 NOTEBOOKS ?=
 LAB_ARGS ?=
+FRESH ?=
 PYTEST_ARGS ?=
 # Names without a folder in front: this file works in a folder whose name has a space.
 PY := .venv/bin/python
@@ -25,7 +26,9 @@ test: environment
 	    tests src benchmarks book $(PYTEST_ARGS)
 
 lab: environment
-	@$(PY) -m jupyterlab $$([ "$$(id -u)" = 0 ] && echo --allow-root) $(LAB_ARGS) book
+	@[ -f _build/names.json ] || $(PY) tools/build_book.py --quiet --no-check
+	@$(PY) tools/learners_edition.py $(if $(FRESH),--fresh)
+	@$(PY) -m jupyterlab $$([ "$$(id -u)" = 0 ] && echo --allow-root) $(LAB_ARGS) learn
 
 notebooks: environment
 	@OMP_NUM_THREADS=1 $(PY) tools/run_notebooks.py --limit 90 $(NOTEBOOKS)

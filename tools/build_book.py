@@ -19,6 +19,8 @@ import time
 
 from PIL import Image
 
+import learners_edition
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
 BUILDER = "from jupyter_book.cli.main import main; main()"
@@ -116,6 +118,15 @@ def slim_pages(site: pathlib.Path) -> None:
             page.write_text(text, "utf-8")
 
 
+def offer_notebooks(site: pathlib.Path) -> None:
+    """Put the learner's edition behind the download button of each page."""
+    texts, unknown = learners_edition.convert_all(outputs=False)
+    if unknown:
+        raise SystemExit("\n".join(f"the learner's edition does not know {what}" for what in unknown))
+    for name, text in texts.items():
+        (site / "_sources" / "book" / name).write_text(text, "utf-8")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -131,6 +142,7 @@ def main() -> int:
         return status
     trim_icons(SITE)
     slim_pages(SITE)
+    offer_notebooks(SITE)
     seconds = time.perf_counter() - start
     if args.no_check:
         return 0
