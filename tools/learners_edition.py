@@ -25,6 +25,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from pybtex.database import BibliographyData, Entry, parse_file
 from pybtex.richtext import Text
 
+from convcraft.lab import claims
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NAMES = ROOT / "_build" / "names.json"
 ROLE = re.compile(r"\{([\w:+-]+)\}`([^`]+)`")
@@ -182,7 +184,8 @@ class Edition:
         if role in ("ref", "numref", "eq", "doc"):
             return self.link(role, shown, target)
         if role == "claim":
-            return f"{shown or target} (claim `{target}`)"
+            claim = claims.load()[target]
+            return f"**{claim.label}.** {shown or claim.claim} (`{target}` in the ledger)"
         self.unknown.append(f"{self.page}: {found[0]}")
         return f"`{shown or target}`"
 

@@ -19,6 +19,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from pybtex.database import parse_string
 
+from convcraft.lab import claims
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 spec = importlib.util.spec_from_file_location("learners_edition", ROOT / "tools" / "learners_edition.py")
 edition = importlib.util.module_from_spec(spec)
@@ -31,6 +33,7 @@ NAMES = {
     "other": {"page": "book/penalties", "anchor": "other", "text": "Ridge, again", "title": "Ridge, again"},
     "ex-a": {"page": "book/dropout", "anchor": "ex-a", "text": "Exercise 7.3", "title": "Exercise"},
 }
+LABEL = f"**{claims.load()['relu-definition'].label}.**"
 BIB = "@article{lee2020, author={Lee, Ann and Xu, Bo and Diaz, Cy}, year={2020}, title={On {Things}}}"
 
 
@@ -50,6 +53,7 @@ def convert(*sources: str, tags: list[str] | None = None) -> list:
         ("known {cite}`lee2020`", 'known ([Lee et al., 2020](#Works-cited "On Things"))'),
         ("{ref}`a penalty <other>`", "[a penalty](penalties.ipynb#Ridge,-again)"),
         ("(here)=\n## Title", "## Title"),
+        ("{claim}`It is <relu-definition>`", f"{LABEL} It is (`relu-definition` in the ledger)"),
         (":::{admonition} Think\n:class: tip\nWhy?\n:::", "> **Think**\n>\n> Why?"),
         ("`{eq}` in code stays", "`{eq}` in code stays"),
     ],
