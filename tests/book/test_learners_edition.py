@@ -164,7 +164,7 @@ def lab(site, tmp_path):
 @pytest.mark.browser
 def test_a_chapter_reads_well_and_runs_in_jupyterlab(lab, browser):
     page = browser.new_page()
-    page.set_default_timeout(180_000)
+    page.set_default_timeout(400_000)
     page.goto(lab)
     page.wait_for_selector(".jp-Notebook .jp-RenderedMarkdown", state="attached")
     page.get_by_role("menuitem", name="Run", exact=True).click()
