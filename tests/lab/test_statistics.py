@@ -7,11 +7,16 @@ from scipy import stats
 
 from convcraft import ConvcraftError
 from convcraft.lab.statistics import (
+    Estimate,
     Interval,
     bootstrap_interval,
+    crossed,
+    crossed_interval,
+    difference,
     expected_calibration_error,
     holm,
     paired_difference,
+    perfect_calibration_error,
     t_interval,
     tost,
     wilson,
@@ -38,9 +43,50 @@ def test_the_t_interval_covers_the_mean_as_often_as_it_says(n):
     assert within_sampling_error(sum(t_interval(s).contains(2.0) for s in samples), 4000, 0.95)
 
 
-def test_the_interval_of_equal_values_has_no_width():
-    for interval in (t_interval([0.5] * 4), bootstrap_interval([0.5] * 4), paired_difference([1, 2], [0, 1])):
-        assert interval.low == interval.mean == interval.high
+def test_equal_values_never_give_an_interval_without_width():
+    for interval in (t_interval([0.5] * 4), bootstrap_interval([0.5] * 4), t_interval([0.0] * 3)):
+        assert interval.low < interval.mean < interval.high
+    n, step = 5, 1 / 500
+    assert t_interval([0.9] * n, step=step).high - 0.9 == pytest.approx(stats.t.ppf(0.975, n - 1) * step / n)
+    a, b = np.array([0.90, 0.92, 0.94]), np.array([0.88, 0.90, 0.92])  # all differ by 0.02, the step
+    found = difference(a, b)
+    assert found.error == pytest.approx(0.02 / 3) and 0.05 < found.p < 0.5
+    assert tost(a, a, 0.001).equivalent and not tost(a, a, 0.001, step=1 / 500).equivalent
+
+
+def test_crossed_intervals_cover_over_seeds_and_images_where_those_over_seeds_do_not():
+    """10 seeds, 200 images that differ in how hard they are for both arms, true difference 0.02."""
+    rng, hits, narrow, trials = np.random.default_rng(3), 0, 0, 600
+    for _ in range(trials):
+        image, skill = rng.normal(0, 1.2, 200), rng.normal(0, 0.1, (2, 10, 1))
+        own = rng.normal(0, 0.8, (2, 1, 200))  # what is hard for one arm only
+        chance = stats.norm.cdf(1.5 + image + own + skill)
+        a, b = (rng.random((2, 10, 200)) < chance).astype(float)
+        hits += crossed_interval(a, b).contains(0.0)
+        narrow += paired_difference(a.mean(1), b.mean(1)).contains(0.0)
+    assert 0.93 <= hits / trials <= 0.99 and narrow / trials < 0.85
+    wide = crossed(a - b)
+    assert wide.half_width(0.95) == pytest.approx(wide.interval().high - wide.mean)
+    assert crossed(np.ones((3, 4))).error > 0
+
+
+def test_the_power_of_an_equality_is_how_often_it_is_shown():
+    rng = np.random.default_rng(5)
+    for spread in (0.006, 0.012, 0.03):
+        samples = rng.normal(0, spread, (2000, 10))
+        shown = np.mean([tost(s, 0 * s, 0.01).equivalent for s in samples])
+        assert Estimate(0.0, spread / 10**0.5, 9, 10).power(0.01) == pytest.approx(shown, abs=0.06)
+
+
+def test_perfect_calibration_has_an_error_and_a_calibrated_model_lies_within_it():
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.5, 1, 500)
+    both = np.stack([p, 1 - p], 1)
+    perfect = perfect_calibration_error(both, draws=400)
+    found = [expected_calibration_error(both, rng.random(500) > p) for _ in range(400)]
+    assert perfect.mean == pytest.approx(np.mean(found), abs=0.002) and perfect.mean > 0.02
+    assert 0.92 < np.mean([perfect.contains(one) for one in found]) <= 0.98
+    assert expected_calibration_error(both, np.zeros(500, int)) > perfect.high
 
 
 def test_values_may_be_tensors():
@@ -132,8 +178,8 @@ def test_tost_errs_no_more_often_than_it_says(paired):
 
 
 def test_tost_without_spread_goes_by_the_difference():
-    assert tost([1, 2, 3], [1, 2, 3], 0.1).p == 0.0 and tost([1, 2, 3], [1, 2, 3], 0.1).equivalent
-    assert tost([1, 1], [0, 0], 0.5, paired=False).p == 1.0
+    assert tost([1, 2, 3], [1, 2, 3], 0.1).p < 1e-6 and tost([1, 2, 3], [1, 2, 3], 0.1).equivalent
+    assert tost([1, 1], [0, 0], 0.5, paired=False).p > 0.99
     assert "not shown" in str(tost([1, 1], [0, 0], 0.5)) and "±0.5" in repr(tost([1, 1], [1, 1], 0.5))
 
 

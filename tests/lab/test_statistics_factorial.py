@@ -194,3 +194,17 @@ def test_the_interval_of_a_share_in_a_large_design_without_any_effect(seed):
     found = variance_shares(values, factors, block=[run for *_, run in runs])
     effects = [effect for effect in found.effects if effect.name != "residual"]
     assert all(0 <= effect.partial.low <= effect.partial.high < 0.1 for effect in effects)
+
+
+def test_an_effect_that_varies_from_seed_to_seed_is_tested_against_that_unless_pooling_is_asked_for():
+    """The paired t test of the effect of `a`, whose size depends on the seed; `b` has none."""
+    rng = np.random.default_rng(9)
+    runs = [(a, b, seed) for a in range(2) for b in range(2) for seed in range(8)]
+    sway = rng.normal(0.3, 1.0, 8)
+    values = [a * sway[seed] + rng.normal(0, 0.1) for a, b, seed in runs]
+    factors = {"a": [a for a, _, _ in runs], "b": [b for _, b, _ in runs]}
+    seeds = [seed for _, _, seed in runs]
+    found = variance_shares(values, factors, block=seeds)["a"]
+    means = np.array(values).reshape(2, 2, 8).mean(1)  # (a, seeds)
+    assert found.p == pytest.approx(stats.ttest_rel(*means).pvalue)
+    assert variance_shares(values, factors, block=seeds, pooled=True)["a"].p < found.p / 3

@@ -1,19 +1,28 @@
 """Intervals, differences, tests and shares of variance of results over seeds; distributions by scipy."""
 
-from convcraft.lab.statistics.calibration import expected_calibration_error
-from convcraft.lab.statistics.comparisons import Equivalence, holm, paired_difference, tost
+from convcraft.lab.statistics.calibration import (
+    expected_calibration_error,
+    perfect_calibration_error,
+)
+from convcraft.lab.statistics.comparisons import Equivalence, difference, holm, paired_difference, tost
+from convcraft.lab.statistics.crossed import Estimate, crossed, crossed_interval
 from convcraft.lab.statistics.factorial import Effect, VarianceShares, variance_shares
 from convcraft.lab.statistics.intervals import Interval, bootstrap_interval, t_interval, wilson
 
 __all__ = [
     "Effect",
     "Equivalence",
+    "Estimate",
     "Interval",
     "VarianceShares",
     "bootstrap_interval",
+    "crossed",
+    "crossed_interval",
+    "difference",
     "expected_calibration_error",
     "holm",
     "paired_difference",
+    "perfect_calibration_error",
     "t_interval",
     "tost",
     "variance_shares",

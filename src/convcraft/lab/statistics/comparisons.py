@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from convcraft.errors import ConvcraftError
-from convcraft.lab.statistics.intervals import Interval, interval_around, sample_of, t_interval
+from convcraft.lab.statistics.crossed import Estimate
+from convcraft.lab.statistics.intervals import Interval, check_level, sample_of, standard_error
 
 
 def _pair(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
@@ -17,14 +17,39 @@ def _pair(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     if first.size != second.size:
         raise ConvcraftError(
             f"a and b must have one value each for the same seeds; got {first.size} and {second.size} "
-            "values. "
-            "Run both arms on the same seeds."
+            "values. Run both arms on the same seeds."
         )
     return first - second
 
 
-def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interval:
-    """t interval of the mean of a - b, where entry i of both comes from the same seed.
+def difference(a: ArrayLike, b: ArrayLike, step: float | None = None) -> Estimate:
+    """The mean of a - b, paired by seed, with its standard error.
+
+    Differences that are all the same do not show that nothing varies: they count as if one of them lay a
+    `step` off, the smallest difference that the measure can show (1/500 for an accuracy on 500 images). None:
+    the smallest gap between the values or, where a and b agree in all of them, the last of six digits.
+    Raises ConvcraftError as `paired_difference` does.
+
+    >>> difference([0.95, 0.96, 0.97], [0.94, 0.95, 0.95]).interval()
+    0.013 [-0.001, 0.028]
+
+    Chapter: Activations.
+    """
+    sample = _pair(a, b)
+    if np.ptp(sample) < 1e-9 * max(1.0, float(np.abs(sample).max())):  # equal but for rounding
+        sample = np.full_like(sample, sample.mean())
+    if step is None and sample.any():
+        gaps = np.diff(np.unique(np.concatenate([np.ravel(a), np.ravel(b)]).astype(np.float64)))
+        step = float(min(gaps[gaps > 1e-9], default=0)) or None
+    error = standard_error(sample, step)
+    return Estimate(float(sample.mean()), error, sample.size - 1, sample.size)
+
+
+def paired_difference(
+    a: ArrayLike, b: ArrayLike, level: float = 0.95, step: float | None = None
+) -> Interval:
+    """t interval of the mean of a - b, where entry i of both comes from the same seed; `step` as in
+    `difference`.
 
     Raises ConvcraftError when the lengths differ, and as `t_interval` does.
 
@@ -34,7 +59,8 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> Interv
     Source: Student (1908), The Probable Error of a Mean.
     Chapter: Convolutional networks.
     """
-    return t_interval(_pair(a, b), level)
+    check_level(level)
+    return difference(a, b, step).interval(level)
 
 
 @dataclass(frozen=True)
@@ -53,12 +79,14 @@ class Equivalence:
     __repr__ = __str__
 
 
-def tost(a: ArrayLike, b: ArrayLike, margin: float, paired: bool = True) -> Equivalence:
+def tost(
+    a: ArrayLike, b: ArrayLike, margin: float, paired: bool = True, step: float | None = None
+) -> Equivalence:
     r"""Test that two means differ by less than a margin, by two one-sided t tests at 5 %.
 
     :math:`p = \max\{P(T \ge (\bar d + m)/s_d), P(T \le (\bar d - m)/s_d)\}`; equivalent when p < 0.05, which
     is when the 90 % interval of the difference lies within ±margin. Unpaired samples are compared by Welch's
-    t.
+    t. `step` as in `difference`.
     Raises ConvcraftError for a margin that is not positive, for paired samples of unequal length, and as
     `t_interval` does.
 
@@ -74,21 +102,15 @@ def tost(a: ArrayLike, b: ArrayLike, margin: float, paired: bool = True) -> Equi
             f"margin must be positive; got {margin}. Pass the largest difference that does not matter."
         )
     if paired:
-        sample = _pair(a, b)
-        n, mean, freedom = sample.size, float(sample.mean()), float(sample.size - 1)
-        error = float(sample.std(ddof=1)) / np.sqrt(n)
+        found = difference(a, b, step)
     else:
         first, second = sample_of(a, "a"), sample_of(b, "b")
-        n, mean = min(first.size, second.size), float(first.mean() - second.mean())
-        parts = np.array([first.var(ddof=1) / first.size, second.var(ddof=1) / second.size])
-        error = float(np.sqrt(parts.sum()))
-        weights = parts**2 / np.array([first.size - 1, second.size - 1])
-        freedom = float(parts.sum() ** 2 / weights.sum()) if error > 0 else 1.0
-    if error > 0:
-        p = float(stats.t.sf((margin - abs(mean)) / error, freedom))
-    else:
-        p = 0.0 if abs(mean) < margin else 1.0
-    return Equivalence(p, interval_around(mean, error, freedom, n, 0.90), margin, p < 0.05)
+        errors = np.array([standard_error(first, step), standard_error(second, step)])
+        df = (errors**2).sum() ** 2 / (errors**4 / np.array([first.size - 1, second.size - 1])).sum()
+        mean, error = float(first.mean() - second.mean()), float((errors**2).sum() ** 0.5)
+        found = Estimate(mean, error, float(df), min(first.size, second.size))
+    p = found.equality(margin)
+    return Equivalence(p, found.interval(0.9), margin, p < 0.05)
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -107,7 +129,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     p = np.asarray(p_values, dtype=np.float64)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
         raise ConvcraftError(
-            f"p_values must be a list of numbers in [0, 1]; got {p_values!r}. Pass one a comparison."
+            f"p_values must be a list of numbers in [0, 1]; got {p_values!r}. Pass one for each comparison."
         )
     order = np.argsort(p, kind="stable")
     adjusted = np.empty_like(p)

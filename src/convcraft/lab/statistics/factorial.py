@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -23,8 +23,8 @@ BLOCK, RESIDUAL = "block", "residual"
 class Effect:
     """One line of a table of variance: a main effect ("a"), an interaction ("a x b"), the block or the rest.
 
-    `share` is its part of the total sum of squares. `f` and `p` test it against the residual, and `partial`
-    is SS / (SS + SS of the residual) with its interval; all three are None where nothing is left to test
+    `share` is its part of the total sum of squares. `f` and `p` test it against its noise, and `partial`
+    is SS / (SS + SS of the noise) with its interval; all three are None where nothing is left to test
     against.
 
     Chapter: Combining techniques.
@@ -114,8 +114,9 @@ def _sum_of_squares(table: NDArray[np.float64], axes: tuple[int, ...]) -> float:
     return float(np.square(effect).sum()) * (table.size / effect.size)
 
 
-def _partial(f: float, freedom: int, rest: int, n: int, level: float) -> Interval:
-    """The share of an effect against the residual, its ends by inverting the noncentral F distribution."""
+def _partial(f: float, freedom: int, rest: int, scale: int, n: int, level: float) -> Interval:
+    """The share of an effect against its noise, as if that filled `scale` degrees of freedom; the ends by
+    inverting the noncentral F distribution."""
 
     def noncentrality(probability: float) -> float:
         if f > 1e6:  # the spread of the residual is all that matters, and ncf runs out of digits
@@ -133,7 +134,7 @@ def _partial(f: float, freedom: int, rest: int, n: int, level: float) -> Interva
         return float(optimize.brentq(gap, 0.0, high, xtol=1e-9 * high))
 
     low, high = (noncentrality((1 + sign * level) / 2) for sign in (1, -1))
-    estimate = f * freedom / (f * freedom + rest)
+    estimate = f * freedom / (f * freedom + scale)
     return Interval(estimate, low / (low + n), high / (high + n), n, level)
 
 
@@ -143,6 +144,7 @@ def variance_shares(
     *,
     order: int | None = None,
     block: ArrayLike | None = None,
+    pooled: bool = False,
     level: float = 0.95,
 ) -> VarianceShares:
     r"""Share of each main effect and interaction in the variance of the results of a full factorial design.
@@ -156,7 +158,9 @@ def variance_shares(
     every combination of levels must occur equally often. Interactions of more than `order` factors (None:
     all) go to the residual. `block` names the unit that is the same in all combinations, such as the seed;
     its main effect is taken out of the residual, which makes the tests sharper where some seeds are better
-    throughout.
+    throughout, and each effect is tested against its own interaction with the block: an effect that varies
+    from seed to seed is no less noisy because others do not. `pooled=True` tests all of them against the
+    whole residual, as if no effect depended on the seed.
 
     F and p are those of the analysis of variance with fixed effects. The partial share
     :math:`SS / (SS + SS_{\text{residual}})` estimates :math:`\lambda / (\lambda + N)`, where
@@ -200,27 +204,33 @@ def variance_shares(
     lines = {" x ".join(names[axis] for axis in axes): axes for axes in sets}
     if block is not None:
         lines[BLOCK] = (len(names),)
-    return _table(table, lines, total, level)
+    return _table(table, lines, total, level, None if block is None or pooled else len(names))
 
 
 def _table(
-    values: NDArray[np.float64], lines: dict[str, tuple[int, ...]], total: float, level: float
+    values: NDArray[np.float64],
+    lines: dict[str, tuple[int, ...]],
+    total: float,
+    level: float,
+    block: int | None,
 ) -> VarianceShares:
+    """The table; `block` is the axis whose interactions are the noise of each effect (None: the residual)."""
     squares = {name: _sum_of_squares(values, axes) for name, axes in lines.items()}
     freedoms = {name: math.prod(values.shape[a] - 1 for a in axes) for name, axes in lines.items()}
     n, rest = values.size, values.size - 1 - sum(freedoms.values())
     residual = max(0.0, total - sum(squares.values())) if rest else 0.0
-    noise = residual / rest if residual > 1e-12 * total else 0.0  # less is rounding
     found = []
     for name, square in squares.items():
-        freedom, tested = freedoms[name], (None, None, None)
-        if noise:
-            f = square / freedom / noise
-            p = float(stats.f.sf(f, freedom, rest))
-            found.append(
-                Effect(name, square, freedom, square / total, f, p, _partial(f, freedom, rest, n, level))
-            )
-        else:
-            found.append(Effect(name, square, freedom, square / total, *tested))
+        df, against, noise = freedoms[name], rest, residual
+        if block is not None and name != BLOCK:
+            axes = (*lines[name], block)
+            against = df * (values.shape[block] - 1)
+            noise = _sum_of_squares(values, axes)
+        effect = Effect(name, square, df, square / total)
+        if against and noise > 1e-12 * total:  # less is rounding
+            f = square / df / (noise / against)
+            p = float(stats.f.sf(f, df, against))
+            effect = replace(effect, f=f, p=p, partial=_partial(f, df, against, rest, n, level))
+        found.append(effect)
     found.sort(key=lambda effect: -effect.share)
     return VarianceShares((*found, Effect(RESIDUAL, residual, rest, residual / total)), n)
