@@ -15,14 +15,28 @@ import pytest
 from convcraft import ConvcraftError
 from convcraft.lab import claims
 from convcraft.lab.experiments import load, load_study, names, run_study
-from convcraft.lab.experiments.content import contrasts_of
 from convcraft.lab.experiments.engine import quick_changes
-from convcraft.lab.experiments.plan import choose_rates, count
-from convcraft.lab.experiments.runs import Key, Unit, perform
+from convcraft.lab.experiments.executors import perform
+from convcraft.lab.experiments.provenance import stated
+from convcraft.lab.experiments.run import Key, Task
+from convcraft.lab.experiments.tuning import choose_rates, count
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 STUDIES = BOOK / "studies"
 NAMES = names(STUDIES)
+#: studies whose result breaks a rule of the protocol: they are to be run again, and then taken out of here
+NOT_YET_RERUN = set(
+    """
+    activation_league activation_league_fashion activations_fashion_mnist adam_decay augmentation_budget
+    augmentation_fashion_mnist augmentation_matrix backward_cost batch_norm_fashion_mnist batch_norm_grid
+    batch_norm_mechanism batch_norm_settings choosing_data choosing_depth combining_fashion_mnist dead_units
+    decay_groups decay_under_bn depth_grid dropout_fashion_mnist dropout_grid dropout_mechanism
+    fashion_neighbourhood gradient_factor initialization_fashion_mnist initialization_generalization
+    l1_sparsity lambda_path leaky_slope learning_curves learning_rate_sweep learning_rates_fashion_mnist
+    linear_selection nonlinearity_index optimizers penalties_fashion_mnist random_search
+    regularized_networks schedules technique_factorial technique_subsets techniques_recalibrated usable_rates
+    """.split()
+)
 IMPORTS = {"__future__", "convcraft", "torch", "numpy", "sklearn", "scipy"}
 
 
@@ -68,7 +82,7 @@ def tune(study):
     """One run of the tuning, as a worker gets it."""
     changes = quick_changes(study)
     key = Key("tuning", *smallest(study)["arms"], study.rates[0], study.tuning_seeds[0])
-    (record,) = perform(pickle.loads(pickle.dumps(Unit(study.name, study.source, (key,), changes=changes))))
+    (record,) = perform(pickle.loads(pickle.dumps(Task(study.name, study.source, (key,), changes=changes))))
     return record
 
 
@@ -94,17 +108,22 @@ def test_a_small_part_of_it_runs(name, monkeypatch):
 
 def test_its_result_is_of_this_version_and_whole(name):
     results, study = result_of(name), load_study(name, STUDIES)
-    assert len(results.runs) == count(study) and results.settings["arms"] == study.arms
-    tuning = [run for run in results.runs if run["phase"] == "tuning"]
-    assert results.best_rates == choose_rates(study, tuning)
+    assert results.settings["arms"] == study.arms
+    if not results.first_edition:
+        assert len(results.runs) >= count(study) and results.best_rates == choose_rates(study, results.runs)
     for arm in study.arms:
         seeds = [run["seed"] for run in results.runs if run["phase"] == "final" and run["arm"] == arm]
         assert seeds == list(study.seeds)
 
 
+def test_every_study_keeps_the_protocol_or_is_still_to_be_run_again():
+    broken = {name: result_of(name).shortcomings for name in NAMES}
+    assert {name for name, rules in broken.items() if rules} == NOT_YET_RERUN, broken
+
+
 def test_its_contrasts_can_be_judged(name):
     results, study = result_of(name), load_study(name, STUDIES)
-    assert results.content["contrasts"] == contrasts_of(study)
+    assert results.content["contrasts"] == stated(study)["contrasts"]
     for row in results.contrasts():
         assert row.p <= row.adjusted <= 1 and np.isfinite([row.interval.low, row.interval.high]).all()
 
@@ -114,7 +133,10 @@ def test_its_result_says_where_it_comes_from_and_names_no_folder(name):
     assert results.provenance["cpu_seconds"] > 0 and results.provenance["packages"]["torch"]
     text = (BOOK / "results" / f"{name}.json").read_text(encoding="utf-8")
     assert not re.search(r"(/home|/root|/tmp|/Users|[A-Z]:\\\\)", text)
-    assert len(text) < 6_000_000
+
+
+def test_all_results_together_are_small():
+    assert sum(path.stat().st_size for path in (BOOK / "results").glob("*.json")) <= 6_000_000
 
 
 def test_every_result_of_a_study_has_its_study():

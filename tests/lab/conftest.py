@@ -35,6 +35,7 @@ STUDY = Study(
     rates=(0.01, 0.1),
     seeds=range(3),
     tuning_seeds=(100, 101),
+    extensions=0,
     splits=splits,
     model=model,
     measure=measure,

@@ -15,7 +15,7 @@ import pytest
 from convcraft import ConvcraftError
 from convcraft.__main__ import main as command_line
 from convcraft.lab.experiments import Study, cluster, executors, run_study
-from convcraft.lab.experiments.runs import Key, Unit
+from convcraft.lab.experiments.run import Key, Task
 
 # A worker with HANG in its environment never finishes the second network that it makes; the other one, with
 # AFTER, waits for that with its first.
@@ -234,7 +234,7 @@ def test_without_dask_the_extra_is_named(monkeypatch):
         run_study(Study(arms={"a": {}}, seeds=[0], run=noisy), scheduler="tcp://127.0.0.1:1")
 
 
-UNIT = Unit("s", None, (Key("final", "a", None, 0),), study=Study(arms={"a": {}}, seeds=[0], run=noisy))
+UNIT = Task("s", None, (Key("final", "a", None, 0),), study=Study(arms={"a": {}}, seeds=[0], run=noisy))
 
 
 def test_a_worker_of_another_version_refuses():

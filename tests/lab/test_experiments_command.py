@@ -21,8 +21,8 @@ def run(arm, rate, seed, splits, final):
 
 
 STUDY = Study(
-    arms={"a": {"add": 0}, "b": {"add": 1}}, rates=(0.1, 0.2), seeds=range(3),
-    run=run, contrasts=(Contrast("b", "a", measure="score"),),
+    arms={"a": {"add": 0}, "b": {"add": 1}}, rates=(0.1, 0.2), seeds=range(3), tuning_seeds=range(100, 103),
+    extensions=0, trains=False, run=run, contrasts=(Contrast("b", "a", measure="score"),),
 )
 '''
 
@@ -36,7 +36,7 @@ def test_a_study_is_run_and_its_table_printed(folder, capsys):
     assert call("easy", "--jobs", "1") == 0
     captured = capsys.readouterr()
     assert "1.010 [0.985, 1.035]" in captured.out and "higher" in captured.out
-    assert "* at the edge of the grid of learning rates: a, b" in captured.out
+    assert "no verdict may rest on it, rate at the edge: a, b" in captured.out
     assert "3 tuning runs diverged and count as chance" in captured.out
     assert str(folder.results / "easy.json") in captured.out and (folder.results / "easy.json").exists()
     assert "18/18" in captured.err  # the bar

@@ -16,7 +16,7 @@ import torch
 from convcraft import ConvcraftError
 from convcraft.lab import data, models
 from convcraft.lab.experiments import Study, load, run_study
-from convcraft.lab.experiments.plan import choose_rates, count
+from convcraft.lab.experiments.tuning import choose_rates, count
 from convcraft.lab.training import DivergedError, evaluate, fit, seeded
 
 TIMES = ("seconds", "cpu_seconds")
@@ -33,7 +33,9 @@ def steady(path):
     for key in ("finished", "wall_seconds", "cpu_seconds", "calls"):
         del content["provenance"][key]
     del content["checksum"]
-    content["runs"] = [{k: v for k, v in run.items() if k not in TIMES} for run in content["runs"]]
+    for table in content["runs"].values():
+        for key in TIMES:
+            del table[key]
     return content
 
 
@@ -99,6 +101,7 @@ def test_the_rate_is_chosen_in_tuning_and_the_final_seeds_run_at_it():
         rates=(0.1, 0.2, 0.3),
         seeds=range(2),
         tuning_seeds=(7,),
+        extensions=0,
         run=run,
     )
     results = run_study(study)
@@ -111,7 +114,7 @@ def test_the_rate_is_chosen_in_tuning_and_the_final_seeds_run_at_it():
 
 def record(arm, rate, accuracy, loss, diverged=False):
     return {
-        "arm": arm, "rate": rate, "diverged": diverged,
+        "phase": "tuning", "seed": 100, "arm": arm, "rate": rate, "diverged": diverged,
         "validation_accuracy": [0.0, accuracy], "validation_loss": [9.0, loss],
     }  # fmt: skip
 
@@ -127,12 +130,12 @@ def record(arm, rate, accuracy, loss, diverged=False):
     ],
 )
 def test_of_equal_rates_the_lower_loss_wins(first, second, best):
-    study = Study(arms={"a": {}}, rates=(0.1, 0.2), run=score)
+    study = Study(arms={"a": {}}, rates=(0.1, 0.2), tuning_seeds=(100,), run=score)
     assert choose_rates(study, [record("a", 0.1, *first), record("a", 0.2, *second)]) == {"a": best}
 
 
 def test_a_diverged_run_does_not_win_where_there_is_no_accuracy():
-    study = Study(arms={"a": {}}, rates=(0.1, 0.2), run=score)
+    study = Study(arms={"a": {}}, rates=(0.1, 0.2), tuning_seeds=(100,), run=score)
     runs = [record("a", 0.1, 0.1, None, diverged=True), record("a", 0.2, None, 5.0)]
     assert choose_rates(study, runs) == {"a": 0.2}
 
@@ -143,6 +146,8 @@ def test_another_measure_can_choose(select, best):
         arms={"a": {}},
         rates=(0.1, 0.2, 0.3),
         seeds=(0,),
+        tuning_seeds=range(100, 103),
+        extensions=0,
         select=select,
         run=lambda arm, rate, seed, splits, final: {"loss": rate},
     )
@@ -180,7 +185,10 @@ def test_a_measure_that_is_not_finite_in_tuning_has_diverged():
     def run(arm, rate, seed, splits, final):
         return {"validation_accuracy": float("nan") if rate > 0.1 else 0.5}
 
-    results = run_study(Study(arms={"a": {}}, rates=(0.2, 0.1), seeds=(0,), run=run))
+    study = Study(
+        arms={"a": {}}, rates=(0.2, 0.1), seeds=(0,), tuning_seeds=range(100, 103), extensions=0, run=run
+    )
+    results = run_study(study)
     assert results.best_rates == {"a": 0.1} and sum(r["diverged"] for r in results.runs) == 3
 
 
@@ -323,7 +331,8 @@ def run(arm, rate, seed, splits, final):
 
 
 STUDY = Study(
-    arms={"a": {}, "b": {}}, rates=(0.1, 0.2), seeds=range(40), tuning_seeds=range(100, 110), run=run
+    arms={"a": {}, "b": {}}, rates=(0.1, 0.2), seeds=range(40), tuning_seeds=range(100, 110), run=run,
+    extensions=0, trains=False,
 )
 '''
 

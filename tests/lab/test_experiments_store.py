@@ -23,7 +23,7 @@ def run(arm, rate, seed, splits, final):
 
 STUDY = Study(
     arms={"a": {"add": 0.5}, "b": {"add": 0.6}}, rates=(0.1, 0.2), seeds=range(3), tuning_seeds=(100,),
-    run=run, contrasts=(Contrast("b", "a"),),
+    extensions=0, trains=False, run=run, contrasts=(Contrast("b", "a"),),
 )
 '''
 
@@ -41,8 +41,8 @@ def cut(text):
 
 
 def edited(text):
-    assert '"test_accuracy":0.51' in text
-    return text.replace('"test_accuracy":0.51', '"test_accuracy":0.91')
+    assert "0.51,0.52" in text
+    return text.replace("0.51,0.52", "0.91,0.52")
 
 
 def without_checksum(text):
@@ -63,7 +63,7 @@ BROKEN = {
     "something else": (lambda text: '{"a": 1}', "must be the result of a study"),
     "a list": (lambda text: "[1]", "must be the result of a study"),
     "without checksum": (without_checksum, "has no runs or no checksum"),
-    "another format": (of_another_format, "has format 99, expected 1. Read it with the convcraft"),
+    "another format": (of_another_format, "has format 99, expected 2. Read it with the convcraft"),
 }
 
 
@@ -222,7 +222,7 @@ def test_provenance(result):
     )
     assert content["settings"]["rates"] == [0.1, 0.2] and content["settings"]["tuning_seeds"] == [100]
     assert content["title"] == "A study without networks." and content["checksum"].startswith("sha256:")
-    assert result.read_text().count("\n{") == 10  # a line a run
+    assert '\n"test_accuracy":[0.5,0.51,0.52,0.6,0.61,0.62]' in result.read_text()  # a line for each column
 
 
 def test_provenance_of_data_and_training(folder):

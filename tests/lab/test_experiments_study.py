@@ -13,8 +13,8 @@ import torch
 from convcraft import ConvcraftError
 from convcraft.lab import data
 from convcraft.lab.experiments import Contrast, Study, load_study, names, version
-from convcraft.lab.experiments.plain import plain, rounded
-from convcraft.lab.experiments.sources import studies_folder
+from convcraft.lab.experiments.to_json import plain, rounded
+from convcraft.lab.experiments.version import studies_folder
 from convcraft.lab.experiments.withheld import withhold
 from convcraft.lab.training import evaluate
 

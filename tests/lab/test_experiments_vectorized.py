@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from convcraft.lab import data, models
-from convcraft.lab.experiments import Study, load_study, run_study
-from convcraft.lab.experiments.runs import Key
+from convcraft.lab.experiments import Study, load, load_study, run_study
+from convcraft.lab.experiments.run import Key
 from convcraft.lab.experiments.vectorized import SEEDS, groups, reason_against
 
 
@@ -127,7 +125,7 @@ def test_a_stop_within_a_unit_is_made_up_for(folder):
     folder.write("tiny")
     run_study("tiny", vectorized=True)
     path = folder.results / "tiny.json"
-    whole = json.loads(path.read_text())["runs"]
+    whole = load("tiny").runs
     path.unlink()
     from convcraft.lab.experiments import store, version
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from convcraft.initialization import variance_map
-from convcraft.lab.experiments.sources import load_study
+from convcraft.lab.experiments.version import load_study
 
 gradient_factor, depth_grid = load_study("gradient_factor"), load_study("depth_grid")
 

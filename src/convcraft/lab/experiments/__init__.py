@@ -4,11 +4,12 @@ A study is a file that defines ``STUDY = Study(...)``; ``python -m convcraft stu
 ``load(NAME)`` gives its results.
 """
 
+from convcraft.lab.experiments.contrasts import Contrasts, Judged
 from convcraft.lab.experiments.engine import run_study
-from convcraft.lab.experiments.judged import Contrasts, Judged
 from convcraft.lab.experiments.results import Results, load
-from convcraft.lab.experiments.sources import load_study, names, version
+from convcraft.lab.experiments.run import train_and_score
 from convcraft.lab.experiments.study import Contrast, Study
+from convcraft.lab.experiments.version import load_study, names, version
 
 __all__ = [
     "Contrast",
@@ -21,6 +22,7 @@ __all__ = [
     "main",
     "names",
     "run_study",
+    "train_and_score",
     "version",
 ]
 

@@ -13,7 +13,7 @@ import torch
 
 from convcraft import __version__
 from convcraft.errors import ConvcraftError
-from convcraft.lab.experiments.runs import Record, Unit, perform
+from convcraft.lab.experiments.run import Record, Task
 
 #: seconds until a scheduler must have answered, and until a first worker must have joined it
 ANSWER_WITHIN = 10.0
@@ -27,8 +27,8 @@ def versions() -> dict[str, str]:
     return {"convcraft": __version__, "torch": torch.__version__.split("+")[0]}
 
 
-def perform_here(unit: Unit, expected: Mapping[str, str]) -> list[Record]:
-    """What a worker does: the runs of a unit, one at a time however many threads the worker has.
+def perform_here(task: Task, expected: Mapping[str, str]) -> list[Record]:
+    """What a worker does: the runs of a task, one at a time however many threads the worker has.
 
     A run sets the random generators and the thread count of its process, so two must not share it.
     Raises ConvcraftError where the worker has other versions than the machine that asks.
@@ -39,8 +39,10 @@ def perform_here(unit: Unit, expected: Mapping[str, str]) -> list[Record]:
             f"all workers must have the versions of the machine that runs the study, {dict(expected)}; a "
             f"worker has {found}. Install the same on all of them."
         )
+    from convcraft.lab.experiments.executors import perform
+
     with _one_at_a_time:
-        return perform(unit)
+        return perform(task)
 
 
 async def _kind_of(address: str) -> str:
@@ -90,34 +92,34 @@ def connected(scheduler: str) -> Iterator[Any]:
         yield client
 
 
-def perform_on(scheduler: str, units: Sequence[Unit]) -> Iterator[list[Record]]:
-    """The records of every unit, as soon as it is done, by the workers of a scheduler.
+def perform_on(scheduler: str, tasks: Sequence[Task]) -> Iterator[list[Record]]:
+    """The records of every task, as soon as it is done, by the workers of a scheduler.
 
-    A worker that dies is no loss: the scheduler gives its unit to another one. A unit that several workers
+    A worker that dies is no loss: the scheduler gives its task to another one. A task that several workers
     died of is given up.
     Raises ConvcraftError where the scheduler or all workers fail, and what `perform` raises.
     """
-    if not units:
+    if not tasks:
         return
     with connected(scheduler) as client:
         from distributed import as_completed
 
-        futures = client.map(perform_here, units, expected=versions(), pure=False)
-        unit_of = {future.key: unit for future, unit in zip(futures, units, strict=True)}
+        futures = client.map(perform_here, tasks, expected=versions(), pure=False)
+        task_of = {future.key: task for future, task in zip(futures, tasks, strict=True)}
         for future in as_completed(futures, loop=client.loop):
-            records = _result(future, unit_of[future.key], scheduler)
+            records = _result(future, task_of[future.key], scheduler)
             future.release()  # or the death of the worker that holds it would have it done again
             yield records
 
 
-def _result(future: Any, unit: Unit, scheduler: str) -> list[Record]:
+def _result(future: Any, task: Task, scheduler: str) -> list[Record]:
     from distributed import KilledWorker
 
     try:
         return future.result()
     except KilledWorker as error:
         raise ConvcraftError(
-            f"the {unit.keys[0]} must not end its worker; {error.allowed_failures + 1} workers died of it or "
+            f"the {task.keys[0]} must not end its worker; {error.allowed_failures + 1} workers died of it or "
             "beside it. Look into their logs: often the memory ran out. Finished runs are kept."
         ) from error
     except CancelledError as error:

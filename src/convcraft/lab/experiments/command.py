@@ -10,18 +10,19 @@ from pathlib import Path
 from convcraft.errors import ConvcraftError
 from convcraft.lab.experiments import store
 from convcraft.lab.experiments.engine import run_study
-from convcraft.lab.experiments.plan import count
 from convcraft.lab.experiments.results import Results
-from convcraft.lab.experiments.sources import load_study, names, results_folder, version
 from convcraft.lab.experiments.study import Study
+from convcraft.lab.experiments.tuning import count
+from convcraft.lab.experiments.version import load_study, names, place, version
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m convcraft study",
-        description="Run a study, or go on with it; the result is written to results/NAME.json.",
+        description="Run a study, or go on with it; the result is written to results/NAME.json, or beside a "
+        "file of your own.",
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="name of the study: its file without .py")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="name of a study, or path of a .py file")
     parser.add_argument("--list", action="store_true", help="list the studies and how far they are")
     parser.add_argument(
         "--quick", action="store_true", help="a small version of it, in memory; writes nothing"
@@ -44,14 +45,14 @@ def state(name: str, folder: str | None = None) -> tuple[str, int | None, str]:
         study = load_study(name, folder)
     except ConvcraftError as error:
         return str(error), None, "not usable"
-    return study.title, count(study), progress(study, results_folder(folder))
+    return study.title, count(study), progress(study, place(name, folder)[1])
 
 
-def progress(study: Study, results: Path) -> str:
+def progress(study: Study, path: Path) -> str:
     """How far a study is: "not run", "n of m runs", "done", "of another version", "broken"."""
     assert study.source is not None
-    path, current = results / f"{study.name}.json", version(study.source)
-    partial = store.Partial(results / f".{study.name}", {"version": current})
+    current = version(study.source)
+    partial = store.Partial(path.with_name(f".{study.name}"), {"version": current})
     try:
         if path.exists():
             store.check_version(path, store.read_result(path)["version"], current)
@@ -75,8 +76,6 @@ def _list(folder: str | None) -> None:
 
 def _show(results: Results) -> None:
     print(results)
-    if results.at_edge:
-        print(f"* at the edge of the grid of learning rates: {', '.join(results.at_edge)}")
     lost = sum(run["diverged"] for run in results.runs if run["phase"] == "tuning")
     if lost:
         print(f"{lost} tuning runs diverged and count as chance")
@@ -116,5 +115,5 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     _show(results)
     if not given.quick:
-        print(f"\n{results_folder(given.folder) / (given.name + '.json')}")
+        print(f"\n{place(given.name, given.folder)[1]}")
     return 0

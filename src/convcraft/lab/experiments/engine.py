@@ -14,13 +14,13 @@ import torch
 
 from convcraft.errors import ConvcraftError, unknown
 from convcraft.lab.experiments import executors, store
-from convcraft.lab.experiments.content import content_of, contrasts_of
-from convcraft.lab.experiments.plan import choose_rates, count, plan_final, plan_tuning
+from convcraft.lab.experiments.provenance import content_of, stated
 from convcraft.lab.experiments.results import Results
-from convcraft.lab.experiments.runs import Key, Record, Unit
-from convcraft.lab.experiments.sources import load_study, results_folder, version
-from convcraft.lab.experiments.study import Study
+from convcraft.lab.experiments.run import Key, Record, Task
+from convcraft.lab.experiments.study import RESERVED, Study
+from convcraft.lab.experiments.tuning import choose_rates, count, plan_final, plan_tuning
 from convcraft.lab.experiments.vectorized import groups, reason_against
+from convcraft.lab.experiments.version import load_study, place, version
 
 Records = dict[Key, Record]
 
@@ -29,9 +29,9 @@ class _Engine:
     """The state of one call of `run_study`."""
 
     def __init__(
-        self, study: Study, unit: Unit, jobs: int, scheduler: str | None, say: Callable[[str], None]
+        self, study: Study, task: Task, jobs: int, scheduler: str | None, say: Callable[[str], None]
     ):
-        self.study, self.unit, self.jobs, self.scheduler, self.say = study, unit, jobs, scheduler, say
+        self.study, self.task, self.jobs, self.scheduler, self.say = study, task, jobs, scheduler, say
         self.partial: store.Partial | None = None
         self.session, self.start = uuid.uuid4().hex[:12], time.perf_counter()
         self.records: Records = {}
@@ -57,31 +57,34 @@ class _Engine:
             self.elapsed[session] = max(self.elapsed.get(session, 0.0), content["elapsed"])
 
     def go(self, bar: Any) -> dict[str, float | None]:
-        if self.unit.vectorized:
+        if self.task.vectorized:
             self.together = self.arms_together()
-        tuning = plan_tuning(self.study)
-        self.phase(tuning, bar)
-        rates = choose_rates(self.study, [self.records[key] for key in tuning])
-        self.phase(plan_final(self.study, rates), bar)
-        keys = [*tuning, *plan_final(self.study, rates)]
-        self.records = {key: self.records[key] for key in keys}  # in the order of the plan
+        while keys := plan_tuning(self.study, self.records.values()):
+            self.phase(keys, bar)
+        rates = choose_rates(self.study, self.records.values())
+        final = plan_final(self.study, rates)
+        self.phase(final, bar)
+        arms = list(self.study.arms)
+        keys = [key for key in self.records if key.phase == "tuning" and key.arm in self.study.arms]
+        keys.sort(key=lambda key: (arms.index(key.arm), key.rate, self.study.tuning_seeds.index(key.seed)))
+        self.records = {key: self.records[key] for key in (*keys, *final)}
         return rates
 
     def phase(self, keys: Sequence[Key], bar: Any) -> None:
         missing = [key for key in keys if key not in self.records]
         bar.update(len(keys) - len(missing))
-        for records in executors.map_unordered(self.units(missing), jobs=self.jobs, scheduler=self.scheduler):
+        for records in executors.map_unordered(self.tasks(missing), jobs=self.jobs, scheduler=self.scheduler):
             for record in records:
                 self.keep(record)
                 bar.update(1)
 
-    def units(self, keys: Sequence[Key]) -> list[Unit]:
-        """The units of work: a run each, or the runs of an arm together where its network allows it."""
+    def tasks(self, keys: Sequence[Key]) -> list[Task]:
+        """The tasks of work: a run each, or the runs of an arm together where its network allows it."""
         together = [key for key in keys if key.arm in self.together]
         alone = [(key,) for key in keys if key.arm not in self.together]
         return [
-            *(replace(self.unit, keys=group, vectorized=True) for group in groups(together)),
-            *(replace(self.unit, keys=key, vectorized=False) for key in alone),
+            *(replace(self.task, keys=group, vectorized=True) for group in groups(together)),
+            *(replace(self.task, keys=key, vectorized=False) for key in alone),
         ]
 
     def content(self) -> dict[str, Any]:
@@ -92,22 +95,34 @@ class _Engine:
             "vectorized": sorted(self.together),
         }
         runs, elapsed = list(self.records.values()), list(self.elapsed.values())
-        return content_of(self.study, self.unit, runs, how, elapsed)
+        return content_of(self.study, self.task, runs, how, elapsed)
 
     def keep(self, record: Record) -> None:
         now = time.perf_counter() - self.start
         self.elapsed[self.session] = now
         if self.partial is not None:
+            _check_budget(self.study, record)
             self.partial.save(record, self.session, now)
         self.records[store.key_of(record)] = record
         if record["phase"] == "final" and not record["diverged"]:
             _check_contrasts(self.study, record, record["arm"])
 
 
+def _check_budget(study: Study, record: Record) -> None:
+    """Raise where a final run does not say for how many updates it was trained."""
+    final = record["phase"] == "final" and not record["diverged"]
+    if final and study.trains and not {"updates", "last_quarter"} <= record.keys():
+        raise ConvcraftError(
+            f"a study must state its budget: run must return 'updates' and 'last_quarter'; got "
+            f"{sorted(record.keys() - set(RESERVED))}. Train with experiments.train_and_score, or say "
+            "Study(trains=False) where no network is trained to an end. Nothing was written."
+        )
+
+
 def _check_contrasts(study: Study, measured: Collection[str], arm: str | None = None) -> None:
     """Raise where a contrast (of an arm) is about a measure that there is not."""
     for contrast in study.contrasts:
-        concerned = arm is None or arm in (contrast.a, contrast.b)
+        concerned = arm is None or arm in contrast.arms
         if concerned and contrast.measure not in measured:
             raise unknown("measure of a contrast", contrast.measure, measured)
 
@@ -142,7 +157,7 @@ def _bar(study: Study, wanted: bool | None) -> Any:
 
 
 def run_study(
-    study: Study | str,
+    study: Study | str | Path,
     *,
     jobs: int = 1,
     device: str = "cpu",
@@ -154,18 +169,18 @@ def run_study(
     progress: bool | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Results:
-    r"""Run a study, or what is missing of it, and return its results.
+    """Run a study, or what is missing of it, and return its results.
 
-    Tuning: every arm at every rate :math:`\eta` from every tuning seed :math:`s`; then
-    :math:`\eta^*_a = \arg\max_\eta \operatorname{mean}_s \mathrm{acc}_{val}(a, \eta, s)`, and every arm at
-    its own :math:`\eta^*_a` from every seed. Each run is a function of (arm, rate, seed) alone.
+    Tuning chooses a rate for each arm, as `Study` says; then every arm is run at its own from every seed.
+    Each run is a function of (arm, rate, seed) alone.
 
-    A study given by its name keeps every finished run on disk, goes on where it was stopped, and ends in
-    `results/NAME.json` beside the folder of the studies. With `quick`, with `changes` (as `Study.reduced`
+    A study given by its name, or by the path of its file, keeps every finished run on disk, goes on where it
+    was stopped, and ends in `results/NAME.json` beside the folder of the studies, or in a .json file beside
+    its own. With `quick`, with `changes` (as `Study.reduced`
     takes them), or given as an object, it is run in memory and no file is touched.
 
     Args:
-        study: name of a study, or a `Study`.
+        study: name of a study, path of its .py file, or a `Study`.
         jobs: processes of this machine, one thread each.
         device: "cpu" or "cuda".
         scheduler: "tcp://HOST:PORT" of a Dask scheduler, instead of processes.
@@ -178,14 +193,14 @@ def run_study(
     fails, and where the disk refuses.
 
     >>> study = Study(arms={"a": {"add": 0.0}, "b": {"add": 0.5}}, seeds=range(3),
-    ...               run=lambda arm, rate, seed, splits, final: {"score": arm["add"] + seed})
+    ...               run=lambda arm, rate, seed, splits, final: {"score": arm["add"] * (1 + seed)})
     >>> run_study(study).difference("b", "a", "score")
-    0.500 [0.500, 0.500]
+    1.000 [-0.242, 2.242]
 
     Chapter: Activations.
     """
-    stored = isinstance(study, str) and not quick and changes is None
-    loaded = load_study(study, folder) if isinstance(study, str) else study
+    stored = not isinstance(study, Study) and not quick and changes is None
+    loaded = study if isinstance(study, Study) else load_study(study, folder)
     if jobs < 1:
         raise ConvcraftError(f"jobs must be 1 or more; got {jobs}. Pass the number of processes.")
     _check_device(device, here=scheduler is None)
@@ -193,21 +208,21 @@ def run_study(
         changes = {**quick_changes(loaded), **(changes or {})}
     together = device != "cpu" if vectorized is None else vectorized
     object_ = loaded if loaded.source is None else None
-    unit = Unit(loaded.name, loaded.source, (), device, together, changes, object_)
-    engine = _Engine(unit.resolve(), unit, jobs, scheduler, say or _silent)
-    if not stored:
+    task = Task(loaded.name, loaded.source, (), device, together, changes, object_)
+    engine = _Engine(task.resolve(), task, jobs, scheduler, say or _silent)
+    if not stored or isinstance(study, Study):
         return _finish(engine, progress)
-    return _run_stored(engine, results_folder(folder), progress)
+    return _run_stored(engine, place(study, folder)[1], progress)
 
 
-def _run_stored(engine: _Engine, folder: Path, progress: bool | None) -> Results:
-    study, device = engine.study, engine.unit.device
+def _run_stored(engine: _Engine, path: Path, progress: bool | None) -> Results:
+    study, device = engine.study, engine.task.device
     assert study.source is not None
-    path, current = folder / f"{study.name}.json", version(study.source)
+    current = version(study.source)
     if path.exists():
         return _already_done(path, study, current)
-    manifest = {"version": current, "device": device, "vectorized": engine.unit.vectorized}
-    partial = store.Partial(folder / f".{study.name}", manifest)
+    manifest = {"version": current, "device": device, "vectorized": engine.task.vectorized}
+    partial = store.Partial(path.with_name(f".{study.name}"), manifest)
     with store.locked(partial.folder / "lock"):
         if path.exists():  # another process has just finished it
             partial.remove()
@@ -222,9 +237,9 @@ def _run_stored(engine: _Engine, folder: Path, progress: bool | None) -> Results
 def _already_done(path: Path, study: Study, current: str) -> Results:
     content = store.read_result(path)
     store.check_version(path, content["version"], current)
-    if content["contrasts"] != contrasts_of(study) or content["title"] != study.title:
+    if any(content.get(key) != value for key, value in stated(study).items()):
         _check_contrasts(study, Results(content).measures)
-        content |= {"contrasts": contrasts_of(study), "title": study.title}
+        content |= stated(study)
         store.write_result(path, content)
     return Results(content)
 

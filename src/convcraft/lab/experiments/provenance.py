@@ -1,21 +1,31 @@
-"""Where a result comes from: versions, hardware, data."""
+"""What a result holds beside its runs: settings, contrasts, and where it comes from."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import convcraft
+from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Splits
-from convcraft.lab.experiments.runs import splits_of
+from convcraft.lab.experiments.run import Record, Task, splits_of
+from convcraft.lab.experiments.store import FORMAT
 from convcraft.lab.experiments.study import Study
+from convcraft.lab.experiments.to_json import plain
+from convcraft.lab.experiments.version import version
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "joblib", "distributed")
+#: the rules by which rates are chosen and contrasts judged; results without it are of the first edition
+PROTOCOL = 2
 
 
 def packages() -> dict[str, str]:
@@ -77,3 +87,85 @@ def data_of(study: Study) -> list[dict[str, Any]]:
     if len(found) == 1:
         next(iter(found.values()))["arms"] = None
     return [{**entry, "sha256": digest} for digest, entry in found.items()]
+
+
+def content_of(
+    study: Study, task: Task, runs: Sequence[Record], how: Mapping[str, Any], elapsed: Sequence[float]
+) -> dict[str, Any]:
+    """All that a result holds but its checksum.
+
+    `how` says how it was run: jobs (None on a cluster), scheduler (whether), vectorized (which arms).
+    `elapsed` are the seconds of each call that had a part in it.
+    """
+    return {
+        "study": study.name,
+        "format": FORMAT,
+        "version": None if study.source is None else version(study.source),
+        "provenance": {
+            "command": command(study.name, task, how),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "wall_seconds": round(sum(elapsed), 1),
+            "cpu_seconds": round(sum(run["cpu_seconds"] for run in runs), 1),
+            "calls": len(elapsed),
+            **how,
+            "device": task.device,
+            "hardware": hardware(task.device, how["scheduler"]),
+            "packages": packages(),
+            "data": data_of(study),
+        },
+        "settings": settings_of(study),
+        **stated(study),
+        "runs": list(runs),
+    }
+
+
+def command(name: str, task: Task, how: Mapping[str, Any]) -> str:
+    """The command that does the same."""
+    words = ["python", "-m", "convcraft", "study", name or "NAME"]
+    words += ["--scheduler", "tcp://HOST:PORT"] if how["scheduler"] else ["--jobs", str(how["jobs"])]
+    words += [] if task.device == "cpu" else ["--device", task.device]
+    words += ["--vectorized"] if task.vectorized and task.device == "cpu" else []
+    return shlex.join(words)
+
+
+def settings_of(study: Study) -> dict[str, Any]:
+    """What the study varies and holds fixed, as far as it is plain data; of a function its name."""
+    settings: dict[str, Any] = {
+        "arms": study.arms,
+        "rates": list(study.rates),
+        "seeds": list(study.seeds),
+        "tuning_seeds": list(study.tuning_seeds) if study.tuned else [],
+        "select": list(study.select),
+        "diverged": study.diverged,
+        "protocol": PROTOCOL,
+        "curves": list(study.curves),
+        "first": study.first,
+        "extensions": study.extensions,
+    }
+    if study.run is None:
+        rate = study.rates[0] if study.rates else None
+        if callable(study.fit):
+            settings["fit"] = {arm: _described(study.settings_of_fit(arm, rate)) for arm in study.arms}
+            for entry in settings["fit"].values() if study.rates else ():
+                entry.pop("learning_rate", None)
+        else:
+            settings["fit"] = _described(study.fit)
+    return settings
+
+
+def _described(settings: Mapping[str, Any]) -> dict[str, Any]:
+    def one(value: Any) -> Any:
+        try:
+            return plain(value, "fit")
+        except ConvcraftError:
+            return getattr(value, "__name__", type(value).__name__)
+
+    return {key: one(value) for key, value in settings.items()}
+
+
+def stated(study: Study) -> dict[str, Any]:
+    """What a study states beside its runs, and may restate without running again."""
+    contrasts = [{k: v for k, v in vars(c).items() if k != "against" or v} for c in study.contrasts]
+    entries = {"title": study.title, "short": study.short, "trains": study.trains, "contrasts": contrasts}
+    found: dict[str, Any] = json.loads(json.dumps(entries))
+    return found

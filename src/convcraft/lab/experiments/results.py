@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,13 +16,19 @@ from numpy.typing import NDArray
 from convcraft._table import Table
 from convcraft.errors import ConvcraftError, unknown
 from convcraft.lab.experiments import store
-from convcraft.lab.experiments.judged import Contrasts, judge
-from convcraft.lab.experiments.runs import Record
-from convcraft.lab.experiments.sources import load_study, names, results_folder, studies_folder, version
+from convcraft.lab.experiments.contrasts import Contrasts, Evidence, judge, p_of_collapses, rates_of
+from convcraft.lab.experiments.run import Record, bits
 from convcraft.lab.experiments.study import RESERVED, Contrast
-from convcraft.lab.statistics import Interval, paired_difference, t_interval
+from convcraft.lab.experiments.version import is_file, load_study, names, place, version
+from convcraft.lab.statistics import Estimate, Interval, crossed, difference, t_interval
+from convcraft.lab.statistics.intervals import standard_error
 
 Values = NDArray[np.float64]
+PHASES = ("tuning", "final")
+#: so far below the median of its arm, in accuracy, a run has collapsed
+COLLAPSE = 0.15
+#: a verdict wants so many tuning seeds, and a loss that fell by no more in the last quarter of the updates
+TUNING_SEEDS, FALL = 10, 0.01
 
 
 class ArmTable(Table[tuple[str, ...]]):
@@ -38,7 +46,13 @@ class Results:
     """What a study found: every run, and what follows from them.
 
     `runs` is the list of the records (dicts); `provenance` says where they come from, `settings` how they
-    were made. Values are in the order of `seeds`, the same for all arms.
+    were made. Values are in the order of `seeds`, the same for all arms. `shortcomings` are the rules of the
+    protocol that the study breaks.
+
+    Intervals and differences are over seeds, those of test_accuracy over seeds and test images crossed where
+    the runs keep which images they got right. Runs that collapsed (15 points or more below the median of
+    their arm) are left out of both, for no t interval holds for two kinds of runs; `collapses` has their
+    rate. Results without `settings["protocol"]` are of the first edition: over seeds alone, all runs.
 
     >>> from convcraft.lab.experiments import Study, run_study
     >>> results = run_study(Study(arms={"a": {}, "b": {}}, seeds=range(2),
@@ -67,8 +81,55 @@ class Results:
     @property
     def at_edge(self) -> list[str]:
         """Arms whose rate is the lowest or highest of the grid: a better one may lie outside."""
-        edges = {min(self.rates), max(self.rates)} if len(self.rates) > 1 else set()
-        return [arm for arm, rate in self.best_rates.items() if rate in edges]
+        if len(self.rates) < 2:
+            return []
+        return [arm for arm, rate in self.best_rates.items() if rate in np.array(self.rates_of(arm))[[0, -1]]]
+
+    @property
+    def first_edition(self) -> bool:
+        """Whether it was run before the rules of the protocol."""
+        return "protocol" not in self.settings
+
+    @property
+    def updates(self) -> dict[str, int | None]:
+        """How many updates the final runs of each arm had, the most of them; None where it is not known."""
+        found = {arm: [run.get("updates") for run in self._runs("final", arm)] for arm in self.arms}
+        return {arm: max((n for n in some if n is not None), default=None) for arm, some in found.items()}
+
+    def fall(self, arm: str) -> float | None:
+        """By what share the validation loss, its mean over the seeds, still fell in the last quarter of the
+        updates: 0 where it did not. None where it is not known."""
+        runs = [run for run in self._runs("final", arm) if not run["diverged"]]
+        curves = [run["last_quarter"] for run in runs if len(run.get("last_quarter") or ()) > 1]
+        if not curves or None in [value for curve in curves for value in curve]:
+            return None
+        shortest = min(map(len, curves))
+        before, *rest = np.mean([[c[0], *c[1 - shortest :]] for c in curves], axis=0)
+        return float(max(0.0, 1 - min(rest) / before)) if before > 0 else 0.0
+
+    @property
+    def still_falling(self) -> list[str]:
+        """Arms whose validation loss fell by more than 1 % in the last quarter of the updates, without those
+        whose budget is short on purpose."""
+        short = set(self.content.get("short", ()))
+        return [arm for arm in self.arms if arm not in short and (self.fall(arm) or 0.0) > FALL]
+
+    @property
+    def shortcomings(self) -> dict[str, list[str]]:
+        """The rules of the protocol that are broken, each with the arms: no verdict may rest on these."""
+        trains, tuned = self.content.get("trains", True), len(self.rates) > 1
+        unknown_budget = [
+            arm for arm in self.arms if self.updates[arm] is None and self.diverged[arm] < len(self.seeds)
+        ]
+        few = tuned and len(self.settings["tuning_seeds"]) < TUNING_SEEDS
+        found = {
+            "first edition": self.arms if self.first_edition else [],
+            "fewer than ten tuning seeds": self.arms if few else [],
+            "rate at the edge": self.at_edge,
+            "budget unknown": unknown_budget if trains else [],
+            "still falling": self.still_falling if trains else [],
+        }
+        return {rule: list(arms) for rule, arms in found.items() if arms}
 
     @property
     def diverged(self) -> dict[str, int]:
@@ -84,7 +145,14 @@ class Results:
     def _runs(self, phase: str, arm: str) -> list[Record]:
         if arm not in self.arms:
             raise unknown("arm", arm, self.arms)
-        return [run for run in self.runs if run["phase"] == phase and run["arm"] == arm]
+        return self._by_arm[phase][arm]
+
+    @cached_property
+    def _by_arm(self) -> dict[str, dict[str, list[Record]]]:
+        found: dict[str, dict[str, list[Record]]] = {p: {arm: [] for arm in self.arms} for p in PHASES}
+        for run in self.runs:
+            found[run["phase"]][run["arm"]].append(run)
+        return found
 
     def values(self, measure: str, arm: str) -> Values:
         """The measure of the final runs of an arm, (seeds,), or (seeds, k) where it is a list; nan where a
@@ -112,41 +180,130 @@ class Results:
             )
         return values
 
+    def rates_of(self, arm: str) -> list[float]:
+        """The rates that an arm was tuned over, in rising order: the grid, and what extended it."""
+        tried = {run["rate"] for run in self._runs("tuning", arm)}
+        return self.rates if tried <= set(self.rates) else sorted(tried)
+
+    def collapsed(self, arm: str, measure: str = "test_accuracy") -> NDArray[np.bool_]:
+        """Which final runs of an arm lie 15 points or more below its median; by test_accuracy where the
+        measure is no accuracy, and none where there is no such measure."""
+        by = measure if measure.endswith("accuracy") else "test_accuracy"
+        if self.first_edition or by not in self.measures:
+            return np.zeros(len(self.seeds), dtype=bool)
+        values = self.values(by, arm)
+        if values.ndim > 1 or not np.isfinite(values).all():
+            return np.zeros(len(values), dtype=bool)
+        return np.asarray(values <= np.median(values) - COLLAPSE + 1e-9)
+
+    @property
+    def collapses(self) -> dict[str, Interval]:
+        """The rate of collapse of each arm that has any, with Wilson's interval."""
+        return rates_of({arm: self.collapsed(arm) for arm in self.arms})
+
+    def _right(self, arm: str) -> NDArray[np.bool_] | None:
+        """Which test images the final runs got right, (seeds, images); None where it is not kept."""
+        data = [d for d in self.provenance.get("data", []) if d["arms"] is None or arm in d["arms"]]
+        texts = [run.get("test_correct") for run in self._runs("final", arm)]
+        if len(data) != 1 or not all(texts):
+            return None
+        return np.stack([bits(text, data[0]["sizes"][2]) for text in texts if text])
+
+    def _step(self, measure: str) -> float | None:
+        """The smallest difference that a test accuracy can show."""
+        sizes = {d["sizes"][2] for d in self.provenance.get("data", [])}
+        return 1 / sizes.pop() if measure == "test_accuracy" and len(sizes) == 1 else None
+
+    def _estimate(self, arms: Sequence[str], measure: str) -> Estimate | None:
+        """a, a - b or (a - b) - (c - d), over the seeds at which none of them collapsed; None: under two."""
+        signs = (1, -1, -1, 1)
+        kept = ~np.any([self.collapsed(arm, measure) for arm in arms], axis=0)
+        if kept.sum() < 2:
+            return None
+        images = {tuple(d["arms"] or ()) for d in self.provenance.get("data", [])}
+        same = [group for group in images if not group or set(arms) <= set(group)]
+        if measure == "test_accuracy" and not self.first_edition and same:
+            tables = [self._right(arm) for arm in arms]
+            if all(table is not None for table in tables):
+                table = sum(s * t[kept].astype(float) for s, t in zip(signs, tables, strict=False))  # type: ignore[index]
+                return crossed(table)
+        values = [self._scalars(measure, arm)[kept] for arm in arms]
+        if len(arms) == 1:
+            error = standard_error(values[0], self._step(measure))
+            return Estimate(float(values[0].mean()), error, len(values[0]) - 1, len(values[0]))
+        plus, minus = (
+            (values[0], values[1]) if len(arms) == 2 else (values[0] + values[3], values[1] + values[2])
+        )
+        return difference(plus, minus, self._step(measure))
+
     def interval(self, measure: str, arm: str, level: float = 0.95) -> Interval:
-        """t interval of the mean of a measure over the seeds."""
-        return t_interval(self._scalars(measure, arm), level)
+        """Interval of the mean of a measure."""
+        values = self._scalars(measure, arm)
+        if self.first_edition:
+            return t_interval(values, level, self._step(measure))
+        found = self._estimate([arm], measure)
+        return t_interval(values, level) if found is None else found.interval(level)
 
     def intervals(self, measure: str, level: float = 0.95) -> dict[str, Interval]:
         """The interval of every arm."""
         return {arm: self.interval(measure, arm, level) for arm in self.arms}
 
     def difference(self, a: str, b: str, measure: str = "test_accuracy", level: float = 0.95) -> Interval:
-        """t interval of the mean of a - b, paired by seed."""
-        return paired_difference(self._scalars(measure, a), self._scalars(measure, b), level)
+        """Interval of the mean of a - b, paired by seed.
+
+        Raises ConvcraftError where at fewer than two seeds neither collapsed.
+        """
+        found = self._estimate([a, b], measure)
+        if found is None:
+            raise ConvcraftError(
+                f"{a!r} and {b!r} must both train at two seeds or more to be compared; got fewer. Compare "
+                "how often they collapse: results.collapses."
+            )
+        return found.interval(level)
 
     def contrasts(self, family: str | None = None) -> Contrasts:
         """The contrasts that the study states, judged; Holm's adjustment is always that of whole families."""
         stated = [Contrast(**entry) for entry in self.content["contrasts"]]
-        pairs = [(self._scalars(c.measure, c.a), self._scalars(c.measure, c.b)) for c in stated]
-        judged = judge(stated, pairs)
+        judged = judge(stated, [self._evidence(contrast) for contrast in stated])
         return Contrasts(row for row in judged if family is None or row.family == family)
 
+    def _evidence(self, contrast: Contrast) -> Evidence:
+        for arm in contrast.arms:
+            self._scalars(contrast.measure, arm)  # complains of what is missing
+        collapsed = {arm: self.collapsed(arm, contrast.measure) for arm in contrast.arms}
+        rates = rates_of(collapsed)
+        test = rates and contrast.against is None
+        p = p_of_collapses(collapsed[contrast.a], collapsed[contrast.b]) if test else None
+        return Evidence(self._estimate(contrast.arms, contrast.measure), rates, p)
+
     def tuning(self, measure: str, arm: str) -> Values:
-        """A measure of the tuning runs of an arm, (rates, seeds), or (rates, seeds, k) where it is a list."""
+        """A measure of the tuning runs of an arm, (rates, seeds), or (rates, seeds, k) where it is a list;
+        the rates are `rates_of(arm)`, and nan where a rate was given up after the first seeds."""
         runs = self._runs("tuning", arm)
-        known = [name for name in dict.fromkeys(n for run in runs for n in run) if name not in RESERVED]
+        found = {name for run in runs for name, value in run.items() if value is not None}
+        known = [name for name in runs[0] if name not in RESERVED and name in found] if runs else []
         if measure not in known:
             raise unknown("measure of the tuning runs", measure, known)
         values = _array([run.get(measure) for run in runs], measure)
-        return values.reshape(len(self.rates), -1, *values.shape[1:])
+        rates, seeds = self.rates_of(arm), self.settings["tuning_seeds"]
+        table = np.full((len(rates), len(seeds), *values.shape[1:]), np.nan)
+        for run, value in zip(runs, values, strict=True):
+            table[rates.index(run["rate"]), seeds.index(run["seed"])] = value
+        return table
 
     def sweeps(self, measure: str = "validation_accuracy") -> dict[str, Any]:
-        """For each arm the curve against the learning rate, as `plotting.learning_rates` takes it."""
+        """For each arm the curve against the learning rate, as `plotting.learning_rates` takes it: of the
+        tuning seeds that all of its rates were run from."""
         found = {}
         for arm in self.arms:
             values = self.tuning(measure, arm)
+            done: dict[float, set[int]] = {rate: set() for rate in self.rates_of(arm)}
+            for run in self._runs("tuning", arm):
+                done[run["rate"]].add(run["seed"])
+            common = set.intersection(*done.values())
+            values = values[:, [seed in common for seed in self.settings["tuning_seeds"]]]
             values = values[:, :, None] if values.ndim == 2 else values
-            found[arm] = SimpleNamespace(learning_rates=self.rates, validation_accuracy=values)
+            found[arm] = SimpleNamespace(learning_rates=self.rates_of(arm), validation_accuracy=values)
         return found
 
     def structured(self) -> NDArray[np.void]:
@@ -172,15 +329,19 @@ class Results:
             rate = self.best_rates[arm]
             shown = "" if rate is None else f"{rate:g}{'*' if arm in edge else ''}"
             cells = [self._cell(name, arm, digits) for name in chosen]
-            rows.append((arm, shown, *cells, f"{self.diverged[arm]} of {len(self._runs('final', arm))}"))
-        return ArmTable(("arm", "rate", *chosen, "diverged"), rows)
+            updates, fall = self.updates[arm], self.fall(arm)
+            budget = "?" if updates is None else f"{updates}{'' if (fall or 0) <= FALL else ', falling'}"
+            rows.append(
+                (arm, shown, budget, *cells, f"{self.diverged[arm]} of {len(self._runs('final', arm))}")
+            )
+        return ArmTable(("arm", "rate", "updates", *chosen, "diverged"), rows)
 
     def _numbers(self) -> list[str]:
         def is_number(name: str) -> bool:
             values = [run.get(name) for run in self.runs if run["phase"] == "final" and not run["diverged"]]
             return all(v is None or isinstance(v, (bool, int, float)) for v in values)
 
-        return [name for name in self.measures if is_number(name)]
+        return [name for name in self.measures if name != "updates" and is_number(name)]
 
     def _cell(self, name: str, arm: str, digits: int) -> str:
         values = self.values(name, arm)
@@ -188,11 +349,32 @@ class Results:
             return "-"
         return self.interval(name, arm).format(digits) if len(values) > 1 else f"{values[0]:.{digits}f}"
 
+    @property
+    def notes(self) -> list[str]:
+        """What has to be said beside the table: the measure that chose the rates, collapses, shortcomings."""
+        lines = []
+        if len(self.rates) > 1:
+            lines.append(f"rates chosen by {' '.join(self.settings['select'])}, ")
+            lines[-1] += f"{len(self.settings['tuning_seeds'])} tuning seeds"
+        if self.collapses:
+            lines.append("collapsed, and not in the intervals: " + _listed(
+                f"{arm} {rate.format(0, percent=True)}" for arm, rate in self.collapses.items()
+            ))  # fmt: skip
+        for rule, arms in self.shortcomings.items():
+            lines.append(f"no verdict may rest on it, {rule}: {_listed(arms)}")
+        return lines
+
     def __repr__(self) -> str:
-        return f"{self.title}\n{self.table()!r}"
+        return "\n".join([self.title, repr(self.table()), *self.notes])
 
     def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+        return self.table()._repr_html_() + "".join(f"<p>{html.escape(line)}</p>" for line in self.notes)
+
+
+def _listed(items: Iterable[str], most: int = 6) -> str:
+    shown = list(items)
+    more = f" and {len(shown) - most} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
 
 
 def _array(values: Sequence[Any], name: str) -> Values:
@@ -236,13 +418,13 @@ def load(name: str | Path, folder: str | Path | None = None) -> Results:
     path = Path(name)
     if path.suffix == ".json":
         return Results(store.read_result(path))
-    path = results_folder(folder) / f"{name}.json"
-    source = studies_folder(folder) / f"{name}.py"
-    if not path.exists() and not source.exists():
+    source, path = place(name, folder)
+    if not path.exists() and not source.exists() and not is_file(name):
         raise unknown("study", name, names(folder))
     content = store.read_result(path)
     if source.exists():
-        study = load_study(str(name), folder)
+        study = load_study(name, folder)
         assert study.source is not None
         store.check_version(path, content["version"], version(study.source))
+        content |= {"short": list(study.short), "trains": study.trains}
     return Results(content)

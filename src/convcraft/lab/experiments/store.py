@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from convcraft.errors import ConvcraftError
-from convcraft.lab.experiments.runs import Key, Record
+from convcraft.lab.experiments.columns import text_of, to_columns, to_runs
+from convcraft.lab.experiments.run import Key, Record
 
-FORMAT = 1
+FORMAT = 2
 
 
 class OtherVersionError(ConvcraftError):
@@ -53,12 +54,11 @@ def checksum(content: Mapping[str, Any]) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_result(path: Path, content: dict[str, Any]) -> None:
-    """Write the result of a study with its checksum, one line a run."""
-    content = {**content, "checksum": checksum(content)}
-    runs = ",\n".join(json.dumps(run, separators=(",", ":"), allow_nan=False) for run in content["runs"])
-    text = json.dumps({**content, "runs": "@"}, indent=1, ensure_ascii=False, allow_nan=False)
-    write(path, text.replace('"runs": "@"', f'"runs": [\n{runs}\n]') + "\n")
+def write_result(path: Path, content: Mapping[str, Any]) -> None:
+    """Write the result of a study with its checksum, one line for each column of the runs."""
+    kept = {key: value for key, value in content.items() if key != "checksum"}
+    kept["runs"] = to_columns(content["runs"], list(content["settings"]["arms"]))
+    write(path, text_of({**kept, "checksum": checksum(kept)}))
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def read_result(path: Path) -> dict[str, Any]:
         raise ConvcraftError(
             f"{path} was changed after it was written: its checksum does not fit its content. {advice}"
         )
-    return content
+    return {**content, "runs": to_runs(content["runs"], list(content["settings"]["arms"]))}
 
 
 def check_version(where: Path, found: Any, expected: str) -> None:

@@ -6,10 +6,11 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 from convcraft.errors import ConvcraftError, unknown
-from convcraft.lab.experiments.plain import plain
+from convcraft.lab.experiments.to_json import plain
 from convcraft.lab.randomness import check_seed
 
 Arm = dict[str, Any]
@@ -17,6 +18,8 @@ MEASURED = ("train_loss", "validation_loss", "validation_accuracy", "test_accura
 #: what the engine itself writes into the record of a run
 RESERVED = ("phase", "arm", "rate", "seed", "diverged", "error", "seconds", "cpu_seconds")
 _QUICK = ("arms", "rates", "seeds", "tuning_seeds", "fit")
+#: so many rates, the best by the first tuning seeds, are run from all of them
+KEPT = 3
 _NOT_FIT = ("model", "splits", "seed", "progress", "device")
 
 
@@ -27,12 +30,14 @@ class Contrast:
     :math:`d_s = m_a(s) - m_b(s)`, judged by the paired t test of :math:`\bar d = 0`, adjusted by Holm's
     method within `family` (by default all contrasts of the same measure), and by the equivalence test with
     `margin` (by default 0.01 for accuracies, and none for other measures). `claim` is the id of the claim
-    that it decides.
+    that it decides. With `against=(c, d)` it is an interaction, (a - b) - (c - d): whether b to a helps more
+    than d to c.
 
-    Raises ConvcraftError when `a` is `b`, and for a margin that is not above 0.
+    Raises ConvcraftError when `a` is `b`, for a margin that is not above 0, and for an `against` that is not
+    another pair.
 
-    >>> Contrast("leaky_relu", "relu").margin
-    0.01
+    >>> Contrast("leaky_relu", "relu").margin, str(Contrast("a", "b", against=("c", "d")))
+    (0.01, '(a - b) - (c - d)')
 
     Source: Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure.
     Chapter: Activations.
@@ -44,8 +49,17 @@ class Contrast:
     claim: str | None = None
     margin: float | None = None
     family: str | None = None
+    against: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
+        if self.against is not None:
+            object.__setattr__(self, "against", tuple(self.against))
+            pairs = ((self.a, self.b), (self.b, self.a))
+            if len(self.against) != 2 or len(set(self.against)) < 2 or self.against in pairs:
+                raise ConvcraftError(
+                    f"against must be two arms that make another pair; got {self.against!r} beside "
+                    f"{self.a!r} and {self.b!r}. Pass for example against=('c', 'd')."
+                )
         if self.a == self.b:
             raise ConvcraftError(f"a contrast compares two arms; got {self.a!r} twice. Name another arm.")
         if self.margin is None and self.measure.endswith("accuracy"):
@@ -58,15 +72,29 @@ class Contrast:
         if self.family is None:
             object.__setattr__(self, "family", self.measure)
 
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms, those of `against` last."""
+        return (self.a, self.b, *(self.against or ()))
+
+    def __str__(self) -> str:
+        difference = f"{self.a} - {self.b}"
+        return f"({difference}) - ({self.against[0]} - {self.against[1]})" if self.against else difference
+
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """An experiment: every arm at every learning rate for tuning, then at its best rate from every seed.
+    """An experiment: every arm at several learning rates for tuning, then at its rate from every seed.
 
     Either `splits(arm) -> Splits` and `model(arm) -> Module`, trained by `training.fit` with the keywords
     `fit` (a dict, or a function of the arm, or of the arm and the rate, that returns one), and measured by
     `measure(model, splits, arm, seed) -> dict`; or `run(arm, rate, seed, splits, final) -> dict` for what is
-    not "train one network". In tuning the test part is withheld. With at most one rate nothing is tuned.
+    not "train one network" (`train_and_score` does most of it). In tuning the test part is withheld.
+
+    Rates: all of them from the first three tuning seeds; while an arm's best one lies at an end of the grid,
+    the grid goes on there by its own step, up to three times; the best three from all tuning seeds. Chosen is
+    the smallest rate within a standard error of the best one, rather an inner one than an end. With at most
+    one rate nothing is tuned.
 
     Args:
         arms: name -> plain data, whatever tells one arm from another.
@@ -76,6 +104,11 @@ class Study:
         quick: what `--quick` replaces: entries "arms", "rates", "seeds", "tuning_seeds", "fit".
         select: the measure that chooses the rate, and "max" or "min"; of a list its last entry.
         diverged: what a diverged run counts as in further measures, for example {"dead_share": 1.0}.
+        first: how many tuning seeds all rates are run from, before the best three are run from the rest.
+        extensions: how often the grid of an arm may be extended.
+        curves: the measures that the final runs keep as a whole curve; of others their last entry is kept.
+        short: arms whose budget is short on purpose, beside others with a long one.
+        trains: False where no network is trained to an end, so that there is no budget to state.
 
     Raises ConvcraftError for whatever of this is not usable.
 
@@ -91,7 +124,7 @@ class Study:
     arms: Mapping[str, Arm]
     rates: Sequence[float] = ()
     seeds: Sequence[int] = range(10)
-    tuning_seeds: Sequence[int] = range(100, 103)
+    tuning_seeds: Sequence[int] = range(100, 110)
     splits: Callable[[Arm], Any] | None = None
     model: Callable[[Arm], Any] | None = None
     measure: Callable[..., Mapping[str, Any]] | None = None
@@ -101,9 +134,15 @@ class Study:
     quick: Mapping[str, Any] = field(default_factory=dict)
     select: tuple[str, str] = ("validation_accuracy", "max")
     diverged: Mapping[str, Any] = field(default_factory=dict)
+    first: int = 3
+    extensions: int = 3
+    curves: Sequence[str] = ()
+    short: Sequence[str] = ()
+    trains: bool = True
     name: str = field(default="", init=False)
     title: str = field(default="", init=False)
     source: str | None = field(default=None, init=False, repr=False)
+    _takes_rate: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -117,6 +156,9 @@ class Study:
         set_(self, "tuning_seeds", _seeds("tuning_seeds", self.tuning_seeds))
         set_(self, "contrasts", tuple(self.contrasts))
         set_(self, "select", tuple(self.select))
+        set_(self, "curves", tuple(self.curves))
+        set_(self, "short", tuple(self.short))
+        set_(self, "_takes_rate", callable(self.fit) and len(inspect.signature(self.fit).parameters) > 1)
         set_(self, "diverged", plain(dict(self.diverged), "diverged"))
         common = sorted(set(self.seeds) & set(self.tuning_seeds))
         if common and self.tuned:
@@ -125,11 +167,18 @@ class Study:
                 "the runs that it is judged by; take other tuning seeds."
             )
         _check_select(self.select)
+        for name, least in (("first", 1), ("extensions", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ConvcraftError(f"{name} must be an integer of {least} or more; got {value!r}. Pass 3.")
         self._check_work()
         self._check_contrasts()
         for key in self.quick:
             if key not in _QUICK:
                 raise unknown("entry of quick", key, _QUICK)
+        for arm in self.short:
+            if arm not in self.arms:
+                raise unknown("arm in short", arm, self.arms)
 
     @property
     def tuned(self) -> bool:
@@ -160,7 +209,7 @@ class Study:
 
     def _check_contrasts(self) -> None:
         for contrast in self.contrasts:
-            for arm in (contrast.a, contrast.b):
+            for arm in contrast.arms:
                 if arm not in self.arms:
                     raise unknown("arm of a contrast", arm, self.arms)
             if self.model is not None and self.measure is None and contrast.measure not in MEASURED:
@@ -168,12 +217,12 @@ class Study:
 
     def settings_of_fit(self, arm: str, rate: float | None) -> dict[str, Any]:
         """The keywords of `training.fit` for an arm at a rate."""
-        if not callable(self.fit):
-            settings = dict(self.fit)
+        fit: Any = self.fit
+        if not callable(fit):
+            settings = dict(fit)
         else:
-            both = len(inspect.signature(self.fit).parameters) > 1
-            settings = dict(self.fit(self.arms[arm], rate) if both else self.fit(self.arms[arm]))
-            _check_fit(settings, bool(self.rates), knows_rate=both)
+            settings = dict(fit(self.arms[arm], rate) if self._takes_rate else fit(self.arms[arm]))
+            _check_fit(settings, bool(self.rates), self._takes_rate)
         if rate is not None:
             settings["learning_rate"] = rate
         return settings
@@ -194,10 +243,11 @@ class Study:
                     raise unknown("arm", name, self.arms)
             given["arms"] = {name: self.arms[name] for name in names}
         if "fit" in given:
-            given["fit"] = _merged(self.fit, given["fit"])
+            given["fit"] = _merged(self.fit, given["fit"], self._takes_rate)
         kept = given.get("arms", self.arms)
-        contrasts = tuple(c for c in self.contrasts if c.a in kept and c.b in kept)
-        result = replace(self, contrasts=contrasts, **given)
+        contrasts = tuple(c for c in self.contrasts if kept.keys() >= set(c.arms))
+        short = tuple(arm for arm in self.short if arm in kept)
+        result = replace(self, contrasts=contrasts, short=short, **given)
         result.identify(self.name, self.title, self.source)
         return result
 
@@ -207,10 +257,10 @@ class Study:
             object.__setattr__(self, key, value)
 
 
-def _merged(fit: Any, entries: Mapping[str, Any]) -> Any:
+def _merged(fit: Any, entries: Mapping[str, Any], takes_rate: bool) -> Any:
     if not callable(fit):
         return {**fit, **entries}
-    if len(inspect.signature(fit).parameters) > 1:
+    if takes_rate:
         return lambda arm, rate: {**fit(arm, rate), **entries}
     return lambda arm: {**fit(arm), **entries}
 
@@ -241,10 +291,15 @@ def _check_select(select: tuple[Any, ...]) -> None:
         )
 
 
+@cache
+def _names_of(fit: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(name for name in inspect.signature(fit).parameters if name not in _NOT_FIT)
+
+
 def _check_fit(settings: Mapping[str, Any], rates: bool, knows_rate: bool) -> None:
     from convcraft.lab.training import fit
 
-    known = [name for name in inspect.signature(fit).parameters if name not in _NOT_FIT]
+    known = _names_of(fit)
     for name in settings:
         if name not in known:
             raise unknown("entry of fit", name, known)

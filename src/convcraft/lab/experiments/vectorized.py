@@ -1,62 +1,45 @@
-"""The runs of an arm trained together: all rates and seeds at once, by `fit_many`."""
+"""The runs of an arm trained together: all rates and seeds at once, by `fit_together`."""
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from convcraft.lab import training
-from convcraft.lab.experiments.runs import (
+from convcraft.lab.experiments.run import (
     Key,
     Record,
-    Unit,
+    Task,
     diverged_measures,
     measure_final,
+    of_training,
     record_of,
     splits_of,
 )
 from convcraft.lab.experiments.study import Study
 from convcraft.lab.experiments.withheld import withhold
-from convcraft.lab.randomness import forked
-from convcraft.lab.training import fit_many, seeded
+from convcraft.lab.training import fit_together, seeded
 
-#: how many seeds of an arm are one unit of work
+#: how many seeds of an arm are one task
 SEEDS = 16
-_KNOWN = ("epochs", "momentum", "weight_decay", "batch_size", "loss", "learning_rate")
+_OF_COPIES = ("learning_rate", "momentum", "weight_decay", "l1")
+_OF_ALL = ("epochs", "updates", "evaluate_at", "flat", "batch_size", "loss", "decayed")
 
 
 def reason_against(study: Study, arm: str) -> str:
     """Why the runs of an arm cannot be trained together; "" where they can."""
     if study.run is not None or study.model is None:
         return "the study has a run of its own"
-    rates = study.rates or (None,)
-    settings = [study.settings_of_fit(arm, rate) for rate in rates]
-    others = [name for name in settings[0] if name not in _KNOWN and settings[0][name] is not None]
+    settings = [study.settings_of_fit(arm, rate) for rate in study.rates or (None,)]
+    others = [n for n, v in settings[0].items() if n not in (*_OF_COPIES, *_OF_ALL) and v is not None]
     if others:
         return f"fit has {', '.join(others)}"
-    if any({**one, "learning_rate": 0} != {**settings[0], "learning_rate": 0} for one in settings):
+    if any(one.get(name) != settings[0].get(name) for one in settings for name in _OF_ALL):
         return "fit differs from rate to rate"
     model = seeded(lambda: study.model(study.arms[arm]), 0)  # type: ignore[misc]
-    buffers = [name for name, _ in model.named_buffers()]
-    if buffers:
-        return f"its network has buffers ({buffers[0]})"
-    if _draws(model, splits_of(study, arm, "cpu").train.x[:2]):
-        return "its network draws random numbers while it is trained"
     loss = settings[0].get("loss") or "cross_entropy"
     return training.reason_against(model, splits_of(study, arm, "cpu").train, loss)
-
-
-def _draws(model: torch.nn.Module, x: torch.Tensor) -> bool:
-    """Whether a pass in training mode moves torch's generator: then a run would depend on its neighbours."""
-
-    with forked(0), torch.no_grad():
-        before = torch.get_rng_state()
-        copy.deepcopy(model).train()(x)
-        return not torch.equal(before, torch.get_rng_state())
 
 
 def groups(keys: Sequence[Key]) -> list[tuple[Key, ...]]:
@@ -71,40 +54,37 @@ def groups(keys: Sequence[Key]) -> list[tuple[Key, ...]]:
     return [tuple(group) for group in found.values()]
 
 
-def run_together(study: Study, unit: Unit) -> list[Record]:
-    """Train the runs of a unit (one phase of one arm) at once; one record each, in their order."""
+def run_together(study: Study, task: Task) -> list[Record]:
+    """Train the runs of a task (one phase of one arm) at once; one record each, in their order."""
     wall, cpu = time.perf_counter(), time.process_time()
-    keys = unit.keys
+    keys = task.keys
     arm, final = keys[0].arm, keys[0].phase == "final"
-    splits = splits_of(study, arm, unit.device)
-    settings = study.settings_of_fit(arm, keys[0].rate)
-    settings = {name: value for name, value in settings.items() if value is not None}
-    given = settings.pop("learning_rate", 0.1)
-    rates = list(dict.fromkeys(given if key.rate is None else key.rate for key in keys))
-    seeds = list(dict.fromkeys(key.seed for key in keys))
-    sweep = fit_many(
+    splits = splits_of(study, arm, task.device)
+    settings = [study.settings_of_fit(arm, key.rate) for key in keys]
+    copies = [
+        {"seed": key.seed} | {n: own[n] for n in _OF_COPIES if own.get(n) is not None}
+        for key, own in zip(keys, settings, strict=True)
+    ]
+    shared = {name: settings[0][name] for name in _OF_ALL if settings[0].get(name) is not None}
+    found = fit_together(
         lambda: study.model(study.arms[arm]),  # type: ignore[misc]
         withhold(splits),
-        learning_rates=rates,
-        seeds=seeds,
+        copies,
         progress=False,
-        device=unit.device,
-        **{"epochs": 20, **settings},
+        device=task.device,
+        **{"epochs": 20, **shared},
     )
-    models = sweep.models(0) if final else []
     share = len(keys)
     trained = (time.perf_counter() - wall) / share, (time.process_time() - cpu) / share
     records = []
-    for key in keys:
+    for key, one in zip(keys, found, strict=True):
         wall, cpu = time.perf_counter(), time.process_time()
-        place = rates.index(given if key.rate is None else key.rate), seeds.index(key.seed)
-        if sweep.diverged[place]:
+        if one.diverged:
             measures, error = diverged_measures(study, key, splits), "training stopped: a loss was not finite"
         else:
-            names = ("train_loss", "validation_loss", "validation_accuracy")
-            measures, error = {name: getattr(sweep, name)[place] for name in names}, ""
+            measures, error = of_training(one.history, final, study.curves), ""
             if final:
-                measures |= measure_final(study, key, splits, models[place[1]])
+                measures |= measure_final(study, key, splits, one.model)
         spent = time.perf_counter() - wall + trained[0], time.process_time() - cpu + trained[1]
         records.append(record_of(key, measures, error, *spent))
     return records

@@ -10,8 +10,8 @@ from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Split, Splits
 
 
-class Nothing:
-    """What stands for the test part: to use it in any way raises ConvcraftError."""
+class MissingTest:
+    """In the place of the test part: to use it in any way raises ConvcraftError."""
 
     def _refuse(self, *arguments: Any) -> NoReturn:
         raise ConvcraftError(
@@ -39,7 +39,7 @@ class Withheld(Splits):
     """
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "test", Nothing())
+        object.__setattr__(self, "test", MissingTest())
 
     def _map(self, change: Any) -> Splits:
         apply: Callable[[Split], Split] = change

@@ -45,9 +45,7 @@ def difference(a: ArrayLike, b: ArrayLike, step: float | None = None) -> Estimat
     return Estimate(float(sample.mean()), error, sample.size - 1, sample.size)
 
 
-def paired_difference(
-    a: ArrayLike, b: ArrayLike, level: float = 0.95, step: float | None = None
-) -> Interval:
+def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95, step: float | None = None) -> Interval:
     """t interval of the mean of a - b, where entry i of both comes from the same seed; `step` as in
     `difference`.
 

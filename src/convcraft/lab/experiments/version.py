@@ -14,8 +14,8 @@ from typing import Any
 from convcraft.errors import ConvcraftError, unknown
 from convcraft.lab.experiments.study import Study
 
-#: arguments of Study that say what is made of the runs, and not what a run is
-_NOT_IN_VERSION = ("contrasts", "quick")
+#: arguments of Study that change no number of a run
+_NOT_IN_VERSION = ("contrasts", "quick", "short", "trains")
 
 
 def studies_folder(folder: str | Path | None = None) -> Path:
@@ -45,6 +45,19 @@ def results_folder(folder: str | Path | None = None) -> Path:
     return studies_folder(folder).resolve().parent / "results"
 
 
+def is_file(name: str | Path) -> bool:
+    """Whether a study is given by the path of its file, and not by its name."""
+    return Path(name).suffix == ".py"
+
+
+def place(name: str | Path, folder: str | Path | None = None) -> tuple[Path, Path]:
+    """The file of a study and that of its result: beside it where the study is given by its path."""
+    if is_file(name):
+        path = Path(name).resolve()
+        return path, path.with_suffix(".json")
+    return studies_folder(folder) / f"{name}.py", results_folder(folder) / f"{name}.json"
+
+
 def names(folder: str | Path | None = None) -> list[str]:
     """Names of the studies: the files that define STUDY."""
     found = sorted(studies_folder(folder).glob("*.py"))
@@ -61,21 +74,23 @@ def _defines_study(source: str) -> bool:
     return any(isinstance(target, ast.Name) and target.id == "STUDY" for target in targets)
 
 
-def load_study(name: str, folder: str | Path | None = None) -> Study:
-    """The study of a name, read from its file; nothing is trained.
+def load_study(name: str | Path, folder: str | Path | None = None) -> Study:
+    """The study of a name, or of the path of a .py file; nothing is trained.
 
     Raises ConvcraftError for a name that is not known, and for a file that does not define a study.
     """
-    path = studies_folder(folder) / f"{name}.py"
+    path, _ = place(name, folder)
     if not path.is_file():
-        raise unknown("study", name, names(folder))
+        if is_file(name):
+            raise ConvcraftError(f"there is no study at {name}; expected a file that defines STUDY.")
+        raise unknown("study", str(name), names(folder))
     source = path.read_text(encoding="utf-8")
     if not _defines_study(source):
         raise ConvcraftError(
             f"{path.name} must define STUDY = Study(...); it does not. Where it is a program of its own, run "
             f"it with python."
         )
-    return compiled(name, source)
+    return compiled(path.stem, source)
 
 
 @lru_cache(maxsize=64)

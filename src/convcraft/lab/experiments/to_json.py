@@ -42,7 +42,7 @@ def plain(value: Any, where: str) -> Any:
 
 
 def rounded(value: Any, where: str) -> Any:
-    """A measure as JSON keeps it: floats to 6 significant digits, arrays and tensors as lists.
+    """A measure as JSON keeps it: floats to 6 significant digits; arrays and tensors as lists.
 
     What is not finite becomes None. Raises ConvcraftError for what is no number, list of numbers, truth value
     or text.
