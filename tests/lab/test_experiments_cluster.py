@@ -57,6 +57,7 @@ STUDY = Study(
     rates=(0.01, 0.1),
     seeds=range(3),
     tuning_seeds=range(100, 102),
+    extensions=0,
     splits=splits,
     model=model,
     measure=measure,

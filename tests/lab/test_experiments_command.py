@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from convcraft import ConvcraftError
@@ -145,3 +147,20 @@ def test_results_beside_a_folder_that_is_named(folder, tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert call("easy", "--jobs", "1", "--folder", str(folder.studies)) == 0
     assert (folder.results / "easy.json").exists() and state("easy", str(folder.studies))[2] == "done"
+
+
+def test_help_and_list_work_without_scipy_and_a_run_says_what_to_install(folder, monkeypatch, capsys):
+    folder.write("easy", EASY)
+    for name in [name for name in sys.modules if name.split(".")[0] in ("scipy", "sklearn")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    for name in [
+        name for name in sys.modules if name.startswith(("convcraft.lab.exp", "convcraft.lab.stat"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(SystemExit) as stop:
+        call("--help")
+    assert stop.value.code == 0 and "path of a .py file" in capsys.readouterr().out
+    assert call("--list") == 0 and "not run" in capsys.readouterr().out
+    assert call("easy") == 2 and "needs scipy" in capsys.readouterr().err
+    assert not (folder.results / "easy.json").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -97,6 +98,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if given.name is None:
         parser.error("NAME is missing; --list shows the studies")
+    importlib.import_module("scipy")  # before anything is trained: the intervals at the end need it
     jobs = given.jobs if given.jobs is not None else 1 if given.device != "cpu" else _cores()
     try:
         results = run_study(

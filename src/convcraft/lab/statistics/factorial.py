@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
 
 from convcraft._table import table_text
 from convcraft.errors import ConvcraftError, unknown
@@ -118,6 +117,8 @@ def _partial(f: float, freedom: int, rest: int, scale: int, n: int, level: float
     """The share of an effect against its noise, as if that filled `scale` degrees of freedom; the ends by
     inverting the noncentral F distribution."""
 
+    from scipy import optimize, stats
+
     def noncentrality(probability: float) -> float:
         if f > 1e6:  # the spread of the residual is all that matters, and ncf runs out of digits
             return float(f * freedom * stats.chi2.ppf(1 - probability, rest) / rest)
@@ -215,6 +216,8 @@ def _table(
     block: int | None,
 ) -> VarianceShares:
     """The table; `block` is the axis whose interactions are the noise of each effect (None: the residual)."""
+    from scipy import stats
+
     squares = {name: _sum_of_squares(values, axes) for name, axes in lines.items()}
     freedoms = {name: math.prod(values.shape[a] - 1 for a in axes) for name, axes in lines.items()}
     n, rest = values.size, values.size - 1 - sum(freedoms.values())

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from convcraft.errors import ConvcraftError
 
@@ -66,6 +65,8 @@ def check_level(level: float) -> None:
 
 
 def interval_around(mean: float, error: float, df: float, n: int, level: float) -> Interval:
+    from scipy import stats
+
     half = float(stats.t.ppf((1 + level) / 2, df)) * error if error > 0 else 0.0
     return Interval(mean, mean - half, mean + half, n, level)
 
@@ -124,6 +125,8 @@ def bootstrap_interval(
     Source: Efron (1987), Better Bootstrap Confidence Intervals.
     Chapter: Convolutional networks.
     """
+    from scipy import stats
+
     check_level(level)
     sample = sample_of(values)
     estimate = float(statistic(sample))
@@ -153,6 +156,8 @@ def wilson(k: int, n: int, level: float = 0.95) -> Interval:
     Source: Wilson (1927), Probable Inference, the Law of Succession, and Statistical Inference.
     Chapter: Convolutional networks.
     """
+    from scipy import stats
+
     check_level(level)
     if not (n >= 1 and 0 <= k <= n):
         raise ConvcraftError(
