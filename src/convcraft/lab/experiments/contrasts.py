@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from convcraft._tables import Table
+from convcraft._table import Table
 from convcraft.errors import unknown
 from convcraft.lab.experiments.study import Contrast
 from convcraft.lab.statistics import Equivalence, Estimate, Interval, holm, wilson
