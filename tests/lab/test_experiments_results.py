@@ -123,10 +123,10 @@ def test_all_runs_as_a_structured_array(results):
 
 def test_the_table_has_a_row_an_arm(results):
     text = repr(results.table())
-    assert text.splitlines()[0].split() == ["arm", "rate", "updates", "test_accuracy", "count", "diverged"]
+    assert text.splitlines()[0].split() == ["arm", "rate", "test_accuracy", "count", "diverged"]
     assert "0.3*" in text and "0 of 4" in text and "0.620 [0.570, 0.670]" in text
     assert "count" not in repr(results.table("test_accuracy")) and "0.6200" in repr(results.table(digits=4))
-    assert repr(results.table(["layers"])).splitlines()[1].split() == ["a", "0.3*", "?", "-", "0", "of", "4"]
+    assert repr(results.table(["layers"])).splitlines()[1].split() == ["a", "0.3*", "-", "0", "of", "4"]
     assert "<table>" in results._repr_html_() and text in repr(results)
 
 

@@ -324,17 +324,18 @@ class Results:
         chosen = [measures] if isinstance(measures, str) else list(measures or self._numbers())
         for name in chosen:
             self.values(name, self.arms[0])
-        edge, rows = self.at_edge, []
+        edge, rows, known = self.at_edge, [], any(self.updates.values())
         for arm in self.arms:
             rate = self.best_rates[arm]
             shown = "" if rate is None else f"{rate:g}{'*' if arm in edge else ''}"
             cells = [self._cell(name, arm, digits) for name in chosen]
-            updates, fall = self.updates[arm], self.fall(arm)
-            budget = "?" if updates is None else f"{updates}{'' if (fall or 0) <= FALL else ', falling'}"
-            rows.append(
-                (arm, shown, budget, *cells, f"{self.diverged[arm]} of {len(self._runs('final', arm))}")
-            )
-        return ArmTable(("arm", "rate", "updates", *chosen, "diverged"), rows)
+            budget = []
+            if known:
+                falling = (self.fall(arm) or 0) > FALL
+                budget = [f"{self.updates[arm] or '?'}{', falling' if falling else ''}"]
+            lost = f"{self.diverged[arm]} of {len(self._runs('final', arm))}"
+            rows.append((arm, shown, *budget, *cells, lost))
+        return ArmTable(("arm", "rate", *["updates"] * known, *chosen, "diverged"), rows)
 
     def _numbers(self) -> list[str]:
         def is_number(name: str) -> bool:
