@@ -15,7 +15,7 @@ from convcraft import ConvcraftError
 from convcraft.lab import claims, statistics
 from convcraft.lab.claims import cards, criteria, ledger, page
 from convcraft.lab.experiments import Contrast
-from convcraft.lab.experiments.judged import judge
+from convcraft.lab.experiments.contrasts import Evidence, judge
 
 SMALL = (Path(__file__).parent / "three_claims.yml").read_text(encoding="utf-8")
 
@@ -213,8 +213,10 @@ def test_conditions_ask_the_whole_interval():
 def test_a_contrast_has_to_survive_holm_and_an_equality_its_test():
     rng = np.random.default_rng(0)
     a = rng.normal(0.5, 0.01, 10)
-    pairs = [(a + 0.01 + rng.normal(0, 0.012, 10), a) for _ in range(8)]
-    rows = judge([Contrast("a", "b", family="f", margin=0.05)] * 8, pairs)
+    found = [statistics.difference(a + 0.01 + rng.normal(0, 0.012, 10), a) for _ in range(8)]
+    rows = judge(
+        [Contrast("a", "b", family="f", margin=0.05)] * 8, [Evidence(one, {}, None) for one in found]
+    )
     above, within = (claims.Condition.parse(text) for text in ("above 0", "within 0.05"))
     lost = [row for row in rows if row.interval.low > 0 and row.adjusted >= 0.05]
     assert lost and not any(above.met(row) for row in lost) and all(above.met(row.interval) for row in lost)

@@ -75,16 +75,12 @@ REASONS = {
     ),
     "patience": ({**TRAINED, "fit": {"epochs": 1, "patience": 3}}, "fit has patience"),
     "fit by rate": (
-        {**TRAINED, "rates": (0.1, 0.2), "fit": lambda arm, rate: {"epochs": 1, "weight_decay": rate}},
+        {
+            **TRAINED,
+            "rates": (0.1, 0.2),
+            "fit": lambda arm, rate: {"epochs": 1, "batch_size": int(rate * 500)},
+        },
         "fit differs from rate to rate",
-    ),
-    "buffers": (
-        {**TRAINED, "model": lambda arm: nn.Sequential(network(arm), nn.BatchNorm1d(10))},
-        "its network has buffers",
-    ),
-    "dropout": (
-        {**TRAINED, "model": lambda arm: nn.Sequential(nn.Dropout(0.5), network(arm))},
-        "its network draws random numbers",
     ),
     "a branch": ({**TRAINED, "model": lambda arm: Masked()}, "torch.func cannot do its network"),
 }
@@ -104,7 +100,7 @@ def test_what_cannot_be_trained_together_goes_one_by_one_and_that_is_said(name):
 
 
 def test_only_the_arms_that_need_it_go_one_by_one(folder):
-    source = folder.tiny.replace('return models.MLP((64, 8, 10), activation=arm["activation"])', BATCH_NORM)
+    source = folder.tiny.replace('fit={"epochs": 1},', PATIENT)
     folder.write("tiny", source)
     said = []
     results = run_study("tiny", vectorized=True, say=said.append)
@@ -115,10 +111,7 @@ def test_only_the_arms_that_need_it_go_one_by_one(folder):
     )
 
 
-BATCH_NORM = """from torch import nn
-
-    network = models.MLP((64, 8, 10), activation=arm["activation"])
-    return network if arm["activation"] == "relu" else nn.Sequential(network, nn.BatchNorm1d(10))"""
+PATIENT = """fit=lambda arm: {"epochs": 1, **({"patience": 2} if arm["activation"] == "tanh" else {})},"""
 
 
 def test_a_stop_within_a_unit_is_made_up_for(folder):

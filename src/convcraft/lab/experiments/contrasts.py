@@ -60,7 +60,7 @@ class Judged:
     @property
     def equivalent(self) -> bool:
         """Whether the difference is shown to be smaller than the margin, and no run collapsed."""
-        return self.equivalence is not None and self.equivalence.equivalent and not self.collapses
+        return self.equivalence is not None and self.equivalence.equivalent
 
     @property
     def verdict(self) -> str:
@@ -156,7 +156,8 @@ def judge(contrasts: Sequence[Contrast], found: Sequence[Evidence]) -> Contrasts
         equivalence = None
         if margin is not None:
             shown = estimate.equality(margin)
-            equivalence = Equivalence(shown, estimate.interval(0.9), margin, shown < 0.05)
+            equal = shown < 0.05 and not collapses
+            equivalence = Equivalence(shown, estimate.interval(0.9), margin, equal)
         judged.append(
             Judged(
                 contrast,

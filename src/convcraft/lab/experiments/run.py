@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import random
 import signal
 import sys
@@ -166,10 +165,11 @@ def train_and_score(
 ) -> dict[str, Any]:
     """What a study with a `run` of its own needs most: train a network by `fit`, and return the dictionary.
 
-    `settings` are keywords of `fit`, such as `updates` and `flat`. The dictionary holds train_loss, validation_loss and validation_accuracy (their last entry, or whole curves
-    where named in `curves`); of final runs also updates, last_quarter (whether the loss still falls),
-    train_accuracy, test_accuracy, test_loss and test_correct (which test images were right). The model is
-    trained in place, and the test part withheld from training.
+    `settings` are keywords of `fit`, such as `updates` and `flat`. The dictionary holds train_loss,
+    validation_loss and validation_accuracy (their last entry, or whole curves where named in `curves`); of
+    final runs also updates, last_quarter (whether the loss still falls), train_accuracy, test_accuracy,
+    test_loss and test_correct (which test images were right). The model is trained in place, and the test
+    part withheld from training.
     Raises ConvcraftError as `fit` does.
 
     >>> from convcraft.lab import data, models
@@ -252,9 +252,8 @@ def diverged_measures(study: Study, key: Key, splits: Splits | None) -> dict[str
     measures: dict[str, Any] = {}
     if study.run is None:
         measures = {"train_loss": [None], "validation_loss": [None], "validation_accuracy": [chance]}
-        epochs = study.settings_of_fit(key.arm, key.rate).get("epochs", 20)
         if key.phase == "final":
-            measures = {n: v * (epochs if n in study.curves else 1) for n, v in measures.items()}
+            measures |= dict.fromkeys(study.curves)  # missing, for a curve has one length in all runs
     elif study.select[0].endswith("accuracy"):
         measures[study.select[0]] = chance
     if key.phase == "final":
