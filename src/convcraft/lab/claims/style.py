@@ -91,13 +91,14 @@ _LEDGER = """
 .cc-filters p { grid-column: 1 / -1; margin: 0;
   display: flex; justify-content: space-between; align-items: center }
 .cc-row { border-bottom: 1px solid $line; scroll-margin-top: 5rem }
-.cc-ledger .cc-row summary { display: grid; grid-template-columns: 1rem 12.5rem 1fr; gap: .2rem .6rem;
+.cc-ledger .cc-row summary { display: grid; grid-template-columns: 1rem 13rem 1fr; gap: .2rem .6rem;
   align-items: start; padding: .55rem .4rem; cursor: pointer; list-style: none; color: $text }
 .cc-ledger .cc-row summary::-webkit-details-marker { display: none }
 .cc-ledger .cc-row summary::before { content: "▸"; color: $muted }
 .cc-ledger .cc-row[open] summary::before { content: "▾" }
 .cc-ledger .cc-row summary:hover { background: $surface }
 .cc-row[open] summary .cc-say { font-weight: 600 }
+.cc-row summary .cc-v { white-space: nowrap }
 .cc-ledger .cc-row p { margin: .3rem 0 }
 .cc-row dl { display: grid; grid-template-columns: 9.5rem 1fr; gap: .35rem .8rem; margin: 0;
   padding: .2rem .4rem 1.1rem 2rem; font-size: .9rem; overflow-wrap: anywhere; scroll-margin-top: 9rem }
