@@ -27,7 +27,7 @@ def test_stated_properties_are_those_of_the_function(entry):
             assert abs(reached - end) < (0.04 if entry.name == "softsign" else 1e-6)
         else:
             assert reached.abs() > 0.29
-    assert slope.abs().max() == pytest.approx(entry.lipschitz, rel=1e-6)
+    assert slope.abs().max() == pytest.approx(entry.lipschitz, rel=1e-4)  # on a grid, so nearly
     assert bool((slope >= -1e-12).all()) == entry.monotonic
     assert (entry.mean == pytest.approx(0, abs=1e-9) and low < 0 < high) >= entry.zero_centred
     if entry.zero_centred:
