@@ -254,11 +254,10 @@ def test_compile_and_vmap(name):
 X = images()
 WRONG = [
     (lambda f: f(X[0], labels(), classes=K), r"images must have shape \(N, C, H, W\), got 3 dim"),
-    (lambda f: f(X, [0] * N, classes=K), r"labels must be integers \(12,\) or targets \(12, K\), got list"),
+    (lambda f: f(X, [0] * N, classes=K), r"integers \(12,\) or targets \(12, \.\.\.\), got list"),
     (lambda f: f(X, labels()[:3], classes=K), r"labels must be integers .* got \(3,\)"),
-    (lambda f: f(X, torch.zeros(N, 1, 1)), "labels must be integers"),
     (lambda f: f(X, torch.zeros(N, K, dtype=torch.int64)), "targets .* must have a floating-point dtype"),
-    (lambda f: f(X, torch.zeros(N), classes=K), r"labels \(12,\) must be integers, got torch.float32"),
+    (lambda f: f(X, torch.zeros(N), classes=K), "must be integers with classes=5, got torch.float32"),
     (lambda f: f(X, torch.zeros(N, dtype=torch.bool), classes=K), "must be integers, got torch.bool"),
     (lambda f: f(X, labels()), "classes must be the number of classes for integer labels, got None"),
     (lambda f: f(X, labels(), classes=0), "classes must be the number of classes"),

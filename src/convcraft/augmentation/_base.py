@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from .._checks import check_generator, check_number
 from ..errors import ConvcraftError
 from . import _draws
-from ._checks import check_images
+from ._samples import Sample, check_sample
 
 __all__ = ["Augmentation"]
 
@@ -21,6 +23,11 @@ class Augmentation(nn.Module):
     the device of the images. In eval mode, for p = 0, and for settings that change nothing, the same tensor
     is given back.
 
+    A call may pass `masks` (N, H, W) or (N, C, H, W) of any dtype and `boxes` (N, K, 4), each (x1, y1, x2,
+    y2) in pixels from the upper left corner; the result is then a tuple. They move with the pixels, in the
+    same draw: masks by their nearest value, with `mask_fill` outside, boxes to the upright boxes around
+    them, cut off at the edge. Modules that only change values leave both as they are.
+
     Formula: the image transformed with probability p, else the image.
 
     Args:
@@ -31,7 +38,8 @@ class Augmentation(nn.Module):
 
     Raises:
         ConvcraftError: when p is not in [0, 1], and in the call when images are not (N, C, H, W) of a
-            floating-point dtype or the generator is on another device.
+            floating-point dtype, masks or boxes do not fit them, boxes would be sheared, or the generator is
+            on another device.
 
     Example:
         >>> from convcraft.augmentation import RandomHorizontalFlip
@@ -42,6 +50,9 @@ class Augmentation(nn.Module):
 
     Chapter 8.
     """
+
+    #: whether values are only moved, which integers allow; None where no setting makes it so
+    exact: bool | None = None
 
     def __init__(self, p: float = 1.0, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -62,14 +73,28 @@ class Augmentation(nn.Module):
         """Draw and apply to all images; a subclass defines it."""
         raise ConvcraftError(f"{type(self).__name__}: the class must define transform(images, generator)")
 
+    def act(self, sample: Sample, generator: torch.Generator | None) -> Sample:
+        """Draw and apply to a batch; masks and boxes stay where the pixels stay."""
+        return sample.with_images(self.augment(sample.images, generator))
+
     def acts(self, images: Tensor) -> bool:
         return self.training and images.numel() > 0 and not self.is_identity()
 
-    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def forward(
+        self,
+        images: Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        masks: Tensor | None = None,
+        boxes: Tensor | None = None,
+        mask_fill: float = 0.0,
+    ) -> Any:
+        name = type(self).__name__
+        sample = Sample(images, masks, boxes, mask_fill)
         generator = self.generator if generator is None else generator
-        check_images(type(self).__name__, images)
-        check_generator(type(self).__name__, generator, images, "images")
-        return self.augment(images, generator) if self.acts(images) else images
+        check_sample(name, sample, self.exact)
+        check_generator(name, generator, images, "images")
+        return (self.act(sample, generator) if self.acts(images) else sample).given()
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

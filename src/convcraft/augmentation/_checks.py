@@ -9,26 +9,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._checks import as_number, check_choice, check_device, check_dimensions, check_number, check_tensor
+from .._checks import (
+    INTEGERS,
+    TRUTH,
+    as_number,
+    check_choice,
+    check_device,
+    check_dimensions,
+    check_number,
+    check_tensor,
+)
 from ..errors import ConvcraftError
 
 Number = float | Tensor
 #: one number, or one a channel
 Levels = float | Sequence[float]
 PADDINGS = ("zeros", "border", "reflection")
+INTERPOLATIONS = ("bilinear", "nearest")
 
 
-def check_images(function: str, images: Any) -> None:
-    """Require a floating-point tensor of shape (N, C, H, W)."""
-    check_tensor(function, "images", images, convert="images.float() / 255 for bytes")
-    check_dimensions(
-        function,
-        images,
-        (4,),
-        "(N, C, H, W)",
-        "images",
-        "use images[None] for one image, images[:, None] for one channel",
-    )
+def check_images(function: str, images: Any, exact: bool | None = None) -> None:
+    """Require a tensor (N, C, H, W), floating-point where values are computed and not only moved (exact)."""
+    other = "" if exact is None else ", or interpolation='nearest' for masks of integers"
+    also = INTEGERS | TRUTH if exact else frozenset()
+    check_tensor(function, "images", images, also, convert=f"images.float() / 255 for bytes{other}")
+    advice = "use images[None] for one image, images[:, None] for one channel"
+    check_dimensions(function, images, (4,), "(N, C, H, W)", "images", advice)
 
 
 def holds(condition: Tensor) -> bool:
@@ -83,8 +89,9 @@ def per_image(function: str, name: str, value: Any, images: Tensor) -> Number:
     return value.to(precision(images))
 
 
-def check_padding(function: str, padding: Any, fill: Any) -> None:
-    """Refuse an unknown padding, and a fill value that the padding would not use."""
+def check_sampling(function: str, padding: Any, fill: Any, interpolation: Any) -> None:
+    """Require a known padding and interpolation, and no fill value that the padding would not use."""
+    check_choice(function, "interpolation", interpolation, INTERPOLATIONS)
     check_choice(function, "padding", padding, PADDINGS)
     check_levels(function, "fill", fill)
     if padding != "zeros" and not is_zero(fill):
@@ -94,14 +101,15 @@ def check_padding(function: str, padding: Any, fill: Any) -> None:
         )
 
 
-def check_levels(function: str, name: str, value: Any) -> None:
+def check_levels(function: str, name: str, value: Any, also: str = "") -> None:
     """Refuse what is neither a finite number nor a sequence of them."""
     if is_number(value):
         return
     if isinstance(value, tuple | list) and value and all(map(is_number, value)):
         return
     raise ConvcraftError(
-        f"{function}: {name} must be a finite number, or a tuple or list of one a channel, got {value!r}"
+        f"{function}: {name} must be a finite number, or a tuple or list of one for each channel{also}, got "
+        f"{value!r}"
     )
 
 
@@ -145,8 +153,9 @@ def levels(function: str, name: str, value: Levels, images: Tensor) -> Number:
 
 
 def precision(images: Tensor) -> torch.dtype:
-    """float64 for float64, else float32: what positions and parameters are computed in."""
-    return torch.float64 if images.dtype == torch.float64 else torch.float32
+    """What positions and parameters are computed in: float64 for what float32 does not hold, else float32."""
+    exact = (torch.float64, torch.int32, torch.int64)
+    return torch.float64 if images.dtype in exact else torch.float32
 
 
 def check_shift(function: str, name: str, value: Any) -> tuple[float, float]:

@@ -57,7 +57,7 @@ def resample(
     level = levels(function, "fill", fill, images)
     if matrix.is_identity() or images.numel() == 0:
         return images
-    grid = positions(matrix, images)
+    grid = positions(matrix, images).to(precision(images))
     source = images.to(precision(images))
     mode = "nearest" if nearest else "bilinear"
     out = F.grid_sample(source, grid, mode, padding, align_corners=False)

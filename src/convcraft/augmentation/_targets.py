@@ -1,4 +1,4 @@
-"""Targets as distributions over the classes, and who is mixed with whom."""
+"""Targets that can be averaged, and which image is mixed with which."""
 
 from __future__ import annotations
 
@@ -13,23 +13,35 @@ from . import _draws
 from ._checks import holds, precision
 
 
-def soft_targets(function: str, images: Tensor, labels: Any, classes: int | None) -> Tensor:
-    """(N, K): a 1 at the label, or the targets as they are given."""
+def targets_of(function: str, images: Tensor, labels: Any, classes: int | None, masks: bool) -> Tensor:
+    """Targets of a floating-point dtype as they are, masks where they are taken, and a 1 at each label."""
     count = images.size(0)
-    if not isinstance(labels, Tensor) or labels.shape[:1] != (count,) or labels.dim() > 2:
+    if not isinstance(labels, Tensor) or labels.shape[:1] != (count,):
         raise ConvcraftError(
-            f"{function}: labels must be integers ({count},) or targets ({count}, K), got "
+            f"{function}: labels must be integers ({count},) or targets ({count}, ...), got "
             f"{tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__}"
         )
     check_device(function, "labels", labels.device, images, "images")
-    if labels.dim() == 2:
-        if not labels.is_floating_point():
+    if masks and labels.dim() > 2:
+        if labels.dim() > 4 or labels.shape[-2:] != images.shape[-2:]:
             raise ConvcraftError(
-                f"{function}: targets (N, K) must have a floating-point dtype, got {labels.dtype}; "
-                "use labels.float()"
+                f"{function}: masks must have shape (N, H, W) or (N, K, H, W) with the images' height and "
+                f"width {tuple(images.shape[-2:])}, got {tuple(labels.shape)}"
+            )
+        return labels
+    if labels.is_floating_point():
+        if labels.dim() == 1 and classes is not None:
+            raise ConvcraftError(
+                f"{function}: labels ({count},) must be integers with classes={classes!r}, got "
+                f"{labels.dtype}; use labels.long(), or leave classes out for targets of a regression"
             )
         return labels.to(torch.promote_types(labels.dtype, torch.float32))
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+    if labels.dim() > 1:
+        raise ConvcraftError(
+            f"{function}: targets {tuple(labels.shape)} must have a floating-point dtype, got "
+            f"{labels.dtype}; use labels.float(), and for masks cutmix, or one channel for each class"
+        )
+    if labels.is_complex() or labels.dtype == torch.bool:
         raise ConvcraftError(
             f"{function}: labels ({count},) must be integers, got {labels.dtype}; use labels.long()"
         )
@@ -43,6 +55,12 @@ def soft_targets(function: str, images: Tensor, labels: Any, classes: int | None
             f"{int(labels.max())}"
         )
     return (labels[:, None] == torch.arange(classes, device=labels.device)).to(precision(images))
+
+
+def mean_of(targets: Tensor, other: Tensor, share: Tensor) -> Tensor:
+    """The mean of two targets, a share (N or 1, ...) of the other."""
+    weight = share.flatten().to(targets.dtype)
+    return torch.lerp(targets, other, weight.view(-1, *[1] * (targets.dim() - 1)))
 
 
 def partners(function: str, images: Tensor, partner: Any, generator: torch.Generator | None) -> Tensor:

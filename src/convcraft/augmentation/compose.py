@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from .._checks import check_generator
 from ._base import Augmentation
-from ._checks import check_images
+from ._samples import Sample, check_sample
 from .random_geometry import Moves, Spatial, move
 
 __all__ = ["Compose"]
@@ -24,7 +26,8 @@ class Compose(nn.Sequential):
     Args:
         *modules: augmentations and any other modules; also an ordered dict, as nn.Sequential takes.
 
-    A generator given to the call goes to every augmentation. Modules in eval mode do nothing.
+    A generator given to the call goes to every augmentation. Masks and boxes go through as in `Augmentation`.
+    Modules in eval mode do nothing.
 
     Raises:
         ConvcraftError: when images are not (N, C, H, W) of a floating-point dtype, or the generator is on
@@ -39,39 +42,60 @@ class Compose(nn.Sequential):
     Chapter 8.
     """
 
-    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        check_images("Compose", images)
+    def forward(
+        self,
+        images: Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        masks: Tensor | None = None,
+        boxes: Tensor | None = None,
+        mask_fill: float = 0.0,
+    ) -> Any:
+        sample = Sample(images, masks, boxes, mask_fill)
+        check_sample("Compose", sample, None)
         check_generator("Compose", generator, images, "images")
+        return self.act(sample, generator).given()
+
+    def act(self, sample: Sample, generator: torch.Generator | None) -> Sample:
+        """Apply to a batch that was checked."""
         run: list[tuple[Spatial, Moves]] = []
         for module in self:
             if isinstance(module, Spatial):
-                if not module.acts(images):
+                if not module.acts(sample.images):
                     continue
                 if not _alike(module, run):
-                    images, run = _apply(images, run), []
+                    sample, run = _apply(sample, run), []
                 own = module.generator if generator is None else generator
-                check_generator(type(module).__name__, own, images, "images")
-                run.append((module, module.draw(images, own)))
+                check_generator(type(module).__name__, own, sample.images, "images")
+                run.append((module, module.draw(sample.images, own)))
                 continue
-            images, run = _apply(images, run), []
-            takes_generator = isinstance(module, Augmentation | Compose)
-            images = module(images, generator) if takes_generator else module(images)
-        return _apply(images, run)
+            sample, run = _apply(sample, run), []
+            if isinstance(module, Compose):
+                sample = module.act(sample, generator)
+            else:
+                images = sample.images
+                images = module(images, generator) if isinstance(module, Augmentation) else module(images)
+                sample = sample.with_images(images)
+        return _apply(sample, run)
 
 
 def _alike(module: Spatial, run: list[tuple[Spatial, Moves]]) -> bool:
-    """Whether it brings the same in from outside as the run before it; flips bring in nothing."""
-    return module.neutral or all(
-        other.neutral or (other.padding, other.fill) == (module.padding, module.fill) for other, _ in run
-    )
+    """Whether it reads pixels as the run before it does; flips bring nothing in and compute nothing."""
+
+    def how(m: Spatial) -> tuple[object, ...]:
+        return m.padding, m.fill, m.interpolation
+
+    return module.neutral or all(other.neutral or how(other) == how(module) for other, _ in run)
 
 
-def _apply(images: Tensor, run: list[tuple[Spatial, Moves]]) -> Tensor:
+def _apply(sample: Sample, run: list[tuple[Spatial, Moves]]) -> Sample:
     """All maps of a run of neighbours in one resampling."""
     if not run:
-        return images
+        return sample
     owner, moves = run[0]
     for module, further in run[1:]:
         owner = module if owner.neutral else owner
         moves = moves.then(further)
-    return move(owner, images, moves, all(module.lattice for module, _ in run))
+    if sample.boxes is not None:  # a box is cut off at the edge once, and a shear is refused by its own name
+        owner = next((module for module, _ in run if module.slants), owner)
+    return move(owner, sample, moves, all(module.exact for module, _ in run))

@@ -14,7 +14,7 @@ from ._checks import (
     Levels,
     Number,
     check_images,
-    check_padding,
+    check_sampling,
     holds,
     per_image,
     precision,
@@ -70,7 +70,7 @@ def vertical_flip(images: Tensor, where: Tensor | bool = True) -> Tensor:
 
 
 def _flip(function: str, images: Tensor, where: Tensor | bool, dim: int) -> Tensor:
-    check_images(function, images)
+    check_images(function, images, True)
     if isinstance(where, bool):
         return images.flip(dim) if where else images
     if not isinstance(where, Tensor) or where.dtype != torch.bool or where.shape != images.shape[:1]:
@@ -86,12 +86,18 @@ def _flip(function: str, images: Tensor, where: Tensor | bool, dim: int) -> Tens
 
 
 def shift(
-    images: Tensor, x: Number = 0, y: Number = 0, *, padding: str = "zeros", fill: Levels = 0.0
+    images: Tensor,
+    x: Number = 0,
+    y: Number = 0,
+    *,
+    padding: str = "zeros",
+    fill: Levels = 0.0,
+    interpolation: str = "bilinear",
 ) -> Tensor:
     r"""Move images by x pixels to the right and y pixels down.
 
     Formula: :math:`y_{nchw} = x_{n,c,h-y,w-x}`. Whole numbers (ints, integer tensors, floats without a
-    fraction) move pixels in one gather, exactly; fractions are interpolated bilinearly.
+    fraction) move pixels in one gather, exactly; fractions are interpolated.
 
     Args:
         images: (N, C, H, W), floating-point.
@@ -100,6 +106,8 @@ def shift(
             (mirrored at the edge of the image, its outermost pixel repeated).
         fill: value instead of zero, one number or one a channel: black in standardized images is
             (0 - mean) / std.
+        interpolation: "bilinear", or "nearest", which moves values and computes none: for masks, also of
+            integers.
 
     Raises:
         ConvcraftError: when images are no such tensor, x or y neither a finite number nor one an image, the
@@ -112,23 +120,30 @@ def shift(
     Source: Simard, Steinkraus and Platt (2003), Best Practices for Convolutional Neural Networks Applied to
     Visual Document Analysis. Chapter 8.
     """
-    check_images("shift", images)
-    check_padding("shift", padding, fill)
-    whole = all(_is_whole(value) for value in (x, y))
+    check_sampling("shift", padding, fill, interpolation)
+    nearest = interpolation == "nearest" or all(_is_whole(value) for value in (x, y))
+    check_images("shift", images, nearest)
     matrix = _matrices.shifting(per_image("shift", "x", x, images), per_image("shift", "y", y, images))
-    return _move("shift", images, matrix, padding, fill, nearest=whole)
+    return _move("shift", images, matrix, padding, fill, nearest=nearest)
 
 
-def rotate(images: Tensor, degrees: Number, *, padding: str = "zeros", fill: Levels = 0.0) -> Tensor:
+def rotate(
+    images: Tensor,
+    degrees: Number,
+    *,
+    padding: str = "zeros",
+    fill: Levels = 0.0,
+    interpolation: str = "bilinear",
+) -> Tensor:
     r"""Turn images about their centre, counterclockwise.
 
     Formula: the output at position p (pixels from the centre) is the input at :math:`R(-\theta)\, p`,
-    interpolated bilinearly. A number that is a multiple of 90 (of 180 where H is not W) is exact.
+    interpolated. A number that is a multiple of 90 (of 180 where H is not W) is exact.
 
     Args:
         images: (N, C, H, W), floating-point.
         degrees: a number, or a tensor (N,).
-        padding, fill: as in `shift`.
+        padding, fill, interpolation: as in `shift`.
 
     Raises:
         ConvcraftError: as `shift` does.
@@ -140,27 +155,34 @@ def rotate(images: Tensor, degrees: Number, *, padding: str = "zeros", fill: Lev
 
     Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
     """
-    check_images("rotate", images)
-    check_padding("rotate", padding, fill)
+    check_sampling("rotate", padding, fill, interpolation)
+    nearest = interpolation == "nearest"
+    check_images("rotate", images, nearest)
     matrix = _matrices.rotation(per_image("rotate", "degrees", degrees, images))
     step = 90 if images.size(-1) == images.size(-2) else 180
     exact = not isinstance(degrees, Tensor) and degrees % step == 0
-    return _move("rotate", images, matrix, padding, fill, nearest=exact)
+    return _move("rotate", images, matrix, padding, fill, nearest=nearest or exact)
 
 
 def scale(
-    images: Tensor, x: Number, y: Number | None = None, *, padding: str = "zeros", fill: Levels = 0.0
+    images: Tensor,
+    x: Number,
+    y: Number | None = None,
+    *,
+    padding: str = "zeros",
+    fill: Levels = 0.0,
+    interpolation: str = "bilinear",
 ) -> Tensor:
     r"""Enlarge images about their centre (factor above 1) or make them smaller (below 1), in the same frame.
 
     Formula: the output at position p (pixels from the centre) is the input at :math:`(p_x / x, p_y / y)`,
-    interpolated bilinearly. No filter against aliasing: meant for factors near 1.
+    interpolated. No filter against aliasing: meant for factors near 1.
 
     Args:
         images: (N, C, H, W), floating-point.
         x, y: positive factor along the width and the height, each a number or a tensor (N,); y is x when left
             out.
-        padding, fill: as in `shift`.
+        padding, fill, interpolation: as in `shift`.
 
     Raises:
         ConvcraftError: as `shift` does, and when a factor is not positive.
@@ -171,29 +193,36 @@ def scale(
 
     Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
     """
-    check_images("scale", images)
-    check_padding("scale", padding, fill)
+    check_sampling("scale", padding, fill, interpolation)
+    nearest = interpolation == "nearest"
+    check_images("scale", images, nearest)
     factors = [
         per_image("scale", name, value, images) for name, value in (("x", x), ("y", x if y is None else y))
     ]
     for name, factor in zip("xy", factors, strict=True):
         if not (holds(factor > 0) if isinstance(factor, Tensor) else factor > 0):
             raise ConvcraftError(f"scale: {name} must be positive, got {factor!r}; 1 keeps the size")
-    return _move("scale", images, _matrices.scaling(*factors), padding, fill)
+    return _move("scale", images, _matrices.scaling(*factors), padding, fill, nearest)
 
 
 def shear(
-    images: Tensor, x: Number = 0.0, y: Number = 0.0, *, padding: str = "zeros", fill: Levels = 0.0
+    images: Tensor,
+    x: Number = 0.0,
+    y: Number = 0.0,
+    *,
+    padding: str = "zeros",
+    fill: Levels = 0.0,
+    interpolation: str = "bilinear",
 ) -> Tensor:
     r"""Slant images: rows slide along x by x degrees, then columns along y by y degrees.
 
     Formula: a pixel at position p (pixels from the centre, y downwards) goes to
-    :math:`p_x' = p_x + \tan(x) p_y`, then :math:`p_y' = p_y + \tan(y) p_x'`; interpolated bilinearly.
+    :math:`p_x' = p_x + \tan(x) p_y`, then :math:`p_y' = p_y + \tan(y) p_x'`; interpolated.
 
     Args:
         images: (N, C, H, W), floating-point.
         x, y: angle in degrees, between -90 and 90, each a number or a tensor (N,).
-        padding, fill: as in `shift`.
+        padding, fill, interpolation: as in `shift`.
 
     Raises:
         ConvcraftError: as `shift` does, and when an angle is not between -90 and 90.
@@ -205,25 +234,33 @@ def shear(
 
     Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
     """
-    check_images("shear", images)
-    check_padding("shear", padding, fill)
+    check_sampling("shear", padding, fill, interpolation)
+    nearest = interpolation == "nearest"
+    check_images("shear", images, nearest)
     angles = [per_image("shear", name, value, images) for name, value in (("x", x), ("y", y))]
     for name, angle in zip("xy", angles, strict=True):
         if not (holds(angle.abs() < 90) if isinstance(angle, Tensor) else abs(angle) < 90):
             raise ConvcraftError(f"shear: {name} must be between -90 and 90 degrees, got {angle!r}")
-    return _move("shear", images, _matrices.shearing(*angles), padding, fill)
+    return _move("shear", images, _matrices.shearing(*angles), padding, fill, nearest)
 
 
-def affine(images: Tensor, matrix: Tensor, *, padding: str = "zeros", fill: Levels = 0.0) -> Tensor:
+def affine(
+    images: Tensor,
+    matrix: Tensor,
+    *,
+    padding: str = "zeros",
+    fill: Levels = 0.0,
+    interpolation: str = "bilinear",
+) -> Tensor:
     r"""Move images by any affine map, in one `grid_sample` for the batch.
 
     Formula: a pixel at position :math:`(p_x, p_y)`, in pixels from the centre with y downwards, goes to
-    :math:`M (p_x, p_y, 1)^T`; interpolated bilinearly.
+    :math:`M (p_x, p_y, 1)^T`; interpolated.
 
     Args:
         images: (N, C, H, W), floating-point.
         matrix: (2, 3), or (N, 2, 3) with one map an image; it can be undone.
-        padding, fill: as in `shift`.
+        padding, fill, interpolation: as in `shift`.
 
     Raises:
         ConvcraftError: as `shift` does, and when a matrix has no inverse.
@@ -236,8 +273,9 @@ def affine(images: Tensor, matrix: Tensor, *, padding: str = "zeros", fill: Leve
     Source: Jaderberg, Simonyan, Zisserman and Kavukcuoglu (2015), Spatial Transformer Networks, section 3.2.
     Chapter 8.
     """
-    check_images("affine", images)
-    check_padding("affine", padding, fill)
+    check_sampling("affine", padding, fill, interpolation)
+    nearest = interpolation == "nearest"
+    check_images("affine", images, nearest)
     known = isinstance(matrix, Tensor) and matrix.shape in ((2, 3), (images.size(0), 2, 3))
     if not known or not matrix.is_floating_point():
         raise ConvcraftError(
@@ -251,7 +289,7 @@ def affine(images: Tensor, matrix: Tensor, *, padding: str = "zeros", fill: Leve
     assert isinstance(size, Tensor)
     if not holds(size.isfinite() & (size != 0)):
         raise ConvcraftError(f"affine: matrix must have an inverse, got determinant {size.detach()}")
-    return _move("affine", images, entries, padding, fill)
+    return _move("affine", images, entries, padding, fill, nearest)
 
 
 def _move(

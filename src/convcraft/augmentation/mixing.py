@@ -12,7 +12,7 @@ from .._checks import check_generator, check_number
 from ..errors import ConvcraftError
 from . import _draws
 from ._checks import Number, check_images, holds, per_image
-from ._targets import partners, soft_targets
+from ._targets import mean_of, partners, targets_of
 from .values import column, spans
 
 __all__ = ["CutMix", "Mixup", "cutmix", "mixup"]
@@ -39,7 +39,8 @@ def mixup(
 
     Args:
         images: (N, C, H, W), floating-point.
-        labels: integers (N,), or targets (N, K) of a floating-point dtype, one distribution an image.
+        labels: integers (N,), or targets (N, ...) of a floating-point dtype: distributions over the classes
+            (N, K), or values of a regression.
         alpha: 0 or more; 0 mixes nothing, 1 draws the weight uniformly.
         classes: K, needed for integer labels.
         weight: :math:`\lambda` instead of a draw, a number or a tensor (N,), in [0, 1].
@@ -47,7 +48,8 @@ def mixup(
         generator: on the device of the images; None is torch's own.
 
     Returns:
-        The images, and targets (N, K) for `torch.nn.functional.cross_entropy`, in float32 at least.
+        The images, and the targets in float32 at least: (N, K) for `torch.nn.functional.cross_entropy`
+            from integers, else in the shape given.
 
     Raises:
         ConvcraftError: when images are no such tensor, labels are neither of the two or out of range,
@@ -63,7 +65,7 @@ def mixup(
     Source: Zhang, Cisse, Dauphin and Lopez-Paz (2018), mixup: Beyond Empirical Risk Minimization. There one
     weight serves a whole batch; here each image has its own. Chapter 8.
     """
-    targets = _prepare("mixup", images, labels, alpha, classes, generator)
+    targets = _prepare("mixup", images, labels, alpha, classes, generator, False)
     if weight is None and alpha == 0:
         return images, targets
     if weight is None:
@@ -75,7 +77,7 @@ def mixup(
     order = partners("mixup", images, partner, generator)
     share = 1 - column(kept, images, wide=True)
     mixed = torch.lerp(images, images[order], share.to(images.dtype))
-    return mixed, torch.lerp(targets, targets[order], share.view(-1, 1).to(targets.dtype))
+    return mixed, mean_of(targets, targets[order], share)
 
 
 def cutmix(
@@ -96,12 +98,14 @@ def cutmix(
     share of pixels that it covers.
 
     Args:
-        images, labels, alpha, classes, partner, generator: as in `mixup`.
+        images, alpha, classes, partner, generator: as in `mixup`.
+        labels: as in `mixup`, or masks (N, H, W) or (N, K, H, W) of any dtype, into which the same rectangle
+            is pasted.
         box: (x, y, width, height) instead of a draw, each a number or a tensor (N,): left column, upper
             row, size.
 
     Returns:
-        The images, and targets (N, K), in float32 at least.
+        The images, and the targets as `mixup` returns them, or the masks.
 
     Raises:
         ConvcraftError: as `mixup` does, and when box does not hold four numbers, or a negative size.
@@ -117,15 +121,18 @@ def cutmix(
     Classifiers with Localizable Features. There one rectangle serves a whole batch; here each image has its
     own. Chapter 8.
     """
-    targets = _prepare("cutmix", images, labels, alpha, classes, generator)
+    targets = _prepare("cutmix", images, labels, alpha, classes, generator, True)
     if (box is None and alpha == 0) or images.numel() == 0:
         return images, targets
     place = _draw_box(images, alpha, generator) if box is None else _check_box(images, box)
     order = partners("cutmix", images, partner, generator)
     across, down = spans(images, *place)
     mixed = torch.lerp(images, images[order], (across * down).to(images.dtype))
+    if targets.dim() > 2:  # masks: (N, H, W) or (N, K, H, W)
+        inside = (across * down).bool()
+        return mixed, torch.where(inside if targets.dim() == 4 else inside[:, 0], targets[order], targets)
     area = across.sum(3) * down.sum(2) / (images.size(2) * images.size(3))
-    return mixed, torch.lerp(targets, targets[order], area.view(-1, 1).to(targets.dtype))
+    return mixed, mean_of(targets, targets[order], area)
 
 
 def _draw_box(images: Tensor, alpha: float, generator: Generator) -> Box:
@@ -151,15 +158,24 @@ def _check_box(images: Tensor, box: Any) -> Box:
 
 
 def _prepare(
-    function: str, images: Tensor, labels: Any, alpha: float, classes: int | None, generator: Generator
+    function: str,
+    images: Tensor,
+    labels: Any,
+    alpha: float,
+    classes: int | None,
+    generator: Generator,
+    masks: bool,
 ) -> Tensor:
     check_images(function, images)
     check_generator(function, generator, images, "images")
     check_number(function, "alpha", alpha, 0.0)
-    return soft_targets(function, images, labels, classes)
+    return targets_of(function, images, labels, classes, masks)
 
 
 class _Mixing(nn.Module):
+    #: whether labels may be masks
+    masks = False
+
     def __init__(self, alpha: float, classes: int | None, p: float, generator: Generator) -> None:
         super().__init__()
         name = type(self).__name__
@@ -177,17 +193,15 @@ class _Mixing(nn.Module):
             return images, labels
         name = type(self).__name__
         generator = self.generator if generator is None else generator
-        targets = _prepare(name, images, labels, self.alpha, self.classes, generator)
+        targets = _prepare(name, images, labels, self.alpha, self.classes, generator, self.masks)
         if self.p == 0:
             return images, targets
         if self.p == 1:
             return self.mix(images, targets, generator)
         selected = _draws.chance(images, self.p, generator)
         mixed, soft = self.mix(images, targets, generator)
-        return (
-            torch.where(selected.view(-1, 1, 1, 1), mixed, images),
-            torch.where(selected.view(-1, 1), soft, targets),
-        )
+        chosen = selected.view(-1, *[1] * (targets.dim() - 1))
+        return torch.where(selected.view(-1, 1, 1, 1), mixed, images), torch.where(chosen, soft, targets)
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}, classes={self.classes}, p={self.p}"
@@ -220,7 +234,8 @@ class Mixup(_Mixing):
         super().__init__(alpha, classes, p, generator)
 
     def mix(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        return mixup(images, labels, self.alpha, classes=self.classes, generator=generator)
+        classes = None if labels.is_floating_point() else self.classes
+        return mixup(images, labels, self.alpha, classes=classes, generator=generator)
 
 
 class CutMix(_Mixing):
@@ -245,10 +260,13 @@ class CutMix(_Mixing):
     Classifiers with Localizable Features. Chapter 8.
     """
 
+    masks = True
+
     def __init__(
         self, alpha: float = 1.0, classes: int | None = None, *, p: float = 1.0, generator: Generator = None
     ) -> None:
         super().__init__(alpha, classes, p, generator)
 
     def mix(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        return cutmix(images, labels, self.alpha, classes=self.classes, generator=generator)
+        classes = None if labels.is_floating_point() else self.classes
+        return cutmix(images, labels, self.alpha, classes=classes, generator=generator)

@@ -16,7 +16,7 @@ class RandomRotation(RandomAffine):
 
     Args:
         degrees: a number, or (low, high); positive is counterclockwise.
-        **options: padding, fill, p and generator as in `RandomAffine`.
+        **options: padding, fill, interpolation, p and generator as in `RandomAffine`.
 
     Raises:
         ConvcraftError: as `RandomAffine` does.
@@ -42,7 +42,7 @@ class RandomScale(RandomAffine):
 
     Args:
         scale: (low, high), or s for 1 - s to 1 + s.
-        **options: padding, fill, p and generator as in `RandomAffine`.
+        **options: padding, fill, interpolation, p and generator as in `RandomAffine`.
 
     Raises:
         ConvcraftError: as `RandomAffine` does.
@@ -67,7 +67,7 @@ class RandomShear(RandomAffine):
 
     Args:
         degrees: a number, or (low, high), between -89 and 89.
-        **options: padding, fill, p and generator as in `RandomAffine`.
+        **options: padding, fill, interpolation, p and generator as in `RandomAffine`.
 
     Raises:
         ConvcraftError: as `RandomAffine` does.

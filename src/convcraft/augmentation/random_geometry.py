@@ -11,8 +11,9 @@ from .._checks import check_number
 from ..errors import ConvcraftError
 from . import _draws, _matrices
 from ._base import Augmentation
-from ._checks import Levels, check_padding, check_range, check_shift, precision
+from ._checks import Levels, check_range, check_sampling, check_shift, precision
 from ._matrices import IDENTITY, Matrix
+from ._samples import Sample, move_boxes
 from ._sampling import resample
 
 __all__ = [
@@ -44,7 +45,7 @@ class Spatial(Augmentation):
     """What the modules that move pixels have in common: a drawn affine map, applied by one resampling.
 
     Args:
-        padding, fill: as in `convcraft.augmentation.shift`.
+        padding, fill, interpolation: as in `convcraft.augmentation.shift`.
         p: the share of images that it moves.
         generator: as in `Augmentation`.
     """
@@ -54,10 +55,24 @@ class Spatial(Augmentation):
     #: True when nothing comes in from outside, so that padding and fill do not matter
     neutral = False
 
-    def __init__(self, p: float, generator: Generator, padding: str = "zeros", fill: Levels = 0.0) -> None:
+    #: True when a draw may turn rectangles into parallelograms
+    slants = False
+
+    def __init__(
+        self,
+        p: float,
+        generator: Generator,
+        padding: str = "zeros",
+        fill: Levels = 0.0,
+        interpolation: str = "bilinear",
+    ) -> None:
         super().__init__(p, generator)
-        check_padding(type(self).__name__, padding, fill)
-        self.padding, self.fill = padding, fill
+        check_sampling(type(self).__name__, padding, fill, interpolation)
+        self.padding, self.fill, self.interpolation = padding, fill, interpolation
+
+    @property
+    def exact(self) -> bool:  # type: ignore[override]
+        return self.lattice or self.interpolation == "nearest"
 
     def draw_matrix(self, images: Tensor, generator: Generator) -> Matrix:
         """One map an image; a subclass defines it."""
@@ -69,17 +84,28 @@ class Spatial(Augmentation):
         matrix = self.draw_matrix(images, generator)
         return Moves(matrix if selected is None else matrix.where(selected), selected)
 
-    def augment(self, images: Tensor, generator: Generator) -> Tensor:
-        return move(self, images, self.draw(images, generator), self.lattice)
+    def act(self, sample: Sample, generator: Generator) -> Sample:
+        return move(self, sample, self.draw(sample.images, generator), self.exact)
 
 
-def move(owner: Spatial, images: Tensor, moves: Moves, lattice: bool) -> Tensor:
+def move(owner: Spatial, sample: Sample, moves: Moves, exact: bool) -> Sample:
     """Apply what was drawn; images that were not selected stay as they are, to the last bit."""
     name = type(owner).__name__
-    out = resample(name, images, moves.matrix, nearest=lattice, padding=owner.padding, fill=owner.fill)
-    if moves.selected is None or lattice:
-        return out
-    return torch.where(moves.selected.view(-1, 1, 1, 1), out, images)
+    images, masks, boxes, mask_fill = sample
+    out = resample(name, images, moves.matrix, nearest=exact, padding=owner.padding, fill=owner.fill)
+    if moves.selected is not None and not exact:
+        out = torch.where(moves.selected.view(-1, 1, 1, 1), out, images)
+    if masks is not None:
+        planes = masks if masks.dim() == 4 else masks.unsqueeze(1)
+        outside = mask_fill if owner.padding == "zeros" else 0.0
+        planes = resample(name, planes, moves.matrix, nearest=True, padding=owner.padding, fill=outside)
+        masks = planes.view(masks.shape)
+    if boxes is not None:
+        if owner.slants:
+            raise ConvcraftError(f"{name}: boxes cannot be sheared, got shear; leave shear out")
+        moved = move_boxes(boxes, moves.matrix, images)
+        boxes = moved if moves.selected is None else torch.where(moves.selected.view(-1, 1, 1), moved, boxes)
+    return Sample(out, masks, boxes, mask_fill)
 
 
 class RandomHorizontalFlip(Spatial):
@@ -149,8 +175,8 @@ class RandomShift(Spatial):
 
     Args:
         pixels: the largest shift, one number or (x, y); whole numbers unless subpixel.
-        subpixel: shift by fractions, interpolated bilinearly.
-        padding, fill: as in `shift`.
+        subpixel: shift by fractions, interpolated.
+        padding, fill, interpolation: as in `shift`.
         p: the share of images that are moved.
         generator: as in `Augmentation`.
 
@@ -174,10 +200,11 @@ class RandomShift(Spatial):
         subpixel: bool = False,
         padding: str = "zeros",
         fill: Levels = 0.0,
+        interpolation: str = "bilinear",
         p: float = 1.0,
         generator: Generator = None,
     ) -> None:
-        super().__init__(p, generator, padding, fill)
+        super().__init__(p, generator, padding, fill, interpolation)
         self.pixels = check_shift("RandomShift", "pixels", pixels)
         if not subpixel and any(value != int(value) for value in self.pixels):
             raise ConvcraftError(
@@ -213,7 +240,7 @@ class RandomAffine(Spatial):
         scale: (low, high) of the factor, or s for 1 - s to 1 + s.
         shear: slant along x in degrees, from -shear to shear, or (low, high).
         horizontal_flip, vertical_flip: probabilities.
-        padding, fill: as in `shift`.
+        padding, fill, interpolation: as in `shift`.
         p: the share of images that are moved.
         generator: as in `Augmentation`.
 
@@ -242,15 +269,17 @@ class RandomAffine(Spatial):
         vertical_flip: float = 0.0,
         padding: str = "zeros",
         fill: Levels = 0.0,
+        interpolation: str = "bilinear",
         p: float = 1.0,
         generator: Generator = None,
     ) -> None:
-        super().__init__(p, generator, padding, fill)
+        super().__init__(p, generator, padding, fill, interpolation)
         name = type(self).__name__
         self.degrees = check_range(name, "degrees", degrees)
         self.shift = check_shift(name, "shift", shift)
         self.scale = check_range(name, "scale", scale, centre=1.0, low=1e-3)
         self.shear = check_range(name, "shear", shear, low=-89.0, high=89.0)
+        self.slants = any(self.shear)
         self.flips = tuple(
             check_number(name, flip, value, 0.0, 1.0)
             for flip, value in (("horizontal_flip", horizontal_flip), ("vertical_flip", vertical_flip))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any, Literal
+
 import torch
 from torch import Tensor
 
 from ..errors import ConvcraftError
 from . import _draws
 from ._base import Augmentation
-from ._checks import Levels, check_clip, check_levels, check_range
-from .values import Clip, brightness, contrast, erase, noise, overwrite
+from ._checks import Levels, check_clip, check_range
+from .values import Clip, brightness, check_erasing, contrast, erase, noise, overwrite
 
 __all__ = ["RandomBrightness", "RandomContrast", "RandomErasing", "RandomNoise"]
 
@@ -140,8 +143,7 @@ class RandomNoise(Augmentation):
         generator: Generator = None,
     ) -> None:
         super().__init__(p, generator)
-        pair = std if isinstance(std, tuple | list) else (std, std)
-        self.std = check_range("RandomNoise", "std", pair, low=0.0)
+        self.std = check_range("RandomNoise", "std", _pair(std), low=0.0)
         check_clip("RandomNoise", clip)
         self.clip = clip
 
@@ -158,20 +160,25 @@ class RandomNoise(Augmentation):
 
 
 class RandomErasing(Augmentation):
-    """Overwrite a rectangle of each image, at a place of its own (cutout).
+    """Overwrite a rectangle of each image, at a place of its own (cutout, random erasing).
 
-    Formula: the centre is uniform over the pixels, so that a rectangle at the edge is cut off by it; width
-    and height are `size`, or whole numbers drawn uniformly and independently from low to high; see `erase`.
+    Formula: with `size`, the centre is uniform over the pixels, and a rectangle at the edge is cut off by
+    it; width and height are `size`, or whole numbers drawn uniformly and independently from low to high.
+    With `area`, the share of the image and the logarithm of height / width are uniform, and the whole
+    rectangle lies in the image. See `erase`.
 
     Args:
-        size: a whole number of pixels for a square, or (low, high), 0 or more.
-        value: what stands there, one number or one a channel; 0 is the mean of standardized images.
+        size: a whole number of pixels for a square, or (low, high), 0 or more; or None, with `area`.
+        area: a share of the image in [0, 1], or (low, high), in place of `size`.
+        ratio: height / width with `area`, a positive number or (low, high).
+        value: what is written there: one number, one for each channel, or "noise", standard normal for every
+            value; 0 is the mean of standardized images.
         p: the share of images that are changed.
         generator: as in `Augmentation`.
 
     Raises:
-        ConvcraftError: when size is neither, value neither a number nor one a channel, p not in [0, 1], and
-            in the call as `erase` does.
+        ConvcraftError: unless exactly one of size and area is given, or when one of them, ratio or value is
+            not as above, p is not in [0, 1], and in the call as `erase` does.
 
     Example:
         >>> erased = RandomErasing(8)(torch.ones(16, 3, 32, 32))
@@ -184,35 +191,62 @@ class RandomErasing(Augmentation):
 
     def __init__(
         self,
-        size: int | tuple[int, int],
+        size: int | tuple[int, int] | None = None,
         *,
-        value: Levels = 0.0,
+        area: float | tuple[float, float] | None = None,
+        ratio: float | tuple[float, float] = (0.3, 1 / 0.3),
+        value: Levels | Literal["noise"] = 0.0,
         p: float = 1.0,
         generator: Generator = None,
     ) -> None:
         super().__init__(p, generator)
-        pair = size if isinstance(size, tuple | list) else (size, size)
-        if len(pair) != 2 or not all(type(n) is int for n in pair) or not 0 <= pair[0] <= pair[1]:
+        if (size is None) == (area is None):
             raise ConvcraftError(
-                "RandomErasing: size must be a whole number of pixels, 0 or more, or a pair (low, "
-                "high) of them, "
-                f"got {size!r}"
+                f"RandomErasing: exactly one of size and area must be given, got size={size!r} and "
+                f"area={area!r}; use size=8 for a square, area=(0.02, 0.33) for shares of the image"
             )
-        check_levels("RandomErasing", "value", value)
-        self.size = (pair[0], pair[1])
+        pair: Any = _pair(size)
+        if area is None and (
+            len(pair) != 2 or not all(type(n) is int for n in pair) or not 0 <= pair[0] <= pair[1]
+        ):
+            raise ConvcraftError(
+                "RandomErasing: size must be a whole number of pixels, 0 or more, or a pair (low, high) of "
+                f"them, got {size!r}"
+            )
+        check_erasing("RandomErasing", value)
+        self.size: tuple[int, int] | None = None if size is None else (pair[0], pair[1])
+        self.area = None if area is None else check_range("RandomErasing", "area", _pair(area), low=0, high=1)
+        self.ratio = check_range("RandomErasing", "ratio", _pair(ratio), low=1e-3)
         self.value = value
 
     def is_identity(self) -> bool:
-        return super().is_identity() or not any(self.size)
+        return super().is_identity() or not any(self.size or self.area or ())
 
     def transform(self, images: Tensor, generator: Generator) -> Tensor:
-        x = _draws.integers(images, (0, images.size(3) - 1), generator)
-        y = _draws.integers(images, (0, images.size(2) - 1), generator)
-        low, high = self.size
-        if low == high:
-            return overwrite(images, x - low // 2, y - low // 2, low, self.value)
-        width, height = (_draws.integers(images, self.size, generator) for _ in range(2))
-        return erase(images, x - width // 2, y - height // 2, width, height, value=self.value)
+        height, width = images.shape[2:]
+        if self.area is not None:
+            share = _draws.uniform(images, self.area, generator)
+            low, high = map(math.log, self.ratio)
+            ratio = torch.exp(_draws.uniform(images, (low, high), generator))
+            wide = torch.sqrt(share * (height * width) / ratio).round().clamp(max=width)
+            tall = torch.sqrt(share * (height * width) * ratio).round().clamp(max=height)
+            left = torch.floor(_draws.unit(images, generator) * (width - wide + 1)).clamp(max=width - wide)
+            top = torch.floor(_draws.unit(images, generator) * (height - tall + 1)).clamp(max=height - tall)
+            return erase(images, left, top, wide, tall, value=self.value, generator=generator)
+        assert self.size is not None
+        x = _draws.integers(images, (0, width - 1), generator)
+        y = _draws.integers(images, (0, height - 1), generator)
+        low_size, high_size = self.size
+        if low_size == high_size and self.value != "noise":
+            return overwrite(images, x - low_size // 2, y - low_size // 2, low_size, self.value)
+        wide, tall = (_draws.integers(images, self.size, generator) for _ in range(2))
+        left, top = x - wide // 2, y - tall // 2
+        return erase(images, left, top, wide, tall, value=self.value, generator=generator)
 
     def extra_repr(self) -> str:
-        return f"size={self.size}, value={self.value}, p={self.p}"
+        form = f"size={self.size}" if self.area is None else f"area={self.area}, ratio={self.ratio}"
+        return f"{form}, value={self.value}, p={self.p}"
+
+
+def _pair(value: object) -> object:
+    return value if isinstance(value, tuple | list) else (value, value)

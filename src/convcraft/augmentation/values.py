@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -125,7 +127,14 @@ def noise(
 
 
 def erase(
-    images: Tensor, x: Number, y: Number, width: Number, height: Number, *, value: Levels = 0.0
+    images: Tensor,
+    x: Number,
+    y: Number,
+    width: Number,
+    height: Number,
+    *,
+    value: Levels | Literal["noise"] = 0.0,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Overwrite a rectangle of each image, as much of it as lies inside.
 
@@ -136,11 +145,13 @@ def erase(
         images: (N, C, H, W), floating-point.
         x, y: left column and upper row, a number or a tensor (N,) each.
         width, height: 0 or more.
-        value: what stands there, one number or one a channel.
+        value: what is written there: one number, one for each channel, or "noise", standard normal for every
+            value.
+        generator: of the noise, on the device of the images; None is torch's own.
 
     Raises:
         ConvcraftError: when images are no such tensor, a position or a size neither a finite number nor one
-            an image, a size negative, or value neither a number nor one a channel.
+            an image, a size negative, value none of the three, or the generator on another device.
 
     Example:
         >>> erase(torch.ones(1, 1, 2, 3), 1, 0, width=5, height=1).tolist()
@@ -150,16 +161,25 @@ def erase(
     Chapter 8.
     """
     check_images("erase", images)
-    check_levels("erase", "value", value)
+    check_erasing("erase", value)
+    check_generator("erase", generator, images, "images")
     given = {"x": x, "y": y, "width": width, "height": height}
     left, top, wide, high = (per_image("erase", name, number, images) for name, number in given.items())
     for name, size in (("width", wide), ("height", high)):
         if not (holds(size >= 0) if isinstance(size, Tensor) else size >= 0):
             raise ConvcraftError(f"erase: {name} must be 0 or more, got {size!r}")
     inside = rectangle(images, left, top, wide, high).to(images.dtype)
+    if value == "noise":
+        return torch.lerp(images, _draws.normal(images, generator).to(images.dtype), inside)
     level = levels("erase", "value", value, images)
     filled = level.to(images.dtype) if isinstance(level, Tensor) else images.new_tensor(level)
     return torch.lerp(images, filled, inside)
+
+
+def check_erasing(function: str, value: Levels | str) -> None:
+    """Require levels, or "noise"."""
+    if value != "noise":
+        check_levels(function, "value", value, also=", or 'noise'")
 
 
 def overwrite(images: Tensor, x: Tensor, y: Tensor, size: int, value: Levels) -> Tensor:

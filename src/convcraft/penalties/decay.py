@@ -181,7 +181,7 @@ def _by_request(model: nn.Module, spare: Any) -> Iterator[Tensor]:
             if not found:
                 raise unknown("parameter in decay_groups' argument spare:", entry, named)
         elif isinstance(entry, Tensor):
-            found = [entry]
+            found = [entry]  # type: ignore[list-item]
         elif isinstance(entry, nn.Module):
             found = list(entry.parameters())
         elif isinstance(entry, type) and issubclass(entry, nn.Module):
