@@ -38,13 +38,20 @@ def check_images(function: str, images: Any, exact: bool | None = None) -> None:
 
 
 def holds(condition: Tensor) -> bool:
-    """Whether a condition holds everywhere; True where values cannot be read (compiling, torch.func)."""
+    """Whether a condition holds everywhere; True where values cannot be read (compiling, torch.func).
+
+    On a device that the host would have to wait for, the check is left to the device, as torch's losses do
+    with labels: its error comes with a later operation.
+    """
     if torch.compiler.is_compiling():
         return True
     try:
-        return bool(condition.all())
+        if condition.device.type == "cpu":
+            return bool(condition.all())
+        torch._assert_async(condition.all(), "convcraft: an argument of an augmentation is out of range")
     except RuntimeError:
-        return True
+        pass
+    return True
 
 
 def is_number(value: Any) -> bool:

@@ -76,8 +76,8 @@ def mixup(
             raise ConvcraftError(f"mixup: weight must be in [0, 1], got {weight!r}")
     order = partners("mixup", images, partner, generator)
     share = 1 - column(kept, images, wide=True)
-    mixed = torch.lerp(images, images[order], share.to(images.dtype))
-    return mixed, mean_of(targets, targets[order], share)
+    mixed = torch.lerp(images, images.index_select(0, order), share.to(images.dtype))
+    return mixed, mean_of(targets, targets.index_select(0, order), share)
 
 
 def cutmix(
@@ -127,12 +127,14 @@ def cutmix(
     place = _draw_box(images, alpha, generator) if box is None else _check_box(images, box)
     order = partners("cutmix", images, partner, generator)
     across, down = spans(images, *place)
-    mixed = torch.lerp(images, images[order], (across * down).to(images.dtype))
+    mixed = torch.lerp(images, images.index_select(0, order), (across * down).to(images.dtype))
     if targets.dim() > 2:  # masks: (N, H, W) or (N, K, H, W)
         inside = (across * down).bool()
-        return mixed, torch.where(inside if targets.dim() == 4 else inside[:, 0], targets[order], targets)
+        return mixed, torch.where(
+            inside if targets.dim() == 4 else inside[:, 0], targets.index_select(0, order), targets
+        )
     area = across.sum(3) * down.sum(2) / (images.size(2) * images.size(3))
-    return mixed, mean_of(targets, targets[order], area)
+    return mixed, mean_of(targets, targets.index_select(0, order), area)
 
 
 def _draw_box(images: Tensor, alpha: float, generator: Generator) -> Box:

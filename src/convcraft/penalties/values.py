@@ -200,7 +200,7 @@ def _norms(groups: Tensor) -> Tensor:
     """Norm of each group, whose gradient at a group of zeros is 0."""
     squares = groups.square().sum(1)
     zero = squares == 0
-    return torch.where(zero, torch.ones_like(squares), squares).sqrt() * ~zero
+    return torch.where(zero, torch.ones_like(squares), squares).sqrt() * zero.logical_not()
 
 
 def _dims(tensors: Any, dim: int) -> list[int]:
