@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch._subclasses import FakeTensorMode
 
 from convcraft import ConvcraftError
 from convcraft import activations as A
@@ -293,6 +294,139 @@ def test_lsuv_restores_the_weights_when_it_fails():
         assert all(torch.equal(model.state_dict()[key], state[key]) for key in state)
 
 
+def test_skip_leaves_alone_what_it_names():
+    def named(skip, unchanged):
+        model = ResNet().train()
+        model.blocks(torch.randn(8, 16, 4, 4) + 3)  # running statistics that are not new
+        before = copy.deepcopy(model.state_dict())
+        table = rows(initialize(model, skip=skip(model)))
+        state = model.state_dict()
+        kept = {key for key in state if torch.equal(state[key], before[key])}
+        assert unchanged(kept, state) and len(kept) < len(state)
+        return table
+
+    table = named(lambda m: "blocks.0.*", lambda k, s: {key for key in s if "blocks.0." in key} <= k)
+    assert {r.note for name, r in table.items() if name.startswith("blocks.0.")} == {"skip"}
+    assert table["blocks.1.conv1"].scheme == "kaiming_normal"
+    named(lambda m: m.blocks[1], lambda k, s: {key for key in s if "blocks.1." in key} <= k)
+    table = named(lambda m: ["stem.bias", m.head.weight], lambda k, s: {"stem.bias", "head.weight"} <= k)
+    assert table["stem"].scheme == "xavier_normal" and "head.bias" not in table
+    named(lambda m: [m.blocks[0].norm2.weight], lambda k, s: "blocks.0.norm2.bias" in s)
+    model = nn.Sequential(nn.Linear(2, 2), nn.LSTM(2, 3))
+    bias = model[1].bias_ih_l0.detach().clone()
+    initialize(model, skip="1.bias_ih_l0")
+    assert torch.equal(model[1].bias_ih_l0, bias) and is_zero(model[1].bias_hh_l0)
+
+
+def test_memory_spreads_the_biases_of_the_gates_that_keep_the_state():
+    model = nn.ModuleDict(
+        {
+            "lstm": nn.LSTM(3, 300, bidirectional=True),
+            "gru": nn.GRUCell(3, 300),
+            "rnn": nn.RNN(3, 4),
+            "plain": nn.LSTM(3, 4, bias=False),
+        }
+    )
+    table = rows(initialize(model, memory=20))
+    lstm, gru = model["lstm"], model["gru"]
+    for bias in (lstm.bias_ih_l0, lstm.bias_ih_l0_reverse):
+        ingate, forget, cell, outgate = bias.detach().chunk(4)  # torch's order of the gates
+        steps = forget.exp()  # uniform from 1 to 19
+        assert steps.min() >= 1 and steps.max() <= 19 and torch.equal(ingate, -forget)
+        assert steps.mean().item() == pytest.approx(10, rel=0.15)
+        assert steps.var().item() == pytest.approx(18**2 / 12, rel=0.3)
+        assert is_zero(cell) and is_zero(outgate)
+    reset, update, new = gru.bias_ih.detach().chunk(3)
+    assert update.exp().mean().item() == pytest.approx(10, rel=0.15) and is_zero(reset) and is_zero(new)
+    assert is_zero(lstm.bias_hh_l0) and is_zero(gru.bias_hh) and is_zero(model["rnn"].bias_ih_l0)
+    assert "forget bias log U(1, 19)" in table["lstm"].scheme and "update" in table["gru"].scheme
+    # the update gate of torch's GRU multiplies the old state: the larger its bias, the longer it keeps
+    h = torch.ones(1, 300)
+    kept = gru(torch.zeros(1, 3), h)[0]
+    assert kept[update > 2.5].mean() > kept[update < 0.5].mean() + 0.2
+    initialize(lstm, memory=2)
+    assert is_zero(lstm.bias_ih_l0)
+    first, second = nn.LSTM(3, 4), nn.LSTM(3, 4)
+    for layer in (first, second):
+        initialize(layer, memory=9, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(first.bias_ih_l0, second.bias_ih_l0)
+
+
+class Gemma(nn.Module):
+    """A normalization whose scale is 1 + weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(4))
+
+    def forward(self, x):
+        return x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt() * (1 + self.weight)
+
+
+Gemma.__name__ = "GemmaNorm"
+
+
+def test_a_scale_of_one_plus_weight_stays_one():
+    table = rows(initialize(nn.Sequential(nn.Linear(4, 4), Gemma(), nn.Linear(4, 2))))
+    assert table["1"].note == "starts at 0" and table["1"].scheme == "kept" and table["1"].std == 0
+
+
+def test_the_layer_before_a_softmax_inside_a_model_gets_gain_one():
+    class Router(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.router, self.experts, self.head = nn.Linear(9, 4), nn.Linear(9, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.head(torch.softmax(self.router(x), -1) * F.relu(self.experts(x)))
+
+    table = rows(initialize(Router()))
+    assert (table["router"].activation, table["router"].gain, table["router"].note) == ("softmax", 1, "")
+    assert table["experts"].gain == pytest.approx(math.sqrt(2)) and table["router"].scheme == "lecun_normal"
+
+
+def test_branches_keep_their_last_layer_before_what_would_hold_or_undo_a_zero():
+    class Branch(nn.Module):
+        def __init__(self, end):
+            super().__init__()
+            self.a, self.b, self.end = nn.Linear(4, 4), nn.Linear(4, 4), end
+            self.scale = nn.Parameter(torch.zeros(4))
+
+        def forward(self, x):
+            return x + self.end(self, self.b(F.relu(self.a(x))))
+
+    ends = {
+        "nothing": (lambda m, y: y, True),
+        "constant": (lambda m, y: F.dropout(y.reshape(-1, 4), 0.1) * 0.5, True),
+        "mask": (lambda m, y: y * y.new_empty(4).fill_(0.5), True),
+        "scale": (lambda m, y: m.scale * y, False),
+        "divided": (lambda m, y: y / (1 + m.scale.exp()), False),
+        "computed scale": (lambda m, y: y * torch.sigmoid(m.scale).view(1, -1), False),
+        "gate": (lambda m, y: y * torch.sigmoid(y), False),
+        "own norm": (lambda m, y: y / (y.norm(dim=-1, keepdim=True) + 1e-6), False),
+        "functional": (lambda m, y: F.layer_norm(y, (4,)), False),
+        "normalize": (lambda m, y: F.normalize(y, dim=-1), False),
+        "matrix": (lambda m, y: y @ torch.eye(4), False),
+        "stopped": (lambda m, y: y + 0 * y.detach(), False),
+    }
+    for name, (end, zero) in ends.items():
+        for example in (None, torch.randn(3, 4)):
+            model = nn.Sequential(nn.Linear(4, 4), Branch(end), nn.Linear(4, 2))
+            initialize(model, example=example)
+            assert is_zero(model[1].b.weight) == zero, name
+
+
+def test_weights_on_a_fake_gpu_are_set_and_their_spread_is_left_out():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.GELU(), nn.Flatten(), nn.Linear(4, 2))
+    model = model.to("meta")
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model = model.to_empty(device="cuda")
+        for example in (None, torch.empty(2, 3, 3, 3, device="cuda")):
+            table = rows(initialize(model, example=example))
+            assert table["0"].gain == pytest.approx(calculate_gain("gelu")) and math.isnan(table["0"].std)
+            assert model[0].weight.device.type == "cuda"
+
+
 SMALL = nn.Sequential(nn.Linear(2, 2))
 ERRORS = [
     (
@@ -323,11 +457,13 @@ ERRORS = [
         lambda: initialize(nn.Linear(2, 2, device="meta")),
         r"initialize: model must have values to set, but weight is on the meta device; call model.to_empty",
     ),
+    (lambda: lsuv_(nn.Linear(2, 2, device="meta"), torch.ones(2)), r"lsuv_: model must have values to set"),
+    (lambda: lsuv_(SMALL, "batch"), r"lsuv_: batch"),
     (lambda: lsuv_(nn.ReLU(), torch.ones(2)), r"lsuv_: model must have a linear or convolution layer"),
     (lambda: lsuv_(SMALL, torch.ones(3, 2), tol=0), r"lsuv_: tol must be a finite number above 0, got 0"),
     (lambda: lsuv_(SMALL, torch.ones(3, 2), max_iterations=0), r"lsuv_: max_iterations must be"),
     (lambda: lsuv_(SMALL, torch.zeros(3, 2)), r"lsuv_: batch must make the output of 0 vary, got .*"),
-    (lambda: lsuv_(SMALL, torch.ones(3, 5)), r"lsuv_: model must run on batch, but it raised RuntimeError"),
+    (lambda: lsuv_(SMALL, torch.ones(3, 5)), r"lsuv_: the model must run on the batch, got RuntimeError"),
 ]
 
 

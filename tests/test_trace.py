@@ -1,6 +1,8 @@
 """Which activation, normalization or sum follows which layer: traced, run, and by the order of modules."""
 
 import copy
+import math
+import threading
 
 import pytest
 import torch
@@ -327,6 +329,84 @@ def test_the_model_is_left_as_it_was(make):
     assert [m.training for m in model.modules()] == modes and torch.equal(torch.get_rng_state(), random)
     assert sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()) == hooks
     assert getattr(model, "calls", 0) == 0 and getattr(model, "kept", None) is None
+
+
+@pytest.mark.parametrize("make", [Net, Stateful], ids=["trace", "run"])
+def test_other_threads_keep_serving_while_a_model_is_traced(make):
+    """The model that is traced and another one, both in eval mode, give the same outputs as before."""
+    model, other = make().eval(), nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.LSTM(4, 3)).eval()
+    x, wrong, stop = torch.randn(2, 4), [], threading.Event()
+    expected, served = (Net.forward(model, IMAGES), other(x)[0]), [0, 0]
+
+    def serve(which):
+        while not stop.is_set() or not served[which]:
+            try:
+                result = (Net.forward(model, IMAGES), other(x)[0])[which]
+                same = torch.allclose(result, expected[which], atol=1e-6)
+                wrong.extend([] if same else [f"{which}: another output"])
+            except Exception as error:
+                wrong.append(f"{type(error).__name__}: {error}")
+            served[which] += 1
+
+    threads = [threading.Thread(target=serve, args=(which,)) for which in (0, 1)]
+    for thread in threads:
+        thread.start()
+    graphs = [successors(model, IMAGES) for _ in range(10)]
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong and all(names(graph) == EXPECTED for graph in graphs)
+
+
+def test_two_threads_trace_one_model_at_once():
+    model, found = Net(), []
+    threads = [threading.Thread(target=lambda: found.append(names(successors(model)))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [EXPECTED] * 4
+
+
+class Uncopied(Net):
+    """Holds what cannot be copied, and a tensor that was computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.lock, self.computed = threading.Lock(), 2 * self.head.weight
+
+    def forward(self, x):
+        return super().forward(x) + 0 * self.computed.sum()
+
+
+def test_a_model_that_cannot_be_copied_is_traced_and_left_as_it_was():
+    model = Uncopied()
+    before = {name: dict(vars(module)) for name, module in model.named_modules()}
+    for example in (None, IMAGES):
+        assert names(successors(model, example)) == EXPECTED
+    assert {name: dict(vars(module)) for name, module in model.named_modules()} == before
+
+
+class Reading(nn.Module):
+    """Reads parameters of its layers, scales by one, and has an optional argument."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)
+        self.gamma = nn.Parameter(torch.ones(2, 1, 1))
+
+    def forward(self, x, mask=None):
+        y = self.bn(self.conv(x)) * torch.tanh(self.gamma) / math.sqrt(x.shape[-1])
+        y = y + self.bn.weight.view(-1, 1, 1) - self.bn.running_mean.view(-1, 1, 1)
+        return y if mask is None else y * mask
+
+
+def test_reads_of_parameters_scales_and_optional_arguments_are_noted():
+    for graph in (successors(Reading()), successors(Reading(), (IMAGES,))):
+        kinds_of = {(o.kind, o.name) for o in graph.operations}
+        assert {("parameter", "gamma"), ("parameter", "bn.weight"), ("scale", "mul")} <= kinds_of
+        assert ("constant", "bn.running_mean") in kinds_of and graph["bn"].calls == 1
+    assert successors(Reading()).optional == ("mask",)
 
 
 class Own(nn.Module):

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ..errors import ConvcraftError
 from . import kinds
 from .branches import is_normalization, residual
-from .recorder import Operation, arguments, in_order, leaves, run, symbolic, tensors, unchanged
+from .recorder import Operation, arguments, in_order, leaves, run, symbolic, tensors, twin, unchanged
 
 __all__ = [
     "Activation",
@@ -35,6 +35,7 @@ __all__ = [
     "leaves",
     "successors",
     "tensors",
+    "twin",
     "unchanged",
 ]
 

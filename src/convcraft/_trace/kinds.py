@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.nn.modules import batchnorm, conv, instancenorm
 
 #: Activations by the name of their class, in torch.nn as in convcraft.activations.
@@ -214,6 +215,7 @@ def is_known(module: nn.Module) -> bool:
     return type(module).__module__.startswith(("torch.nn.", "convcraft."))
 
 
+@unset_fake_temporarily()
 def is_elementwise(module: nn.Module) -> bool:
     """Whether a module without parameters acts on each value alone and is no straight line, by trial."""
     if any(True for _ in module.parameters()):

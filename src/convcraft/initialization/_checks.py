@@ -1,12 +1,14 @@
-"""What an initialization scheme fills."""
+"""What an initialization scheme fills, a tensor or a model."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
-from .._checks import check_tensor
+from .._checks import check_generator, check_module, check_tensor
 from ..errors import ConvcraftError
 
 
@@ -20,3 +22,19 @@ def check_weight(function: str, weight: Any, *, dimensions: tuple[int, ...] = ()
             f"got shape {tuple(weight.shape)}; pass the weight of a layer of that kind"
         )
     return weight
+
+
+def check_model(function: str, model: Any, generator: torch.Generator | None) -> None:
+    """Require a module whose parameters have shapes and values, on the device of the generator."""
+    check_module(function, model)
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, UninitializedParameter):
+            raise ConvcraftError(
+                f"{function}: model must have shapes, but {name} is uninitialized; run one batch first"
+            )
+        if parameter.device.type == "meta":
+            raise ConvcraftError(
+                f"{function}: model must have values to set, but {name} is on the meta device; "
+                "call model.to_empty(device='cpu') first"
+            )
+        check_generator(function, generator, parameter, "tensor")

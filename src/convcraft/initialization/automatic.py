@@ -10,15 +10,15 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
 
-from .._checks import check_choice, check_generator, check_module, check_number
+from .._checks import check_choice, check_number
 from .._table import Table
 from .._trace import Graph, Layer, successors
 from .._trace.kinds import is_plain
 from ..activations import catalog
 from ..errors import ConvcraftError, unknown
 from . import recurrent, variance_scaling
+from ._checks import check_model
 from .gains import calculate_gain
 
 __all__ = ["Assignment", "Assignments", "initialize"]
@@ -140,18 +140,7 @@ def initialize(
     """
     check_choice("initialize", "scheme", scheme, get_args(Scheme))
     check_choice("initialize", "residual", residual, get_args(Residual))
-    check_module("initialize", model)
-    for name, parameter in model.named_parameters():
-        if isinstance(parameter, UninitializedParameter):
-            raise ConvcraftError(
-                f"initialize: model must have shapes, but {name} is uninitialized; run one batch first"
-            )
-        if parameter.device.type == "meta":
-            raise ConvcraftError(
-                f"initialize: model must have values to set, but {name} is on the meta device; "
-                "call model.to_empty(device='cpu') first"
-            )
-        check_generator("initialize", generator, parameter, "tensor")
+    check_model("initialize", model, generator)
     if memory is not None:
         recurrent.check_memory(model, check_number("initialize", "memory", memory, low=2))
     skipped = _skipped(model, skip)

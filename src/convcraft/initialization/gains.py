@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from .._trace import kinds
 from ..activations import catalog, moments
@@ -21,6 +22,7 @@ _LINEAR = ("linear", "identity", *(f"conv{t}{n}d" for t in ("", "_transpose") fo
 _TORCH = {"sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4}
 
 
+@unset_fake_temporarily()
 def calculate_gain(
     nonlinearity: str | nn.Module | Callable[[Tensor], Tensor],
     param: float | None = None,

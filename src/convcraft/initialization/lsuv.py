@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_generator, check_number
+from .._batch import Batch, run, take
+from .._checks import check_number
+from .._restore import random_state
 from .._table import Table
-from .._trace import Layer, arguments, successors, tensors, unchanged
+from .._trace import Layer, successors, tensors, twin
 from ..errors import ConvcraftError
+from ._checks import check_model
 from .variance_scaling import orthogonal_
 
 __all__ = ["LsuvStep", "LsuvSteps", "lsuv_"]
@@ -39,7 +40,7 @@ class LsuvSteps(Table[LsuvStep]):
         return row.layer, f"{row.before:.4g}", f"{row.after:.4g}", str(row.iterations)
 
 
-class _Enough(Exception):
+class _Enough(BaseException):
     """Ends a forward pass when the layer in question has run."""
 
 
@@ -58,15 +59,16 @@ def lsuv_(
     within `tol` of 1, for each linear, convolution and transposed-convolution layer in the order in which
     they run; before it, each weight becomes orthonormal. Biases are kept.
 
-    Dropout is off while it measures and normalizations use the statistics of the batch; mode, buffers, hooks
-    and gradients of the model are left as they were. The forward passes leave torch's random state alone;
-    only the orthonormal start draws from it, and not when a generator is given. On an error the weights are
-    what they were.
+    A copy of the modules measures, with the same parameters, dropout off and normalizations on the statistics
+    of the batch, such that nothing but the weights of the model changes. The forward passes leave torch's
+    random state alone; only the orthonormal start draws from it, and not when a generator is given. On an
+    error the weights are what they were. What it measures decides what it does next: it needs real values,
+    and waits for the device.
 
     Args:
         model: any module; a layer that runs twice is scaled by its first output.
-        batch: what the model is called with: a tensor, a tuple or list of positional or a mapping of keyword
-            arguments; as many samples as give a steady variance.
+        batch: a tensor, `(x, y)`, `(a, b, y)`, `((a, b), y)` or a mapping, with or without its target, or a
+            loader that yields one; as many samples as give a steady variance.
         tol: the greatest distance of a standard deviation from 1.
         max_iterations: the most divisions for each layer.
         orthonormal: start from orthonormal weights; False scales the weights that are there.
@@ -89,39 +91,30 @@ def lsuv_(
     """
     check_number("lsuv_", "tol", tol, low=0, above=True)
     check_number("lsuv_", "max_iterations", max_iterations, low=1)
-    layers = [layer for layer in successors(model, batch) if _scalable(layer)]
+    check_model("lsuv_", model, generator)
+    given = take("lsuv_", batch, 1, model, "nobody")[0]
+    layers = [layer for layer in successors(model, given.kwargs or given.args) if _scalable(layer)]
     if not layers:
         raise ConvcraftError(
             "lsuv_: model must have a linear or convolution layer with an own weight, found none; "
             "pass the model that holds them"
         )
-    for layer in layers:
-        check_generator("lsuv_", generator, _weight(layer), "tensor")
     kept = [_weight(layer).detach().clone() for layer in layers]
+    copy = twin(model).eval()
+    for module in copy.modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase) or hasattr(module, "running_mean"):
+            module.training = True
     with torch.no_grad():
-        return _guarded(model, layers, kept, batch, (tol, max_iterations), orthonormal, generator)
-
-
-def _guarded(
-    model: nn.Module,
-    layers: list[Layer],
-    kept: list[Tensor],
-    batch: Any,
-    limits: tuple[float, float],
-    orthonormal: bool,
-    generator: torch.Generator | None,
-) -> LsuvSteps:
-    """The work of `lsuv_`, with the weights as they were when it fails."""
-    try:
-        if orthonormal:
-            for layer in layers:
-                orthogonal_(_weight(layer), generator=generator)
-        with _measuring(model):
-            return LsuvSteps(_scale(model, layer, batch, *limits) for layer in layers)
-    except BaseException:
-        for layer, weight in zip(layers, kept, strict=True):
-            _weight(layer).copy_(weight)
-        raise
+        try:
+            if orthonormal:
+                for layer in layers:
+                    orthogonal_(_weight(layer), generator=generator)
+            with random_state(model):
+                return LsuvSteps(_scale(copy, layer, given, tol, max_iterations) for layer in layers)
+        except BaseException:
+            for layer, weight in zip(layers, kept, strict=True):
+                _weight(layer).copy_(weight)
+            raise
 
 
 def _scalable(layer: Layer) -> bool:
@@ -135,23 +128,7 @@ def _weight(layer: Layer) -> nn.Parameter:
     return weight
 
 
-@contextlib.contextmanager
-def _measuring(model: nn.Module) -> Iterator[None]:
-    """Dropout off, normalizations on the batch; mode, buffers and random state as before afterwards."""
-    kept = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-    with unchanged(model):
-        try:
-            model.eval()
-            for module in model.modules():
-                if isinstance(module, nn.modules.batchnorm._NormBase) or hasattr(module, "running_mean"):
-                    module.training = True
-            yield
-        finally:
-            for buffer, value in kept:
-                buffer.copy_(value)
-
-
-def _scale(model: nn.Module, layer: Layer, batch: Any, tol: float, most: float) -> LsuvStep:
+def _scale(model: nn.Module, layer: Layer, batch: Batch, tol: float, most: float) -> LsuvStep:
     before = std = _output_std(model, layer, batch)
     iterations = 0
     while abs(std - 1) > tol and iterations < most:
@@ -166,7 +143,7 @@ def _scale(model: nn.Module, layer: Layer, batch: Any, tol: float, most: float) 
     return LsuvStep(layer.name, before, std, iterations)
 
 
-def _output_std(model: nn.Module, layer: Layer, batch: Any) -> float:
+def _output_std(model: nn.Module, layer: Layer, batch: Batch) -> float:
     """Standard deviation of the output of a layer, at the first time that it runs."""
     found: list[Tensor] = []
 
@@ -174,17 +151,11 @@ def _output_std(model: nn.Module, layer: Layer, batch: Any) -> float:
         found.extend(tensors(output))
         raise _Enough
 
-    args, kwargs = arguments(batch)
-    handle = layer.module.register_forward_hook(keep)
+    handle = model.get_submodule(layer.name).register_forward_hook(keep)
     try:
-        model(*args, **kwargs)
+        run("lsuv_", model, batch)
     except _Enough:
         pass
-    except Exception as error:
-        raise ConvcraftError(
-            f"lsuv_: model must run on batch, but it raised {type(error).__name__}: {error}; "
-            "pass a batch that the model accepts"
-        ) from error
     finally:
         handle.remove()
     std = float(found[0].double().std(correction=0)) if found else math.nan
