@@ -11,7 +11,7 @@ from convcraft import ConvcraftError
 from convcraft.__main__ import main
 from convcraft.lab import data, models
 from convcraft.lab.experiments import Contrast, Study, load, load_study, run_study, train_and_score
-from convcraft.lab.experiments.run import bits, last_quarter, which_right
+from convcraft.lab.experiments.score import bits, last_quarter, which_right
 from convcraft.lab.statistics import crossed_interval, wilson
 
 

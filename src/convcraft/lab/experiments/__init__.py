@@ -7,7 +7,7 @@ A study is a file that defines ``STUDY = Study(...)``; ``python -m convcraft stu
 from convcraft.lab.experiments.contrasts import Contrasts, Judged
 from convcraft.lab.experiments.engine import run_study
 from convcraft.lab.experiments.results import Results, load
-from convcraft.lab.experiments.run import train_and_score
+from convcraft.lab.experiments.score import train_and_score
 from convcraft.lab.experiments.study import Contrast, Study
 from convcraft.lab.experiments.version import load_study, names, version
 

@@ -13,10 +13,10 @@ from convcraft.lab.experiments.run import (
     Task,
     diverged_measures,
     measure_final,
-    of_training,
     record_of,
     splits_of,
 )
+from convcraft.lab.experiments.score import of_training
 from convcraft.lab.experiments.study import Study
 from convcraft.lab.experiments.withheld import withhold
 from convcraft.lab.training import fit_together, seeded
