@@ -2,7 +2,9 @@
 
 import copy
 import math
+import random
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -499,3 +501,72 @@ def test_on_cuda():
     assert sharpness(model, data[0]).value > 0
     assert torch.equal(before[0], torch.cuda.get_rng_state())
     assert all(torch.equal(a, b) for a, b in zip(before[1], model.parameters(), strict=True))
+
+
+def test_range_test_suggests_a_usable_rate_after_some_training():
+    """Not the smallest of all, where batches differ by chance: the best training is between 0.003 and 0.3."""
+    for seed in range(4):
+        for epochs in (0, 3):
+            torch.manual_seed(seed)
+            x = torch.randn(512, 6)
+            y = (x[:, :3] + 0.3 * torch.randn(512, 3)).argmax(1)
+            model = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 3))
+            optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+            data = [(x[i : i + 32], y[i : i + 32]) for i in range(0, 512, 32)]
+            for a, b in data * epochs:
+                optimizer.zero_grad()
+                F.cross_entropy(model(a), b).backward()
+                optimizer.step()
+            result = range_test(model, data, optimizer)
+            assert result.suggestion is None or 1e-3 < result.suggestion < 1, str(result)
+            assert result.suggestion is not None or epochs
+
+
+def test_range_test_finds_nothing_in_noise():
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    noise = torch.randn(200)
+    counter = iter(range(200))
+    for _ in range(2):
+        result = range_test(
+            model, [(torch.ones(8, 4), None)], optimizer, lambda o, t: 0 * o.sum() + noise[next(counter)] + 5
+        )
+        assert result.suggestion is None and result.steepest is None
+
+
+def test_range_test_averages_the_gradients_of_several_batches():
+    data, results = batches(4), []
+    joined = [
+        (torch.cat([data[i][0], data[i + 1][0]]), torch.cat([data[i][1], data[i + 1][1]])) for i in (0, 2)
+    ]
+    for source, accumulate in ((data, 2), (joined, 1)):
+        torch.manual_seed(0)
+        model = nn.Linear(6, 3)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+        results.append(range_test(model, source, optimizer, steps=8, high=1.0, accumulate=accumulate).losses)
+    assert results[0] == pytest.approx(results[1], rel=1e-5)
+
+
+def test_range_test_with_a_scaler_is_the_test_without_it_and_leaves_it_as_it_was():
+    results = []
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=2)
+    torch.manual_seed(0)
+    model = nn.Linear(6, 3)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for given in (None, scaler):
+        before = snapshot(model, optimizer), scaler.state_dict()
+        results.append(range_test(model, batches(), optimizer, steps=8, high=1.0, scaler=given).losses)
+        assert (snapshot(model, optimizer), scaler.state_dict()) == before
+    assert results[0] == pytest.approx(results[1], rel=1e-5)
+
+
+def test_range_test_puts_back_random_states_of_numpy_and_python_too():
+    model, optimizer, data = linear()
+
+    def loss(output, target):
+        return F.mse_loss(output, target) * (1 + 0.01 * random.random() + 0.01 * float(np.random.rand()))
+
+    states = random.getstate(), np.random.get_state()[1].tolist()
+    range_test(model, data, optimizer, loss, steps=5)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == states

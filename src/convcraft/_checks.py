@@ -104,8 +104,7 @@ def check_number(
     else:
         bounds = f" in {'(' if above else '['}{low:g}, {high:g}]"
     raise ConvcraftError(
-        f"{function}: {name} must be a finite number{bounds}, got {value!r}"
-        f"{f'; {advice}' if advice else ''}"
+        f"{function}: {name} must be a finite number{bounds}, got {value!r}{f'; {advice}' if advice else ''}"
     )
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 SATURATED = 0.975
 #: A layer with more saturated values than this is reported. A normal input of standard deviation 1.5, which
 #: is wide already, saturates tanh in 15 % of the cases, one of standard deviation 3 in 47 %.
-SATURATED_WARNING = 0.3
+SATURATED_WARNING = 0.4
 #: Most of the layer passes no gradient any more.
 SATURATED_SEVERE = 0.7
 #: Some units of a healthy rectifier layer are silent on one batch at the start, and more of them the deeper

@@ -13,6 +13,7 @@ from ._checks import parameters, rows
 
 __all__ = ["Sparsity", "SparsityRow", "sparsity"]
 
+
 @dataclass(frozen=True)
 class SparsityRow:
     """Zeros of one parameter, and its groups along dimension 0 (output units) that are all zero."""

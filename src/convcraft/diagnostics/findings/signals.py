@@ -43,7 +43,12 @@ def drift(evidence: Evidence) -> Iterator[Finding]:
     """The spread within the units, activation by activation."""
     layers = [layer for layer in evidence.activations() if layer.signal is not None]
     if len(layers) < thresholds.DRIFT_LAYERS:
-        layers = [layer for layer in evidence.weight_layers()[:-1] if layer.signal is not None]
+        ends = {
+            layer.name for layer in evidence.graph or () if layer.residual
+        }  # of branches: small on purpose
+        layers = [
+            layer for layer in evidence.weight_layers()[:-1] if layer.name.partition(":")[0] not in ends
+        ]
     # a branch that ends in zeros, as at the start of a residual network, has no spread yet
     layers = [layer for layer in layers if layer.signal]
     values = [layer.signal for layer in layers if layer.signal is not None]

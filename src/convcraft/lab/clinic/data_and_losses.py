@@ -104,11 +104,11 @@ def output_range(ill: bool) -> Case:
 
 
 CASES: dict[str, Maker] = {
-    "broadcast-loss": broadcast_loss,
-    "output-range": output_range,
     "initial-loss": initial_loss,
     "softmax-before-cross-entropy": softmax_before_cross_entropy,
     "inputs-not-standardized": inputs_not_standardized,
     "train-eval-mismatch": train_eval_mismatch,
     "random-evaluation": random_evaluation,
+    "broadcast-loss": broadcast_loss,
+    "output-range": output_range,
 }

@@ -134,9 +134,6 @@ def dead_branch(ill: bool) -> Case:
 
 
 CASES: dict[str, Maker] = {
-    "gradient-vanishes-in-time": gradient_vanishes_in_time,
-    "saturated-attention": saturated_attention,
-    "dead-branch": dead_branch,
     "dead-units": dead_units,
     "saturated-units": saturated_units,
     "vanishing-gradient": vanishing_gradient,
@@ -145,4 +142,7 @@ CASES: dict[str, Maker] = {
     "constant-weights": constant_weights,
     "initialization-mismatch": initialization_mismatch,
     "not-finite": not_finite,
+    "gradient-vanishes-in-time": gradient_vanishes_in_time,
+    "saturated-attention": saturated_attention,
+    "dead-branch": dead_branch,
 }

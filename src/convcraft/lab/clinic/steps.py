@@ -60,10 +60,10 @@ def step_raises_loss(ill: bool) -> Case:
 
 
 CASES: dict[str, Maker] = {
-    "step-raises-loss": step_raises_loss,
     "update-too-large": update_too_large,
     "update-too-small": update_too_small,
     "decayed-biases-and-norms": decayed_biases_and_norms,
     "no-gradient": no_gradient,
     "not-optimized": not_optimized,
+    "step-raises-loss": step_raises_loss,
 }
