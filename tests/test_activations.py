@@ -32,7 +32,7 @@ PLAIN = {
     "softsign": {},
 }
 CASES = [(name, {}) for name in PLAIN] + [(name, kwargs) for name, kwargs in PLAIN.items() if kwargs]
-FAST = ("mish", "hardsigmoid", "softsign", "tanh", "leaky_relu", "elu", "celu", "selu")
+FAST = ("mish", "softsign", "elu", "celu", "selu")
 TOLERANCE = {
     torch.float64: {"rtol": 1e-12, "atol": 1e-13},
     torch.float32: {"rtol": 2e-6, "atol": 4e-7},
@@ -40,22 +40,14 @@ TOLERANCE = {
     torch.bfloat16: {"rtol": 1.6e-2, "atol": 8e-3},
 }
 DTYPES = list(TOLERANCE)
-DEVICES = ["cpu", "cuda"]
 EXTREME = [0.0, -0.0, 1e-30, -1e-30, 3.0, -3.0, 6.0, 20.0, -20.0, 88.0, -104.0, 1e4, -1e4]
 
 
 @pytest.fixture
 def eager_paths(monkeypatch):
-    """Let the fast paths run on every size, and tanh's as on a machine whose MKL is slow."""
-    for name in ("MISH_FROM", "SOFTSIGN_FROM", "TANH_FROM", "RESULT_FROM"):
+    """Let the fast paths run on every size."""
+    for name in ("MISH_FROM", "SOFTSIGN_FROM", "RESULT_FROM"):
         monkeypatch.setattr(_fast, name, 0)
-    monkeypatch.setattr(_fast, "mkl_is_slow", lambda: True)
-
-
-def device_or_skip(device):
-    if device == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device here")
-    return device
 
 
 def with_gradient(function, x, grad):
@@ -71,27 +63,36 @@ def assert_same(ours, theirs, x, grad=None):
     (y, slope), (expected, expected_slope) = with_gradient(ours, x, grad), with_gradient(theirs, x, grad)
     assert y.dtype == expected.dtype and y.shape == expected.shape
     torch.testing.assert_close(y, expected, equal_nan=True, **TOLERANCE[x.dtype])
-    # torch keeps the 1/6 of hardsigmoid's derivative in single precision, also for doubles
+    # torch keeps the 1/6 of hardsigmoid's derivative and CELU's 1/alpha in single precision, also for doubles
     loose = {
-        torch.float64: {"rtol": 1e-7, "atol": 1e-12},
+        torch.float64: {"rtol": 5e-7, "atol": 1e-12},
         torch.float32: {"rtol": 2e-6, "atol": 2e-6},
     }.get(x.dtype, TOLERANCE[x.dtype])
     torch.testing.assert_close(slope, expected_slope, equal_nan=True, **loose)
     assert y.stride() == expected.stride()
 
 
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(("name", "kwargs"), CASES, ids=str)
-def test_equals_torch_on_random_and_extreme_input(name, kwargs, dtype, device):
-    x = torch.cat([4 * torch.randn(500), torch.tensor(EXTREME)]).to(device_or_skip(device), dtype)
-    assert_same(lambda v: getattr(A, name)(v, **kwargs), lambda v: getattr(F, name)(v, **kwargs), x)
+def test_equals_torch_in_every_dtype_and_shape_and_at_extremes(name, kwargs, eager_paths):
+    ours, theirs = (lambda v, m=m: getattr(m, name)(v, **kwargs) for m in (A, F))
+    for dtype in DTYPES:
+        x = torch.cat([4 * torch.randn(500), torch.tensor(EXTREME)]).to(dtype)
+        assert_same(ours, theirs, x)
+        assert all(torch.isfinite(result).all() for result in with_gradient(ours, x, torch.ones_like(x)))
+    for shape in ((), (0,), (1,), (5, 0, 3), (2, 3, 4, 5), (2, 3, 4, 5, 6)):
+        assert_same(ours, theirs, torch.randn(shape))
 
 
-@pytest.mark.parametrize("shape", [(), (0,), (1,), (5, 0, 3), (2, 3, 4, 5), (2, 3, 4, 5, 6)], ids=str)
-@pytest.mark.parametrize("name", PLAIN)
-def test_equals_torch_on_every_shape(name, shape, eager_paths):
-    assert_same(getattr(A, name), getattr(F, name), torch.randn(shape))
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_equals_torch_on_cuda():
+    for name, kwargs in CASES:
+        for dtype in DTYPES:
+            x = torch.cat([4 * torch.randn(500), torch.tensor(EXTREME)]).to("cuda", dtype)
+            assert_same(
+                lambda v, n=name, k=kwargs: getattr(A, n)(v, **k),
+                lambda v, n=name, k=kwargs: getattr(F, n)(v, **k),
+                x,
+            )
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -122,19 +123,16 @@ def test_fast_path_equals_torch_and_its_definition(name, dtype, eager_paths):
     torch.testing.assert_close(getattr(A, name)(x), DEFINITIONS[name][0](x), **TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("name", ["tanh", "mish", "softsign"])
+@pytest.mark.parametrize("name", ["mish", "softsign"])
 def test_fast_path_keeps_relative_accuracy_near_zero_and_far_out(name, eager_paths):
     size = torch.logspace(-30, 1.3, 20_000)
     x = torch.cat([size, -size])
     y, slope = with_gradient(getattr(A, name), x, torch.ones_like(x))
     value, derivative = (formula(x.double()) for formula in DEFINITIONS[name])
     assert ((y.double() - value) / value).abs().max() < 6e-7
-    if name == "tanh":  # 1 - y^2 loses what y has rounded away, in torch's kernel as well
-        assert (slope.double() - derivative).abs().max() < 2e-7
-    else:
-        near = derivative.abs() > 1e-3
-        assert ((slope.double() - derivative) / derivative)[near].abs().max() < 2e-4
-        assert (slope.double() - derivative).abs().max() < 4e-7
+    near = derivative.abs() > 1e-3
+    assert ((slope.double() - derivative) / derivative)[near].abs().max() < 2e-4
+    assert (slope.double() - derivative).abs().max() < 4e-7
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -145,14 +143,6 @@ def test_definition_equals_torch(name):
     # torch keeps the 1/6 of hardsigmoid's derivative in single precision
     rtol = 1e-7 if name == "hardsigmoid" else 1e-9
     torch.testing.assert_close(DEFINITIONS[name][1](x), slope, rtol=rtol, atol=1e-12)
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", PLAIN)
-def test_value_and_gradient_stay_finite_at_ten_thousand(name, dtype, eager_paths):
-    x = torch.tensor([-1e4, 1e4], dtype=dtype)
-    for result in with_gradient(getattr(A, name), x, torch.ones_like(x)):
-        assert torch.isfinite(result).all()
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -167,6 +157,32 @@ def test_zero_infinity_and_nan_are_right_where_torch_is(name, eager_paths):
     ours = with_gradient(getattr(A, name), x, torch.ones_like(x))[1]
     right = ~torch.isnan(slopes[:4])
     torch.testing.assert_close(ours[:4][right], slopes[:4][right])
+
+
+@pytest.mark.parametrize("name", ["elu", "celu"])
+def test_elu_of_any_alpha_has_its_slope(name, eager_paths):
+    """The output tells the slope for alpha above 0 only; for the others the input has to be kept."""
+    x = torch.linspace(-3, 3, 50, dtype=torch.float64)
+    for alpha in (0.3, 1.0, 2.5, -0.7, -2.0):
+        y, slope = with_gradient(lambda v, a=alpha: getattr(A, name)(v, a), x, torch.ones_like(x))
+        rate = alpha if name == "celu" else 1.0
+        low = alpha * torch.expm1(x / rate), alpha / rate * torch.exp(x / rate)
+        torch.testing.assert_close(y, torch.where(x > 0, x, low[0]))
+        torch.testing.assert_close(slope, torch.where(x > 0, torch.ones_like(x), low[1]))
+
+
+@pytest.mark.parametrize("name", ["elu", "celu", "selu"])
+def test_the_elu_family_adds_nothing_to_what_the_next_layer_keeps(name, eager_paths):
+    def kept(module):
+        stored = {}
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t: stored.setdefault(t.untyped_storage().data_ptr(), t), lambda t: t
+        ):
+            y = getattr(module, name)(torch.randn(1000, requires_grad=True) * 2)
+            y = y * y  # keeps its input, as a layer does
+        return y, len(stored)
+
+    assert kept(A)[1] == kept(F)[1] - 1
 
 
 @pytest.mark.parametrize(

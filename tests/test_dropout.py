@@ -1,7 +1,6 @@
 """Dropout as an engineer meets it: arguments, modes, dtypes, layouts, reproducibility, transforms, misuse."""
 
 import copy
-import inspect
 import io
 import pickle
 
@@ -13,7 +12,7 @@ from torch.autograd import forward_ad
 
 from convcraft import ConvcraftError
 from convcraft import dropout as D
-from convcraft.dropout import _fast
+from convcraft.dropout import packed_bits
 
 SHAPES = {
     "dropout": (4, 6, 5, 3), "dropout1d": (4, 6, 5), "dropout2d": (4, 6, 5, 3), "dropout3d": (4, 6, 5, 3, 2),
@@ -29,10 +28,14 @@ MODULES = {
 PACKED = ("dropout", "alpha_dropout", "drop_block2d")  # those with a fast path
 
 
-@pytest.fixture(params=["plain", "fast"])
+#: Names with the ways through the code that they have.
+WAYS = [(name, "numbers") for name in SHAPES] + [(name, "blocks") for name in PACKED]
+
+
+@pytest.fixture(params=["numbers", "blocks"])
 def path(request, monkeypatch):
-    """Both ways through the code, whatever the size."""
-    monkeypatch.setattr(_fast, "FAST_FROM", 0 if request.param == "fast" else 1 << 60)
+    """The product with the mask as of small tensors, or block by block as of large ones."""
+    monkeypatch.setattr(packed_bits, "BLOCKS_FROM", 0 if request.param == "blocks" else 1 << 60)
     return request.param
 
 
@@ -45,23 +48,13 @@ def call(name, x, p=0.5, **kwargs):
 
 
 @pytest.mark.parametrize("name", TORCH)
-def test_functions_take_the_arguments_of_torch_and_a_generator(name):
-    ours, theirs = (inspect.signature(getattr(m, name)).parameters for m in (D, F))
-    assert [(p.name, p.default) for p in ours.values()][:-1] == [(p.name, p.default) for p in theirs.values()]
-    assert list(ours)[-1] == "generator" and ours["generator"].default is None
-
-
-@pytest.mark.parametrize("name", TORCH)
 def test_modules_are_drop_ins_for_torch(name):
     ours, kind = MODULES[name], getattr(nn, MODULES[name].__name__)
-    given, theirs = (inspect.signature(m.__init__).parameters for m in (ours, kind))
-    given, theirs = ([(p.name, p.default) for p in m.values()] for m in (given, theirs))
-    assert given[:-1] == theirs and given[-1] == ("generator", None)
     assert isinstance(ours(0.3), kind) and repr(ours(0.3, inplace=True)) == repr(kind(0.3, inplace=True))
     assert not ours().state_dict()
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(("name", "path"), WAYS, indirect=["path"])
 def test_modules_follow_their_mode_and_not_that_of_autograd(name, path):
     x = torch.randn(SHAPES[name])
     module = MODULES[name](0.5)
@@ -72,7 +65,7 @@ def test_modules_follow_their_mode_and_not_that_of_autograd(name, path):
         assert torch.equal(module(x), x)
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(("name", "path"), WAYS, indirect=["path"])
 def test_module_gives_what_its_function_gives(name, path):
     x = torch.randn(SHAPES[name])
     expected = call(name, x, 0.3, generator=seeded())
@@ -88,7 +81,7 @@ def test_module_gives_what_its_function_gives(name, path):
     torch.testing.assert_close(overwritten, expected)
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(("name", "path"), WAYS, indirect=["path"])
 def test_ends_and_eval_are_exact(name, path):
     x = torch.randn(SHAPES[name])
     for source in (None, seeded()):
@@ -104,7 +97,7 @@ def test_ends_and_eval_are_exact(name, path):
             assert torch.equal(overwritten, torch.zeros_like(x))
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(("name", "path"), WAYS, indirect=["path"])
 def test_reproducible_by_either_seed_and_different_without(name, path):
     x = torch.randn(SHAPES[name])
     state = torch.get_rng_state()
@@ -120,7 +113,7 @@ def test_reproducible_by_either_seed_and_different_without(name, path):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(("name", "path"), WAYS, indirect=["path"])
 def test_dtype_is_kept_and_values_are_those_of_double(name, dtype, path):
     x = torch.randn(SHAPES[name], dtype=torch.float64).to(dtype)
     for source in (None, seeded()):
@@ -134,7 +127,7 @@ def test_dtype_is_kept_and_values_are_those_of_double(name, dtype, path):
 
 def test_the_mean_of_half_precision_is_not_biased_by_the_rounded_scale(monkeypatch):
     """1 / 0.9 is 0.4 % off in bfloat16; the fast path multiplies in float32 and rounds once."""
-    monkeypatch.setattr(_fast, "FAST_FROM", 0)
+    monkeypatch.setattr(packed_bits, "BLOCKS_FROM", 0)
     x = torch.full((1 << 20,), 1.0, dtype=torch.bfloat16) + torch.rand(1 << 20).bfloat16()
     y = D.dropout(x, 0.1)
     assert abs(float(y.double().mean() / x.double().mean()) - 1) < 6 * (0.1 / 0.9 * 1.1 / (1 << 20)) ** 0.5
@@ -164,7 +157,7 @@ def test_layouts(name, form, path):
     assert not torch.equal(overwritten, x)
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(("name", "path"), WAYS, indirect=["path"])
 def test_empty_input(name, path):
     shape = (0, *SHAPES[name][1:])
     x = torch.zeros(shape, requires_grad=True)
@@ -172,6 +165,24 @@ def test_empty_input(name, path):
     assert y.shape == shape
     y.sum().backward()
     assert x.grad.shape == shape
+
+
+@pytest.mark.parametrize("source", [None, seeded()], ids=["global", "own"])
+def test_three_dimensions_in_dropout2d_are_sequences_with_a_warning_as_in_torch(source):
+    with pytest.warns(UserWarning, match="3-D input is taken for"):
+        y = D.Dropout2d(0.5, generator=source)(torch.ones(40, 10, 6))
+    with pytest.warns(UserWarning, match="3D input"):
+        F.dropout2d(torch.ones(40, 10, 6))
+    assert torch.equal(y, y[:, :, :1].expand_as(y)) and y[:, :, 0].unique().tolist() == [0.0, 2.0]
+    assert not torch.equal(y, y[:1].expand_as(y))  # each sample has channels of its own
+    with pytest.warns(UserWarning, match="3-D input is taken for"):
+        assert torch.equal(D.dropout2d(y, training=False), y)
+
+
+@pytest.mark.parametrize("source", [None, seeded()], ids=["global", "own"])
+def test_four_dimensions_in_dropout3d_are_one_volume(source):
+    y = D.Dropout3d(0.5, generator=source)(torch.ones(200, 2, 2, 2)).flatten(1)
+    assert torch.equal(y, y[:, :1].expand_as(y)) and y.unique().tolist() == [0.0, 2.0]
 
 
 def test_scalar_and_vector_input(path):
@@ -185,7 +196,7 @@ def test_infinite_and_nan_input_behave_as_in_torch(path):
     assert bool((torch.isinf(y[::2]) | torch.isnan(y[::2])).all()) and bool(torch.isnan(y[1::2]).all())
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(("name", "path"), WAYS, indirect=["path"])
 def test_gradcheck_twice_with_a_fixed_mask(name, path):
     shape = tuple(min(s, 3) for s in SHAPES[name])
     x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
@@ -221,7 +232,7 @@ def test_dual_numbers(path):
             torch.testing.assert_close(slope, torch.where(value == 0, 0.0, 2 * tangent))
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(("name", "path"), WAYS, indirect=["path"])
 def test_vmap_randomness(name, path):
     x = torch.ones(12, *SHAPES[name])
     kwargs = {"block_size": 2} if "block" in name else {}
@@ -304,7 +315,7 @@ def test_symbolic_tracing_and_the_tracer_of_torchscript(path):
     assert torch.equal(scripted(torch.ones(2, 3, 4, 4)), torch.ones(2, 3, 4, 4))
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(("name", "path"), WAYS, indirect=["path"])
 def test_autocast_keeps_the_dtype_as_torch_does(name, path):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert call(name, torch.randn(SHAPES[name])).dtype == torch.float32
@@ -335,11 +346,8 @@ def test_checkpointing_draws_the_mask_again(path):
 
 
 def test_a_default_device_for_new_tensors_changes_nothing(monkeypatch):
-    from convcraft.dropout import _bits
-
-    monkeypatch.setattr(_fast, "FAST_FROM", 0)
-    _bits._table.cache_clear()
-    _bits._byte_table.cache_clear()
+    monkeypatch.setattr(packed_bits, "BLOCKS_FROM", 0)
+    packed_bits._table.cache_clear()
     x = torch.ones(4, 4, 8, 8)
     with torch.device("meta"):
         first, second = D.dropout(x, 0.5), D.drop_block2d(x, 0.5)
@@ -348,10 +356,8 @@ def test_a_default_device_for_new_tensors_changes_nothing(monkeypatch):
 
 
 def test_inference_mode_leaves_nothing_behind(monkeypatch):
-    from convcraft.dropout import _bits
-
-    monkeypatch.setattr(_fast, "FAST_FROM", 0)
-    _bits._table.cache_clear()
+    monkeypatch.setattr(packed_bits, "BLOCKS_FROM", 0)
+    packed_bits._table.cache_clear()
     with torch.inference_mode():
         D.dropout(torch.ones(100), 0.5)
     x = torch.ones(100, requires_grad=True)
@@ -398,7 +404,7 @@ ERRORS = [
     (lambda: D.alpha_dropout(torch.ones(2), 2.0), r"alpha_dropout: p is .* got 2.0"),
     (lambda: D.gaussian_dropout(torch.ones(2), 1.0), r"gaussian_dropout: p must lie in \[0, 1\), got 1.0"),
     (lambda: D.dropout1d(torch.ones(2)), r"dropout1d: .* shape \(N, C, L\) or \(C, L\), got 1 dim"),
-    (lambda: D.dropout2d(torch.ones(2, 3, 4)), r"dropout2d: input must have shape \(N, C, H, W\), got 3 dim"),
+    (lambda: D.dropout2d(torch.ones(2, 3)), r"dropout2d: .* \(N, C, H, W\) or \(N, C, L\), got 2 dim"),
     (lambda: D.dropout3d(torch.ones(2, 3)), r"dropout3d: .* \(N, C, D, H, W\) or \(C, D, H, W\), got 2 dim"),
     (lambda: D.feature_alpha_dropout(torch.ones(2)), r"feature_alpha_dropout: .* \(N, C, ...\), got 1 dim"),
     (lambda: D.drop_path(torch.tensor(1.0)), r"drop_path: input must have shape \(N, ...\), got 0"),

@@ -8,7 +8,6 @@ from torch import nn
 
 from convcraft import ConvcraftError
 from convcraft import dropout as D
-from convcraft.dropout import _fast
 
 
 def network(p=0.5):
@@ -82,8 +81,7 @@ def test_modes_and_generators_come_back_after_an_error():
     assert model[0].generator is own and torch.equal(torch.get_rng_state(), state)
 
 
-def test_generator_decides_alone_and_the_global_state_stays(monkeypatch):
-    monkeypatch.setattr(_fast, "FAST_FROM", 0)
+def test_generator_decides_alone_and_the_global_state_stays():
     model, x = network(), torch.randn(4, 1, 8, 8)
     model[5].generator = torch.Generator().manual_seed(1)
     own = model[5].generator.get_state()

@@ -11,7 +11,7 @@ from torch import nn
 
 from convcraft import ConvcraftError
 from convcraft import normalization as N
-from convcraft.normalization import _fast, definitions
+from convcraft.normalization import _accuracy, definitions
 
 SHAPES = [(6, 4), (5, 4, 7), (3, 4, 5, 6), (2, 4, 3, 4, 5)]
 TOLERANCE = {
@@ -24,12 +24,11 @@ BATCH = {2: "BatchNorm1d", 3: "BatchNorm1d", 4: "BatchNorm2d", 5: "BatchNorm3d"}
 INSTANCE = {3: "InstanceNorm1d", 4: "InstanceNorm2d", 5: "InstanceNorm3d"}
 
 
-@pytest.fixture(params=["torch's kernels", "fast paths"])
+@pytest.fixture(params=["torch's kernels", "the careful ones"])
 def paths(request, monkeypatch):
-    """Both ways through the code, whatever the size."""
-    fast = request.param == "fast paths"
-    for name, always in (("FAST_FROM", 0), ("ROW_FROM", 1), ("CARELESS_UP_TO", 0)):
-        monkeypatch.setattr(_fast, name, always if fast else 1 << 60)
+    """Both ways through batch norm, whatever the size."""
+    careful = request.param == "the careful ones"
+    monkeypatch.setattr(_accuracy, "CARELESS_UP_TO", 0 if careful else 1 << 60)
     return request.param
 
 

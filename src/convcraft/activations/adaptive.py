@@ -29,8 +29,10 @@ def _check_positive(module: str, argument: str, value: int) -> None:
 
 
 def _per_channel(values: Tensor, input: Tensor) -> Tensor:
-    """(C,) or (N, C) shaped so that it broadcasts with (N, C, ...)."""
-    return values.view(*(values.shape if values.dim() == 2 else (1, -1)), *(1,) * (input.dim() - 2))
+    """(C,) or (N, C) in the dtype of the input, in a shape that broadcasts with its (N, C, ...)."""
+    return values.to(input.dtype).view(
+        *(values.shape if values.dim() == 2 else (1, -1)), *(1,) * (input.dim() - 2)
+    )
 
 
 def _context(input: Tensor) -> Tensor:
@@ -220,6 +222,7 @@ class DynamicReLU(nn.Module):
         residual = 2 * torch.sigmoid(self.fc2(torch.relu(self.fc1(_context(input))))) - 1
         groups = 1 if self.shared else self.channels
         lines = self.initial + self.spread * residual.view(-1, groups, 2 * self.pieces)
+        lines = lines.to(input.dtype)  # autocast may have left it
         slopes, intercepts = lines.split(self.pieces, -1)
         return slopes, intercepts
 

@@ -227,13 +227,13 @@ class Swish(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         if self.num_parameters == 1:
-            return swish(input, self.beta.view(()) if input.dim() == 0 else self.beta)
+            return swish(input, self.beta.view(()))  # without dimensions it leaves the dtype to the input
         if input.dim() < 2 or input.size(1) != self.num_parameters:
             raise ConvcraftError(
                 f"Swish: input must have {self.num_parameters} channels in dimension 1, "
                 f"got shape {tuple(input.shape)}; set num_parameters to 1 or to the number of channels"
             )
-        return swish(input, self.beta.view(-1, *(1,) * (input.dim() - 2)))
+        return swish(input, self.beta.to(input.dtype).view(-1, *(1,) * (input.dim() - 2)))
 
     def extra_repr(self) -> str:
         return f"learnable={self.learnable}, num_parameters={self.num_parameters}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._checks import COMPLEX, INTEGERS, TRUTH, check_floating
@@ -40,6 +41,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     r"""Sigmoid made of three straight pieces.
 
     Formula: :math:`\min(\max(x + 3, 0), 6) / 6`; derivative 1/6 for :math:`-3 < x < 3`, else 0.
+    As in torch there is no second derivative.
 
     Args:
         input: any shape, floating-point.
@@ -55,15 +57,13 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     Source: Howard et al. (2019), Searching for MobileNetV3. Chapter 2.
     """
     check_floating("hardsigmoid", input)
-    return _fast.hardsigmoid(input, inplace)
+    return F.hardsigmoid(input, inplace)
 
 
 def tanh(input: Tensor) -> Tensor:
     r"""Hyperbolic tangent, from -1 to 1, with slope 1 at 0.
 
-    Formula: :math:`(e^x - e^{-x}) / (e^x + e^{-x}) = 2 \sigma(2x) - 1`; derivative :math:`1 - \tanh^2 x`. On
-    the CPU large tensors are computed as :math:`e / (e + 2)` with :math:`e = e^{2x} - 1`, which keeps full
-    precision near 0.
+    Formula: :math:`(e^x - e^{-x}) / (e^x + e^{-x}) = 2 \sigma(2x) - 1`; derivative :math:`1 - \tanh^2 x`.
 
     Args:
         input: any shape and dtype; integers and booleans give the default floating-point dtype.
@@ -78,7 +78,7 @@ def tanh(input: Tensor) -> Tensor:
     Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp. Chapter 2.
     """
     check_floating("tanh", input, _ANY)
-    return _fast.tanh(input)
+    return torch.tanh(input)
 
 
 def softsign(input: Tensor) -> Tensor:

@@ -1,9 +1,6 @@
-"""What the modules of dropout have in common."""
+"""What the dropouts have in common: the arguments of the modules, the mask of whole channels."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +9,8 @@ from .._checks import check_generator, check_probability
 
 
 class DropoutModule(nn.Module):
-    """To be put before a dropout of torch.nn: checks arguments, keeps the generator, calls `_function`."""
+    """Goes before a dropout of torch.nn: checks the arguments and keeps the generator."""
 
-    _function: ClassVar[Callable[..., Tensor]]
     generator: torch.Generator | None
 
     def __init__(
@@ -25,5 +21,8 @@ class DropoutModule(nn.Module):
         super().__init__(p, inplace)
         self.generator = generator
 
-    def forward(self, input: Tensor) -> Tensor:
-        return type(self)._function(input, self.p, self.training, self.inplace, self.generator)
+
+def channel_flags(x: Tensor, p: float, batched: bool, generator: torch.Generator) -> Tensor:
+    """0 or 1 for each channel of each sample, in a shape that broadcasts with x."""
+    kept = x.shape[: 2 if batched else 1]
+    return x.new_empty((*kept, *(1,) * (x.dim() - len(kept)))).bernoulli_(1 - p, generator=generator)

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from .._checks import check_dimensions, check_floating, check_generator, check_probability
 from ..activations.definitions import SELU_ALPHA, SELU_SCALE
-from ._bits import random_bits
-from ._fast import channel_flags, is_fast, keep_fraction, masked
-from ._modules import DropoutModule
+from ._modules import DropoutModule, channel_flags
+from .packed_bits import masked, random_bits, takes_bits
 
 __all__ = ["AlphaDropout", "FeatureAlphaDropout", "alpha_dropout", "feature_alpha_dropout"]
 
@@ -75,10 +74,9 @@ def alpha_dropout(
     check_generator("alpha_dropout", generator, input)
     if not training or p == 0:
         return input
-    if is_fast(input, p):
-        numerator, digits, keep = keep_fraction(p)
+    if takes_bits(input, p):
+        bits, keep = random_bits(input.numel(), 1 - p, generator)
         a, _ = affine_of(keep)
-        bits = random_bits(input.numel(), numerator, digits, generator)
         return masked(input, bits, a, -SELU_FLOOR, a * SELU_FLOOR * keep, inplace)
     if generator is None or p == 1:
         return F.alpha_dropout(input, p, True, inplace)
@@ -129,11 +127,7 @@ def feature_alpha_dropout(
 
 
 class AlphaDropout(DropoutModule, nn.AlphaDropout):
-    r"""Module of :func:`alpha_dropout`, a drop-in for `torch.nn.AlphaDropout`.
-
-    Formula: :math:`y = a (m x + (1 - m) \alpha') + b`.
-
-    Arguments and errors are those of :class:`Dropout`.
+    """Module of :func:`alpha_dropout`, a drop-in for `torch.nn.AlphaDropout`; arguments as :class:`Dropout`.
 
     Example:
         >>> AlphaDropout(0.1).eval()(torch.ones(2))
@@ -142,13 +136,12 @@ class AlphaDropout(DropoutModule, nn.AlphaDropout):
     Chapter 7.
     """
 
-    _function = staticmethod(alpha_dropout)
+    def forward(self, input: Tensor) -> Tensor:
+        return alpha_dropout(input, self.p, self.training, self.inplace, self.generator)
 
 
 class FeatureAlphaDropout(DropoutModule, nn.FeatureAlphaDropout):
-    r"""Module of :func:`feature_alpha_dropout`, a drop-in for `torch.nn.FeatureAlphaDropout`.
-
-    Formula: :math:`y_{nc\cdot} = a (m_{nc} x_{nc\cdot} + (1 - m_{nc}) \alpha') + b`.
+    """Module of :func:`feature_alpha_dropout`, a drop-in for `torch.nn.FeatureAlphaDropout`.
 
     Arguments and errors are those of :class:`Dropout`.
 
@@ -159,4 +152,5 @@ class FeatureAlphaDropout(DropoutModule, nn.FeatureAlphaDropout):
     Chapter 7.
     """
 
-    _function = staticmethod(feature_alpha_dropout)
+    def forward(self, input: Tensor) -> Tensor:
+        return feature_alpha_dropout(input, self.p, self.training, self.inplace, self.generator)

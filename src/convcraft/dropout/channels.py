@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -9,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._checks import check_dimensions, check_floating, check_generator, check_probability
-from ._fast import channel_flags
-from ._modules import DropoutModule
+from ._modules import DropoutModule, channel_flags
 
 __all__ = [
     "Dropout1d",
@@ -36,12 +36,23 @@ def _drop_channels(
     check_probability(function, p)
     check_floating(function, input)
     check_generator(function, generator, input)
-    check_dimensions(function, input, tuple(form.count(",") + 1 for form in forms), " or ".join(forms))
+    dimensions = {form.count(",") + 1: form for form in forms}
+    check_dimensions(
+        function, input, dimensions, " or ".join(forms), advice="use dropout, which takes any shape"
+    )
+    if function == "dropout2d" and isinstance(input, Tensor) and input.dim() == 3:
+        warnings.warn(
+            "dropout2d: a 3-D input is taken for (N, C, L), as torch does for now; use dropout1d for it, or "
+            "input.unsqueeze(0) for a single image (C, H, W)",
+            stacklevel=3,
+        )
+        theirs = F.dropout1d
     if not training or p == 0:
         return input
     if generator is None or p == 1:
         return theirs(input, p, True, inplace)
-    noise = channel_flags(input, p, input.dim() == forms[0].count(",") + 1, generator).div_(1 - p)
+    batched = dimensions[input.dim()].startswith("(N")
+    noise = channel_flags(input, p, batched, generator).div_(1 - p)
     return input.mul_(noise) if inplace else input * noise
 
 
@@ -93,7 +104,7 @@ def dropout2d(
     little; dropping a channel removes what it says.
 
     Args:
-        input: (N, C, H, W), floating-point. Three dimensions are refused: torch takes them for (N, C, L).
+        input: (N, C, H, W), floating-point. Three dimensions are taken for (N, C, L), with torch's warning.
         p: probability of dropping. p = 0 gives the input, p = 1 zeros.
         training: when False the input is returned as it is.
         inplace: write the result over the input.
@@ -108,7 +119,8 @@ def dropout2d(
 
     Source: Tompson et al. (2015), Efficient Object Localization Using Convolutional Networks. Chapter 7.
     """
-    return _drop_channels("dropout2d", F.dropout2d, ("(N, C, H, W)",), input, p, training, inplace, generator)
+    forms = ("(N, C, H, W)", "(N, C, L)")
+    return _drop_channels("dropout2d", F.dropout2d, forms, input, p, training, inplace, generator)
 
 
 def dropout3d(
@@ -144,9 +156,7 @@ def dropout3d(
 
 
 class Dropout1d(DropoutModule, nn.Dropout1d):
-    r"""Module of :func:`dropout1d`, a drop-in for `torch.nn.Dropout1d`; it acts in training mode only.
-
-    Formula: :math:`y_{ncl} = m_{nc} x_{ncl} / (1 - p)`.
+    """Module of :func:`dropout1d`, a drop-in for `torch.nn.Dropout1d`; it acts in training mode only.
 
     Arguments and errors are those of :class:`Dropout`.
 
@@ -157,13 +167,12 @@ class Dropout1d(DropoutModule, nn.Dropout1d):
     Chapter 7.
     """
 
-    _function = staticmethod(dropout1d)
+    def forward(self, input: Tensor) -> Tensor:
+        return dropout1d(input, self.p, self.training, self.inplace, self.generator)
 
 
 class Dropout2d(DropoutModule, nn.Dropout2d):
-    r"""Module of :func:`dropout2d`, a drop-in for `torch.nn.Dropout2d`; it acts in training mode only.
-
-    Formula: :math:`y_{nchw} = m_{nc} x_{nchw} / (1 - p)`.
+    """Module of :func:`dropout2d`, a drop-in for `torch.nn.Dropout2d`; it acts in training mode only.
 
     Arguments and errors are those of :class:`Dropout`.
 
@@ -174,13 +183,12 @@ class Dropout2d(DropoutModule, nn.Dropout2d):
     Chapter 7.
     """
 
-    _function = staticmethod(dropout2d)
+    def forward(self, input: Tensor) -> Tensor:
+        return dropout2d(input, self.p, self.training, self.inplace, self.generator)
 
 
 class Dropout3d(DropoutModule, nn.Dropout3d):
-    r"""Module of :func:`dropout3d`, a drop-in for `torch.nn.Dropout3d`; it acts in training mode only.
-
-    Formula: :math:`y_{ncdhw} = m_{nc} x_{ncdhw} / (1 - p)`.
+    """Module of :func:`dropout3d`, a drop-in for `torch.nn.Dropout3d`; it acts in training mode only.
 
     Arguments and errors are those of :class:`Dropout`.
 
@@ -191,4 +199,5 @@ class Dropout3d(DropoutModule, nn.Dropout3d):
     Chapter 7.
     """
 
-    _function = staticmethod(dropout3d)
+    def forward(self, input: Tensor) -> Tensor:
+        return dropout3d(input, self.p, self.training, self.inplace, self.generator)

@@ -15,8 +15,7 @@ from .._checks import (
     check_probability,
 )
 from ..errors import ConvcraftError
-from ._bits import LEAST_PROBABILITY, pack, random_bits, unpack
-from ._fast import is_dense, is_fast, keep_fraction, masked
+from .packed_bits import masked, pack, random_bits, takes_bits, unpack
 
 __all__ = ["DropBlock2d", "drop_block2d"]
 
@@ -44,23 +43,6 @@ def _widen(seeds: Tensor, block_size: int) -> Tensor:
             seeds = torch.maximum(seeds.narrow(dim, 0, length), seeds.narrow(dim, step, length))
             reach += step
     return seeds
-
-
-def _is_last(x: Tensor) -> bool:
-    return not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
-
-
-def _blocks_fast(
-    x: Tensor, gamma: float, block_size: int, scale: float, inplace: bool, generator: torch.Generator | None
-) -> Tensor:
-    n, c, h, w = x.shape
-    grown = (n, c, h + block_size - 1, w + block_size - 1)
-    count = n * c * grown[2] * grown[3]
-    numerator, digits, _ = keep_fraction(1 - gamma)
-    seeds = unpack(random_bits(count, numerator, digits, generator), count).view(grown)
-    kept = 1 - _widen(seeds, block_size)
-    order = kept.permute(0, 2, 3, 1) if _is_last(x) else kept
-    return masked(x, pack(order.contiguous()), scale, inplace=inplace)
 
 
 def drop_block2d(
@@ -112,18 +94,22 @@ def drop_block2d(
     if p == 1:
         return F.dropout(input, 1.0, True, inplace)
     gamma = seed_probability(p, block_size)
-    if is_fast(input) and gamma >= LEAST_PROBABILITY and is_dense(input):
-        return _blocks_fast(input, gamma, block_size, 1 / (1 - p), inplace, generator)
     n, c, h, w = input.shape
-    seeds = input.new_empty((n, c, h + block_size - 1, w + block_size - 1))
-    noise = (1 - _widen(seeds.bernoulli_(gamma, generator=generator), block_size)) / (1 - p)
+    grown = (n, c, h + block_size - 1, w + block_size - 1)  # every place where a block touches the image
+    if takes_bits(input, gamma):
+        count = grown[0] * grown[1] * grown[2] * grown[3]
+        bits, _ = random_bits(count, gamma, generator)
+        kept = 1 - _widen(unpack(bits, count).view(grown), block_size)  # (N, C, H, W)
+        if not input.is_contiguous() and input.is_contiguous(memory_format=torch.channels_last):
+            kept = kept.permute(0, 2, 3, 1)  # the order of memory
+        return masked(input, pack(kept.contiguous()), 1 / (1 - p), inplace=inplace)
+    seeds = input.new_empty(grown).bernoulli_(gamma, generator=generator)
+    noise = (1 - _widen(seeds, block_size)) / (1 - p)
     return input.mul_(noise) if inplace else input * noise
 
 
 class DropBlock2d(nn.Module):
-    r"""Module of :func:`drop_block2d`; it acts in training mode only.
-
-    Formula: :math:`y = m x / (1 - p)` with m = 0 inside of random squares.
+    """Module of :func:`drop_block2d`; it acts in training mode only.
 
     Args:
         p: probability of dropping, for each element.

@@ -60,9 +60,7 @@ def drop_path(
 
 
 class DropPath(nn.Module):
-    r"""Module of :func:`drop_path`; it acts in training mode only.
-
-    Formula: :math:`y_n = m_n x_n / (1 - p)`.
+    """Module of :func:`drop_path`; it acts in training mode only.
 
     Args:
         p: probability of dropping a sample.

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._checks import check_floating, check_generator, check_probability
-from ._fast import drop_elements, is_fast
 from ._modules import DropoutModule
+from .packed_bits import masked, random_bits, takes_bits
 
 __all__ = ["Dropout", "GaussianDropout", "dropout", "gaussian_dropout"]
 
@@ -22,15 +22,15 @@ def dropout(
     inplace: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    r"""Set each element to 0 with probability p, and divide the others by 1 - p, so that the mean stays.
+    r"""Set each element to 0 with probability p, and divide the others by 1 - p, which keeps the mean.
 
     Formula: :math:`y = m x / (1 - p)` with independent :math:`m \in \{0, 1\}`, :math:`P(m = 0) = p`. Then
     :math:`E[y] = x`, :math:`\operatorname{Var}[y] = \frac{p}{1 - p} x^2`, and the gradient is that of the
     elements that were kept, times :math:`1 / (1 - p)`.
 
-    On the CPU large tensors take a path of packed random bits, which is several times as fast as torch's and
-    keeps one bit an element for the backward pass. There 1 - p is rounded to a binary fraction of 16 digits
-    or more, and the division is by the rounded value, so that the mean is exact.
+    On the CPU the mask is drawn as packed random bits, several times as fast as torch's, and the backward
+    pass keeps one bit for each element. There 1 - p is rounded to a binary fraction of at least 16 digits,
+    and the division is by the rounded value: the mean is exact.
 
     Args:
         input: any shape, floating-point.
@@ -57,8 +57,9 @@ def dropout(
     check_generator("dropout", generator, input)
     if not training or p == 0:
         return input
-    if is_fast(input, p):
-        return drop_elements(input, p, inplace, generator)
+    if takes_bits(input, p):
+        bits, keep = random_bits(input.numel(), 1 - p, generator)
+        return masked(input, bits, 1 / keep, inplace=inplace)
     if generator is None or p == 1:
         return F.dropout(input, p, True, inplace)
     noise = torch.empty_like(input).bernoulli_(1 - p, generator=generator).div_(1 - p)
@@ -108,9 +109,7 @@ def gaussian_dropout(
 
 
 class Dropout(DropoutModule, nn.Dropout):
-    r"""Module of :func:`dropout`, a drop-in for `torch.nn.Dropout`; it acts in training mode only.
-
-    Formula: :math:`y = m x / (1 - p)` with :math:`P(m = 0) = p`.
+    """Module of :func:`dropout`, a drop-in for `torch.nn.Dropout`; it acts in training mode only.
 
     Args:
         p: probability of dropping.
@@ -127,13 +126,12 @@ class Dropout(DropoutModule, nn.Dropout):
     Chapter 7.
     """
 
-    _function = staticmethod(dropout)
+    def forward(self, input: Tensor) -> Tensor:
+        return dropout(input, self.p, self.training, self.inplace, self.generator)
 
 
 class GaussianDropout(nn.Module):
-    r"""Module of :func:`gaussian_dropout`; it acts in training mode only.
-
-    Formula: :math:`y = x (1 + \sqrt{p / (1 - p)}\, z)`.
+    """Module of :func:`gaussian_dropout`; it acts in training mode only.
 
     Args:
         p: the probability of dropping of the dropout with the same variance, in [0, 1).

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._checks import check_dimensions, check_floating
+from . import _accuracy
 from ._checks import check_channels, check_enough, check_eps, check_running
-from ._fast import by_rows, is_careless, is_eager, normalize_carefully, normalize_rows
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm", "batch_norm"]
 
@@ -84,13 +84,8 @@ def batch_norm(
         return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     count = input.shape[0] * input.shape[2:].numel()
     check_enough("batch_norm", input, count, "per channel")
-    rows = by_rows(input)
-    if (rows or is_careless(input)) and is_eager(input, weight, bias):
-        if rows:
-            y, mean, variance = normalize_rows(input, weight, bias, eps)
-            variance = variance * (count / (count - 1))
-        else:
-            y, mean, variance = normalize_carefully(input, weight, bias, eps)
+    if _accuracy.is_careless(input) and _accuracy.are_eager(input, weight, bias):
+        y, mean, variance = _accuracy.batch_norm(input, weight, bias, eps)
         update(running_mean, mean, momentum)
         update(running_var, variance, momentum)
         return y

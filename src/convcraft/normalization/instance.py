@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from .._checks import check_dimensions, check_floating
 from ._checks import check_channels, check_enough, check_eps, check_running
-from ._fast import by_rows, is_eager, normalize_rows
-from .batch import update
 
 __all__ = ["InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "instance_norm"]
 
@@ -66,15 +64,7 @@ def instance_norm(
     if not use_input_stats:
         check_running("instance_norm", "use_input_stats", running_mean, running_var)
     if use_input_stats and isinstance(input, Tensor):
-        count = input.shape[2:].numel()
-        check_enough("instance_norm", input, count, "per channel of a sample")
-        if by_rows(input) and is_eager(input, weight, bias):
-            n, c = input.shape[:2]
-            scale, shift = (None if v is None else v.repeat(n) for v in (weight, bias))
-            y, mean, variance = normalize_rows(input.view(1, n * c, -1), scale, shift, eps)
-            update(running_mean, mean.view(n, c).mean(0), momentum)
-            update(running_var, variance.view(n, c).mean(0) * (count / (count - 1)), momentum)
-            return y.view(input.shape)
+        check_enough("instance_norm", input, input.shape[2:].numel(), "per channel of a sample")
     return F.instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._checks import check_dimensions, check_floating
 from ..errors import ConvcraftError
+from . import _accuracy
 from ._checks import check_channels, check_eps, check_groups, check_shape
-from ._fast import exceeds, is_eager
 
 __all__ = [
     "GroupNorm",
@@ -99,25 +98,9 @@ def group_norm(
     if not isinstance(input, Tensor):
         return F.group_norm(input, num_groups, weight, bias, eps)
     check_groups("group_norm", num_groups, input.shape[1])
-    if is_eager(input, weight, bias) and input.numel() and not input.is_contiguous():
-        return _group_norm_carefully(input, num_groups, weight, bias, eps)
+    if input.numel() and not input.is_contiguous() and _accuracy.are_eager(input, weight, bias):
+        return _accuracy.group_norm(input, num_groups, weight, bias, eps)
     return F.group_norm(input, num_groups, weight, bias, eps)
-
-
-def _group_norm_carefully(
-    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> Tensor:
-    """torch's channels-last kernel subtracts two large numbers; where it does, again on the centred input."""
-    n, channels = x.shape[:2]
-    length = x.shape[2:].numel()
-    form = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
-    if x.dim() not in (4, 5) or not x.is_contiguous(memory_format=form):
-        x = x.contiguous()
-    y, mean, rstd = torch.native_group_norm(x, weight, bias, n, channels, length, groups, eps)
-    if not exceeds(mean.detach(), rstd.detach()):
-        return y
-    centres = x.detach().reshape(n, groups, -1).mean(2).repeat_interleave(channels // groups, 1)
-    return F.group_norm(x - centres.view(n, channels, *(1,) * (x.dim() - 2)), groups, weight, bias, eps)
 
 
 class LayerNorm(nn.LayerNorm):
