@@ -192,7 +192,11 @@ PARTS = {
     "penalties": (penalties, "Sparsity SparsityRow decay_groups sparsity"),
     "activations": (activations, "Catalog Entry Moments Parameter Source catalog derivative get moments"),
     "dropout": (dropout, "Prediction mc_predict"),
-    "normalization": (normalization, "fold_batch_norm freeze_batch_norm recalibrate_batch_norm"),
+    "normalization": (
+        normalization,
+        "FoldingReport fold_batch_norm folding_report freeze_batch_norm recalibrate_batch_norm "
+        "unfreeze_batch_norm",
+    ),
 }
 
 

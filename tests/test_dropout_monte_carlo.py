@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from convcraft import ConvcraftError
 from convcraft import dropout as D
 
 
@@ -136,14 +136,96 @@ def test_half_precision_is_summed_in_single():
     assert mean.dtype == variance.dtype == torch.float32
 
 
-def test_integer_output_is_refused():
-    class Labels(nn.Module):
+class Functional(nn.Module):
+    """Dropout as a function, beside a layer with a smaller p."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.third = nn.Linear(4, 64), nn.Linear(64, 64), nn.Linear(64, 1)
+        self.drop, self.norm = nn.Dropout(0.05), nn.BatchNorm1d(64)
+
+    def forward(self, x):
+        y = F.relu(self.second(self.drop(self.norm(F.relu(self.first(x))))))
+        return self.third(F.dropout(y, 0.5, self.training))
+
+
+def test_functional_dropout_is_sampled_and_batch_norm_is_not():
+    model, x = Functional(), torch.ones(1, 4)
+    variance = D.mc_predict(model, x, 500).variance.item()
+    model.train().norm.eval()
+    with torch.no_grad():
+        expected = torch.stack([model(x) for _ in range(500)]).var(0).item()
+    assert variance == pytest.approx(expected, rel=0.4)
+    assert int(model.norm.num_batches_tracked) == 0
+
+
+class Attention(nn.Module):
+    def forward(self, x):
+        return F.scaled_dot_product_attention(x, x, x, dropout_p=0.5 if self.training else 0.0)
+
+
+class OtherDropPath(nn.Module):
+    """As of another library."""
+
+    def forward(self, x):
+        return x * torch.bernoulli(torch.full((len(x), 1), 0.5)) if self.training else x
+
+
+class Counts(nn.Module):
+    """Keeps a running mean of its own in training mode, and centres by it."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(4))
+
+    def forward(self, x):
+        if self.training:
+            self.mean.mul_(0.9).add_(0.1 * x.mean(0))
+            return x - x.mean(0)
+        return x - self.mean
+
+
+def test_dropout_of_every_origin_is_sampled():
+    attention = nn.MultiheadAttention(8, 2, dropout=0.5, batch_first=True)
+
+    class Self(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = attention
+
+        def forward(self, x):
+            return self.attention(x, x, x)[0]
+
+    for model, shape in (
+        (Attention(), (2, 1, 5, 8)), (Self(), (2, 5, 8)), (OtherDropPath(), (9, 4)),
+        (nn.Sequential(nn.RReLU(), nn.Linear(4, 4)), (9, 4)),
+    ):  # fmt: skip
+        assert float(D.mc_predict(model, torch.randn(shape), 10).variance.max()) > 0
+
+
+def test_what_changes_a_buffer_stays_in_eval_mode():
+    model = nn.Sequential(
+        Counts(), nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)), D.Dropout(0.5)
+    ).train()
+    x = torch.randn(50, 4) + 3
+    state = copy.deepcopy(model.state_dict())
+    mean = D.mc_predict(model, x, 400).mean
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items()) and model[0].training
+    torch.testing.assert_close(mean, model.eval()(x), rtol=0.5, atol=0.5)
+
+
+def test_dicts_and_tuples_go_in_and_come_out():
+    class Net(nn.Module):
         def __init__(self):
             super().__init__()
             self.drop = D.Dropout(0.5)
 
-        def forward(self, x):
-            return self.drop(x).argmax(-1)
+        def forward(self, a, b):
+            y = self.drop(a) + b
+            return {"y": y, "parts": (a, y.argmax(-1)), "name": "net"}
 
-    with pytest.raises(ConvcraftError, match="floating-point tensor, got torch.int64"):
-        D.mc_predict(Labels(), torch.ones(2, 3))
+    a, b = torch.ones(3, 4), torch.zeros(3, 4)
+    for x in ((a, b), {"a": a, "b": b}, (a, b, torch.arange(3)), ((a, b), torch.arange(3))):
+        mean, variance = D.mc_predict(Net(), x, 20)
+        assert mean["y"].shape == variance["y"].shape == (3, 4) and float(variance["y"].min()) > 0
+        assert torch.equal(mean["parts"][0], a) and mean["parts"][1] is None and mean["name"] is None

@@ -361,9 +361,7 @@ def test_sync_batch_norm_replaces_ours():
     model = N.SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(randomize(N.BatchNorm2d(3))))
     assert isinstance(model[0], nn.SyncBatchNorm)
     x = torch.randn(2, 3, 4, 4)
-    torch.testing.assert_close(
-        N.SyncBatchNorm(3).eval()(x), nn.BatchNorm2d(3).eval()(x)
-    )
+    torch.testing.assert_close(N.SyncBatchNorm(3).eval()(x), nn.BatchNorm2d(3).eval()(x))
 
 
 def test_only_what_is_needed_is_differentiated(paths):

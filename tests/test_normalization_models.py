@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import re
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch.nn.utils import parametrizations
 
 from convcraft import ConvcraftError
 from convcraft import normalization as N
+from convcraft.normalization import folding
 from convcraft.normalization.folding import FoldedLinear
 
 
@@ -93,55 +95,215 @@ def test_a_residual_network_is_traced():
     assert all(p.requires_grad for p in folded.parameters())
 
 
-class Untraceable(nn.Module):
+class Pair(nn.Module):
+    """A convolution and a batch norm, and what else a forward pass can do with them."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+        self.layers = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.ReLU())
+        self.spare = nn.Conv2d(4, 4, 1)
+        self.shared = [self.norm]
+        self._forward = forward
+
+    def forward(self, x):
+        return self._forward(self, x)
+
+
+def tapped(m, x):
+    outputs = []
+    for layer in m.layers:
+        x = layer(x)
+        outputs.append(x)
+    return torch.cat(outputs, 1)
+
+
+def padded(m, x):
+    if x.shape[-1] % 4:
+        x = F.pad(x, (0, 4 - x.shape[-1] % 4))
+    return m.layers(x)
+
+
+def kept(m, x):
+    m.last = m.conv(x)
+    return m.norm(m.last)
+
+
+def in_place(m, x):
+    y = m.conv(x)
+    y += 1
+    return m.norm(y)
+
+
+FOLDED = {
+    "one after the other": lambda m, x: m.norm(m.conv(x)),
+    "by keyword": lambda m, x: m.norm(input=m.conv(x)),
+    "through a list": lambda m, x: m.shared[0](m.conv(x)),
+    "a branch before it": padded,
+    "on both sides of a branch": lambda m, x: m.norm(m.conv(x)) if x.sum() > 0 else m.norm(m.conv(x)) + 1,
+    "on one side of a branch": lambda m, x: m.norm(m.conv(x)) if x.mean() > 0 else x,
+    "constants of a layer": lambda m, x: m.norm(m.conv(x)) * m.conv.out_channels,
+    "a check of the type": lambda m, x: m.norm(m.conv(x)) if isinstance(x, torch.Tensor) else x,
+    "an assertion": lambda m, x: m.norm(m.conv(x)) if _asserted(x) else x,
+}
+NOT_FOLDED = {
+    "output read twice": (lambda m, x: m.norm(y := m.conv(x)) + y, "'conv' has 2 readers"),
+    "output returned": (lambda m, x: (m.norm(y := m.conv(x)), y), "'conv' has 2 readers"),
+    "output kept": (kept, "'conv' has 2 readers"),
+    "output changed": (in_place, "it follows"),
+    "weight read": (lambda m, x: m.norm(m.conv(x)) + m.conv.weight.sum(), "reads weight of 'conv'"),
+    "all parameters": (lambda m, x: m.norm(m.conv(x)) + sum(map(torch.sum, m.parameters())), "reads .*weigh"),
+    "layer called twice": (lambda m, x: m.conv(m.norm(m.conv(x))), "'conv' is called 2 times"),
+    "norm called twice": (lambda m, x: m.norm(m.conv(x)) + m.norm(m.spare(x)), "it is called 2 times"),
+    "norm read": (lambda m, x: m.norm(m.conv(x)) * m.norm.weight.mean(), "reads weight of it"),
+    "eps of the norm": (lambda m, x: m.norm(m.conv(x)) + m.norm.eps, "reads eps of it"),
+    "the layer alone on a branch": (
+        lambda m, x: m.norm(m.conv(x)) if x.sum() > 0 else m.conv(x), "calls 'conv' without it"
+    ),
+    "another layer on a branch": (
+        lambda m, x: m.norm(m.conv(x)) if x.sum() > 0 else m.norm(m.spare(x)), "it follows 'conv' or 'spare'"
+    ),
+    "through a number": (lambda m, x: m.norm(m.conv(x)) if float(x.sum()) > 0 else x, "cannot be followed"),
+    "through a loop": (lambda m, x: [m.norm(m.conv(x)) for _ in range(x.shape[0])][0], "cannot be followed"),
+    "something between": (lambda m, x: m.norm(F.relu(m.conv(x))), "it follows 'relu'"),
+    "no layer": (lambda m, x: m.norm(x), "it follows 'input'"),
+    "not at all": (lambda m, x: m.spare(x), "does not call it"),
+}  # fmt: skip
+
+
+def _asserted(x):
+    assert x.shape[1] == 4
+    return True
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_what_is_proven_is_folded(name):
+    model, x = settled(Pair(FOLDED[name])), torch.randn(2, 4, 5, 5)
+    folded = N.fold_batch_norm(model, example=x)
+    torch.testing.assert_close(folded(x), model(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(folded(-x), model(-x), rtol=1e-4, atol=1e-5)
+    assert len(norms(folded)) == 1
+
+
+@pytest.mark.parametrize("name", NOT_FOLDED)
+def test_what_is_not_proven_is_left_with_the_reason(name):
+    forward, reason = NOT_FOLDED[name]
+    model = settled(Pair(forward))
+    report = {row.norm: row for row in N.folding_report(model)}
+    assert report["norm"].layer is None and re.search(reason, report["norm"].reason), report["norm"].reason
+    beside = settled(nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), model))
+    x = torch.randn(2, 4, 5, 5)
+    try:
+        folded = N.fold_batch_norm(beside)
+    except ConvcraftError as error:
+        assert "cannot be followed" in str(error)
+    else:
+        assert norms(folded)[-1] == "2.layers.1" and "2.norm" in norms(folded) and "1" not in norms(folded)
+        torch.testing.assert_close(folded(x), beside(x), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ConvcraftError, match="must have only batch normalizations that can be folded"):
+        N.fold_batch_norm(beside, strict=True)
+
+
+def test_a_sequential_whose_layers_are_taken_one_by_one_is_left():
+    model = settled(Pair(tapped))
+    with pytest.raises(ConvcraftError, match="got 'norm'"):
+        N.fold_batch_norm(model)
+    assert "'layers.0' has 2 readers" in repr(N.folding_report(model))
+
+
+class Optional(nn.Module):
     def __init__(self):
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
         self.conv, self.norm = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
-
-    def forward(self, x):
-        return self.norm(self.conv(self.body(x))) if float(x.sum()) > -1e9 else x
-
-
-def test_without_a_trace_neighbours_in_a_sequential_are_folded_and_others_stay():
-    model = settled(Untraceable())
-    folded = N.fold_batch_norm(model)
-    x = torch.randn(2, 4, 8, 8)
-    torch.testing.assert_close(folded(x), model(x), rtol=1e-4, atol=1e-5)
-    assert norms(folded) == ["norm"]
-    with pytest.raises(ConvcraftError, match="got 'norm': it does not follow a layer whose only use it is"):
-        N.fold_batch_norm(model, strict=True)
-
-
-class OtherUse(nn.Module):
-    """The convolution's output, or its weight, is used a second time."""
-
-    def __init__(self, what):
-        super().__init__()
-        self.what, self.conv, self.norm = what, nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
         self.last, self.last_norm = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
 
-    def forward(self, x):
+    def forward(self, x, skip=None, features=False):
         y = self.conv(x)
-        z = self.norm(y)
-        if self.what == "output":
-            z = z + y
-        elif self.what == "weight":
-            z = z + self.conv.weight.sum()
-        elif self.what == "layer":
-            z = self.conv(z)
-        elif self.what == "norm":
-            z = z + self.norm(x)
-        return self.last_norm(self.last(z))
+        z = self.norm(y) if skip is None else self.norm(y + skip)
+        w = self.last_norm(self.last(z))
+        return (w, y) if features else w
 
 
-@pytest.mark.parametrize("what", ["output", "weight", "layer", "norm"])
-def test_what_is_used_twice_is_left_and_stays_right(what):
-    model = settled(OtherUse(what))
+def test_both_sides_of_optional_arguments_are_followed():
+    model, x = settled(Optional()), torch.randn(2, 4, 5, 5)
     folded = N.fold_batch_norm(model)
-    x = torch.randn(2, 4, 5, 5)
-    torch.testing.assert_close(folded(x), model(x), rtol=1e-4, atol=1e-5)
     assert norms(folded) == ["norm"]
+    for arguments in ((x,), (x, x), (x, None, True), (x, x, True)):
+        torch.testing.assert_close(folded(*arguments), model(*arguments), rtol=1e-4, atol=1e-5)
+
+
+def test_what_cannot_all_be_followed_is_refused():
+    class Many(Pair):
+        def forward(self, x, a=None, b=None, c=None, d=None, e=None):
+            return self.norm(self.conv(x))
+
+    class Open(Pair):
+        def forward(self, x, *more):
+            return self.norm(self.conv(x))
+
+    class Loop(Pair):
+        def forward(self, x):
+            while x.sum() > 0:
+                x = self.norm(self.conv(x))
+            return x
+
+    class Branches(Pair):
+        def forward(self, x):
+            for _ in range(20):
+                x = x + 1 if x.sum() > 0 else x
+            return self.norm(self.conv(x))
+
+    class Wrong(Pair):
+        def forward(self, x):
+            raise AssertionError("never")
+
+    for kind, reason in (
+        (Many, "5 optional arguments"), (Open, "any number of arguments"),
+        (Loop, "too many branches|repeats"),
+        (Branches, "too many branches"), (Wrong, "cannot be followed .AssertionError: never"),
+    ):  # fmt: skip
+        with pytest.raises(ConvcraftError, match=reason):
+            N.fold_batch_norm(settled(kind(None)))
+
+
+class NormAct(nn.BatchNorm2d):
+    """Batch norm joined with dropout and an activation, as other libraries have it."""
+
+    def __init__(self, channels, wrong=False):
+        super().__init__(channels)
+        self.drop, self.act, self.wrong = nn.Identity(), nn.SiLU(), wrong
+
+    def forward(self, x):
+        y = F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, 0.1, self.eps
+        )
+        return self.act(self.drop(y)) + (0.1 if self.wrong else 0.0)
+
+
+def test_a_layer_that_joins_norm_and_activation_keeps_the_activation():
+    model = settled(nn.Sequential(nn.Conv2d(4, 4, 3), NormAct(4), nn.Conv2d(4, 4, 1), NormAct(4, wrong=True)))
+    x = torch.randn(2, 4, 6, 6)
+    folded = N.fold_batch_norm(model, example=x)
+    torch.testing.assert_close(folded(x), model(x), rtol=1e-4, atol=1e-5)
+    assert norms(folded) == ["3"] and isinstance(folded[1].act, nn.SiLU)
+    assert N.folding_report(model)[1].reason == "NormAct has a forward of its own"
+    torch.testing.assert_close(pickle.loads(pickle.dumps(folded))(x), folded(x))
+
+
+def test_the_outputs_on_an_example_are_compared(monkeypatch):
+    model, x = settled(nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4))), torch.randn(2, 4, 6, 6)
+    N.fold_batch_norm(model, example=(x, torch.zeros(2)))
+    exact = folding._folded
+    monkeypatch.setattr(folding, "_folded", lambda layer, norm: tuple(1.01 * v for v in exact(layer, norm)))
+    with pytest.raises(ConvcraftError, match="outputs on example must stay the same, got a difference of"):
+        N.fold_batch_norm(model, example=x)
+
+
+def test_the_report_prints_as_a_table_and_changes_nothing():
+    model = settled(nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4)))
+    lines = repr(N.folding_report(model)).splitlines()
+    assert lines[0].split() == ["batch", "normalization", "folded", "into", "why", "not"]
+    assert lines[1].split() == ["1", "0"] and lines[2].split()[:2] == ["3", "-"] and len(norms(model)) == 2
 
 
 class OwnForward(nn.Conv2d):
@@ -156,7 +318,7 @@ class OwnNorm(nn.BatchNorm2d):
 
 def hooked():
     conv = nn.Conv2d(4, 4, 1)
-    conv.register_forward_hook(lambda module, args, output: output * 2)
+    conv.register_forward_hook(lambda module, args, output: None)
     return conv
 
 
@@ -165,9 +327,9 @@ def hooked():
     [
         (lambda: OwnForward(4, 4, 1), lambda: nn.BatchNorm2d(4), "OwnForward has a forward of its own"),
         (lambda: parametrizations.weight_norm(nn.Conv2d(4, 4, 1)), lambda: nn.BatchNorm2d(4), "is computed"),
-        (hooked, lambda: nn.BatchNorm2d(4), "hooks are attached"),
+        (hooked, lambda: nn.BatchNorm2d(4), "hooks or parametrizations are attached"),
         (lambda: nn.Conv2d(4, 4, 1), lambda: OwnNorm(4), "OwnNorm has a forward of its own"),
-        (nn.ReLU, lambda: nn.BatchNorm2d(4), "a ReLU stands before it"),
+        (nn.ReLU, lambda: nn.BatchNorm2d(4), "it follows .0., not a convolution"),
         (lambda: nn.Conv2d(4, 4, 1), lambda: nn.BatchNorm2d(4, track_running_stats=False), "no running stat"),
         (lambda: nn.Conv2d(4, 6, 1), lambda: nn.BatchNorm2d(4), "has 4 channels, the layer before it 6"),
     ],
@@ -354,6 +516,77 @@ def test_copies_of_frozen_layers_are_frozen_on_their_own():
     model.load_state_dict(network().state_dict())
 
 
+def test_freezing_survives_the_conversion_to_sync_batch_norm():
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(N.freeze_batch_norm(network())).train()
+    copied = pickle.loads(pickle.dumps(model)).train()
+    for net in (model, copied):
+        before = net[1].running_mean.clone()
+        net(torch.randn(4, 1, 8, 8) + 5)
+        assert type(net[1]) is nn.SyncBatchNorm and not net[1].training and net.training
+        assert torch.equal(net[1].running_mean, before) and not net[1].weight.requires_grad
+    thawed = N.unfreeze_batch_norm(model)
+    assert thawed[1].training and thawed[1].weight.requires_grad and "frozen" not in repr(thawed)
+    other = nn.SyncBatchNorm.convert_sync_batchnorm(network()).train()
+    assert other[1].training
+
+
+def test_unfreezing_restores_what_freezing_changed():
+    model = network().train()
+    model[1].bias.requires_grad_(False)
+    keys = list(model.state_dict())
+    N.freeze_batch_norm(N.freeze_batch_norm(model))
+    assert list(model.state_dict()) == keys
+    N.unfreeze_batch_norm(model)
+    assert [p.requires_grad for p in model[1].parameters()] == [True, False]
+    assert all(p.requires_grad for p in model[4].parameters()) and model[1].training
+    model(torch.randn(8, 1, 8, 8) + 4)
+    assert float(model[1].running_mean.abs().sum()) > 0 and not model.eval()[4].training
+    assert repr(model) == repr(network())
+
+
+def test_recalibration_takes_every_form_of_batch():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(3)
+
+        def forward(self, a, b):
+            return self.norm(a + b)
+
+    a, b, y = torch.randn(9, 3), torch.randn(9, 3), torch.arange(9)
+    expected = (a + b).mean(0)
+    for batch in ((a, b, y), ((a, b), y), {"a": a, "b": b, "labels": y}, [a, b]):
+        model = N.recalibrate_batch_norm(Two(), [batch])
+        torch.testing.assert_close(model.norm.running_mean, expected)
+
+
+def _recalibrate_a_part(rank, path, data, results):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
+    model = N.recalibrate_batch_norm(nn.Sequential(nn.BatchNorm1d(3)), data[rank])
+    results.put(
+        (model[0].running_mean.tolist(), model[0].running_var.tolist(), int(model[0].num_batches_tracked))
+    )
+    torch.distributed.destroy_process_group()
+
+
+def test_recalibration_over_two_processes_gives_the_statistics_of_all(tmp_path):
+    data = [[torch.randn(5, 3), torch.randn(8, 3)], [torch.randn(7, 3) + 3]]
+    context = torch.multiprocessing.get_context("fork")
+    results = context.SimpleQueue()
+    arguments = (str(tmp_path / "store"), data, results)
+    ranks = [context.Process(target=_recalibrate_a_part, args=(rank, *arguments)) for rank in range(2)]
+    for rank in ranks:
+        rank.start()
+    found = [results.get() for _ in ranks]
+    for rank in ranks:
+        rank.join()
+    everything = torch.cat([x for part in data for x in part])
+    for mean, variance, batches in found:
+        torch.testing.assert_close(torch.tensor(mean), everything.mean(0))
+        torch.testing.assert_close(torch.tensor(variance), everything.var(0))
+        assert batches == 3
+
+
 def test_recalibration_leaves_frozen_layers():
     model = network()
     N.freeze_batch_norm(nn.Sequential(model[1]))
@@ -380,15 +613,21 @@ ERRORS = [
     (lambda: N.fold_batch_norm(NORM), r"must be in eval mode, got training mode in the model itself"),
     (lambda: N.fold_batch_norm(HALF_EVAL), r"got training mode in 1; call model.eval\(\)"),
     (lambda: N.fold_batch_norm(PLAIN), r"fold_batch_norm: model must have a batch normalization, got none"),
-    (lambda: N.fold_batch_norm(nn.Sequential(nn.BatchNorm1d(2)).eval()), r"got '0': it does not"),
+    (lambda: N.fold_batch_norm(nn.Sequential(nn.BatchNorm1d(2)).eval()), r"got '0': it follows 'input'"),
     (lambda: N.recalibrate_batch_norm(PLAIN, []), r"recalibrate_batch_norm: model must have .* got none"),
     (lambda: N.recalibrate_batch_norm(UNTRACKED[:1], []), r"got 1 without any"),
     (lambda: N.recalibrate_batch_norm(NORM, []), r"batches must yield at least one batch, got none"),
-    (lambda: N.recalibrate_batch_norm(NORM, [3]), r"batches must yield tensors, .* got int in batch 1"),
-    (lambda: N.recalibrate_batch_norm(NORM, [[]]), r"batches must yield tensors, .* got list"),
+    (lambda: N.recalibrate_batch_norm(NORM, [3]), r"batch must hold a tensor, got int without one"),
+    (lambda: N.recalibrate_batch_norm(NORM, [[]]), r"batch must hold a tensor, got a list of 0"),
+    (lambda: N.recalibrate_batch_norm(NORM, torch.ones(3, 2)), r"batches must be an iterable of batches"),
+    (lambda: N.recalibrate_batch_norm(3, []), r"recalibrate_.*: model must be a torch.nn.Module, got int"),
+    (lambda: N.fold_batch_norm(3), r"fold_batch_norm: model must be a torch.nn.Module, got int"),
+    (lambda: N.folding_report(nn.ReLU), r"folding_report: model must be .*, got the class ReLU"),
+    (lambda: N.freeze_batch_norm(None), r"freeze_batch_norm: model must be a torch.nn.Module, got NoneType"),
+    (lambda: N.unfreeze_batch_norm(PLAIN), r"unfreeze_batch_norm: model must have a frozen .* got none"),
     (
         lambda: N.recalibrate_batch_norm(NORM, [torch.ones(3, 2), torch.ones(3, 2, device="meta")]),
-        r"batches must be on the model's device cpu, got meta in batch 2",
+        r"the batch must be on the model's device cpu, got meta",
     ),
     (lambda: N.recalibrate_batch_norm(N.BatchNorm1d(2), [torch.ones(1, 2)]), r"more than 1 value"),
     (lambda: N.recalibrate_batch_norm(NORM, [torch.ones(3, 2), torch.ones(1, 2)]), r"more than 1 value"),

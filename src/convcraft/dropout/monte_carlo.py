@@ -2,86 +2,125 @@
 
 from __future__ import annotations
 
+import copy
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from .._checks import check_generator
+from .. import _batch
+from .._checks import check_generator, check_module
+from .._restore import modes, random_state
 from ..errors import ConvcraftError
-from .drop_block import DropBlock2d
-from .drop_path import DropPath
-from .dropout import GaussianDropout
 
 __all__ = ["Prediction", "mc_predict"]
 
-_DROPOUT = (
-    nn.Dropout,
-    nn.Dropout1d,
-    nn.Dropout2d,
-    nn.Dropout3d,
-    nn.AlphaDropout,
-    nn.FeatureAlphaDropout,
-    GaussianDropout,
-    DropBlock2d,
-    DropPath,
-)
+# Running statistics are no dropout: these stay in eval mode, and so does what is found to change a buffer.
+_NORMALIZATION = nn.modules.batchnorm._NormBase
 
 
 class Prediction(NamedTuple):
-    """Mean and variance over the random passes, each of the shape of the model's output.
+    """Mean and variance over the random passes, each in the form of the model's output.
 
     Example:
         >>> Prediction(torch.ones(1), torch.zeros(1)).mean
         tensor([1.])
     """
 
-    mean: Tensor
+    mean: Any
     """Over the passes."""
-    variance: Tensor
+    variance: Any
     """Over the passes, with T - 1 in the denominator."""
 
 
-def _drops(module: nn.Module) -> bool:
-    """Whether this module drops at random in training mode, and does nothing else there."""
-    if isinstance(module, _DROPOUT):
-        return module.p > 0
-    if isinstance(module, nn.RNNBase | nn.MultiheadAttention):
-        return float(module.dropout) > 0
-    # In eval mode a fused kernel runs here, which leaves out the dropout layers inside.
-    return isinstance(module, nn.TransformerEncoderLayer) and module.dropout.p > 0
+def _states(model: nn.Module) -> list[Any]:
+    """Every state from which a forward pass may draw random numbers."""
+    own = [v for m in model.modules() for v in vars(m).values() if isinstance(v, torch.Generator)]
+    devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
+    states = [torch.get_rng_state(), *(g.get_state() for g in own), *map(torch.cuda.get_rng_state, devices)]
+    return [state.tolist() for state in states] + [repr(np.random.get_state()[1:3]), random.getstate()]
+
+
+def _changed(model: nn.Module, before: dict[str, Tensor]) -> list[str]:
+    return [name for name, b in model.named_buffers() if not torch.equal(b, before[name])]
 
 
 @contextmanager
-def _dropout_only(model: nn.Module, ours: bool) -> Iterator[None]:
-    """Training mode for dropout, eval mode for the rest; afterwards every module as it was."""
-    modes = [(module, module.training) for module in model.modules()]
-    generators = [
-        (module, module.generator) for module in model.modules() if isinstance(module, _DROPOUT)
-        and isinstance(getattr(module, "generator", None), torch.Generator)
-    ]  # fmt: skip
-    try:
-        for module, _ in modes:
-            module.training = _drops(module)
-        if ours:
-            for module, _ in generators:
-                module.generator = None
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-        for module, generator in generators:
-            module.generator = generator
+def _random_parts_only(model: nn.Module, batch: _batch.Batch) -> Iterator[None]:
+    """Training mode for all but normalization and whatever changes a buffer there, which a pass shows.
+
+    Refuses a model that draws no random numbers then, or returns something else than in eval mode.
+    """
+    before = {name: b.detach().clone() for name, b in model.named_buffers()}
+
+    def restore() -> list[str]:
+        changed = _changed(model, before)
+        for name in changed:
+            model.get_buffer(name).copy_(before[name])
+        return changed
+
+    with modes(model):
+        for module in model.modules():
+            module.training = False
+        with random_state(model):
+            plain = tree_flatten(copy.deepcopy(batch)(model))
+        for module in model.modules():
+            module.training = not isinstance(module, _NORMALIZATION)
+        while True:
+            with random_state(model):
+                states = _states(model)
+                trained = tree_flatten(copy.deepcopy(batch)(model))
+                random_ones = _states(model) != states
+            owners = [model.get_submodule(name.rpartition(".")[0]) for name in restore()]
+            if not any(owner.training for owner in owners):
+                break
+            for owner in owners:
+                owner.training = False
+        if not random_ones:
+            raise ConvcraftError(
+                "mc_predict: model must have a dropout layer with p > 0 or call another kind of dropout in "
+                "training mode, got none that draws random numbers; add convcraft.dropout.Dropout"
+            )
+        if _form(plain) != _form(trained):
+            raise ConvcraftError(
+                "mc_predict: model must return the same kind of output in training and in eval mode, got "
+                f"{_form(trained)} and {_form(plain)}; wrap it in a module that returns what to predict"
+            )
+        try:
+            yield
+        finally:
+            restore()
 
 
-def _random_state(x: Any, generator: torch.Generator | None) -> Any:
-    """Nothing without a generator; with one, torch's global generators are put back afterwards."""
-    if generator is None:
-        return nullcontext()
-    devices = [x.device] if isinstance(x, Tensor) and x.is_cuda else []
-    return torch.random.fork_rng(devices)
+def _form(flattened: tuple[list[Any], Any]) -> list[Any]:
+    """What of an output must not change: the shapes of its tensors."""
+    return [tuple(leaf.shape) if isinstance(leaf, Tensor) else type(leaf).__name__ for leaf in flattened[0]]
+
+
+@contextmanager
+def _seeded(model: nn.Module, generator: torch.Generator | None) -> Iterator[None]:
+    """With a generator, every random number of the model depends on it alone, and no other state moves."""
+    own = [m for m in model.modules() if isinstance(getattr(m, "generator", None), torch.Generator)]
+    kept = [m.generator for m in own]
+    seed = None
+    if generator is not None:
+        seed = int(torch.empty((), dtype=torch.int64, device="cpu").random_(generator=generator))
+    with nullcontext() if seed is None else random_state(model, seed=seed):
+        try:
+            if seed is not None:
+                np.random.seed(seed % 2**32)
+                random.seed(seed)
+                for module in own:
+                    module.generator = None  # type: ignore[assignment]
+            yield
+        finally:
+            for module, generator in zip(own, kept, strict=True):
+                module.generator = generator
 
 
 def mc_predict(
@@ -92,26 +131,27 @@ def mc_predict(
     Formula: with the outputs :math:`y_1, \dots, y_T` of T passes, :math:`\bar y = \frac{1}{T} \sum_t y_t` and
     :math:`s^2 = \frac{1}{T - 1} \sum_t (y_t - \bar y)^2`, summed up by Welford's method.
 
-    Dropout layers (`convcraft.dropout`, torch's, and the dropout inside of recurrent layers, attention
-    and transformer encoders) run in training mode, everything else in eval mode: batch normalization
-    uses its running statistics and changes none. Afterwards every submodule is in the mode that it was
-    in. No gradient is kept. Without `generator` the passes draw from torch's global generator as any
-    dropout does (and from the generators of the layers that have one); with it the result depends on it
-    alone, and the global generators are put back as they were.
+    Everything runs in training mode, functional dropout, attention and layers of other libraries included,
+    but for batch normalization and what else changes a buffer in a first pass on `x`: these use what they
+    have learned, and nothing is changed. Afterwards every submodule is in the mode that it was in. No
+    gradient is kept. Without `generator` the passes draw from torch's global generator as any dropout does
+    (and from the generators of the layers that have one); with it the result depends on it alone, and the
+    global generators are put back as they were.
 
     Args:
-        model: with at least one dropout layer of p > 0. Dropout called as a function cannot be seen, or
-            switched on.
-        x: the model's input; a tuple is passed as several arguments.
+        model: with dropout of any kind; whatever else is random in training mode takes part.
+        x: the model's input: a tensor, several in a tuple, or a mapping; a target is left out.
         samples: the number T of passes, at least 2.
         generator: a CPU generator, for a result that can be repeated.
 
     Returns:
-        `Prediction(mean, variance)`, each of the shape of the output, in float32 for half-precision output.
+        `Prediction(mean, variance)`, each in the form of the output (a tensor, or tuples and mappings of
+        tensors, with None in place of what is not floating-point), in float32 for half-precision output.
 
     Raises:
-        ConvcraftError: when samples is below 2, the model has no dropout layer or returns no
-            floating-point tensor, or the generator is not on the CPU.
+        ConvcraftError: when samples is below 2, the model draws no random numbers in training mode or
+            returns something else there than in eval mode, it returns no floating-point tensor, or the
+            generator is not on the CPU.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 2))
@@ -127,32 +167,33 @@ def mc_predict(
             f"mc_predict: samples must be an integer of at least 2, got {samples!r}; "
             "one pass has no variance, 30 or more give a usable one"
         )
-    if not any(_drops(module) for module in model.modules()):
-        raise ConvcraftError(
-            "mc_predict: model must have a dropout layer with p > 0, got none; "
-            "add convcraft.dropout.Dropout, and use the layer where forward calls torch.nn.functional.dropout"
-        )
+    check_module("mc_predict", model)
     check_generator("mc_predict", generator, torch.empty(0, device="cpu"))
-    arguments = x if isinstance(x, tuple) else (x,)
-    mean = spread = None
-    with _random_state(arguments[0], generator), _dropout_only(model, generator is not None), torch.no_grad():
-        if generator is not None:
-            seed = torch.empty((), dtype=torch.int64, device="cpu").random_(generator=generator)
-            torch.manual_seed(int(seed))
+    batch = _batch.split("mc_predict", x, model, "nobody")
+    means: list[Any] = []
+    spreads: list[Any] = []
+    with torch.no_grad(), _random_parts_only(model, batch), _seeded(model, generator):
         for number in range(1, samples + 1):
-            y = model(*arguments)
-            if not isinstance(y, Tensor) or not y.is_floating_point():
-                got = y.dtype if isinstance(y, Tensor) else type(y).__name__
+            leaves, form = tree_flatten(batch(model))
+            floats = [v if isinstance(v, Tensor) and v.is_floating_point() else None for v in leaves]
+            if not any(value is not None for value in floats):
+                got = leaves[0].dtype if leaves and isinstance(leaves[0], Tensor) else "no tensor"
                 raise ConvcraftError(
-                    f"mc_predict: model must return one floating-point tensor, got {got}; "
+                    f"mc_predict: model must return a floating-point tensor, got {got}; "
                     "wrap it in a module that returns the tensor of interest"
                 )
-            y = y.to(torch.promote_types(y.dtype, torch.float32))
-            if mean is None or spread is None:
-                mean, spread = y.clone(), torch.zeros_like(y)
+            if number == 1:
+                means = [None if v is None else v.to(_wide(v)).clone() for v in floats]
+                spreads = [None if m is None else torch.zeros_like(m) for m in means]
                 continue
-            deviation = y - mean
-            mean += deviation / number
-            spread += deviation * (y - mean)
-    assert mean is not None and spread is not None
-    return Prediction(mean, spread / (samples - 1))
+            for value, mean, spread in zip(floats, means, spreads, strict=True):
+                if value is not None:
+                    deviation = value.to(mean.dtype) - mean
+                    mean += deviation / number
+                    spread += deviation * (value.to(mean.dtype) - mean)
+    variances = [None if spread is None else spread / (samples - 1) for spread in spreads]
+    return Prediction(tree_unflatten(means, form), tree_unflatten(variances, form))
+
+
+def _wide(value: Tensor) -> torch.dtype:
+    return torch.promote_types(value.dtype, torch.float32)

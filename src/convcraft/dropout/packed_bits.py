@@ -75,8 +75,8 @@ def _random_words(count: int, numerator: int, digits: int, generator: torch.Gene
     The first eight digits leave one bit in 256 undecided; the others are drawn for the words with such bits.
     """
     first = min(digits, FIRST_DIGITS)
-    drawn = torch.empty(first, count, dtype=torch.int64, device="cpu")
-    drawn = drawn.random_(-(2**63), None, generator=generator).numpy()  # from here to None: all 64 bits
+    words = torch.empty(first, count, dtype=torch.int64, device="cpu")
+    drawn = words.random_(-(2**63), None, generator=generator).numpy()  # from here to None: all 64 bits
     rest = digits - first
     kept, bound = np.zeros(count, np.int64), np.full(count, -1)  # where all further digits give 0, give 1
     for place, row in enumerate(drawn, rest):

@@ -12,15 +12,16 @@ Example:
 from __future__ import annotations
 
 from .batch import BatchNorm1d, BatchNorm2d, BatchNorm3d, SyncBatchNorm, batch_norm
-from .folding import fold_batch_norm
+from .folding import FoldingReport, fold_batch_norm, folding_report
 from .instance import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, instance_norm
 from .layer_group_norm import GroupNorm, LayerNorm, group_norm, layer_norm
-from .running_stats import freeze_batch_norm, recalibrate_batch_norm
+from .running_stats import freeze_batch_norm, recalibrate_batch_norm, unfreeze_batch_norm
 
 __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "FoldingReport",
     "GroupNorm",
     "InstanceNorm1d",
     "InstanceNorm2d",
@@ -29,9 +30,11 @@ __all__ = [
     "SyncBatchNorm",
     "batch_norm",
     "fold_batch_norm",
+    "folding_report",
     "freeze_batch_norm",
     "group_norm",
     "instance_norm",
     "layer_norm",
     "recalibrate_batch_norm",
+    "unfreeze_batch_norm",
 ]

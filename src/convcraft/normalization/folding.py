@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from .. import _batch
+from .._checks import check_module
+from .._restore import random_state
+from .._table import Table
+from .._trace import tensors
 from ..errors import ConvcraftError
 from . import batch
+from ._calls import Calls, Unproven, follow
+from .running_stats import Frozen
 
-__all__ = ["FoldedLinear", "fold_batch_norm"]
+__all__ = ["FoldedLinear", "FoldedNorm", "Folding", "FoldingReport", "fold_batch_norm", "folding_report"]
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_FOLDABLE = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear)
-_LEAVES = (
-    "torch.nn.", "torch.ao.nn.", "convcraft.activations.", "convcraft.dropout.", "convcraft.normalization."
-)  # fmt: skip
-_BATCH_NORM = nn.modules.batchnorm._BatchNorm
-_FORWARDS = (_BATCH_NORM.forward, nn.SyncBatchNorm.forward, batch._BatchNorm.forward)
+FOLDABLE = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear)
+BATCH_NORM = nn.modules.batchnorm._BatchNorm
+_FORWARDS = (BATCH_NORM.forward, nn.SyncBatchNorm.forward, batch._BatchNorm.forward)
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-3}  # of the largest output; lower precision: 0.1
 
 
 class FoldedLinear(nn.Linear):
@@ -47,89 +53,131 @@ class FoldedLinear(nn.Linear):
         return super().forward(input)
 
 
-class _Pair(NamedTuple):
-    layer: str
+class FoldedNorm(nn.Module):
+    """What is left of a layer that joins batch normalization with an activation: its children, in order.
+
+    Example:
+        >>> FoldedNorm()(torch.ones(1))
+        tensor([1.])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        for child in self.children():
+            input = child(input)
+        return input
+
+
+@dataclass(frozen=True)
+class Folding:
+    """A batch normalization, and the layer that can take it over, or why none can."""
+
     norm: str
+    layer: str | None
+    reason: str = ""
 
 
-class _Tracer(fx.Tracer):
-    """Looks into no module that has a meaning of its own here."""
+class FoldingReport(Table[Folding]):
+    """The batch normalizations of a model; prints as a table."""
 
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        known = type(m).__module__.startswith(_LEAVES)
-        return isinstance(m, (*_FOLDABLE, _BATCH_NORM)) or (known and not isinstance(m, nn.Sequential))
+    headings = ("batch normalization", "folded into", "why not")
 
-
-def _names(model: nn.Module) -> dict[str, nn.Module]:
-    """Every name of every module, shared ones under each of their names."""
-    return dict(model.named_modules(remove_duplicate=False))
+    def cells(self, row: Folding) -> tuple[str, ...]:
+        return row.norm or "the model itself", row.layer or "-", row.reason
 
 
-def _traced_pairs(model: nn.Module) -> list[_Pair] | None:
-    """Normalizations whose input is a layer used once, for them alone; None where torch.fx cannot trace."""
-    try:
-        graph = _Tracer().trace(model)
-    except Exception:  # whatever the user's forward raises on symbols
-        return None
-    modules = _names(model)
-    calls = [node for node in graph.nodes if node.op == "call_module"]
-    used = Counter(id(modules[str(node.target)]) for node in calls)
-    # A weight that is read outside of its layer would change there too.
-    read = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
-    pairs = []
-    for node in calls:
-        before = node.args[0] if node.args else None
-        if not isinstance(modules[str(node.target)], _BATCH_NORM) or not isinstance(before, fx.Node):
-            continue
-        if before.op != "call_module" or len(before.users) != 1 or str(before.target) in read:
-            continue
-        layer = modules[str(before.target)]
-        if used[id(layer)] == 1 and used[id(modules[str(node.target)])] == 1:
-            pairs.append(_Pair(str(before.target), str(node.target)))
-    return pairs
+def _joined(norm: nn.Module) -> bool:
+    """Whether a subclass of batch norm normalizes and then applies its children in order, by trial."""
+    if {name for name, _ in norm.named_children()} - {"drop", "act"}:
+        return False
+    twin: Any = copy.deepcopy(norm).cpu().double()
+    twin.__dict__.pop("forward", None)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for values in (*twin._parameters.values(), *twin._buffers.values()):
+            if values is not None and values.is_floating_point():
+                values.copy_(torch.rand(values.shape, device="cpu") + 0.5)
+        shape = (3, twin.num_features, 4, 4, 4)[: {nn.BatchNorm1d: 3, nn.BatchNorm3d: 5}.get(_kind(norm), 4)]
+        x = 4 * torch.randn(shape, dtype=torch.float64, device="cpu")
+        parts = twin.running_mean, twin.running_var, twin.weight, twin.bias
+        expected = nn.functional.batch_norm(x, *parts, False, 0.0, twin.eps)
+        for child in twin.children():
+            expected = child(expected)
+        try:
+            return torch.equal(twin(x), expected)
+        except Exception:  # whatever a forward of the user's own raises
+            return False
 
 
-def _sequential_pairs(model: nn.Module) -> list[_Pair]:
-    """Neighbours in an nn.Sequential, neither of them registered anywhere else."""
-    modules = _names(model)
-    registered = Counter(id(module) for module in modules.values())
-    pairs = []
-    for name, module in modules.items():
-        if type(module).forward is not nn.Sequential.forward or registered[id(module)] > 1:
-            continue
-        children = list(module.named_children())
-        for (first, layer), (second, norm) in zip(children, children[1:], strict=False):
-            if registered[id(layer)] == 1 and registered[id(norm)] == 1 and isinstance(norm, _BATCH_NORM):
-                prefix = f"{name}." if name else ""
-                pairs.append(_Pair(prefix + first, prefix + second))
-    return pairs
+def _kind(norm: nn.Module) -> type[nn.Module] | None:
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    return next((kind for kind in kinds if isinstance(norm, kind)), None)
 
 
-def _obstacle(layer: nn.Module, norm: nn.Module) -> str | None:
-    """Why this normalization cannot be folded into this layer, or None."""
-    if not isinstance(layer, _FOLDABLE):
-        return f"a {type(layer).__name__} stands before it, not a convolution or a linear layer"
-    plain = next(kind for kind in _FOLDABLE if isinstance(layer, kind))
-    if type(layer).forward is not plain.forward:
+def _obstacle(layer: Any, norm: Any) -> str:
+    """What in the two modules themselves prevents folding, or nothing."""
+    if not isinstance(layer, FOLDABLE):
+        return f"it follows a {type(layer).__name__}, not a convolution or a linear layer"
+    plain = next(kind for kind in FOLDABLE if isinstance(layer, kind))
+    if type(layer).forward is not plain.forward or "forward" in vars(layer):
         return f"{type(layer).__name__} has a forward of its own"
-    if type(norm).forward not in _FORWARDS:
-        return f"{type(norm).__name__} has a forward of its own"
-    if parametrize.is_parametrized(layer) or "weight" not in layer._parameters:
+    if parametrize.is_parametrized(layer) or not isinstance(layer._parameters.get("weight"), nn.Parameter):
         return "the weight of the layer is computed (a parametrization)"
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    if any(getattr(module, hook) for module in (layer, norm) for hook in hooks):
-        return "hooks are attached to it or to the layer before it"
+    if isinstance(layer.weight, nn.UninitializedParameter):
+        return "the layer has no weight yet; run one batch first"
+    if parametrize.is_parametrized(norm) or any(getattr(m, hook) for m in (layer, norm) for hook in _HOOKS):
+        return "hooks or parametrizations are attached to it or to the layer before it"
     if norm.running_mean is None or norm.running_var is None:
         return "it keeps no running statistics (track_running_stats=False)"
     channels = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
     if norm.num_features != channels:
         return f"it has {norm.num_features} channels, the layer before it {channels}"
-    return None
+    if "forward" in vars(norm) or (type(norm).forward not in _FORWARDS and not _joined(norm)):
+        return f"{type(norm).__name__} has a forward of its own"
+    return ""
+
+
+def _plan(model: nn.Module) -> FoldingReport:
+    """For each batch normalization the layer that provably feeds it and nothing else, or the reason."""
+    norms = {name: m for name, m in model.named_modules() if isinstance(m, BATCH_NORM)}
+    try:
+        calls = follow(model, (*FOLDABLE, BATCH_NORM))
+    except Unproven as error:
+        return FoldingReport(Folding(name, None, str(error)) for name in norms)
+    modules = dict(model.named_modules())
+
+    def judge(name: str, norm: nn.Module) -> Folding:
+        found = sorted({way.before[name] for way in calls if way.count[name]})
+        if not found:
+            return Folding(name, None, "the forward pass does not call it")
+        (alone, layer), *others = found
+        if others:
+            return Folding(name, None, f"it follows {layer!r} or {others[0][1]!r}, depending on a branch")
+        if not alone:
+            return Folding(name, None, f"it follows {layer!r}, not a convolution or a linear layer")
+        uses = (_use(way, name, layer) for way in calls)
+        reason = _obstacle(modules[layer], norm) or next(filter(None, uses), "")
+        return Folding(name, None if reason else layer, reason)
+
+    return FoldingReport(judge(name, norm) for name, norm in norms.items())
+
+
+def _use(calls: Calls, norm: str, layer: str) -> str:
+    """What else a pass does with a normalization and the layer before it, or nothing."""
+    for name, what in ((norm, "it"), (layer, f"{layer!r}")):
+        if calls.count[name] > 1:
+            return f"{what} is called {calls.count[name]} times"
+        if calls.reads.get(name):
+            return f"the forward pass reads {', '.join(sorted(calls.reads[name]))} of {what}"
+    if calls.count[norm] != calls.count[layer]:
+        return f"a pass calls {layer!r} without it"
+    if calls.count[layer] and calls.readers[layer] != 1:
+        return f"the output of {layer!r} has {calls.readers[layer]} readers"
+    return ""
 
 
 def _folded(layer: Any, norm: Any) -> tuple[Tensor, Tensor]:
     """Weight and bias of the layer that does both, computed in float64."""
-    scale = torch.rsqrt(norm.running_var.double() + norm.eps)
+    scale = torch.rsqrt(norm.running_var.double() + norm.eps)  # (C,)
     if norm.weight is not None:
         scale = scale * norm.weight.double()
     shift = -norm.running_mean.double()
@@ -146,14 +194,8 @@ def _folded(layer: Any, norm: Any) -> tuple[Tensor, Tensor]:
     return weight * scale.view(-1, *(1,) * (weight.dim() - 1)), bias
 
 
-def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
-
-
-def _fold(model: nn.Module, pair: _Pair) -> None:
-    layer: Any = model.get_submodule(pair.layer)
-    norm: Any = model.get_submodule(pair.norm)
+def _fold(layer: Any, norm: Any) -> None:
+    """Change both modules in place, such that everything that refers to them sees the same."""
     with torch.no_grad():
         weight, bias = _folded(layer, norm)
     dtype, trained = layer.weight.dtype, layer.weight.requires_grad
@@ -161,75 +203,129 @@ def _fold(model: nn.Module, pair: _Pair) -> None:
     layer.bias = nn.Parameter(bias.to(dtype), requires_grad=trained)
     if isinstance(layer, nn.Linear):
         layer.__class__ = FoldedLinear
-    _replace(model, pair.norm, nn.Identity())
+    children = {name: child for name, child in norm.named_children() if not isinstance(child, Frozen)}
+    left = FoldedNorm() if children else nn.Identity()
+    for name, child in children.items():
+        left.add_module(name, child)
+    norm.__class__, norm.__dict__ = type(left), left.eval().__dict__
 
 
-def _left(model: nn.Module) -> Iterator[str]:
-    return (name for name, module in model.named_modules() if isinstance(module, _BATCH_NORM))
+def _compare(model: nn.Module, folded: nn.Module, example: Any) -> None:
+    """Refuse a folded model whose outputs on the example differ by more than rounding."""
+    given = _batch.split("fold_batch_norm", example, model, "nobody")
+    outputs = []
+    for candidate in (model, folded):
+        with torch.no_grad(), random_state(model, seed=0):
+            outputs.append(list(tensors(_batch.run("fold_batch_norm", candidate, copy.deepcopy(given)))))
+    for before, after in zip(*outputs, strict=True):
+        same = before.shape == after.shape
+        error = float((before - after).double().abs().max()) if same and before.numel() else 0.0
+        size = float(before.double().abs().max()) if before.numel() else 0.0
+        if not same or error > _ROUNDING.get(before.dtype, 0.1) * max(size, 1e-3):
+            raise ConvcraftError(
+                "fold_batch_norm: the outputs on example must stay the same, got a difference of "
+                f"{error:.2g} in values of up to {size:.2g}; keep this model as it is"
+            )
 
 
-def fold_batch_norm(model: nn.Module, strict: bool = False) -> nn.Module:
+def _training(model: nn.Module) -> Iterator[str]:
+    return (name or "the model itself" for name, module in model.named_modules() if module.training)
+
+
+def _check(function: str, model: Any) -> None:
+    check_module(function, model)
+    training = list(_training(model))
+    if training:
+        raise ConvcraftError(
+            f"{function}: model must be in eval mode, got training mode in {', '.join(training[:3])}; "
+            "call model.eval(): in training the statistics are those of the batch, which no layer can hold"
+        )
+    if not any(isinstance(module, BATCH_NORM) for module in model.modules()):
+        raise ConvcraftError(
+            f"{function}: model must have a batch normalization, got none; there is nothing to fold"
+        )
+
+
+def folding_report(model: nn.Module) -> FoldingReport:
+    """What :func:`fold_batch_norm` does with each batch normalization of a model, and why not more.
+
+    Formula: one row for each batch normalization: its name, the layer that can take it over, or the reason
+    why none can.
+
+    Args:
+        model: in eval mode; it is not changed.
+
+    Raises:
+        ConvcraftError: when a part of the model is in training mode, or it has no batch normalization.
+
+    Example:
+        >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4)).eval()
+        >>> folding_report(model)
+        batch normalization  folded into  why not
+        1                    0
+        3                    -            it follows '2', not a convolution or a linear layer
+
+    Chapter 9.
+    """
+    _check("folding_report", model)
+    return _plan(model)
+
+
+def fold_batch_norm(model: nn.Module, strict: bool = False, example: Any = None) -> nn.Module:
     r"""A copy of the model, for prediction, whose batch normalizations are part of the layers before them.
 
     Formula: with :math:`s_c = w_c (v_c + \epsilon)^{-1/2}` from the running statistics, the layer's
     weight becomes :math:`s_c W_c` for output channel c, and its bias
     :math:`s_c (b_c - \mu_c) + \beta_c`. The result is equal up to rounding; it is computed in float64.
 
-    Convolutions, transposed ones (grouped or not) and linear layers are folded where the normalization
-    is the only user of their only call. `torch.fx` finds these pairs; in a model that it cannot trace,
-    neighbours in an `nn.Sequential` are taken. Each folded normalization is replaced by `nn.Identity`,
-    so that the model keeps its class and its names. Others stay as they are, and are exact too.
+    A convolution (transposed and grouped ones too) or a linear layer takes over a batch normalization where
+    every way through `forward` calls both once, one after the other, and nothing else reads the layer's
+    output or the parameters of the two. This is established by running `forward` on symbols, on both sides of
+    each branch and with and without each optional argument. What cannot be established stays as it is, and
+    is exact too; :func:`folding_report` tells the reasons. The folded normalization becomes `nn.Identity`, or
+    the activation that it was joined with; the model keeps its class and its names. The result replaces
+    `model(...)`: who calls parts of the model alone gets the folded parts.
+
+    torch's `torch.nn.utils.fusion.fuse_conv_bn_eval` does this for a given pair.
 
     Args:
         model: in eval mode; it is not changed.
         strict: refuse the model unless every batch normalization can be folded.
+        example: a batch on which the outputs before and after are compared as well.
 
     Returns:
         A copy in eval mode.
 
     Raises:
         ConvcraftError: when a part of the model is in training mode, it has no batch normalization, none
-            can be folded, or, if strict, one cannot; the message says which and why. Also when a linear
-            layer that was folded is called with another number of dimensions than two.
+            can be folded, or, if strict, one cannot; the message says which and why. Also when the outputs
+            on `example` differ by more than rounding, and when a linear layer that was folded is called with
+            another number of dimensions than two.
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
-        >>> folded = fold_batch_norm(model)
         >>> x = torch.ones(1, 1, 5, 5)
+        >>> folded = fold_batch_norm(model, example=x)
         >>> folded[1], torch.allclose(folded(x), model(x), atol=1e-6)
         (Identity(), True)
 
     Source: Jacob et al. (2018), Quantization and Training of Neural Networks for Efficient
     Integer-Arithmetic-Only Inference, section 3.2. Chapter 9.
     """
-    training = [name or "the model itself" for name, module in model.named_modules() if module.training]
-    if training:
-        raise ConvcraftError(
-            f"fold_batch_norm: model must be in eval mode, got training mode in {', '.join(training[:3])}; "
-            "call model.eval(): in training the statistics are those of the batch, which no layer can hold"
-        )
-    if next(_left(model), None) is None:
-        raise ConvcraftError(
-            "fold_batch_norm: model must have a batch normalization, got none; there is nothing to fold"
-        )
-    result = copy.deepcopy(model)
-    pairs = _traced_pairs(result)
-    if pairs is None:
-        pairs = _sequential_pairs(result)
-    reasons: dict[str, str] = {}
-    for pair in pairs:
-        reason = _obstacle(result.get_submodule(pair.layer), result.get_submodule(pair.norm))
-        if reason is None:
-            _fold(result, pair)
-        else:
-            reasons[pair.norm] = reason
-    left = list(_left(result))
-    if left and (strict or len(left) == len(list(_left(model)))):
-        name = left[0]
-        reason = reasons.get(name, "it does not follow a layer whose only use it is")
+    _check("fold_batch_norm", model)
+    plan = _plan(model)
+    left = [row for row in plan if row.layer is None]
+    if left and (strict or len(left) == len(plan)):
         raise ConvcraftError(
             f"fold_batch_norm: model must have {'only' if strict else 'some'} batch normalizations that "
-            f"can be folded, got {name!r}: {reason}; keep this model as it is"
+            f"can be folded, got {left[0].norm!r}: {left[0].reason}; keep this model as it is"
             + (", or use strict=False" if strict else "")
         )
+    result = copy.deepcopy(model)
+    modules = dict(result.named_modules())
+    for row in plan:
+        if row.layer is not None:
+            _fold(modules[row.layer], modules[row.norm])
+    if example is not None:
+        _compare(model, result, example)
     return result.eval()

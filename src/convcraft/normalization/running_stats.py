@@ -8,18 +8,23 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
+from .. import _batch
+from .._checks import check_module
+from .._restore import modes
 from ..errors import ConvcraftError
 from ._checks import check_enough
 
-__all__ = ["freeze_batch_norm", "recalibrate_batch_norm"]
+__all__ = ["freeze_batch_norm", "recalibrate_batch_norm", "unfreeze_batch_norm"]
 
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
 
-def _layers(function: str, model: nn.Module) -> dict[str, Any]:
+def _layers(function: str, model: Any) -> dict[str, Any]:
     """Every batch normalization with running statistics, by name."""
+    check_module(function, model)
     found = {name: m for name, m in model.named_modules() if isinstance(m, _BATCH_NORM)}
     kept = {name: m for name, m in found.items() if m.running_mean is not None and m.running_var is not None}
     if not kept:
@@ -54,22 +59,19 @@ class _Population:
         self.squares = self.squares + squares + shift.square() * (self.count * count / total)
         self.count = total
 
-
-def _input(batch: Any, number: int, model: nn.Module) -> Tensor:
-    """The input of a batch, which may be a pair of input and target."""
-    x = batch[0] if isinstance(batch, tuple | list) and batch else batch
-    if not isinstance(x, Tensor):
-        raise ConvcraftError(
-            f"recalibrate_batch_norm: batches must yield tensors, or pairs that begin with one, got "
-            f"{type(x).__name__} in batch {number}; map the loader to what the model takes"
-        )
-    parameter = next(model.parameters(), None)
-    if parameter is not None and parameter.device != x.device:
-        raise ConvcraftError(
-            f"recalibrate_batch_norm: batches must be on the model's device {parameter.device}, got "
-            f"{x.device} in batch {number}; use batch.to({str(parameter.device)!r})"
-        )
-    return x
+    def over_ranks(self, like: Tensor) -> None:
+        """The union of what all processes saw, in two sums; every process gets it."""
+        wide = torch.float32 if like.is_mps else torch.float64
+        zero = torch.zeros(like.shape, dtype=wide, device=like.device)
+        mean, squares = zero + self.mean, zero + self.squares  # (C,)
+        sums = torch.cat([mean * self.count, zero.new_tensor([float(self.count)])])
+        dist.all_reduce(sums)
+        total = int(sums[-1])
+        if total:
+            together = sums[:-1] / total
+            squares = squares + self.count * (mean - together).square()
+            dist.all_reduce(squares)
+            self.count, self.mean, self.squares = total, together, squares
 
 
 def _collect(
@@ -83,27 +85,24 @@ def _collect(
 
 @contextmanager
 def _collecting(model: nn.Module, layers: dict[str, Any]) -> Iterator[dict[str, _Population]]:
-    """Batch statistics in these layers, which keep none meanwhile, eval mode in all others; all is put
-    back."""
-    modes = [(module, module.training) for module in model.modules()]
+    """Batch statistics in these layers, which keep none meanwhile, eval mode in all others."""
     tracking = {name: layer.track_running_stats for name, layer in layers.items()}
     seen = {name: _Population() for name in layers}
     hooks = []
-    try:
-        for module, _ in modes:
-            module.training = False
-        for name, layer in layers.items():
-            layer.training, layer.track_running_stats = True, False
-            collect = functools.partial(_collect, seen[name])
-            hooks.append(layer.register_forward_pre_hook(collect, with_kwargs=True))
-        yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for name, layer in layers.items():
-            layer.track_running_stats = tracking[name]
-        for module, mode in modes:
-            module.training = mode
+    with modes(model):
+        try:
+            for module in model.modules():
+                module.training = False
+            for name, layer in layers.items():
+                layer.training, layer.track_running_stats = True, False
+                collect = functools.partial(_collect, seen[name])
+                hooks.append(layer.register_forward_pre_hook(collect, with_kwargs=True))
+            yield seen
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for name, layer in layers.items():
+                layer.track_running_stats = tracking[name]
 
 
 def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any]) -> nn.Module:
@@ -118,19 +117,22 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any]) -> nn.Modul
     serve prediction, where there is no dropout. Use large batches that look like those at prediction,
     without augmentation that is not used there. Weights, modes, random state and gradients stay as they
     are; `num_batches_tracked` becomes the number of batches. Layers frozen by :func:`freeze_batch_norm`
-    keep their statistics and use them.
+    keep their statistics and use them. Where torch.distributed is initialized every process calls this with
+    its own batches, and all get the statistics of the whole; layers of `SyncBatchNorm` do too.
+
+    `torch.optim.swa_utils.update_bn` averages the variances of the batches and keeps dropout on.
 
     Args:
         model: with at least one batch normalization with running statistics; changed in place.
-        batches: an iterable of inputs, or of tuples or lists that begin with the input, as a DataLoader
-            gives.
+        batches: an iterable of batches as a DataLoader gives them: inputs, or inputs and targets in tuples,
+            lists or mappings; targets that `forward` does not take are left out.
 
     Returns:
         The model.
 
     Raises:
-        ConvcraftError: when the model has no batch normalization with running statistics, the batches
-            are none, are no tensors or are on another device, or a channel has a single value. Then
+        ConvcraftError: when the model has no batch normalization with running statistics, there are no
+            batches, one holds no tensor or is on another device, or a channel has a single value. Then
             nothing is changed.
 
     Example:
@@ -154,8 +156,16 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any]) -> nn.Modul
         )
     number = 0
     with torch.no_grad(), _collecting(model, layers) as seen:
-        for number, batch in enumerate(batches, start=1):
-            model(_input(batch, number, model))
+        given = _batch.batches("recalibrate_batch_norm", batches, model, "nobody")
+        for batch in given:
+            batch(model)
+            number += 1
+    if dist.is_available() and dist.is_initialized():
+        for name, layer in layers.items():
+            seen[name].over_ranks(layer.running_mean)
+        counted = next(iter(layers.values())).running_mean.new_tensor([float(number)])
+        dist.all_reduce(counted)
+        number = int(counted)
     if number == 0:
         raise ConvcraftError(
             "recalibrate_batch_norm: batches must yield at least one batch, got none; "
@@ -171,14 +181,46 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any]) -> nn.Modul
     return model
 
 
+class Frozen(nn.Module):
+    """Sign on a frozen layer, and what it needs to be as before; without parameters and buffers.
+
+    It is a child, because `SyncBatchNorm.convert_sync_batchnorm` moves the children of a layer to the one
+    that takes its place. That one is then frozen as well.
+
+    Example:
+        >>> freeze_batch_norm(nn.Sequential(nn.BatchNorm1d(2)))[0].frozen
+        Frozen()
+    """
+
+    def __init__(self, learned: dict[str, bool]) -> None:
+        super().__init__()
+        self.learned = learned  # requires_grad of the parameters before
+        _watch()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        _watch()
+
+
+@functools.cache
+def _watch() -> None:
+    """Let torch tell, once and for all, when the sign is put on a module."""
+    nn.modules.module.register_module_module_registration_hook(_signed)
+
+
+def _signed(module: nn.Module, name: str, child: Any) -> None:
+    if isinstance(child, Frozen) and isinstance(module, _BATCH_NORM):
+        module.train = functools.partial(_stay, module)  # type: ignore[method-assign]
+        module.train()
+
+
 def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
     """`train` of a frozen layer: eval mode, whatever was asked for."""
     return type(module).train(module, False)
 
 
 def _is_frozen(module: nn.Module) -> bool:
-    own = module.__dict__.get("train")
-    return isinstance(own, functools.partial) and own.func is _stay
+    return isinstance(module._modules.get("frozen"), Frozen)
 
 
 def freeze_batch_norm(model: nn.Module, affine: bool = True) -> nn.Module:
@@ -188,9 +230,10 @@ def freeze_batch_norm(model: nn.Module, affine: bool = True) -> nn.Module:
     constant w and b if `affine`.
 
     For fine-tuning with small batches. The layers stay what they are, with the same parameters, buffers
-    and `state_dict`; their `train` method keeps them in eval mode. Copies (`copy.deepcopy`, `pickle`)
-    are frozen too. Loading a `state_dict` still replaces the statistics. Setting `layer.training = True`
-    by hand undoes it for that layer until the next `model.train()`.
+    and `state_dict`; their `train` method keeps them in eval mode. Copies (`copy.deepcopy`, `pickle`) are
+    frozen too, and so are the layers that `SyncBatchNorm.convert_sync_batchnorm` puts in their place.
+    Loading a `state_dict` still replaces the statistics. Setting `layer.training = True` by hand lasts until
+    the next `model.train()`; :func:`unfreeze_batch_norm` undoes all of it.
 
     Args:
         model: with at least one batch normalization with running statistics; changed in place.
@@ -200,8 +243,8 @@ def freeze_batch_norm(model: nn.Module, affine: bool = True) -> nn.Module:
         The model.
 
     Raises:
-        ConvcraftError: when the model has no batch normalization, or one without running statistics,
-            which has nothing to freeze. Then nothing is changed.
+        ConvcraftError: when model is not a module, or has no batch normalization, or one without running
+            statistics, which has nothing to freeze. Then nothing is changed.
 
     Example:
         >>> model = freeze_batch_norm(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)))
@@ -218,9 +261,49 @@ def freeze_batch_norm(model: nn.Module, affine: bool = True) -> nn.Module:
                 f"none in {name!r} (track_running_stats=False); replace that layer first"
             )
     for layer in layers.values():
-        layer.train = functools.partial(_stay, layer)
+        if not _is_frozen(layer):
+            layer.frozen = Frozen({name: p.requires_grad for name, p in layer.named_parameters()})
         layer.train()
         if affine:
             for parameter in layer.parameters(recurse=False):
                 parameter.requires_grad_(False)
+    return model
+
+
+def unfreeze_batch_norm(model: nn.Module) -> nn.Module:
+    r"""Undo :func:`freeze_batch_norm`: train and eval mode work again, and what learned before learns again.
+
+    Formula: as before :func:`freeze_batch_norm`; the statistics are those of the frozen layers.
+
+    The layers take the mode of the model; other layers are left alone.
+
+    Args:
+        model: with at least one frozen batch normalization; changed in place.
+
+    Returns:
+        The model.
+
+    Raises:
+        ConvcraftError: when model is not a module, or none of its layers is frozen.
+
+    Example:
+        >>> model = freeze_batch_norm(nn.Sequential(nn.BatchNorm2d(2)).train())
+        >>> unfreeze_batch_norm(model)[0].training
+        True
+
+    Chapter 9.
+    """
+    check_module("unfreeze_batch_norm", model)
+    frozen = [module for module in model.modules() if _is_frozen(module)]
+    if not frozen:
+        raise ConvcraftError(
+            "unfreeze_batch_norm: model must have a frozen batch normalization, got none; "
+            "only freeze_batch_norm freezes layers"
+        )
+    for layer in frozen:
+        learned = layer._modules.pop("frozen").learned
+        del layer.__dict__["train"]
+        layer.train(model.training)
+        for name, parameter in layer.named_parameters():
+            parameter.requires_grad_(learned.get(name, True))
     return model
