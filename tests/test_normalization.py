@@ -171,25 +171,35 @@ def test_every_option_of_the_batch_norm_modules(momentum, track, affine, paths):
     ours.load_state_dict(theirs.state_dict())
 
 
-NAMES = [name for name in N.__all__ if name[0].isupper()]
+def test_modules_are_instances_of_torchs():
+    for name in N.__all__:
+        if hasattr(nn, name):
+            assert issubclass(getattr(N, name), getattr(nn, name))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_modules_are_those_of_torch_to_whoever_asks(name):
-    ours, theirs = getattr(N, name), getattr(nn, name)
-    assert issubclass(ours, theirs)
-    given, expected = (inspect.signature(m.__init__).parameters for m in (ours, theirs))
-    assert [(p.name, p.default) for p in given.values()][:7] == [
-        (p.name, p.default) for p in expected.values()
-    ][:7]
+def strided(*shape):
+    """Values with gaps between them in memory."""
+    return torch.randn(*shape[:-1], 2 * shape[-1], dtype=torch.float64)[..., ::2]
 
 
-@pytest.mark.parametrize("name", ["batch_norm", "layer_norm", "group_norm", "instance_norm"])
-def test_functions_take_the_arguments_of_torch(name):
-    ours, theirs = (inspect.signature(getattr(m, name)).parameters for m in (N, F))
-    ours, theirs = ([(p.name, p.default) for p in m.values()] for m in (ours, theirs))
-    # torch.nn.functional.instance_norm has no default for use_input_stats in some versions
-    assert [n for n, _ in ours] == [n for n, _ in theirs] and ours[-1] == theirs[-1]
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "transposed", "strided"])
+def test_strides_of_input_and_parameters_change_no_value(shape, layout, paths):
+    x = strided(*shape) if layout == "strided" else laid_out(torch.randn(shape, dtype=torch.float64), layout)
+    w, b, mean, last = strided(4), strided(4), strided(4), strided(shape[-1])
+    calls = [
+        (lambda x, w, b: N.batch_norm(x, None, None, w, b, True), (w, b)),
+        (lambda x, w, b: N.group_norm(x, 2, w, b), (w, b)),
+        (lambda x, w, b: N.layer_norm(x, (shape[-1],), w, b), (last, last)),
+    ]
+    if len(shape) > 2:
+        calls.append((lambda x, w, b: N.instance_norm(x, None, None, w, b), (w, b)))
+    for function, given in calls:
+        plain = [value.clone(memory_format=torch.contiguous_format) for value in (x, *given)]
+        torch.testing.assert_close(gradients(function, x, *given), gradients(function, *plain))
+    running = mean, mean.square()
+    expected = N.batch_norm(x.contiguous(), *(v.contiguous() for v in running))
+    torch.testing.assert_close(N.batch_norm(x, *running), expected)
 
 
 @pytest.mark.parametrize("arguments", [(4,), ((4,),), ((3, 4), 1e-3, False), (4, 1e-5, True, False)], ids=str)
@@ -201,7 +211,9 @@ def test_layer_norm_module(arguments):
 
 
 def test_group_norm_module():
-    for kwargs in ({}, {"affine": False}, {"eps": 0.1}):
+    for kwargs in ({}, {"affine": False}, {"eps": 0.1}, {"bias": False}):
+        if "bias" in kwargs and "bias" not in inspect.signature(nn.GroupNorm).parameters:
+            continue
         ours, theirs = randomize(N.GroupNorm(2, 4, **kwargs)), nn.GroupNorm(2, 4, **kwargs)
         theirs.load_state_dict(ours.state_dict())
         for shape in SHAPES:

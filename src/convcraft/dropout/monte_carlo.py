@@ -43,7 +43,8 @@ def _states(model: nn.Module) -> list[Any]:
     own = [v for m in model.modules() for v in vars(m).values() if isinstance(v, torch.Generator)]
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
     states = [torch.get_rng_state(), *(g.get_state() for g in own), *map(torch.cuda.get_rng_state, devices)]
-    return [state.tolist() for state in states] + [repr(np.random.get_state()[1:3]), random.getstate()]
+    others = repr(np.random.get_state()), random.getstate()
+    return [*(state.tolist() for state in states), *others]
 
 
 def _changed(model: nn.Module, before: dict[str, Tensor]) -> list[str]:
@@ -105,7 +106,7 @@ def _form(flattened: tuple[list[Any], Any]) -> list[Any]:
 @contextmanager
 def _seeded(model: nn.Module, generator: torch.Generator | None) -> Iterator[None]:
     """With a generator, every random number of the model depends on it alone, and no other state moves."""
-    own = [m for m in model.modules() if isinstance(getattr(m, "generator", None), torch.Generator)]
+    own: list[Any] = [m for m in model.modules() if isinstance(vars(m).get("generator"), torch.Generator)]
     kept = [m.generator for m in own]
     seed = None
     if generator is not None:
@@ -116,11 +117,11 @@ def _seeded(model: nn.Module, generator: torch.Generator | None) -> Iterator[Non
                 np.random.seed(seed % 2**32)
                 random.seed(seed)
                 for module in own:
-                    module.generator = None  # type: ignore[assignment]
+                    module.generator = None
             yield
         finally:
-            for module, generator in zip(own, kept, strict=True):
-                module.generator = generator
+            for module, before in zip(own, kept, strict=True):
+                module.generator = before
 
 
 def mc_predict(

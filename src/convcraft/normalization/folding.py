@@ -96,7 +96,8 @@ def _joined(norm: nn.Module) -> bool:
         for values in (*twin._parameters.values(), *twin._buffers.values()):
             if values is not None and values.is_floating_point():
                 values.copy_(torch.rand(values.shape, device="cpu") + 0.5)
-        shape = (3, twin.num_features, 4, 4, 4)[: {nn.BatchNorm1d: 3, nn.BatchNorm3d: 5}.get(_kind(norm), 4)]
+        dimensions = 3 if isinstance(norm, nn.BatchNorm1d) else 5 if isinstance(norm, nn.BatchNorm3d) else 4
+        shape = (3, twin.num_features, 4, 4, 4)[:dimensions]
         x = 4 * torch.randn(shape, dtype=torch.float64, device="cpu")
         parts = twin.running_mean, twin.running_var, twin.weight, twin.bias
         expected = nn.functional.batch_norm(x, *parts, False, 0.0, twin.eps)
@@ -106,11 +107,6 @@ def _joined(norm: nn.Module) -> bool:
             return torch.equal(twin(x), expected)
         except Exception:  # whatever a forward of the user's own raises
             return False
-
-
-def _kind(norm: nn.Module) -> type[nn.Module] | None:
-    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    return next((kind for kind in kinds if isinstance(norm, kind)), None)
 
 
 def _obstacle(layer: Any, norm: Any) -> str:

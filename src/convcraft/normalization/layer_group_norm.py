@@ -139,7 +139,7 @@ class GroupNorm(nn.GroupNorm):
         num_channels: C.
         eps: added to the variance.
         affine: whether w and b are learned.
-        bias: whether there is a b, where torch's module has this argument.
+        bias: whether there is a b.
 
     Raises:
         ConvcraftError: when num_groups does not divide num_channels, or the input has another number of
@@ -160,10 +160,13 @@ class GroupNorm(nn.GroupNorm):
         affine: bool = True,
         device: Any = None,
         dtype: Any = None,
-        **bias: Any,
+        *,
+        bias: bool = True,
     ) -> None:
         check_groups("GroupNorm", num_groups, num_channels)
-        super().__init__(num_groups, num_channels, eps, affine, device, dtype, **bias)
+        super().__init__(num_groups, num_channels, eps, affine, device, dtype)
+        if not bias:  # not every version of torch takes it
+            self.register_parameter("bias", None)
 
     def forward(self, input: Tensor) -> Tensor:
         check_dimensions("GroupNorm", input, tuple(range(2, 65)), "(N, C, ...)")

@@ -210,7 +210,7 @@ def _watch() -> None:
 
 def _signed(module: nn.Module, name: str, child: Any) -> None:
     if isinstance(child, Frozen) and isinstance(module, _BATCH_NORM):
-        module.train = functools.partial(_stay, module)  # type: ignore[method-assign]
+        module.__dict__["train"] = functools.partial(_stay, module)
         module.train()
 
 
@@ -301,9 +301,9 @@ def unfreeze_batch_norm(model: nn.Module) -> nn.Module:
             "only freeze_batch_norm freezes layers"
         )
     for layer in frozen:
-        learned = layer._modules.pop("frozen").learned
+        sign: Any = layer._modules.pop("frozen")
         del layer.__dict__["train"]
         layer.train(model.training)
         for name, parameter in layer.named_parameters():
-            parameter.requires_grad_(learned.get(name, True))
+            parameter.requires_grad_(sign.learned.get(name, True))
     return model
