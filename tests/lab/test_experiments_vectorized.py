@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -139,3 +141,21 @@ def test_units_are_one_phase_of_one_arm_and_some_seeds():
     assert [len(group) for group in found] == [2 * SEEDS, 6, 2 * SEEDS, 6]
     assert sorted(key for group in found for key in group) == sorted(keys)
     assert all(len({key[:2] for key in group}) == 1 for group in found) and groups([]) == []
+
+
+def test_every_seed_can_have_training_images_of_its_own():
+    def of_seed(arm, seed):
+        whole = splits(arm)
+        return replace(whole, train=whole.train.subset(100, seed=seed))
+
+    study = Study(
+        arms={"a": {}}, rates=(0.05, 0.1), seeds=range(3), tuning_seeds=(100, 101), extensions=0,
+        splits=of_seed, model=network, fit={"updates": 12, "batch_size": 20},
+        measure=lambda model, splits, arm, seed: {"first": float(splits.train.x[0].sum())},
+    )  # fmt: skip
+    alone, together = run_study(study), run_study(study, vectorized=True)
+    assert together.provenance["vectorized"] == ["a"] and together.updates == {"a": 12}
+    for measure in ("test_loss", "first"):
+        assert np.allclose(alone.values(measure, "a"), together.values(measure, "a"), rtol=1e-4)
+    assert len(set(alone.values("first", "a"))) == 3
+    assert alone.provenance["data"][0]["sizes"] == [100, 297, 500]

@@ -71,7 +71,7 @@ class Task:
 def run_one(study: Study, key: Key, device: str) -> Record:
     """Do a run; one that diverges counts as chance."""
     wall, cpu = time.perf_counter(), time.process_time()
-    splits = splits_of(study, key.arm, device)
+    splits = splits_of(study, key.arm, device, key.seed)
     error = ""
     try:
         measures = (_train if study.run is None else _call)(study, key, splits, device)
@@ -161,17 +161,18 @@ def record_of(key: Key, measures: Mapping[str, Any], error: str, wall: float, cp
     return record | {name: rounded(value, name) for name, value in measures.items()}
 
 
-def splits_of(study: Study, arm: str, device: str) -> Any:
-    """The data of an arm on a device; loaded once a process."""
+def splits_of(study: Study, arm: str, device: str, seed: int | None = None) -> Any:
+    """The data of an arm on a device (and of a seed, by default the first); loaded once a process."""
     if study.splits is None:
         return None
-    return _splits(study.splits, json.dumps(study.arms[arm], sort_keys=True), device)
+    own = (study.seeds[0] if seed is None else seed,) if study.splits_by_seed else ()
+    return _splits(study.splits, json.dumps(study.arms[arm], sort_keys=True), own, device)
 
 
-@lru_cache(maxsize=16)
-def _splits(load: Any, arm: str, device: str) -> Splits:
+@lru_cache(maxsize=32)
+def _splits(load: Any, arm: str, seed: tuple[int, ...], device: str) -> Splits:
     with forked(0):
-        splits = load(json.loads(arm))
+        splits = load(json.loads(arm), *seed)
     if not isinstance(splits, Splits):
         raise ConvcraftError(
             f"splits must return Splits; got {type(splits).__name__}. Use data.load or Splits."

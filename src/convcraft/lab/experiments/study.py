@@ -89,7 +89,8 @@ class Study:
     Either `splits(arm) -> Splits` and `model(arm) -> Module`, trained by `training.fit` with the keywords
     `fit` (a dict, or a function of the arm, or of the arm and the rate, that returns one), and measured by
     `measure(model, splits, arm, seed) -> dict`; or `run(arm, rate, seed, splits, final) -> dict` for what is
-    not "train one network" (`train_and_score` does most of it). In tuning the test part is withheld.
+    not "train one network" (`train_and_score` does most of it). In tuning the test part is withheld. Where
+    every seed has training images of its own: `splits(arm, seed) -> Splits`, with one test part for all.
 
     Rates: all of them from the first three tuning seeds; while an arm's best one lies at an end of the grid,
     the grid goes on there by its own step, up to three times; the best three from all tuning seeds. Chosen is
@@ -125,7 +126,7 @@ class Study:
     rates: Sequence[float] = ()
     seeds: Sequence[int] = range(10)
     tuning_seeds: Sequence[int] = range(100, 110)
-    splits: Callable[[Arm], Any] | None = None
+    splits: Callable[..., Any] | None = None
     model: Callable[[Arm], Any] | None = None
     measure: Callable[..., Mapping[str, Any]] | None = None
     run: Callable[..., Mapping[str, Any]] | None = None
@@ -142,6 +143,7 @@ class Study:
     name: str = field(default="", init=False)
     title: str = field(default="", init=False)
     source: str | None = field(default=None, init=False, repr=False)
+    splits_by_seed: bool = field(default=False, init=False, repr=False)
     _takes_rate: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -159,6 +161,8 @@ class Study:
         set_(self, "curves", tuple(self.curves))
         set_(self, "short", tuple(self.short))
         set_(self, "_takes_rate", callable(self.fit) and len(inspect.signature(self.fit).parameters) > 1)
+        by_seed = callable(self.splits) and len(inspect.signature(self.splits).parameters) > 1
+        set_(self, "splits_by_seed", by_seed)
         set_(self, "diverged", plain(dict(self.diverged), "diverged"))
         common = sorted(set(self.seeds) & set(self.tuning_seeds))
         if common and self.tuned:

@@ -59,7 +59,6 @@ def run_together(study: Study, task: Task) -> list[Record]:
     wall, cpu = time.perf_counter(), time.process_time()
     keys = task.keys
     arm, final = keys[0].arm, keys[0].phase == "final"
-    splits = splits_of(study, arm, task.device)
     settings = [study.settings_of_fit(arm, key.rate) for key in keys]
     copies = [
         {"seed": key.seed} | {n: own[n] for n in _OF_COPIES if own.get(n) is not None}
@@ -68,7 +67,7 @@ def run_together(study: Study, task: Task) -> list[Record]:
     shared = {name: settings[0][name] for name in _OF_ALL if settings[0].get(name) is not None}
     found = fit_together(
         lambda: study.model(study.arms[arm]),  # type: ignore[misc]
-        withhold(splits),
+        lambda seed: withhold(splits_of(study, arm, task.device, seed)),
         copies,
         progress=False,
         device=task.device,
@@ -79,6 +78,7 @@ def run_together(study: Study, task: Task) -> list[Record]:
     records = []
     for key, one in zip(keys, found, strict=True):
         wall, cpu = time.perf_counter(), time.process_time()
+        splits = splits_of(study, arm, task.device, key.seed)
         if one.diverged:
             measures, error = diverged_measures(study, key, splits), "training stopped: a loss was not finite"
         else:
