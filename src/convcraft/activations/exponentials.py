@@ -114,9 +114,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
 
 class ELU(AlphaModule):
-    r"""Module of :func:`elu`, a drop-in for `torch.nn.ELU`.
-
-    Formula: :math:`x` for :math:`x > 0`, else :math:`\alpha (e^x - 1)`.
+    """Module of :func:`elu`, a drop-in for `torch.nn.ELU`.
 
     Example:
         >>> ELU()(torch.tensor([-100.0, 2.0]))
@@ -130,9 +128,7 @@ class ELU(AlphaModule):
 
 
 class CELU(AlphaModule):
-    r"""Module of :func:`celu`, a drop-in for `torch.nn.CELU`.
-
-    Formula: :math:`x` for :math:`x > 0`, else :math:`\alpha (e^{x / \alpha} - 1)`.
+    """Module of :func:`celu`, a drop-in for `torch.nn.CELU`.
 
     Raises:
         ConvcraftError: when alpha is 0.
@@ -153,9 +149,7 @@ class CELU(AlphaModule):
 
 
 class SELU(InplaceModule):
-    r"""Module of :func:`selu`, a drop-in for `torch.nn.SELU`.
-
-    Formula: :math:`\lambda x` for :math:`x > 0`, else :math:`\lambda \alpha (e^x - 1)`.
+    """Module of :func:`selu`, a drop-in for `torch.nn.SELU`.
 
     Example:
         >>> SELU()(torch.tensor([-100.0, 1.0]))
@@ -169,9 +163,7 @@ class SELU(InplaceModule):
 
 
 class Softplus(nn.Module):
-    r"""Module of :func:`softplus`, a drop-in for `torch.nn.Softplus`.
-
-    Formula: :math:`\frac{1}{\beta} \log(1 + e^{\beta x})`.
+    """Module of :func:`softplus`, a drop-in for `torch.nn.Softplus`.
 
     Raises:
         ConvcraftError: when beta is 0.

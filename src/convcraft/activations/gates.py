@@ -138,9 +138,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 class GELU(nn.Module):
-    r"""Module of :func:`gelu`, a drop-in for `torch.nn.GELU`.
-
-    Formula: :math:`x \Phi(x)`.
+    """Module of :func:`gelu`, a drop-in for `torch.nn.GELU`.
 
     Raises:
         ConvcraftError: when approximate is neither "none" nor "tanh".
@@ -167,9 +165,7 @@ class GELU(nn.Module):
 
 
 class SiLU(InplaceModule):
-    r"""Module of :func:`silu`, a drop-in for `torch.nn.SiLU`.
-
-    Formula: :math:`x \sigma(x)`.
+    """Module of :func:`silu`, a drop-in for `torch.nn.SiLU`.
 
     Example:
         >>> SiLU()(torch.tensor(1.0))
@@ -183,9 +179,7 @@ class SiLU(InplaceModule):
 
 
 class Swish(nn.Module):
-    r"""Module of :func:`swish` whose `beta` is learned, one for all channels or one for each (dimension 1).
-
-    Formula: :math:`x \sigma(\beta_c x)`.
+    """Module of :func:`swish` whose `beta` is learned, one for all channels or one for each (dimension 1).
 
     Args:
         beta: at the start.
@@ -240,9 +234,7 @@ class Swish(nn.Module):
 
 
 class Mish(InplaceModule):
-    r"""Module of :func:`mish`, a drop-in for `torch.nn.Mish`.
-
-    Formula: :math:`x \tanh(\log(1 + e^x))`.
+    """Module of :func:`mish`, a drop-in for `torch.nn.Mish`.
 
     Example:
         >>> Mish()(torch.tensor(1.0))
@@ -256,9 +248,7 @@ class Mish(InplaceModule):
 
 
 class Hardswish(InplaceModule):
-    r"""Module of :func:`hardswish`, a drop-in for `torch.nn.Hardswish`.
-
-    Formula: :math:`x \min(\max(x + 3, 0), 6) / 6`.
+    """Module of :func:`hardswish`, a drop-in for `torch.nn.Hardswish`.
 
     Example:
         >>> Hardswish()(torch.tensor(1.0))

@@ -108,9 +108,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
 
 class ReLU(InplaceModule):
-    r"""Module of :func:`relu`, a drop-in for `torch.nn.ReLU`.
-
-    Formula: :math:`\max(x, 0)`.
+    """Module of :func:`relu`, a drop-in for `torch.nn.ReLU`.
 
     Example:
         >>> ReLU()(torch.tensor([-1.0, 2.0]))
@@ -124,9 +122,7 @@ class ReLU(InplaceModule):
 
 
 class ReLU6(InplaceModule):
-    r"""Module of :func:`relu6`, a drop-in for `torch.nn.ReLU6`.
-
-    Formula: :math:`\min(\max(x, 0), 6)`.
+    """Module of :func:`relu6`, a drop-in for `torch.nn.ReLU6`.
 
     Example:
         >>> ReLU6()(torch.tensor([-1.0, 7.0]))
@@ -140,9 +136,7 @@ class ReLU6(InplaceModule):
 
 
 class LeakyReLU(nn.Module):
-    r"""Module of :func:`leaky_relu`, a drop-in for `torch.nn.LeakyReLU`.
-
-    Formula: :math:`x` for :math:`x > 0`, else :math:`a x`.
+    """Module of :func:`leaky_relu`, a drop-in for `torch.nn.LeakyReLU`.
 
     Example:
         >>> LeakyReLU(0.1)(torch.tensor([-1.0, 2.0]))
@@ -166,9 +160,7 @@ class LeakyReLU(nn.Module):
 
 
 class PReLU(nn.Module):
-    r"""Module of :func:`prelu` with the learnable `weight`, a drop-in for `torch.nn.PReLU`.
-
-    Formula: :math:`x` for :math:`x > 0`, else :math:`a_c x`.
+    """Module of :func:`prelu` with the learnable `weight`, a drop-in for `torch.nn.PReLU`.
 
     Args:
         num_parameters: 1 slope for all channels, or as many as there are channels.

@@ -104,9 +104,7 @@ def softsign(input: Tensor) -> Tensor:
 
 
 class Sigmoid(nn.Module):
-    r"""Module of :func:`sigmoid`, a drop-in for `torch.nn.Sigmoid`.
-
-    Formula: :math:`1 / (1 + e^{-x})`.
+    """Module of :func:`sigmoid`, a drop-in for `torch.nn.Sigmoid`.
 
     Example:
         >>> Sigmoid()(torch.tensor(0.0))
@@ -120,9 +118,7 @@ class Sigmoid(nn.Module):
 
 
 class Hardsigmoid(InplaceModule):
-    r"""Module of :func:`hardsigmoid`, a drop-in for `torch.nn.Hardsigmoid`.
-
-    Formula: :math:`\min(\max(x + 3, 0), 6) / 6`.
+    """Module of :func:`hardsigmoid`, a drop-in for `torch.nn.Hardsigmoid`.
 
     Example:
         >>> Hardsigmoid()(torch.tensor(0.0))
@@ -136,9 +132,7 @@ class Hardsigmoid(InplaceModule):
 
 
 class Tanh(nn.Module):
-    r"""Module of :func:`tanh`, a drop-in for `torch.nn.Tanh`.
-
-    Formula: :math:`(e^x - e^{-x}) / (e^x + e^{-x})`.
+    """Module of :func:`tanh`, a drop-in for `torch.nn.Tanh`.
 
     Example:
         >>> Tanh()(torch.tensor(1.0))
@@ -152,9 +146,7 @@ class Tanh(nn.Module):
 
 
 class Softsign(nn.Module):
-    r"""Module of :func:`softsign`, a drop-in for `torch.nn.Softsign`.
-
-    Formula: :math:`x / (1 + |x|)`.
+    """Module of :func:`softsign`, a drop-in for `torch.nn.Softsign`.
 
     Example:
         >>> Softsign()(torch.tensor(1.0))

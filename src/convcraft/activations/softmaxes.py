@@ -84,9 +84,7 @@ def log_softmax(
 
 
 class Softmax(nn.Module):
-    r"""Module of :func:`softmax`, a drop-in for `torch.nn.Softmax`.
-
-    Formula: :math:`e^{x_i} / \sum_j e^{x_j}`.
+    """Module of :func:`softmax`, a drop-in for `torch.nn.Softmax`.
 
     Example:
         >>> Softmax(dim=0)(torch.tensor([0.0, 0.0]))
@@ -110,9 +108,7 @@ class Softmax(nn.Module):
 
 
 class LogSoftmax(nn.Module):
-    r"""Module of :func:`log_softmax`, a drop-in for `torch.nn.LogSoftmax`.
-
-    Formula: :math:`x_i - \log \sum_j e^{x_j}`.
+    """Module of :func:`log_softmax`, a drop-in for `torch.nn.LogSoftmax`.
 
     Example:
         >>> LogSoftmax(dim=0)(torch.tensor([0.0, 0.0]))

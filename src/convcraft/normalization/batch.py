@@ -132,9 +132,7 @@ class _BatchNorm(_Base):
 
 
 class BatchNorm1d(_BatchNorm, nn.BatchNorm1d):
-    r"""Module of :func:`batch_norm` for (N, C) and (N, C, L), a drop-in for `torch.nn.BatchNorm1d`.
-
-    Formula: :math:`y = w_c (x - \mu_c) (v_c + \epsilon)^{-1/2} + b_c`.
+    """Module of :func:`batch_norm` for (N, C) and (N, C, L), a drop-in for `torch.nn.BatchNorm1d`.
 
     It is a `torch.nn.BatchNorm1d`, with its constructor, parameters, buffers and loading.
 
@@ -161,9 +159,7 @@ class BatchNorm1d(_BatchNorm, nn.BatchNorm1d):
 
 
 class BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
-    r"""Module of :func:`batch_norm` for (N, C, H, W), a drop-in for `torch.nn.BatchNorm2d`.
-
-    Formula: :math:`y = w_c (x - \mu_c) (v_c + \epsilon)^{-1/2} + b_c`.
+    """Module of :func:`batch_norm` for (N, C, H, W), a drop-in for `torch.nn.BatchNorm2d`.
 
     It is a `torch.nn.BatchNorm2d`, with its constructor, parameters, buffers and loading. Arguments and
     errors are those of :class:`BatchNorm1d`.
@@ -179,9 +175,7 @@ class BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
 
 
 class BatchNorm3d(_BatchNorm, nn.BatchNorm3d):
-    r"""Module of :func:`batch_norm` for (N, C, D, H, W), a drop-in for `torch.nn.BatchNorm3d`.
-
-    Formula: :math:`y = w_c (x - \mu_c) (v_c + \epsilon)^{-1/2} + b_c`.
+    """Module of :func:`batch_norm` for (N, C, D, H, W), a drop-in for `torch.nn.BatchNorm3d`.
 
     It is a `torch.nn.BatchNorm3d`, with its constructor, parameters, buffers and loading. Arguments and
     errors are those of :class:`BatchNorm1d`.

@@ -101,11 +101,9 @@ class _InstanceNorm(_Base):
 
 
 class InstanceNorm1d(_InstanceNorm, nn.InstanceNorm1d):
-    r"""Module of :func:`instance_norm` for (N, C, L) and (C, L).
+    """Module of :func:`instance_norm` for (N, C, L) and (C, L).
 
     A drop-in for `torch.nn.InstanceNorm1d`.
-
-    Formula: :math:`y = w_c (x - \mu_{nc}) (v_{nc} + \epsilon)^{-1/2} + b_c`.
 
     Raises:
         ConvcraftError: when the input has another number of dimensions or channels.
@@ -122,11 +120,9 @@ class InstanceNorm1d(_InstanceNorm, nn.InstanceNorm1d):
 
 
 class InstanceNorm2d(_InstanceNorm, nn.InstanceNorm2d):
-    r"""Module of :func:`instance_norm` for (N, C, H, W) and (C, H, W).
+    """Module of :func:`instance_norm` for (N, C, H, W) and (C, H, W).
 
     A drop-in for `torch.nn.InstanceNorm2d`.
-
-    Formula: :math:`y = w_c (x - \mu_{nc}) (v_{nc} + \epsilon)^{-1/2} + b_c`.
 
     Raises:
         ConvcraftError: when the input has another number of dimensions or channels.
@@ -143,11 +139,9 @@ class InstanceNorm2d(_InstanceNorm, nn.InstanceNorm2d):
 
 
 class InstanceNorm3d(_InstanceNorm, nn.InstanceNorm3d):
-    r"""Module of :func:`instance_norm` for (N, C, D, H, W) and (C, D, H, W).
+    """Module of :func:`instance_norm` for (N, C, D, H, W) and (C, D, H, W).
 
     A drop-in for `torch.nn.InstanceNorm3d`.
-
-    Formula: :math:`y = w_c (x - \mu_{nc}) (v_{nc} + \epsilon)^{-1/2} + b_c`.
 
     Raises:
         ConvcraftError: when the input has another number of dimensions or channels.

@@ -105,9 +105,7 @@ def group_norm(
 
 
 class LayerNorm(nn.LayerNorm):
-    r"""Module of :func:`layer_norm`, a drop-in for `torch.nn.LayerNorm`.
-
-    Formula: :math:`y_i = w_i (x_i - \mu) (v + \epsilon)^{-1/2} + b_i`.
+    """Module of :func:`layer_norm`, a drop-in for `torch.nn.LayerNorm`.
 
     Args:
         normalized_shape: sizes of the last dimensions, or one number.
@@ -130,9 +128,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 class GroupNorm(nn.GroupNorm):
-    r"""Module of :func:`group_norm`, a drop-in for `torch.nn.GroupNorm`.
-
-    Formula: :math:`y = w_c (x - \mu_{ng}) (v_{ng} + \epsilon)^{-1/2} + b_c`.
+    """Module of :func:`group_norm`, a drop-in for `torch.nn.GroupNorm`.
 
     Args:
         num_groups: into how many groups the channels are split.
