@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run() -> int:
-    """`main`, which ends without a word when who reads its output stops reading (`| head`)."""
+    """Call `main`, and exit quietly when the reader of its output closes the pipe (`| head`)."""
     try:
         status = main()
         sys.stdout.flush()

@@ -172,7 +172,7 @@ def erase(
     if value == "noise":
         return torch.lerp(images, _draws.normal(images, generator).to(images.dtype), inside)
     level = levels("erase", "value", value, images)
-    filled = level.to(images.dtype) if isinstance(level, Tensor) else images.new_tensor(level)
+    filled = level.to(images.dtype) if isinstance(level, Tensor) else images.new_full((), level)
     return torch.lerp(images, filled, inside)
 
 
@@ -192,7 +192,7 @@ def overwrite(images: Tensor, x: Tensor, y: Tensor, size: int, value: Levels) ->
     rows = (y.view(-1, 1, 1) + steps.view(-1, 1)).clamp(0, images.size(2) - 1)
     which = torch.arange(images.size(0), device=images.device).view(-1, 1, 1)
     level = levels("RandomErasing", "value", value, images)
-    filled = level.to(images.dtype).flatten() if isinstance(level, Tensor) else images.new_tensor(level)
+    filled = level.to(images.dtype).flatten() if isinstance(level, Tensor) else images.new_full((), level)
     channels_behind = images.permute(0, 2, 3, 1)
     return channels_behind.index_put((which, rows, columns), filled).permute(0, 3, 1, 2)
 

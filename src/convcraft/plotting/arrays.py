@@ -26,7 +26,7 @@ def array(value: Any, name: str) -> np.ndarray:
 
 
 def mapping(value: Any, name: str, singular: str) -> dict[str, Any]:
-    """Return a non-empty mapping of names to data as a plain dict; a list gets empty names."""
+    """Return a non-empty mapping of names to data as a plain dict; anything else is refused."""
     if isinstance(value, Mapping):
         result = {str(k): v for k, v in value.items()}
     else:

@@ -24,7 +24,7 @@ class Chart(Figure):
     """A matplotlib figure with alt text that a notebook shows as a small palette PNG.
 
     A chart is made without pyplot, keeps no global state, and gives the same bytes in every run. All of
-    matplotlib's `Figure` is there for whoever wants to add to it; ``chart.axes[0]`` is the first panel.
+    matplotlib's `Figure` is kept for further additions: ``chart.axes[0]`` is the first panel.
 
     Args:
         alt: what the chart shows, in words.
