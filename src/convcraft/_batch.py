@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._graph import tensors
+from ._trace import tensors
 from .errors import ConvcraftError, unknown
 
 #: Keys under which a mapping holds its target.

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ..errors import ConvcraftError
 from . import kinds
 from .branches import is_normalization, residual
-from .recorder import Operation, arguments, in_order, leaves, run, symbolic, tensors, twin, unchanged
+from .recorder import Operation, arguments, in_order, leaves, run, symbolic, tensors, twin
 
 __all__ = [
     "Activation",
@@ -36,7 +36,6 @@ __all__ = [
     "successors",
     "tensors",
     "twin",
-    "unchanged",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -223,10 +224,9 @@ def is_elementwise(module: nn.Module) -> bool:
     generator = torch.Generator("cpu").manual_seed(0)
     x = torch.randn(4, 3, 8, 8, generator=generator, device="cpu")
     order = torch.randperm(x.numel(), generator=generator, device="cpu")
-    training = module.training
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            module.eval()
+            module = copy.deepcopy(module).eval()
             y, shuffled = module(x.clone()), module(x.flatten()[order].view_as(x))
         if not isinstance(y, Tensor) or y.shape != x.shape or y.dtype != x.dtype:
             return False
@@ -234,8 +234,6 @@ def is_elementwise(module: nn.Module) -> bool:
         return alone and not _on_a_line(x, y)
     except Exception:  # whatever it is, it is no activation
         return False
-    finally:
-        module.training = training
 
 
 def _on_a_line(x: Tensor, y: Tensor) -> bool:

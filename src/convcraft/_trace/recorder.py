@@ -314,25 +314,3 @@ def arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 def tensors(value: Any) -> Iterator[Tensor]:
     """Every tensor in nested tuples, lists and mappings."""
     return (item for item in _values(value) if isinstance(item, Tensor))
-
-
-@contextlib.contextmanager
-def unchanged(model: nn.Module) -> Iterator[None]:
-    """Give every module back its attributes, mode and buffers afterwards, and torch its random state."""
-    devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
-    kept = [(module, dict(vars(module))) for module in model.modules()]
-    inner = [
-        (registry, dict(registry))
-        for _, attributes in kept
-        for registry in (attributes["_parameters"], attributes["_buffers"], attributes["_modules"])
-    ]
-    try:
-        with torch.random.fork_rng(devices=list(devices)):
-            yield
-    finally:
-        for registry, before in inner:
-            registry.clear()
-            registry.update(before)
-        for module, before in kept:
-            vars(module).clear()
-            vars(module).update(before)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .._batch import is_batch
-from .._graph import tensors
+from .._trace import tensors
 from ..errors import ConvcraftError, unknown
 from .diagnose import diagnose
 from .report import Report

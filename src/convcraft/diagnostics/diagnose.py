@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from .._batch import Batch, Loss, loss_value, own_loss, resolve_loss, run, short, take, taker
-from .._graph import successors, tensors
 from .._optimizer import check_optimizer
 from .._restore import buffers, preserved, random_state, seed_all
+from .._trace import successors, tensors
 from ..errors import ConvcraftError, unknown
 from . import thresholds
 from .evidence import Evidence, Examiner, GradientFacts, LossFacts, StepFacts

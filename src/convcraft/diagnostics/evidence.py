@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .._graph import Graph, kinds, tensors
+from .._trace import Graph, kinds, tensors
 from .hooks import LayerCall
 from .layer_statistics import LayerStatistics
 from .loss_calls import LossCall

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from .._graph import kinds, leaves, tensors, unchanged
+from .._trace import kinds, leaves, tensors
 from ..errors import ConvcraftError
 
 #: Layers whose units are the last dimension of what they return, and not the second.
@@ -117,8 +117,7 @@ class Watcher:
     ) -> None:
         self.model, self.observer, self.every_function = model, observer, every_function
         self.names = {module: name for name, module in model.named_modules()}
-        with unchanged(model):
-            self.leaves = {module: self._facts(module) for module in leaves(model)}
+        self.leaves = {module: self._facts(module) for module in leaves(model)}
         own_code = any(m not in self.leaves and type(m) not in _CONTAINERS for m in self.names)
         self.mode = _Mode(self._called) if every_function or (functional and own_code) else None
         if roles is not None and self.mode is None:  # nobody asks about the others

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from .._graph import kinds, tensors
+from .._trace import kinds, tensors
 from . import thresholds
 
 WATCHED: dict[Any, str] = {

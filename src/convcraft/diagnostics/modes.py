@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .._batch import Batch
-from .._graph import tensors
 from .._restore import seed_all
+from .._trace import tensors
 from . import thresholds
 from .hooks import LayerCall, Watcher
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._batch import Batch
-from .._graph import tensors
+from .._trace import tensors
 from .hooks import LayerCall, Watcher
 
 #: Functions that put an infinity where one is wanted, as a mask.

@@ -13,7 +13,7 @@ from torch.nn.utils.parametrizations import _WeightNorm
 from torch.nn.utils.parametrize import ParametrizationList
 
 from .._checks import check_module, check_number
-from .._graph import kinds
+from .._trace import kinds
 from ..errors import ConvcraftError, unknown
 from ._checks import parameters, strength
 

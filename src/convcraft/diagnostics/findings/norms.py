@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from ..._graph import Graph, Operation
+from ..._trace import Graph, Operation
 from .. import thresholds
 from .._tables import number
 from ..evidence import Evidence

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..._graph import Layer, kinds
+from ..._trace import Layer, kinds
 from .. import thresholds
 from .._tables import number
 from ..evidence import Evidence
