@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -116,7 +116,7 @@ def _kaiming(
 def kaiming_uniform_(
     tensor: Tensor | nn.Module,
     a: float = 0,
-    mode: str = "fan_in",
+    mode: Literal["fan_in", "fan_out"] = "fan_in",
     nonlinearity: Any = "leaky_relu",
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -146,7 +146,7 @@ def kaiming_uniform_(
 def kaiming_normal_(
     tensor: Tensor | nn.Module,
     a: float = 0,
-    mode: str = "fan_in",
+    mode: Literal["fan_in", "fan_out"] = "fan_in",
     nonlinearity: Any = "leaky_relu",
     generator: torch.Generator | None = None,
 ) -> Tensor:
