@@ -11,7 +11,16 @@ from torch import nn
 from convcraft import ConvcraftError, augmentation, dropout, normalization, penalties
 from convcraft.lab import models
 from convcraft.lab.data import Split, load
-from convcraft.lab.training import correct, evaluate, fit, fit_many, fit_together, reason_against, seeded
+from convcraft.lab.training import (
+    correct,
+    evaluate,
+    fit,
+    fit_many,
+    fit_together,
+    reason_against,
+    replay,
+    seeded,
+)
 from convcraft.lab.training.budget import is_flat
 
 COPIES = (
@@ -57,9 +66,7 @@ def dropped():
 
 def augmented():
     augment = augmentation.Compose(augmentation.RandomAffine(10, shift=1), augmentation.RandomNoise(0.1))
-    return nn.Sequential(
-        augment, nn.Conv2d(1, 4, 3), nn.Dropout2d(0.2), nn.Flatten(), nn.Linear(144, 10)
-    )
+    return nn.Sequential(augment, nn.Conv2d(1, 4, 3), nn.Dropout2d(0.2), nn.Flatten(), nn.Linear(144, 10))
 
 
 def weights(model):
@@ -230,3 +237,30 @@ def test_fit_waits_for_the_device_once_a_measurement_and_every_hundred_updates(s
         once = waits(train, updates=20, evaluate_at=[])
         assert waits(train, updates=60, evaluate_at=[]) == once
     assert waits(alone, updates=201, evaluate_at=[]) <= once + 4
+
+
+def test_a_replayed_step_gives_the_numbers_of_fit(small, monkeypatch):
+    monkeypatch.setattr(replay, "WORTH", 5)
+    traced = []
+    original = replay._traced
+    monkeypatch.setattr(replay, "_traced", lambda *a: traced.append(original(*a)) or traced[-1])
+    for factory in (batch_norm, lambda: models.ConvNet((2, 4), hidden=8)):
+        assert_as_by_fit(factory, small, COPIES, batch_size=30, epochs=8)
+    assert len(traced) == 2 and None not in traced
+
+
+def test_what_a_graph_would_not_repeat_is_not_replayed():
+    counts = iter(range(1, 100))
+
+    def counting(inputs):
+        return [inputs[0] * next(counts)]
+
+    def waiting(inputs):
+        return [inputs[0] * float(inputs[0].sum())]
+
+    for function in (counting, waiting):
+        calls = replay.Replay(function, allowed=True)
+        for _ in range(replay.AFTER + 2):
+            (found,) = calls(replay.WORTH, [torch.ones(2)])
+            assert function is counting or found.tolist() == [2.0, 2.0]
+        assert not calls.allowed and not calls.graphs

@@ -12,65 +12,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from convcraft.lab.randomness import forked, stream
-from convcraft.lab.training.losses import Loss, device_of, evaluating, resolve_loss, right_answers
+from convcraft.lab.randomness import forked
+from convcraft.lab.training.layers import Noise, compute_across, random_state, set_random_state
+from convcraft.lab.training.losses import (
+    Loss,
+    device_of,
+    evaluating,
+    is_classification,
+    resolve_loss,
+    right_answers,
+)
+from convcraft.lab.training.replay import Replay
 
 Tensors = dict[str, Tensor]
 #: what a copy may have of its own
 STRENGTHS = ("learning_rate", "momentum", "weight_decay", "l1")
-
-
-class _Alone(torch.autograd.Function):
-    """Calls a layer for one copy after the other, from within vmap."""
-
-    @staticmethod
-    def forward(x: Tensor, call: Callable[[Tensor], Tensor]) -> Tensor:
-        raise NotImplementedError("outside of vmap the layer itself is called")
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None: ...
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, call: Any) -> tuple[Tensor, int]:
-        return call(x.movedim(in_dims[0] or 0, 0)), 0
-
-
-class Noise:
-    """The random streams: layers that draw are called copy by copy, each from the stream of its seed.
-
-    So a copy gets the dropout masks and augmentations that `fit` draws from its seed.
-    """
-
-    def __init__(self, template: nn.Module, names: Sequence[str], seeds: Sequence[int]) -> None:
-        self.device = device_of(template)
-        self.states = []
-        for seed in seeds:
-            with forked(stream(seed, "noise"), self.device):
-                self.states.append(self._state())
-        for name in names:
-            layer = template.get_submodule(name)
-            layer.forward = self._split(layer, layer.forward)
-
-    def _state(self) -> tuple[Tensor, Tensor | None]:
-        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
-        return torch.get_rng_state(), cuda
-
-    def _split(self, layer: nn.Module, original: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        def each(x: Tensor) -> Tensor:  # (copies, n, ...)
-            parts = []
-            with forked(0, self.device):
-                for place, (cpu, cuda) in enumerate(self.states):
-                    torch.set_rng_state(cpu)
-                    if cuda is not None:
-                        torch.cuda.set_rng_state(cuda, self.device)
-                    parts.append(original(x[place]))
-                    self.states[place] = self._state()
-            return torch.stack(parts)
-
-        return lambda x: _Alone.apply(x, each) if layer.training else original(x)
-
-    def keep(self, rows: list[int]) -> None:
-        self.states = [self.states[row] for row in rows]
 
 
 def drawing_layers(model: nn.Module, run: Callable[[nn.Module], object]) -> list[str] | None:
@@ -81,21 +37,15 @@ def drawing_layers(model: nn.Module, run: Callable[[nn.Module], object]) -> list
     model, found, before = copy.deepcopy(model), [], {}
     device = device_of(model)
 
-    def state() -> list[Tensor]:
-        cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
-        return [torch.get_rng_state(), *cuda]
-
     def restore(saved: list[Tensor]) -> bool:
         """Whether the generators had moved."""
-        moved = any(not torch.equal(a, b) for a, b in zip(saved, state(), strict=True))
-        torch.set_rng_state(saved[0])
-        if saved[1:]:
-            torch.cuda.set_rng_state(saved[1], device)
-        return moved
+        now = random_state(device)
+        set_random_state(saved, device)
+        return any(not torch.equal(a, b) for a, b in zip(saved, now, strict=True))
 
     def watch(name: str, layer: nn.Module) -> None:
         def enter(module: nn.Module, inputs: Any) -> None:
-            before[name] = state()
+            before[name] = random_state(device)
 
         def leave(module: nn.Module, inputs: Any, output: Any) -> None:
             if restore(before[name]) and name not in found:
@@ -111,7 +61,7 @@ def drawing_layers(model: nn.Module, run: Callable[[nn.Module], object]) -> list
             watch(name, layer)
             inside = f"{name}."
     with forked(0, device):
-        start = state()
+        start = random_state(device)
         run(model.train())
         return None if restore(start) else found
 
@@ -126,80 +76,113 @@ class Stacked:
         seeds: Sequence[int],
         decayed: set[str],
         drawing: Sequence[str],
+        loss: Loss,
     ) -> None:
-        self.template = copy.deepcopy(models[0])
+        self.template, self.loss, self.decayed = copy.deepcopy(models[0]), loss, decayed
+        steady = isinstance(loss, str) and not drawing and _is_steady(self.template)
+        self.gradients = Replay(self._gradients, steady)
         self.noise = Noise(self.template, drawing, seeds) if drawing else None
+        compute_across(self.template)
         self.parameters, self.buffers = (
             {name: value.detach().clone() for name, value in part.items()}
             for part in stack_module_state(list(models))
         )
         self.trained = [name for name, p in models[0].named_parameters() if p.requires_grad]
-        self.decayed, where = decayed, device_of(models[0])
+        self.velocity: Tensors = {}
+        where = device_of(models[0])
         self.strengths = {
             name: torch.tensor([one[name] for one in settings], device=where) for name in STRENGTHS
         }
-        self.velocity: Tensors = {}
-        self.has = {name: any(one[name] for one in settings) for name in STRENGTHS}
-        self._require()
-
-    def _require(self) -> None:
-        for name in self.trained:
-            self.parameters[name].requires_grad_()
+        #: the strengths that all copies have in common, which are cheaper as numbers
+        self.common = {
+            n: settings[0][n] for n in STRENGTHS if all(one[n] == settings[0][n] for one in settings)
+        }
 
     def __len__(self) -> int:
         return len(self.strengths["learning_rate"])
 
     def outputs(self, x: Tensor, shared: bool) -> Tensor:
         """Outputs (copies, n, ...); `shared`: the same x for all, else one batch a copy."""
+        return self._outputs(self.parameters, self.buffers, x, shared)
 
+    def _outputs(self, parameters: Tensors, buffers: Tensors, x: Tensor, shared: bool) -> Tensor:
         def forward(parameters: Tensors, buffers: Tensors, x: Tensor) -> Tensor:
             return functional_call(self.template, (parameters, buffers), (x,))
 
         over = (0, 0, None if shared else 0)
-        return vmap(forward, in_dims=over, randomness="different")(self.parameters, self.buffers, x)
+        return vmap(forward, in_dims=over, randomness="different")(parameters, buffers, x)
 
-    def step(self, losses: Tensor) -> None:
-        """One step of gradient descent from the loss of each copy, (copies,).
+    def _gradients(
+        self, parameters: list[Tensor], buffers: list[Tensor], batch: list[Tensor]
+    ) -> list[Tensor]:
+        """Loss and right answers of each copy, both (copies,), and the gradients of what is trained.
 
         The losses are independent of one another, so the gradient of their sum holds the gradient of each.
         """
-        parameters = [self.parameters[name] for name in self.trained]
-        gradients = torch.autograd.grad(losses.sum(), parameters, materialize_grads=True)  # 0 where unused
+        x, y = batch  # (copies, n, ...)
+        named = {n: p.detach() for n, p in zip(self.parameters, parameters, strict=True)}
+        trained = [named[name].requires_grad_() for name in self.trained]
+        with torch.enable_grad():
+            outputs = self._outputs(named, dict(zip(self.buffers, buffers, strict=True)), x, shared=False)
+            losses = losses_of(outputs, y, self.loss)
+            gradients = torch.autograd.grad(losses.sum(), trained, materialize_grads=True)  # 0 where unused
+        return [losses.detach(), correct_of(outputs.detach(), y), *(g.detach() for g in gradients)]
+
+    def update(self, x: Tensor, y: Tensor, to_come: int = 0) -> tuple[Tensor, Tensor]:
+        """One step of gradient descent on (copies, n, ...); returns loss and right answers of each copy.
+
+        `to_come`: how many updates will follow.
+        """
+        state = list(self.parameters.values()), list(self.buffers.values())
+        losses, right, *gradients = self.gradients(to_come, *state, [x, y])
         if not self.velocity:
             self._lay_out_like(gradients)
-        with torch.no_grad():
-            for name, gradient in zip(self.trained, gradients, strict=True):
-                weight, velocity = self.parameters[name], self.velocity[name]
-                rate, momentum, decay, l1 = (
-                    self.strengths[kind].view(-1, *[1] * (weight.ndim - 1)) for kind in STRENGTHS
-                )
-                if name in self.decayed and self.has["weight_decay"]:
-                    gradient = torch.addcmul(gradient, weight, decay)
-                velocity.mul_(momentum).add_(gradient)
-                weight.addcmul_(velocity, rate, value=-1)
-                if name in self.decayed and self.has["l1"]:
-                    limit = rate * l1 / (1 - momentum)
-                    weight.sub_(torch.minimum(torch.maximum(weight, -limit), limit))
+        self._step(gradients)
+        return losses, right
 
-    def _lay_out_like(self, gradients: tuple[Tensor, ...]) -> None:
+    @torch.no_grad()
+    def _step(self, gradients: list[Tensor]) -> None:
+        weights = [self.parameters[name] for name in self.trained]
+        velocities = [self.velocity[name] for name in self.trained]
+        decayed = [i for i, name in enumerate(self.trained) if name in self.decayed]
+
+        def strength(kind: str, tensors: list[Tensor]) -> list[Tensor]:
+            return [self.strengths[kind].view(-1, *[1] * (t.ndim - 1)) for t in tensors]
+
+        some = [weights[i] for i in decayed]
+        if self.common.get("weight_decay") != 0:
+            for i, decay in zip(decayed, strength("weight_decay", some), strict=True):
+                gradients[i] = torch.addcmul(gradients[i], weights[i], decay)
+        momentum, rate = (self.common.get(kind) for kind in ("momentum", "learning_rate"))
+        torch._foreach_mul_(velocities, strength("momentum", weights) if momentum is None else momentum)
+        torch._foreach_add_(velocities, gradients)
+        if rate is None:
+            torch._foreach_addcmul_(weights, velocities, strength("learning_rate", weights), value=-1)
+        else:
+            torch._foreach_add_(weights, velocities, alpha=-rate)
+        if self.common.get("l1") != 0:
+            limits = self.strengths["learning_rate"] * self.strengths["l1"] / (1 - self.strengths["momentum"])
+            for weight in some:
+                limit = limits.view(-1, *[1] * (weight.ndim - 1))
+                weight.sub_(torch.minimum(torch.maximum(weight, -limit), limit))
+
+    def _lay_out_like(self, gradients: list[Tensor]) -> None:
         """Store weights and velocities in the memory order of the gradients, for speed."""
         for name, gradient in zip(self.trained, gradients, strict=True):
             self.velocity[name] = torch.zeros_like(gradient)
-            weight = torch.empty_like(gradient).copy_(self.parameters[name].detach())
-            self.parameters[name] = weight.requires_grad_()
+            self.parameters[name] = torch.empty_like(gradient).copy_(self.parameters[name])
 
     def keep(self, rows: list[int]) -> None:
         """Only the copies at these places go on."""
         for part in (self.parameters, self.buffers, self.velocity, self.strengths):
             for name, value in part.items():
-                part[name] = value.detach()[rows]
+                part[name] = value[rows]
         if self.noise is not None:
             self.noise.keep(rows)
-        self._require()
 
     def model(self, place: int) -> dict[str, Tensor]:
         """The state of one copy."""
-        return {n: v.detach()[place].clone() for n, v in (self.parameters | self.buffers).items()}
+        return {n: v[place].clone() for n, v in (self.parameters | self.buffers).items()}
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -208,15 +191,17 @@ class Stacked:
             yield
 
 
+def _is_steady(model: nn.Module) -> bool:
+    """Whether nothing is known to happen besides a forward pass: no hooks."""
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return not any(getattr(module, name) for module in model.modules() for name in hooks)
+
+
 def losses_of(outputs: Tensor, targets: Tensor, loss: Loss) -> Tensor:
     """The mean loss of each copy, from outputs (copies, n, ...) and targets (copies, n, ...)."""
-    if (
-        loss == "cross_entropy"
-        and outputs.ndim == 3
-        and targets.ndim == 2
-        and not targets.is_floating_point()
-    ):
-        return F.cross_entropy(outputs.transpose(1, 2), targets, reduction="none").mean(1)
+    if loss == "cross_entropy" and is_classification(outputs, targets) and outputs.ndim == 3:
+        flat = F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none")
+        return flat.view(targets.shape).mean(1)
     return vmap(resolve_loss(loss), randomness="different")(outputs, targets)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from convcraft.errors import ConvcraftError, unknown
 from convcraft.lab.data.splits import Split, Splits
-from convcraft.lab.randomness import check_seed
+from convcraft.lab.randomness import batch_orders, check_seed
 from convcraft.lab.training.budget import (
     Budget,
     check_data,
@@ -127,9 +127,8 @@ def fit_together(
         for start in range(0, len(chosen), size):
             some = chosen[start : start + size]
             own_seeds = [seed for seed, _ in some]
-            stacked = Stacked(
-                [models[s] for s in own_seeds], [own for _, own in some], own_seeds, names, drawing
-            )
+            mine, strengths = [models[s] for s in own_seeds], [own for _, own in some]
+            stacked = Stacked(mine, strengths, own_seeds, names, drawing, loss)
             trained = _Chunk(stacked, [data[s] for s in own_seeds], own_seeds, loss, budget, flat, bar)
             trained.train()
             for (seed, own), history, state in zip(some, trained.histories, trained.states, strict=True):
@@ -153,10 +152,10 @@ def reason_against(model: nn.Module, train: Split, loss: Loss = "cross_entropy")
         return "random numbers are drawn in its loss, or in a layer that has parameters or buffers"
     own = [dict(DEFAULTS)] * 2
     try:
-        stacked = Stacked([model, model], own, [0, 1], set(), drawing)
+        stacked = Stacked([model, model], own, [0, 1], set(), drawing, loss)
         stacked.template.train()
         twice = [t.unsqueeze(0).expand(2, *t.shape) for t in (few.x, few.y)]
-        stacked.step(losses_of(stacked.outputs(twice[0], shared=False), twice[1], loss))
+        stacked.update(twice[0], twice[1])
         with stacked.evaluating():
             stacked.outputs(few.x, shared=True)
     except (RuntimeError, TypeError, AttributeError, IndexError, ValueError) as error:
@@ -262,22 +261,19 @@ class _Chunk:
         }
         self.shared = {n: self.parts[n] is getattr(getattr(data[0], n[0]), n[1]) for n in self.parts}
         self.examples = len(data[0].train), len(data[0].validation)
-        own = {seed: budget.batches(self.examples[0], seed) for seed in dict.fromkeys(seeds)}
-        self.orders, self.seeds = own, list(seeds)
+        distinct = list(dict.fromkeys(seeds))
+        self.orders = [batch_orders(self.examples[0], seed) for seed in distinct]
+        self.which = torch.tensor([distinct.index(seed) for seed in seeds])  # of the orders is a copy's own
 
     def train(self) -> None:
         device = self.parts["train", "x"].device
         sums, seen = torch.zeros(2, len(self.places), dtype=torch.float64, device=device), 0
         self.stacked.template.train()
-        for update in range(1, self.budget.updates + 1):
-            each = {seed: next(order) for seed, order in self.orders.items()}
-            rows = torch.stack([each[self.seeds[place]] for place in self.places]).to(device)  # (copies, n)
-            targets = self._batch("y", rows)
-            outputs = self.stacked.outputs(self._batch("x", rows), shared=False)
-            losses = losses_of(outputs, targets, self.loss)
-            self.stacked.step(losses)
-            sums[0] += losses.detach() * rows.shape[1]
-            sums[1] += correct_of(outputs.detach(), targets)
+        for update, rows in enumerate(self._rows(), start=1):
+            rows = rows[self.which].to(device)  # (copies, n)
+            batch = self._batch("x", rows), self._batch("y", rows)
+            losses, right = self.stacked.update(*batch, to_come=self.budget.updates - update)
+            sums += torch.stack([losses * rows.shape[1], right])
             seen += rows.shape[1]
             self.bar.advance(len(self.places))
             if update in self.budget.looks:
@@ -287,12 +283,22 @@ class _Chunk:
                 sums, seen = torch.zeros_like(sums[:, : len(self.places)]), 0
         self._finish(range(len(self.places)), "completed")
 
+    def _rows(self) -> Iterator[Tensor]:
+        """The rows (seeds, n) of each update."""
+        count = 0
+        while count < self.budget.updates:
+            orders = torch.stack([next(order) for order in self.orders])
+            for rows in orders.split(self.budget.batch_size, 1)[: self.budget.updates - count]:
+                count += 1
+                yield rows
+
     def _batch(self, name: str, rows: Tensor) -> Tensor:
         """The examples (copies, n, ...) at the rows (copies, n) of each copy."""
         part = self.parts["train", name]
-        if self.shared["train", name]:
-            return part[rows]
-        return part[torch.arange(len(rows), device=rows.device).unsqueeze(1), rows]
+        if not self.shared["train", name]:
+            rows = rows + self.examples[0] * torch.arange(len(rows), device=rows.device).unsqueeze(1)
+            part = part.flatten(0, 1)
+        return part.index_select(0, rows.flatten()).view(*rows.shape, *part.shape[1:])
 
     def _look(self, update: int, trained: Tensor) -> None:
         """Measure all copies; those that diverged or are flat are finished.
@@ -342,6 +348,7 @@ class _Chunk:
 
     def _keep(self, rows: list[int]) -> None:
         self.places = [self.places[row] for row in rows]
+        self.which = self.which[rows]
         self.stacked.keep(rows)
         for name, part in self.parts.items():
             if not self.shared[name]:

@@ -1,0 +1,151 @@
+"""How the layers of stacked copies are computed: in one call of torch for all of them, where there is one.
+
+Under vmap a layer sees the tensors of one copy. Here it is given those of all copies, with the place of the
+dimension that counts the copies. Images are kept as (n, copies, channels, height, width) with the channels
+last in memory, so that convolutions are grouped ones and poolings see one image of many channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from convcraft.lab.randomness import forked, stream
+from convcraft.lab.training.losses import device_of
+
+Form = Callable[..., tuple[Tensor, int]]
+
+
+class _Across(torch.autograd.Function):
+    """Calls `form` with the tensors of all copies, from within vmap; `original` where nothing is stacked."""
+
+    @staticmethod
+    def forward(form: Form, original: Callable[[Tensor], Tensor], *tensors: Tensor | None) -> Tensor:
+        assert tensors[0] is not None
+        return original(tensors[0])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None: ...
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], form: Form, original: Any, *tensors: Any) -> Any:
+        return form(in_dims[2], *tensors)
+
+
+def _one_image(x: Tensor, dim: int) -> Tensor:
+    """(n, copies * channels, height, width), channels last, from a stack of images."""
+    return x.movedim(dim, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
+
+
+def _convolution(layer: nn.Conv2d) -> Form:
+    def form(dim: int | None, x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, int]:
+        copies = len(weight)
+        groups = layer.groups if dim is None else copies * layer.groups
+        x = x if dim is None else _one_image(x, dim)
+        weight, bias = weight.flatten(0, 1), None if bias is None else bias.flatten()
+        y = F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, groups)
+        return y.unflatten(1, (copies, -1)), 1  # (n, copies, channels, height, width)
+
+    return form
+
+
+def _by_channel(original: Callable[[Tensor], Tensor]) -> Form:
+    """A layer that treats each channel of an image alone."""
+
+    def form(dim: int, x: Tensor) -> tuple[Tensor, int]:
+        return original(_one_image(x, dim)).unflatten(1, (x.shape[dim], -1)), 1
+
+    return form
+
+
+def _linear(dim: int | None, x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, int]:
+    if dim is None:  # the same (n, ..., features) for all copies
+        y = F.linear(x, weight.flatten(0, 1), None if bias is None else bias.flatten())
+        return y.unflatten(-1, weight.shape[:2]), y.ndim - 1
+    x = x.movedim(dim, 0)  # (copies, n, ..., features)
+    rows, weight = x.flatten(1, -2), weight.transpose(1, 2)
+    y = rows.bmm(weight) if bias is None else torch.baddbmm(bias.unsqueeze(1), rows, weight)
+    return y.view(*x.shape[:-1], y.shape[-1]), 0
+
+
+_BY_CHANNEL = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+
+
+def _form(layer: nn.Module) -> Form | None:
+    """How a layer is computed for all copies at once; None: as vmap does it."""
+    kind = type(layer)
+    if kind is nn.Linear:
+        return _linear
+    if kind is nn.Conv2d and layer.padding_mode == "zeros":
+        return _convolution(layer)  # type: ignore[arg-type]
+    if kind in _BY_CHANNEL and not getattr(layer, "return_indices", False):
+        return _by_channel(layer.forward)
+    return None
+
+
+def compute_across(template: nn.Module) -> None:
+    """Let the layers of a template, called under vmap, compute all copies in one call."""
+    for layer in template.modules():
+        form = _form(layer)
+        if form is not None:
+            layer.forward = _across(layer, form, layer.forward)
+
+
+def _across(layer: nn.Module, form: Form, original: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    named = [name for name in ("weight", "bias") if hasattr(layer, name)]
+
+    def forward(x: Tensor) -> Tensor:
+        if x.ndim < (2 if form is _linear else 4):  # one example without a dimension for the batch
+            return original(x)
+        return _Across.apply(form, original, x, *(getattr(layer, name) for name in named))
+
+    return forward
+
+
+class Noise:
+    """The random streams: layers that draw are called copy by copy, each from the stream of its seed.
+
+    So a copy gets the dropout masks and augmentations that `fit` draws from its seed.
+    """
+
+    def __init__(self, template: nn.Module, names: Sequence[str], seeds: Sequence[int]) -> None:
+        self.device = device_of(template)
+        self.states = []
+        for seed in seeds:
+            with forked(stream(seed, "noise"), self.device):
+                self.states.append(random_state(self.device))
+        for name in names:
+            layer = template.get_submodule(name)
+            layer.forward = self._alone(layer, layer.forward)
+
+    def _alone(self, layer: nn.Module, original: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def form(dim: int, x: Tensor) -> tuple[Tensor, int]:
+            parts = []
+            with forked(0, self.device):
+                for place, part in enumerate(x.unbind(dim)):
+                    set_random_state(self.states[place], self.device)
+                    parts.append(original(part))
+                    self.states[place] = random_state(self.device)
+            return torch.stack(parts), 0
+
+        return lambda x: _Across.apply(form, original, x) if layer.training else original(x)
+
+    def keep(self, rows: list[int]) -> None:
+        self.states = [self.states[row] for row in rows]
+
+
+def random_state(device: torch.device) -> list[Tensor]:
+    """The states of torch's global generators, of the CPU and of a GPU in use."""
+    cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [torch.get_rng_state(), *cuda]
+
+
+def set_random_state(state: list[Tensor], device: torch.device) -> None:
+    """Put the states back that `random_state` returned."""
+    torch.set_rng_state(state[0])
+    for cuda in state[1:]:
+        torch.cuda.set_rng_state(cuda, device)
