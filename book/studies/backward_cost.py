@@ -73,4 +73,5 @@ def run(arm: dict[str, Any], rate: float | None, seed: int, splits: Any, final: 
     return shares | {f"step_{name}": times[name][1] / whole for name in FUNCTIONS}
 
 
-STUDY = Study(arms={"rounds": {}}, seeds=range(30), run=run, quick={"seeds": range(2)})
+STUDY = Study(
+    trains=False,arms={"rounds": {}}, seeds=range(30), run=run, quick={"seeds": range(2)})

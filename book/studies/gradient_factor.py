@@ -137,6 +137,7 @@ def _arms() -> dict[str, dict]:
 
 
 STUDY = Study(
+    trains=False,
     arms=_arms(),
     rates=(),
     seeds=range(10),

@@ -93,6 +93,7 @@ def run(arm: dict[str, Any], rate: float | None, seed: int, splits: None, final:
 
 
 STUDY = Study(
+    trains=False,
     arms={
         f"{name}, {world}": {"estimator": name, "world": world} for world in WORLDS for name in ESTIMATORS
     },

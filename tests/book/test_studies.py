@@ -28,12 +28,12 @@ NAMES = names(STUDIES)
 NOT_YET_RERUN = set(
     """
     activation_league activation_league_fashion activations_fashion_mnist adam_decay augmentation_budget
-    augmentation_fashion_mnist augmentation_matrix backward_cost batch_norm_fashion_mnist batch_norm_grid
+    augmentation_fashion_mnist augmentation_matrix batch_norm_fashion_mnist batch_norm_grid
     batch_norm_mechanism batch_norm_settings choosing_data choosing_depth combining_fashion_mnist dead_units
     decay_groups decay_under_bn depth_grid dropout_fashion_mnist dropout_grid dropout_mechanism
-    fashion_neighbourhood gradient_factor initialization_fashion_mnist initialization_generalization
+    fashion_neighbourhood initialization_fashion_mnist initialization_generalization
     l1_sparsity lambda_path leaky_slope learning_curves learning_rate_sweep learning_rates_fashion_mnist
-    linear_selection nonlinearity_index optimizers penalties_fashion_mnist random_search
+    nonlinearity_index optimizers penalties_fashion_mnist random_search
     regularized_networks schedules technique_factorial technique_subsets techniques_recalibrated usable_rates
     """.split()
 )

@@ -32,7 +32,7 @@ class Recorded:
         self.seeds: list[int] = self.settings["seeds"]
         self.rates: list[float] = self.settings["rates"]
 
-    @property
+    @cached_property
     def best_rates(self) -> dict[str, float | None]:
         """The learning rate that each arm was run at in the end."""
         return {run["arm"]: run["rate"] for run in self.runs if run["phase"] == "final"}
@@ -42,7 +42,7 @@ class Recorded:
         """Whether it was run before the rules of the protocol."""
         return "protocol" not in self.settings
 
-    @property
+    @cached_property
     def updates(self) -> dict[str, int | None]:
         """How many updates the final runs of each arm had, the most of them; None where it is not known."""
         found = {arm: [run.get("updates") for run in self._runs("final", arm)] for arm in self.arms}
@@ -59,12 +59,12 @@ class Recorded:
         before, *rest = np.mean([[c[0], *c[1 - shortest :]] for c in curves], axis=0)
         return float(max(0.0, 1 - min(rest) / before)) if before > 0 else 0.0
 
-    @property
+    @cached_property
     def diverged(self) -> dict[str, int]:
         """How many final runs of each arm diverged."""
         return {arm: sum(run["diverged"] for run in self._runs("final", arm)) for arm in self.arms}
 
-    @property
+    @cached_property
     def measures(self) -> list[str]:
         """Names of what was measured in the final runs."""
         found = (name for run in self.runs if run["phase"] == "final" for name in run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ class Results(Recorded):
     Chapter: Activations.
     """
 
-    @property
+    @cached_property
     def at_edge(self) -> list[str]:
         """Arms whose rate is the lowest or highest of the grid: a better one may lie outside."""
         if len(self.rates) < 2:
@@ -72,7 +73,7 @@ class Results(Recorded):
         short = set(self.content.get("short", ()))
         return [arm for arm in self.arms if arm not in short and (self.fall(arm) or 0.0) > FALL]
 
-    @property
+    @cached_property
     def shortcomings(self) -> dict[str, list[str]]:
         """The rules of the protocol that are broken, each with the arms: no verdict may rest on these."""
         trains, tuned = self.content.get("trains", True), len(self.rates) > 1
@@ -80,8 +81,9 @@ class Results(Recorded):
             arm for arm in self.arms if self.updates[arm] is None and self.diverged[arm] < len(self.seeds)
         ]
         few = tuned and len(self.settings["tuning_seeds"]) < TUNING_SEEDS
+        tests = "test_accuracy" in self.measures
         found = {
-            "first edition": self.arms if self.first_edition else [],
+            "intervals over seeds alone": self.arms if self.first_edition and tests else [],
             "fewer than ten tuning seeds": self.arms if few else [],
             "rate at the edge": self.at_edge,
             "budget unknown": unknown_budget if trains else [],
@@ -204,7 +206,7 @@ class Results(Recorded):
         chosen = [measures] if isinstance(measures, str) else list(measures or self._numbers())
         for name in chosen:
             self.values(name, self.arms[0])
-        edge, rows, known = self.at_edge, [], any(self.updates.values())
+        edge, rows, known = self.at_edge, [], not self.first_edition and any(self.updates.values())
         for arm in self.arms:
             rate = self.best_rates[arm]
             shown = "" if rate is None else f"{rate:g}{'*' if arm in edge else ''}"
