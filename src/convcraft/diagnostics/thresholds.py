@@ -127,6 +127,8 @@ UPDATE_LARGE = 0.2
 UPDATE_SEVERE = 1.0
 #: Two orders of magnitude below the usual.
 UPDATE_SMALL = 1e-5
+#: Gradient over weights below which no usual rate moves a weight in float32, whose last digit is at 6e-8.
+SLOPE = 1e-6
 #: Of a model that has learned, whose gradient is small: the last digit of float32.
 UPDATE_SMALL_TRAINED = 1e-8
 #: By how much a step may raise the loss that it was made for, in multiples of that loss, or of a tenth of

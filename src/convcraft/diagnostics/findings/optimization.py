@@ -144,8 +144,11 @@ def updates(evidence: Evidence) -> Iterator[Finding]:
             "usual.",
             ratio=fastest,
         )
+    fastest = max(fact.change / (fact.size or fact.usual) for fact in evidence.steps)
     limit = thresholds.UPDATE_SMALL_TRAINED if evidence.trained else thresholds.UPDATE_SMALL
-    if fastest < limit:
+    norms = {fact.name: fact.norm for fact in evidence.gradients}
+    slope = max(norms.get(fact.name, 0.0) / (fact.size or fact.usual) for fact in evidence.steps)
+    if fastest < limit and (fastest > 0 or slope > thresholds.SLOPE):  # else no rate moves these weights
         groups = getattr(evidence.optimizer, "param_groups", [])
         # a schedule may begin with next to nothing
         scheduled = any(float(group["lr"]) < float(group.get("initial_lr", 0.0)) for group in groups)
