@@ -22,6 +22,8 @@ from convcraft.lab.training import (
     seeded,
 )
 from convcraft.lab.training.budget import is_flat
+from convcraft.lab.training.stacked import Stacked
+from convcraft.lab.training.together import DEFAULTS
 
 COPIES = (
     {"seed": 3, "learning_rate": 0.05},
@@ -264,3 +266,18 @@ def test_what_a_graph_would_not_repeat_is_not_replayed():
             (found,) = calls(replay.WORTH, [torch.ones(2)])
             assert function is counting or found.tolist() == [2.0, 2.0]
         assert not calls.allowed and not calls.graphs
+
+
+def test_a_network_that_counts_its_calls_is_not_replayed(small):
+    class Counting(nn.Linear):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return super().forward(x.flatten(1)) * (1 + 1e-6 * self.calls)
+
+    for factory, allowed in ((lambda: Counting(64, 10), False), (mlp, True)):
+        stacked = Stacked([factory()] * 2, [DEFAULTS] * 2, [0, 1], set(), [], "cross_entropy")
+        x, y = (t[:4].expand(2, *t[:4].shape) for t in (small.train.x, small.train.y))
+        stacked.update(x, y)
+        assert stacked.gradients.allowed is allowed

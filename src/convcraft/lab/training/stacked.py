@@ -134,9 +134,11 @@ class Stacked:
         `to_come`: how many updates will follow.
         """
         state = list(self.parameters.values()), list(self.buffers.values())
+        before = None if self.velocity else _numbers(self.template)
         losses, right, *gradients = self.gradients(to_come, *state, [x, y])
-        if not self.velocity:
+        if before is not None:
             self._lay_out_like(gradients)
+            self.gradients.allowed &= before == _numbers(self.template)  # a graph would not count on
         self._step(gradients)
         return losses, right
 
@@ -189,6 +191,11 @@ class Stacked:
         """Evaluation mode without a graph."""
         with evaluating(self.template):
             yield
+
+
+def _numbers(model: nn.Module) -> list[dict[str, object]]:
+    """The plain numbers among the attributes of each module, which a forward pass may change."""
+    return [{k: v for k, v in vars(m).items() if isinstance(v, int | float)} for m in model.modules()]
 
 
 def _is_steady(model: nn.Module) -> bool:
