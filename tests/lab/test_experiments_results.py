@@ -138,7 +138,7 @@ def test_the_table_has_a_row_an_arm(results):
             "unknown measure 'test_acuracy': did you mean 'test_accuracy'",
         ),
         (lambda r: r.values("test_accuracy", "d"), "unknown arm 'd'"),
-        (lambda r: r.interval("layers", "a"), "must be one number a run; got lists of 2"),
+        (lambda r: r.interval("layers", "a"), "must be one number for each run; got lists of 2"),
         (lambda r: r.values("kind", "a"), "'kind' must be numbers"),
         (lambda r: r.table("kin"), "unknown measure 'kin'"),
     ],

@@ -48,7 +48,7 @@ def perform_here(task: Task, expected: Mapping[str, str]) -> list[Record]:
 async def _kind_of(address: str) -> str:
     """What answers at an address, in Dask's words ("Scheduler", "Worker"); else what went wrong.
 
-    A client would wait for ever for an answer of what takes connections and is no part of Dask.
+    A client would wait forever for a program that accepts connections but is not part of Dask.
     """
     from distributed.core import rpc
 
@@ -95,8 +95,8 @@ def connected(scheduler: str) -> Iterator[Any]:
 def perform_on(scheduler: str, tasks: Sequence[Task]) -> Iterator[list[Record]]:
     """The records of every task, as soon as it is done, by the workers of a scheduler.
 
-    A worker that dies is no loss: the scheduler gives its task to another one. A task that several workers
-    died of is given up.
+    When a worker dies the scheduler gives its task to another one; a task that has killed several workers
+    is given up.
     Raises ConvcraftError where the scheduler or all workers fail, and what `perform` raises.
     """
     if not tasks:

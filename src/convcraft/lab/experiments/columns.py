@@ -1,4 +1,4 @@
-"""The runs of a study as columns, one a line of the result file, and back."""
+"""The runs of a study as columns, one on each line of the result file, and back."""
 
 from __future__ import annotations
 

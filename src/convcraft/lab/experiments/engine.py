@@ -189,7 +189,7 @@ def run_study(
         progress: a bar with the time left; None: where somebody watches.
         say: is told which arms are not trained together, and why.
 
-    Raises ConvcraftError for an unknown study, where results of another version stand in the way, where a run
+    Raises ConvcraftError for an unknown study, where there are results of another version, where a run
     fails, and where the disk refuses.
 
     >>> study = Study(arms={"a": {"add": 0.0}, "b": {"add": 0.5}}, seeds=range(3),

@@ -129,7 +129,7 @@ class Recorded:
         return found
 
     def structured(self) -> NDArray[np.void]:
-        """All runs as a structured array, one row a run; of a list its last entry, nan where missing."""
+        """All runs as a structured array, one row each; of a list its last entry, nan where missing."""
         names = list(dict.fromkeys(name for run in self.runs for name in run))
         columns = {name: _column([run.get(name) for run in self.runs]) for name in names}
         table = np.empty(len(self.runs), dtype=[(name, column.dtype) for name, column in columns.items()])

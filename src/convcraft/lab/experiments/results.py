@@ -28,7 +28,7 @@ TUNING_SEEDS, FALL = 10, 0.01
 
 
 class ArmTable(Table[tuple[str, ...]]):
-    """A table with one arm a row."""
+    """A table with a row for each arm."""
 
     def __init__(self, headings: Sequence[str], rows: Iterable[tuple[str, ...]]) -> None:
         super().__init__(rows)
@@ -95,8 +95,8 @@ class Results(Recorded):
         values = self.values(measure, arm)
         if values.ndim > 1:
             raise ConvcraftError(
-                f"{measure!r} must be one number a run; got lists of {values.shape[1]}. Take one entry: "
-                f"results.values({measure!r}, {arm!r})[:, -1]."
+                f"{measure!r} must be one number for each run; got lists of {values.shape[1]}. "
+                f"Take one entry: results.values({measure!r}, {arm!r})[:, -1]."
             )
         if not np.isfinite(values).all():
             raise ConvcraftError(
@@ -108,7 +108,7 @@ class Results(Recorded):
 
     def collapsed(self, arm: str, measure: str = "test_accuracy") -> NDArray[np.bool_]:
         """Which final runs of an arm lie 15 points or more below its median; by test_accuracy where the
-        measure is no accuracy, and none where there is no such measure."""
+        measure is not an accuracy; nowhere without that measure."""
         by = measure if measure.endswith("accuracy") else "test_accuracy"
         if self.first_edition or by not in self.measures:
             return np.zeros(len(self.seeds), dtype=bool)
@@ -198,7 +198,7 @@ class Results(Recorded):
         return Evidence(self._estimate(contrast.arms, contrast.measure), rates, p)
 
     def table(self, measures: Sequence[str] | str | None = None, digits: int = 3) -> ArmTable:
-        """One row an arm: its rate, what was measured (mean and 95 % interval), how many runs diverged.
+        """One row for each arm: rate, updates, what was measured (mean and 95 % interval), how many diverged.
 
         A rate at the edge of the grid is marked by an asterisk. Without `measures`: all that are one number
         a run.

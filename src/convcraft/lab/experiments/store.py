@@ -20,7 +20,7 @@ FORMAT = 2
 
 
 class OtherVersionError(ConvcraftError):
-    """Raised where results of another version of a study stand in the way."""
+    """Raised where there are results of another version of a study."""
 
 
 def write(path: Path, text: str) -> None:
@@ -111,9 +111,9 @@ class Partial:
         self.head = folder / "study.json"
 
     def open(self) -> None:
-        """Begin, or go on where the folder stands.
+        """Begin, or continue what is in the folder.
 
-        Raises ConvcraftError where it stands for another version, or was begun in another way.
+        Raises ConvcraftError where it belongs to another version, or was begun in another way.
         """
         found = self.check()
         if found is None:

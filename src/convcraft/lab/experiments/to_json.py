@@ -44,8 +44,8 @@ def plain(value: Any, where: str) -> Any:
 def rounded(value: Any, where: str) -> Any:
     """A measure as JSON keeps it: floats to 6 significant digits; arrays and tensors as lists.
 
-    What is not finite becomes None. Raises ConvcraftError for what is no number, list of numbers, truth value
-    or text.
+    What is not finite becomes None. Raises ConvcraftError for anything but numbers, lists of them, truth
+    values and text.
 
     >>> rounded(torch.tensor([1 / 3, float("nan")]), "loss")
     [0.333333, None]

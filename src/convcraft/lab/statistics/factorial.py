@@ -78,7 +78,7 @@ def _codes(name: str, labels: ArrayLike, n: int) -> tuple[NDArray[np.int64], int
         codes = np.array([places.setdefault(label, len(places)) for label in given], dtype=np.int64)
     except TypeError:
         raise ConvcraftError(
-            f"factor {name!r} must have a list of labels such as text or numbers, one a value; got "
+            f"factor {name!r} must have a list of labels such as text or numbers, one for each value; got "
             f"{labels!r:.60}. Name each level."
         ) from None
     if len(codes) != n or len(places) < 2:
@@ -155,7 +155,7 @@ def variance_shares(
     :math:`\sum e_S^2 / \sum (y - \bar y)^2`, both sums over all N values. Since the design is balanced, the
     shares of all effects and of the residual add up to 1.
 
-    `values` (N,) holds one number a run, `factors` maps a name to the level of each run, in the same order:
+    `values` (N,) holds one number for each run, `factors` maps a name to the levels, in the same order:
     every combination of levels must occur equally often. Interactions of more than `order` factors (None:
     all) go to the residual. `block` names the unit that is the same in all combinations, such as the seed;
     its main effect is taken out of the residual, which makes the tests sharper where some seeds are better
