@@ -13,6 +13,7 @@ from convcraft.lab import data, models
 from convcraft.lab.experiments import Contrast, Study, load, load_study, run_study, train_and_score
 from convcraft.lab.experiments.score import bits, last_quarter, which_right
 from convcraft.lab.statistics import crossed_interval, wilson
+from convcraft.lab.training import DivergedError
 
 
 def tuned(score, **keywords):
@@ -142,6 +143,18 @@ def test_train_and_score_returns_what_the_protocol_wants():
     assert found.contrasts().named("none - 8") == judged
     with pytest.raises(ConvcraftError, match="unknown contrast '8 - none, test_accuracy'"):
         found.contrasts().named("8 - none")
+
+
+def test_runs_that_diverged_have_no_images_and_leave_those_of_the_others():
+    def run(arm, rate, seed, splits, final):
+        if seed == 1:
+            raise DivergedError("training stopped: the loss is nan")
+        return train({"hidden": []}, rate, seed, splits, final)
+
+    found = run_study(Study(arms={"a": {}}, seeds=range(4), splits=digits, run=run))
+    right = np.stack([bits(r["test_correct"], 500) for r in found.runs if not r["diverged"]])
+    assert found.collapses == {"a": wilson(1, 4)}
+    assert found.interval("test_accuracy", "a") == crossed_interval(right)
 
 
 def test_which_images_were_right_is_a_bit_for_each():

@@ -122,10 +122,11 @@ class Results(Recorded):
         """The rate of collapse of each arm that has any, with Wilson's interval."""
         return rates_of({arm: self.collapsed(arm) for arm in self.arms})
 
-    def _right(self, arm: str) -> NDArray[np.bool_] | None:
-        """Which test images the final runs got right, (seeds, images); None where it is not kept."""
+    def _right(self, arm: str, kept: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+        """Which test images these seeds got right, (seeds, images); None where it is not known."""
         data = [d for d in self.provenance.get("data", []) if d["arms"] is None or arm in d["arms"]]
-        texts = [run.get("test_correct") for run in self._runs("final", arm)]
+        runs = self._runs("final", arm)
+        texts = [run.get("test_correct") for run, wanted in zip(runs, kept, strict=True) if wanted]
         if len(data) != 1 or not all(texts):
             return None
         return np.stack([bits(text, data[0]["sizes"][2]) for text in texts if text])
@@ -144,10 +145,10 @@ class Results(Recorded):
         images = {tuple(d["arms"] or ()) for d in self.provenance.get("data", [])}
         same = [group for group in images if not group or set(arms) <= set(group)]
         if measure == "test_accuracy" and not self.first_edition and same:
-            tables = [self._right(arm) for arm in arms]
-            if all(table is not None for table in tables):
-                table = sum(s * t[kept].astype(float) for s, t in zip(signs, tables, strict=False))  # type: ignore[index]
-                return crossed(table)
+            tables = [table for arm in arms if (table := self._right(arm, kept)) is not None]
+            if len(tables) == len(arms):
+                signed = [sign * t.astype(float) for sign, t in zip(signs, tables, strict=False)]
+                return crossed(np.sum(signed, axis=0))
         values = [self._scalars(measure, arm)[kept] for arm in arms]
         if len(arms) == 1:
             error = standard_error(values[0], self._step(measure))
