@@ -77,6 +77,9 @@ def _verdicts(book: str | Path, ledger: str | Path | None) -> dict[str, dict[str
         entry = {"where": card.where, **{key: data[key] for key in kept if key in data}}
         if "correction" in entry and entry["correction"] == claim.correction:
             del entry["correction"]
+        if "outcomes" in entry:  # a notebook is written with sorted keys: back to the order of the criterion
+            names = [s.name for s in claim.criterion if s.name in entry["outcomes"]]
+            entry["outcomes"] = {name: entry["outcomes"][name] for name in names}
         if "outcomes" not in entry and claim.kind != "code" and entry["verdict"] != "untestable":
             entry["literal"] = True
         settled[card.id] = entry
@@ -115,9 +118,8 @@ def record(book: str | Path = "book", ledger: str | Path | None = None) -> list[
     """
     wanted, recorded = _verdicts(book, ledger), _recorded(ledger)
     changed = [i for i in wanted if wanted[i] != recorded.get(i)] + sorted(recorded.keys() - wanted.keys())
-    if changed:
-        text = json.dumps(wanted, indent=1, ensure_ascii=False) + "\n"
-        verdicts_file(ledger).write_text(text, encoding="utf-8", newline="\n")
+    text = json.dumps(wanted, indent=1, ensure_ascii=False) + "\n"
+    verdicts_file(ledger).write_text(text, encoding="utf-8", newline="\n")
     return changed
 
 
