@@ -121,6 +121,14 @@ def test_every_study_keeps_the_protocol_or_is_still_to_be_run_again():
     assert {name for name, rules in broken.items() if rules} == NOT_YET_RERUN, broken
 
 
+def test_planned_studies_load_and_await_their_run():
+    """Designed under the protocol before any of their runs; each is to replace an old one."""
+    for path in sorted((STUDIES / "planned").glob("*.py")):
+        study = load_study(path)
+        assert path.stem in NOT_YET_RERUN, f"{path.stem} has been run: delete its plan"
+        assert len(study.tuning_seeds) >= 10 and study.extensions and study.contrasts, path.stem
+
+
 def test_its_contrasts_can_be_judged(name):
     results, study = result_of(name), load_study(name, STUDIES)
     assert results.content["contrasts"] == stated(study)["contrasts"]
