@@ -67,6 +67,14 @@ def resample(
     return like(out.to(images.dtype), images)
 
 
+def flip_where(images: Tensor, selected: Tensor | None, dim: int) -> Tensor:
+    """Mirror the selected images, or all of them, along a dimension: values are moved, not computed."""
+    flipped = images.flip(dim)
+    if selected is None:
+        return flipped
+    return torch.where(selected.view(-1, *[1] * (images.dim() - 1)), flipped, images)
+
+
 def like(out: Tensor, images: Tensor) -> Tensor:
     """The result in the memory format of the images; torch.func.vmap does not say which that is."""
     if images.is_contiguous():

@@ -90,7 +90,9 @@ def _alike(module: Spatial, run: list[tuple[Spatial, Moves]]) -> bool:
 
 def _apply(sample: Sample, run: list[tuple[Spatial, Moves]]) -> Sample:
     """All maps of a run of neighbours in one resampling."""
-    if not run:
+    if all(module.neutral for module, _ in run):  # flips alone (or nothing) are cheaper one by one
+        for module, moves in run:
+            sample = move(module, sample, moves, True)
         return sample
     owner, moves = run[0]
     for module, further in run[1:]:

@@ -20,7 +20,7 @@ from ._checks import (
     precision,
 )
 from ._matrices import Matrix
-from ._sampling import resample
+from ._sampling import flip_where, resample
 
 __all__ = ["affine", "horizontal_flip", "rotate", "scale", "shear", "shift", "vertical_flip"]
 
@@ -79,10 +79,7 @@ def _flip(function: str, images: Tensor, where: Tensor | bool, dim: int) -> Tens
             f"images, got {_describe(where)}"
         )
     check_device(function, "where", where.device, images, "images")
-    matrix = _matrices.flipping(
-        where if dim == -1 else False, where if dim == -2 else False, precision(images)
-    )
-    return resample(function, images, matrix, nearest=True)
+    return flip_where(images, where, dim)
 
 
 def shift(

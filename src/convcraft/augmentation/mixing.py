@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .._checks import check_generator, check_number
 from ..errors import ConvcraftError
 from . import _draws
-from ._checks import Number, check_images, holds, per_image
+from ._checks import Number, check_images, holds, per_image, precision
 from ._targets import mean_of, partners, targets_of
 from .values import column, spans
 
@@ -126,14 +126,14 @@ def cutmix(
         return images, targets
     place = _draw_box(images, alpha, generator) if box is None else _check_box(images, box)
     order = partners("cutmix", images, partner, generator)
-    across, down = spans(images, *place)
-    mixed = torch.lerp(images, images.index_select(0, order), (across * down).to(images.dtype))
+    across, down = spans(images, *place)  # (N, 1, 1, W) and (N, 1, H, 1)
+    inside = across & down
+    mixed = torch.lerp(images, images.index_select(0, order), inside.to(images.dtype))
     if targets.dim() > 2:  # masks: (N, H, W) or (N, K, H, W)
-        inside = (across * down).bool()
         return mixed, torch.where(
             inside if targets.dim() == 4 else inside[:, 0], targets.index_select(0, order), targets
         )
-    area = across.sum(3) * down.sum(2) / (images.size(2) * images.size(3))
+    area = (across.sum(3) * down.sum(2)).to(precision(images)) / (images.size(2) * images.size(3))
     return mixed, mean_of(targets, targets.index_select(0, order), area)
 
 

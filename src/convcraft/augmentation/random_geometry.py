@@ -14,7 +14,7 @@ from ._base import Augmentation
 from ._checks import Levels, check_range, check_sampling, check_shift, precision
 from ._matrices import IDENTITY, Matrix
 from ._samples import Sample, move_boxes
-from ._sampling import resample
+from ._sampling import flip_where, resample
 
 __all__ = [
     "RandomAffine",
@@ -84,6 +84,11 @@ class Spatial(Augmentation):
         matrix = self.draw_matrix(images, generator)
         return Moves(matrix if selected is None else matrix.where(selected), selected)
 
+    def carry(self, planes: Tensor, moves: Moves, nearest: bool, fill: Levels) -> Tensor:
+        """Move images or masks (N, C, H, W) as drawn."""
+        name, matrix = type(self).__name__, moves.matrix
+        return resample(name, planes, matrix, nearest=nearest, padding=self.padding, fill=fill)
+
     def act(self, sample: Sample, generator: Generator) -> Sample:
         return move(self, sample, self.draw(sample.images, generator), self.exact)
 
@@ -92,14 +97,13 @@ def move(owner: Spatial, sample: Sample, moves: Moves, exact: bool) -> Sample:
     """Apply what was drawn; images that were not selected stay as they are, to the last bit."""
     name = type(owner).__name__
     images, masks, boxes, mask_fill = sample
-    out = resample(name, images, moves.matrix, nearest=exact, padding=owner.padding, fill=owner.fill)
+    out = owner.carry(images, moves, exact, owner.fill)
     if moves.selected is not None and not exact:
         out = torch.where(moves.selected.view(-1, 1, 1, 1), out, images)
     if masks is not None:
         planes = masks if masks.dim() == 4 else masks.unsqueeze(1)
         outside = mask_fill if owner.padding == "zeros" else 0.0
-        planes = resample(name, planes, moves.matrix, nearest=True, padding=owner.padding, fill=outside)
-        masks = planes.view(masks.shape)
+        masks = owner.carry(planes, moves, True, outside).view(masks.shape)
     if boxes is not None:
         if owner.slants:
             raise ConvcraftError(f"{name}: boxes cannot be sheared, got shear; leave shear out")
@@ -108,7 +112,24 @@ def move(owner: Spatial, sample: Sample, moves: Moves, exact: bool) -> Sample:
     return Sample(out, masks, boxes, mask_fill)
 
 
-class RandomHorizontalFlip(Spatial):
+class Flip(Spatial):
+    """What the two flips have in common: the mirrored images are chosen among, and nothing is resampled."""
+
+    lattice = True
+    neutral = True
+    dim: int
+
+    def __init__(self, p: float = 0.5, *, generator: Generator = None) -> None:
+        super().__init__(p, generator)
+
+    def draw_matrix(self, images: Tensor, generator: Generator) -> Matrix:
+        return _matrices.flipping(self.dim == -1, self.dim == -2, precision(images))
+
+    def carry(self, planes: Tensor, moves: Moves, nearest: bool, fill: Levels) -> Tensor:
+        return flip_where(planes, moves.selected, self.dim)
+
+
+class RandomHorizontalFlip(Flip):
     """Mirror each image left to right with probability p.
 
     Formula: see `horizontal_flip`; which images is drawn for each.
@@ -128,17 +149,10 @@ class RandomHorizontalFlip(Spatial):
     Networks, section 4.1. Chapter 8.
     """
 
-    lattice = True
-    neutral = True
-
-    def __init__(self, p: float = 0.5, *, generator: Generator = None) -> None:
-        super().__init__(p, generator)
-
-    def draw_matrix(self, images: Tensor, generator: Generator) -> Matrix:
-        return _matrices.flipping(True, False, precision(images))
+    dim = -1
 
 
-class RandomVerticalFlip(Spatial):
+class RandomVerticalFlip(Flip):
     """Mirror each image top to bottom with probability p.
 
     Formula: see `vertical_flip`; which images is drawn for each.
@@ -157,14 +171,7 @@ class RandomVerticalFlip(Spatial):
     Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
     """
 
-    lattice = True
-    neutral = True
-
-    def __init__(self, p: float = 0.5, *, generator: Generator = None) -> None:
-        super().__init__(p, generator)
-
-    def draw_matrix(self, images: Tensor, generator: Generator) -> Matrix:
-        return _matrices.flipping(False, True, precision(images))
+    dim = -2
 
 
 class RandomShift(Spatial):

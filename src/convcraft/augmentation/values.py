@@ -19,8 +19,8 @@ from ._checks import (
     holds,
     levels,
     per_image,
-    precision,
 )
+from ._sampling import like
 
 __all__ = ["brightness", "contrast", "erase", "noise"]
 
@@ -139,7 +139,7 @@ def erase(
     r"""Overwrite a rectangle of each image, as much of it as lies inside.
 
     Formula: value where :math:`x \le w < x + width` and :math:`y \le h < y + height`, the image elsewhere;
-    the gradient of what is overwritten is 0. For finite images: a NaN stays a NaN.
+    the gradient of what is overwritten is 0.
 
     Args:
         images: (N, C, H, W), floating-point.
@@ -168,12 +168,14 @@ def erase(
     for name, size in (("width", wide), ("height", high)):
         if not (holds(size >= 0) if isinstance(size, Tensor) else size >= 0):
             raise ConvcraftError(f"erase: {name} must be 0 or more, got {size!r}")
-    inside = rectangle(images, left, top, wide, high).to(images.dtype)
+    across, down = spans(images, left, top, wide, high)
     if value == "noise":
-        return torch.lerp(images, _draws.normal(images, generator).to(images.dtype), inside)
-    level = levels("erase", "value", value, images)
-    filled = level.to(images.dtype) if isinstance(level, Tensor) else images.new_full((), level)
-    return torch.lerp(images, filled, inside)
+        filled: Number = _draws.normal(images, generator)
+    else:
+        filled = levels("erase", "value", value, images)
+    if isinstance(filled, Tensor):
+        filled = filled.to(images.dtype)
+    return like(torch.where(across & down, filled, images), images)
 
 
 def check_erasing(function: str, value: Levels | str) -> None:
@@ -197,23 +199,13 @@ def overwrite(images: Tensor, x: Tensor, y: Tensor, size: int, value: Levels) ->
     return channels_behind.index_put((which, rows, columns), filled).permute(0, 3, 1, 2)
 
 
-def rectangle(images: Tensor, x: Number, y: Number, width: Number, height: Number) -> Tensor:
-    """(N or 1, 1, H, W): 1 inside, 0 outside.
-
-    As numbers, for torch.lerp: exact for weights 0 and 1, and three times as fast on the CPU as torch.where.
-    """
-    across, down = spans(images, x, y, width, height)
-    return across * down
-
-
 def spans(images: Tensor, x: Number, y: Number, width: Number, height: Number) -> tuple[Tensor, Tensor]:
-    """The columns (N or 1, 1, 1, W) and the rows (N or 1, 1, H, 1) that the rectangle covers, as 1 and 0."""
+    """The columns (N or 1, 1, 1, W) and the rows (N or 1, 1, H, 1) that the rectangle covers."""
     columns = torch.arange(images.size(3), device=images.device)
     rows = torch.arange(images.size(2), device=images.device).view(-1, 1)
     left, top = column(x, images, wide=True), column(y, images, wide=True)
     right, bottom = left + column(width, images, wide=True), top + column(height, images, wide=True)
-    across, down = (columns >= left) & (columns < right), (rows >= top) & (rows < bottom)
-    return across.to(precision(images)), down.to(precision(images))
+    return (columns >= left) & (columns < right), (rows >= top) & (rows < bottom)
 
 
 def column(value: Number, images: Tensor, wide: bool = False) -> Tensor:
@@ -226,7 +218,7 @@ def column(value: Number, images: Tensor, wide: bool = False) -> Tensor:
 
 
 def clipped(function: str, images: Tensor, clip: Clip) -> Tensor:
-    """The images with their values cut off at the ends of clip."""
+    """Cut off the values at the ends of clip, in place: the images are a result that nobody else holds."""
     if clip is None:
         return images
     low, high = (levels(function, "clip", end, images) for end in clip)
@@ -237,5 +229,5 @@ def clipped(function: str, images: Tensor, clip: Clip) -> Tensor:
             )
             for end in (low, high)
         )
-        return images.clamp(*ends)
-    return images.clamp(low, high)
+        return images.clamp_(*ends)
+    return images.clamp_(low, high)
