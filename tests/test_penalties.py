@@ -13,7 +13,6 @@ from torch.autograd import gradcheck, gradgradcheck
 from convcraft import ConvcraftError
 from convcraft import activations as A
 from convcraft import penalties as P
-from convcraft.penalties import values
 
 
 def loop(tensors, l1, l2):
@@ -42,12 +41,6 @@ def gradients(value, tensors):
 STRENGTHS = [(1.0, 0.0), (0.0, 1.0), (0.3, 0.7), (0.0, 0.0)]
 
 
-@pytest.fixture(params=["joined", "each"])
-def path(request, monkeypatch):
-    monkeypatch.setattr(values, "JOINED_TO", 1 << 18 if request.param == "joined" else 0)
-
-
-@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize(("l1", "l2"), STRENGTHS)
 def test_value_and_gradient_are_the_loops(l1, l2):
     tensors = weights()
@@ -63,7 +56,6 @@ def test_value_and_gradient_are_the_loops(l1, l2):
     torch.testing.assert_close(P.l2_penalty(tensors), loop(tensors, 0, 1))
 
 
-@pytest.mark.usefixtures("path")
 def test_penalties_can_be_differentiated_twice():
     tensors = weights()[:3]
     assert gradcheck(lambda *w: P.elastic_net(w, 0.3, 0.7), tensors)
@@ -75,7 +67,6 @@ def test_penalties_can_be_differentiated_twice():
     torch.testing.assert_close(second, torch.full_like(second, 2.0))
 
 
-@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_other_dtypes_and_layouts(dtype):
     torch.manual_seed(0)

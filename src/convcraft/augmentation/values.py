@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -222,6 +222,9 @@ def clipped(function: str, images: Tensor, clip: Clip) -> Tensor:
     if clip is None:
         return images
     low, high = (levels(function, "clip", end, images) for end in clip)
+    # vmap has no batching rule for clamp_
+    transformed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    cut: Any = torch.clamp if transformed else torch.clamp_
     if isinstance(low, Tensor) or isinstance(high, Tensor):
         ends = (
             (end if isinstance(end, Tensor) else torch.full((1,), float(end), device=images.device)).to(
@@ -229,5 +232,5 @@ def clipped(function: str, images: Tensor, clip: Clip) -> Tensor:
             )
             for end in (low, high)
         )
-        return images.clamp_(*ends)
-    return images.clamp_(low, high)
+        return cut(images, *ends)
+    return cut(images, low, high)

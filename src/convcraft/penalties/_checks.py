@@ -74,7 +74,7 @@ def broadcast(values: Tensor, tensor: Tensor, dim: int) -> Tensor:
     return values.reshape(shape)
 
 
-def plain(tensors: list[Tensor]) -> bool:
+def needs_autograd(tensors: list[Tensor]) -> bool:
     """Whether the formula must be left to autograd: under torch.compile, torch.func and for subclasses."""
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return True

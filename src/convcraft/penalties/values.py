@@ -8,40 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._checks import Parameters, broadcast, dimension, parameters, plain, rows, strength
+from ._checks import Parameters, dimension, needs_autograd, parameters, rows, strength
 
 __all__ = ["elastic_net", "group_lasso", "l1_penalty", "l2_penalty"]
-
-
-#: Up to this many weights in all, joining them to one tensor costs less than a call for each.
-JOINED_TO = 1 << 18
-
-
-class _Joined(torch.autograd.Function):
-    """`_Elastic` for small models: on one tensor that joins all weights; the gradients are views of one."""
-
-    @staticmethod
-    def forward(ctx: Any, l1: float, l2: float, *tensors: Tensor) -> Tensor:
-        ctx.l1, ctx.l2 = l1, l2
-        flat = torch._C._nn.flatten_dense_tensors(list(tensors))
-        if l1:
-            sign = flat.sgn()
-            value, slope = torch.dot(flat, sign).mul_(l1), sign.mul_(l1)
-            if l2:
-                value.add_(torch.dot(flat, flat), alpha=l2)
-                slope.add_(flat, alpha=2 * l2)
-        else:
-            value, slope = torch.dot(flat, flat).mul_(l2), flat * (2 * l2)
-        ctx.save_for_backward(slope, *tensors)
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        slope, *tensors = ctx.saved_tensors
-        gradient = gradients[0]
-        if torch.is_grad_enabled() or plain([gradient]):  # let autograd see the formula
-            return None, None, *(gradient * (ctx.l1 * w.sign() + 2 * ctx.l2 * w) for w in tensors)
-        return None, None, *torch._C._nn.unflatten_dense_tensors(slope * gradient, tensors)
 
 
 class _Elastic(torch.autograd.Function):
@@ -67,7 +36,7 @@ class _Elastic(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         tensors, l1, l2 = ctx.saved_tensors, ctx.l1, ctx.l2
         (gradient,) = gradients
-        if torch.is_grad_enabled() or plain([gradient]):  # let autograd see the formula
+        if torch.is_grad_enabled() or needs_autograd([gradient]):  # let autograd see the formula
             return None, None, *(gradient * (l1 * w.sign() + 2 * l2 * w) for w in tensors)
         factor = gradient.item() if gradient.device.type == "cpu" else gradient
         if not l1:
@@ -84,9 +53,8 @@ class _Elastic(torch.autograd.Function):
 
 def _elastic(tensors: list[Tensor], l1: float, l2: float) -> Tensor:
     together = len({(w.device, w.dtype) for w in tensors}) == 1
-    if together and not plain(tensors):
-        small = sum(w.numel() for w in tensors) <= JOINED_TO
-        return (_Joined if small else _Elastic).apply(l1, l2, *tensors)
+    if l2 and together and not needs_autograd(tensors):  # for l1 alone torch is as fast
+        return _Elastic.apply(l1, l2, *tensors)
     device = tensors[0].device
     return sum(
         ((l1 * w.abs().sum() + l2 * w.square().sum()).to(device) for w in tensors),
@@ -170,32 +138,6 @@ def elastic_net(p: Parameters, l1: float, l2: float) -> Tensor:
     return _elastic(tensors, strength("elastic_net", "l1", l1), strength("elastic_net", "l2", l2))
 
 
-class _Group(torch.autograd.Function):
-    """sum_g sqrt(n_g) |w_g| with the gradient sqrt(n_g) w / |w_g|, 0 for a group of zeros."""
-
-    @staticmethod
-    def forward(ctx: Any, dim: int, *tensors: Tensor) -> Tensor:
-        groups = [rows(w, d) for w, d in zip(tensors, _dims(tensors, dim), strict=True)]
-        norms = [torch.linalg.vector_norm(g, dim=1) for g in groups]
-        ctx.dim = dim
-        ctx.save_for_backward(*tensors, *norms)
-        sums = [n.sum() * math.sqrt(max(1, g.size(1))) for n, g in zip(norms, groups, strict=True)]
-        return torch.stack(sums).sum()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        saved = ctx.saved_tensors
-        tensors, norms = saved[: len(saved) // 2], saved[len(saved) // 2 :]
-        dims = _dims(tensors, ctx.dim)
-        slopes = []
-        for w, n, d in zip(tensors, norms, dims, strict=True):
-            if torch.is_grad_enabled():
-                n = _norms(rows(w, d))
-            scale = math.sqrt(max(1, rows(w, d).size(1))) * gradients[0] / torch.where(n == 0, 1, n)
-            slopes.append(w * broadcast(scale, w, d))
-        return None, *slopes
-
-
 def _norms(groups: Tensor) -> Tensor:
     """Norm of each group, whose gradient at a group of zeros is 0."""
     squares = groups.square().sum(1)
@@ -236,8 +178,6 @@ def group_lasso(p: Parameters, dim: int = 0) -> Tensor:
     tensors = parameters("group_lasso", p)
     for w in tensors:
         dimension("group_lasso", w, dim)
-    if len({w.device for w in tensors}) == 1 and not plain(tensors):
-        return _Group.apply(dim, *tensors)
     device = tensors[0].device
     total = torch.zeros((), device=device, dtype=tensors[0].dtype)
     for w, d in zip(tensors, _dims(tensors, dim), strict=True):
