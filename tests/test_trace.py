@@ -179,6 +179,29 @@ class SqueezeExcite(nn.Module):
         return torch.add(x, y)
 
 
+class Multiplied(nn.Module):
+    def __init__(self, combine):
+        super().__init__()
+        self.a, self.b, self.combine = nn.Linear(4, 4), nn.Linear(4, 4), combine
+
+    def forward(self, x):
+        return self.combine(self.a(x), self.b(x), x)
+
+
+def test_one_factor_of_a_product_ends_a_branch():
+    for combine, ends in (
+        (lambda a, b, x: x + a * b, ["a"]),
+        (lambda a, b, x: x + a.exp() * b, ["b"]),
+        (lambda a, b, x: x + torch.sigmoid(a) * b, ["b"]),
+        (lambda a, b, x: x + x * b, ["b"]),
+        (lambda a, b, x: x + b * b, []),
+        (lambda a, b, x: x + a.tanh() * b.tanh(), []),
+        (lambda a, b, x: a.sigmoid() * b + (1 - a.sigmoid()) * x, []),  # the shortcut is not whole
+    ):
+        graph = successors(Multiplied(combine))
+        assert [layer.name for layer in graph if layer.residual] == ends
+
+
 def test_nothing_before_a_gate_ends_a_branch():
     graph = successors(SqueezeExcite())
     assert graph.branches == 1 and not any(layer.residual for layer in graph)

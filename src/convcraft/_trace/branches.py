@@ -32,11 +32,7 @@ def residual(operations: list[Operation]) -> tuple[set[str], int]:
             layers |= 0 if is_normalization(operation) else 1 << operation.index
     activations = sum(1 << o.index for o in operations if o.kind == "activation")
     repeated = sum(1 << o.index for o in operations if o.kind == "layer" and uses[o.name] > 1)
-    gated = {
-        o.index
-        for o in operations
-        if o.kind == "scale" or (o.kind == "product" and all(before[i] & layers for i in o.inputs))
-    }
+    products = sum(1 << o.index for o in operations if o.kind == "product")
 
     ends: dict[str, int] = {}
     branches = 0
@@ -50,35 +46,34 @@ def residual(operations: list[Operation]) -> tuple[set[str], int]:
         other = (alone[short] | alone[deep]) & repeated | before[short] & ~common & activations
         if common and few < many and (few == 0 or few == 1 and not other):
             branches += 1
-            for name in _ends(operations, deep, common, gated):
+            if before[short] & ~common & products:
+                continue  # as in a highway network: without its branch the block would not be its shortcut
+            for name in _ends(operations, deep, common):
                 ends[name] = ends.get(name, 0) + 1
     return {name for name, count in ends.items() if count == uses[name]}, branches
 
 
-def _ends(operations: list[Operation], start: int, common: int, gated: set[int]) -> list[str]:
+def _ends(operations: list[Operation], start: int, common: int) -> set[str]:
     """The layers that are met first when one walks back from a sum, where each may start at zero.
 
-    The walk ends at whatever would hold a zero for good (a learned scale, which may be zero itself, or a
-    product with another layer's values), undo it (a normalization without scale, a weight that is computed),
-    or make something else of it (an activation, a function that is not linear).
+    The walk ends at whatever would hold a zero for good (a learned scale, which may be zero itself), undo it
+    (a normalization without scale, a weight that is computed), or make something else of it (an activation, a
+    function that is not linear). It follows one factor of a product: were both zero, neither would learn.
     """
-    ends, waiting = set[int](), [start]
-    while waiting:
-        operation = operations[waiting.pop()]
-        if common >> operation.index & 1 or operation.index in ends:
-            continue
-        if len(operation.users) > 1:
-            continue  # its values are wanted elsewhere too
-        if operation.kind == "layer":
-            module = operation.target
-            assert isinstance(module, nn.Module)
-            scaled = not is_normalization(operation) or module._parameters.get("weight") is not None
-            if scaled and kinds.is_plain(module):
-                ends.add(operation.index)
-            continue
-        if operation.index not in gated and _passes(operation):
-            waiting.extend(operation.inputs)
-    return [operations[index].name for index in ends]
+    operation = operations[start]
+    if common >> start & 1 or len(operation.users) > 1:
+        return set()  # the shortcut, or values that are wanted elsewhere too
+    if operation.kind == "layer":
+        module = operation.target
+        assert isinstance(module, nn.Module)
+        scaled = not is_normalization(operation) or module._parameters.get("weight") is not None
+        return {operation.name} if scaled and kinds.is_plain(module) else set()
+    if operation.kind == "scale" or not _passes(operation):
+        return set()
+    found = [_ends(operations, i, common) for i in operation.inputs]
+    if operation.kind == "product":
+        return next(filter(None, found), set()) if len(found) > 1 else set()
+    return set[str]().union(*found)
 
 
 def _passes(operation: Operation) -> bool:

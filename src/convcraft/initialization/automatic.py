@@ -93,10 +93,11 @@ def initialize(
     A residual branch ends, with residual="zero", in a zero: the weight of the normalization at its end, or
     of its last layer where there is none, so that each block starts as its shortcut. With "scale" that
     weight is multiplied by :math:`1 / \sqrt L` for L branches instead, so that the variance of the sum grows
-    by a constant factor at most, whatever the depth. The end of a branch is drawn as any other layer where
-    a zero would keep it from learning or would be undone: before a learned scale (ReZero, LayerScale), a gate
-    or a normalization without scale, and in a layer with a forward of its own, such as one that standardizes
-    its weight.
+    by a constant factor at most, whatever the depth. Of a product of two layers' values one factor ends the
+    branch. The end of a branch is drawn as any other layer where a zero would keep it from learning or would
+    be undone: before a learned scale (ReZero, LayerScale), a gate of the branch's own values or a
+    normalization without scale, and in a layer with a forward of its own, such as one that standardizes its
+    weight.
 
     Args:
         model: any module. Where its code cannot run on symbols, it is run on the example; without an example
