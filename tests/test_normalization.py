@@ -419,6 +419,7 @@ ERRORS = [
     (lambda: N.group_norm(IMAGE, 2), r"group_norm: .* divide .* 3, got 2; use one of \[1, 3\]"),
     (lambda: N.group_norm(torch.ones(3), 1), r"group_norm: input must have shape \(N, C, ...\)"),
     (lambda: N.GroupNorm(2, 3), r"GroupNorm: num_groups must divide the number of channels 3"),
+    (lambda: N.GroupNorm(2.0, 4), r"GroupNorm: num_groups must divide the number of channels 4, got 2\.0"),
     (lambda: N.GroupNorm(2, 4)(IMAGE), r"GroupNorm: input must have 4 channels"),
     (lambda: N.instance_norm(torch.ones(2, 3)), r"instance_norm: input must have shape \(N, C, L\)"),
     (lambda: N.instance_norm(torch.ones(2, 3, 1)), r"more than 1 value per channel of a sample"),

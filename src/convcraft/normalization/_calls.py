@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import random
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, fx, nn
 
+from .._restore import random_state
 from .._trace.recorder import Recorder, _Symbols, twin
 
 MOST_WAYS = 256
@@ -41,7 +45,7 @@ class _Ways(_Symbols):
 
     def __init__(self, recorder: Recorder, decided: tuple[bool, ...]) -> None:
         super().__init__(recorder)
-        self.decided, self.taken = decided, list[bool]()
+        self.decided, self.taken, self.asked = decided, list[bool](), ""
 
     def to_bool(self, obj: fx.Proxy) -> bool:
         at = len(self.taken)
@@ -50,11 +54,29 @@ class _Ways(_Symbols):
         self.taken.append(self.decided[at] if at < len(self.decided) else False)
         return self.taken[at]
 
+    def iter(self, obj: fx.Proxy) -> Any:
+        self.asked = "the forward pass cannot be followed: it needs to know a value"
+        raise Unproven(self.asked)
 
-class _Symbol(fx.Proxy):
-    """A symbol that `isinstance` takes for a tensor."""
+
+class _Unknown(fx.Proxy):
+    """A symbol whose value nobody knows; asking for it is noted, since the model may catch the error."""
+
+    def _ask(self) -> Any:
+        self.tracer.iter(self)
+
+    __int__ = __index__ = __float__ = __complex__ = __len__ = _ask
+
+
+class _Symbol(_Unknown):
+    """A symbol that `isinstance` takes for a tensor, with the attributes of one."""
 
     _is_param = _is_buffer = False
+
+    def __getattr__(self, name: str) -> Any:
+        if callable(getattr(Tensor, name)):  # raises as a tensor does when there is none of this name
+            return super().__getattr__(name)
+        return self.tracer.create_proxy("call_function", getattr, (self, name), {})
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -69,18 +91,19 @@ class _Follower(Recorder):
 
     def symbol(self, *args: Any) -> Any:
         node = super().symbol(*args).node
-        return fx.Proxy(node, self.symbols) if node is None else _Symbol(node, self.symbols)  # type: ignore[arg-type]
+        return _Unknown(node, self.symbols) if node is None else _Symbol(node, self.symbols)  # type: ignore[arg-type]
 
 
 def follow(model: nn.Module, watched: tuple[type[nn.Module], ...]) -> list[Calls]:
     """Every way through the forward pass, on symbols: both sides of each branch, with and without each
-    optional argument; Unproven where one cannot be followed."""
+    optional argument and gradients; Unproven where one cannot be followed."""
     found: list[Calls] = []
-    for args, kwargs in _arguments(model):
+    for (args, kwargs), gradients in itertools.product(_arguments(model), (False, True)):
         waiting: list[tuple[bool, ...]] = [()]
         while waiting:
             decided = waiting.pop()
-            calls, taken = _way(model, watched, decided, args, kwargs)
+            with torch.set_grad_enabled(gradients), random_state(model):
+                calls, taken = _way(model, watched, decided, args, kwargs)
             waiting += [(*taken[:at], True) for at in range(len(decided), len(taken))]
             if calls is not None:
                 found.append(calls)
@@ -127,6 +150,7 @@ def _way(
 
     for seen in calls.reads.values():
         seen.clear()
+    before = _state(copied)
     try:
         with recorder:
             given = {name: symbol() if value is fx.Proxy else value for name, value in kwargs.items()}
@@ -144,8 +168,27 @@ def _way(
     except Exception as error:  # whatever the model's code raises on symbols
         text = str(error).strip().split("\n")[0][:80]
         raise Unproven(f"the forward pass cannot be followed ({type(error).__name__}: {text})") from error
+    if ways.asked:
+        raise Unproven(ways.asked)
+    if changed := next((name for name, value in _state(copied).items() if before.get(name) != value), ""):
+        raise Unproven(f"the forward pass changes {changed}, on which the next one may depend")
     _collect(recorder, calls)
     return calls, tuple(ways.taken)
+
+
+def _state(model: nn.Module) -> dict[str, Any]:
+    """The numbers, flags and texts that modules hold, and the random states, by name."""
+    state: dict[str, Any] = {
+        f"the attribute {name!r} of {prefix or 'the model'}": value
+        for prefix, module in model.named_modules()
+        for name, value in vars(module).items()
+        if isinstance(value, bool | int | float | str)
+    }
+    return state | {
+        "Python's random state": random.getstate(),
+        "NumPy's random state": str(np.random.get_state()),
+        "torch's random state": torch.get_rng_state().tolist(),
+    }
 
 
 def _spy(module: nn.Module, seen: set[str]) -> None:

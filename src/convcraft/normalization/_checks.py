@@ -57,9 +57,9 @@ def check_running(function: str, argument: str, mean: Any, variance: Any) -> Non
 
 def check_groups(function: str, groups: int, channels: int) -> None:
     """Refuse a number of groups that does not divide the number of channels."""
-    if groups < 1 or channels % groups:
+    if not isinstance(groups, int) or groups < 1 or channels % groups:
         raise ConvcraftError(
-            f"{function}: num_groups must divide the number of channels {channels}, got {groups}; "
+            f"{function}: num_groups must divide the number of channels {channels}, got {groups!r}; "
             f"use one of {[g for g in range(1, channels + 1) if channels % g == 0][:8]}"
         )
 

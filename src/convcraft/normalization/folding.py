@@ -114,7 +114,10 @@ def _obstacle(layer: Any, norm: Any) -> str:
     if not isinstance(layer, FOLDABLE):
         return f"it follows a {type(layer).__name__}, not a convolution or a linear layer"
     plain = next(kind for kind in FOLDABLE if isinstance(layer, kind))
-    if type(layer).forward is not plain.forward or "forward" in vars(layer):
+    if any(
+        getattr(type(layer), name, None) is not getattr(plain, name, None) or name in vars(layer)
+        for name in ("forward", "_conv_forward", "__call__")
+    ):
         return f"{type(layer).__name__} has a forward of its own"
     if parametrize.is_parametrized(layer) or not isinstance(layer._parameters.get("weight"), nn.Parameter):
         return "the weight of the layer is computed (a parametrization)"
@@ -317,7 +320,8 @@ def fold_batch_norm(model: nn.Module, strict: bool = False, example: Any = None)
             f"can be folded, got {left[0].norm!r}: {left[0].reason}; keep this model as it is"
             + (", or use strict=False" if strict else "")
         )
-    result = copy.deepcopy(model)
+    computed = (v for m in model.modules() for v in vars(m).values() if isinstance(v, Tensor) and v.grad_fn)
+    result = copy.deepcopy(model, {id(v): v.detach().clone() for v in computed})
     modules = dict(result.named_modules())
     for row in plan:
         if row.layer is not None:
