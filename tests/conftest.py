@@ -1,4 +1,4 @@
-"""What every test stands on: one thread, one seed, and one browser for all the tests that look at a page."""
+"""What every test relies on: one thread, one seed, and one browser for all tests that look at a page."""
 
 from __future__ import annotations
 

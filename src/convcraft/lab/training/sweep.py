@@ -96,7 +96,7 @@ class Sweep:
         return self.learning_rates[self.best]
 
     def models(self, rate_index: int | None = None) -> list[nn.Module]:
-        """The trained networks at one rate (None: the best), one a seed, in evaluation mode."""
+        """The trained networks at one rate (None: the best), one for each seed, in evaluation mode."""
         rate = self.best if rate_index is None else range(len(self.learning_rates))[rate_index]
         models = []
         for seed in range(len(self.seeds)):
