@@ -322,6 +322,19 @@ def test_a_layer_that_joins_norm_and_activation_keeps_the_activation():
     torch.testing.assert_close(pickle.loads(pickle.dumps(folded))(x), folded(x))
 
 
+def test_what_a_hook_between_the_two_sees_stays_the_same():
+    for place, at in (("0", "register_forward_hook"), ("1", "register_forward_pre_hook")):
+        parts = nn.Sequential(nn.Conv2d(4, 4, 1)), nn.Sequential(nn.BatchNorm2d(4))
+        model = settled(nn.Sequential(*parts))
+        assert N.folding_report(model)[0].layer == "0.0"
+        getattr(model.get_submodule(place), at)(lambda *_: None)
+        row = N.folding_report(model)[0]
+        assert row.layer is None and "a hook is attached to a module between it and '0.0'" in row.reason
+        getattr(model, at)(lambda *_: None)  # on what holds both, a hook is no obstacle
+        model[0]._forward_hooks.clear(), model[1]._forward_pre_hooks.clear()
+        assert N.folding_report(model)[0].layer == "0.0"
+
+
 def test_a_weight_that_a_hook_computes_is_copied_with_the_rest():
     pruned = prune.l1_unstructured(nn.Conv2d(4, 4, 1), "weight", 0.5)
     model = settled(nn.Sequential(pruned, nn.ReLU(), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)))

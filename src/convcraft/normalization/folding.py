@@ -154,10 +154,18 @@ def _plan(model: nn.Module) -> FoldingReport:
         if not alone:
             return Folding(name, None, f"it follows {layer!r}, not a convolution or a linear layer")
         uses = (_use(way, name, layer) for way in calls)
+        around = [m for outer, m in modules.items() if _within(layer, outer) != _within(name, outer)]
+        if any(getattr(module, hook) for module in around for hook in _HOOKS):
+            return Folding(name, None, f"a hook is attached to a module between it and {layer!r}")
         reason = _obstacle(modules[layer], norm) or next(filter(None, uses), "")
         return Folding(name, None if reason else layer, reason)
 
     return FoldingReport(judge(name, norm) for name, norm in norms.items())
+
+
+def _within(name: str, prefix: str) -> bool:
+    """Whether a module lies inside another one, by their names."""
+    return name != prefix and f"{name}.".startswith(f"{prefix}." if prefix else "")
 
 
 def _use(calls: Calls, norm: str, layer: str) -> str:
