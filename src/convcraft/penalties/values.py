@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._checks import Parameters, dimension, needs_autograd, parameters, rows, strength
+from ._checks import Parameters, broadcast, dimension, needs_autograd, parameters, rows, strength
 
 __all__ = ["elastic_net", "group_lasso", "l1_penalty", "l2_penalty"]
 
@@ -138,6 +138,32 @@ def elastic_net(p: Parameters, l1: float, l2: float) -> Tensor:
     return _elastic(tensors, strength("elastic_net", "l1", l1), strength("elastic_net", "l2", l2))
 
 
+class _Group(torch.autograd.Function):
+    """sum_g sqrt(n_g) |w_g| with the gradient sqrt(n_g) w / |w_g|, 0 for a group of zeros."""
+
+    @staticmethod
+    def forward(ctx: Any, dim: int, *tensors: Tensor) -> Tensor:
+        groups = [rows(w, d) for w, d in zip(tensors, _dims(tensors, dim), strict=True)]
+        norms = [torch.linalg.vector_norm(g, dim=1) for g in groups]
+        ctx.dim = dim
+        ctx.save_for_backward(*tensors, *norms)
+        sums = [n.sum() * math.sqrt(max(1, g.size(1))) for n, g in zip(norms, groups, strict=True)]
+        return torch.stack(sums).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        saved = ctx.saved_tensors
+        tensors, norms = saved[: len(saved) // 2], saved[len(saved) // 2 :]
+        dims = _dims(tensors, ctx.dim)
+        slopes = []
+        for w, n, d in zip(tensors, norms, dims, strict=True):
+            if torch.is_grad_enabled():
+                n = _norms(rows(w, d))
+            scale = math.sqrt(max(1, rows(w, d).size(1))) * gradients[0] / torch.where(n == 0, 1, n)
+            slopes.append(w * broadcast(scale, w, d))
+        return None, *slopes
+
+
 def _norms(groups: Tensor) -> Tensor:
     """Norm of each group, whose gradient at a group of zeros is 0."""
     squares = groups.square().sum(1)
@@ -178,6 +204,8 @@ def group_lasso(p: Parameters, dim: int = 0) -> Tensor:
     tensors = parameters("group_lasso", p)
     for w in tensors:
         dimension("group_lasso", w, dim)
+    if len({w.device for w in tensors}) == 1 and not needs_autograd(tensors):
+        return _Group.apply(dim, *tensors)
     device = tensors[0].device
     total = torch.zeros((), device=device, dtype=tensors[0].dtype)
     for w, d in zip(tensors, _dims(tensors, dim), strict=True):
