@@ -166,7 +166,7 @@ def _skipped(model: nn.Module, skip: Any) -> set[int]:
             named = {**modules, **tensors}
             chosen = [thing for name, thing in named.items() if fnmatchcase(name, item)]
             if not chosen:
-                raise unknown("module or parameter in initialize's argument skip", item, list(named))
+                raise unknown("module or parameter in initialize's argument skip", item, filter(None, named))
             found += chosen
         elif any(item is thing for thing in (*modules.values(), *tensors.values())):
             found.append(item)
