@@ -175,7 +175,7 @@ def test_erasing_by_area_and_ratio_and_with_noise():
 
 
 X, M = torch.rand(N, 3, H, W, generator=seeded()), classes_map()
-WRONG = [
+ERRORS = [
     (lambda: A.RandomShift(1)(X, masks=M[:3]), r"RandomShift: masks must have shape \(6, 12, 16\) or"),
     (lambda: A.RandomShift(1)(X, masks=M.numpy()), "masks must be a torch.Tensor"),
     (lambda: A.RandomShift(1)(X, masks=M, mask_fill="a"), "mask_fill must be a finite number"),
@@ -211,6 +211,6 @@ WRONG = [
 
 
 def test_misuse_is_refused_with_the_argument_named():
-    for call, message in WRONG:
+    for call, message in ERRORS:
         with pytest.raises(ConvcraftError, match=message):
             call()

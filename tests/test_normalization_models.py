@@ -286,6 +286,28 @@ class Wrong(Pair):
         raise AssertionError("never")
 
 
+class Fails(Pair):
+    def forward(self, x):
+        raise RuntimeError("out of order")
+
+
+class Catches(Pair):
+    def forward(self, x):
+        try:
+            rows = len(list(x))
+        except Exception:
+            rows = 0
+        return self.norm(self.conv(x)) + 0 * rows
+
+
+class Counts(Pair):
+    seen = 0
+
+    def forward(self, x):
+        self.seen += 1
+        return self.norm(self.conv(x))
+
+
 class Drifts(Pair):
     calls = 0
 
@@ -673,6 +695,9 @@ ERRORS = [
     (folds(Loop), r"too many branches to follow all"),
     (folds(Repeats), r"repeats itself without an end"),
     (folds(Wrong), r"cannot be followed .AssertionError: never"),
+    (folds(Fails), r"cannot be followed .RuntimeError: out of order"),
+    (folds(Catches), r"cannot be followed: it needs to know a value"),
+    (folds(Counts), r"changes the attribute 'seen' of the model, on which the next one may depend"),
     (folds(Pair, NOT_FOLDED["through a number"][0]), r"cannot be followed: it needs to know a value"),
     (folds(Drifts, example=torch.ones(1, 4, 2, 2)), r"outputs on example must stay the same, got a diff"),
     (lambda: N.fold_batch_norm(NORM), r"must be in eval mode, got training mode in the model itself"),

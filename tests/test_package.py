@@ -182,6 +182,7 @@ def test_every_raise_of_these_folders_is_reached_by_a_test(folder):
             "test_augmentation.py",
             "test_augmentation_random.py",
             "test_augmentation_mixing.py",
+            "test_augmentation_dense.py",
         ],
         "_trace": ["test_trace.py"],
         "dropout": ["test_dropout.py"],

@@ -194,7 +194,11 @@ def test_ctrl_c_ends_training_with_the_history_so_far(small):
             signal.raise_signal(signal.SIGINT)
         return F.cross_entropy(outputs, y)
 
-    history = fit(mlp(), small, epochs=5, batch_size=25, loss=pressed)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    try:
+        history = fit(mlp(), small, epochs=5, batch_size=25, loss=pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert history.stopped == "interrupted" and history.epochs == 1
 
 

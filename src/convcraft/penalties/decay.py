@@ -59,7 +59,7 @@ def decay_groups(
     Args:
         model: any module.
         weight_decay: :math:`\lambda` of the first group, not negative.
-        spare: further parameters without decay: names, patterns ("*.gamma"), prefixes of names, parameters,
+        spare: further parameters without decay: names, patterns (``"*.gamma"``), prefixes of names, parameters,
             modules or classes of modules; one or several.
         layer_decay: :math:`\gamma` in (0, 1], with `lr`: the rate of each layer relative to the next.
         lr: :math:`\eta`, the rate of the last layer; only with `layer_decay`.
