@@ -59,8 +59,8 @@ def decay_groups(
     Args:
         model: any module.
         weight_decay: :math:`\lambda` of the first group, not negative.
-        spare: further parameters without decay: names, patterns (``"*.gamma"``), prefixes of names, parameters,
-            modules or classes of modules; one or several.
+        spare: further parameters without decay: names, patterns (``"*.gamma"``), prefixes of names,
+            parameters, modules or classes of modules; one or several.
         layer_decay: :math:`\gamma` in (0, 1], with `lr`: the rate of each layer relative to the next.
         lr: :math:`\eta`, the rate of the last layer; only with `layer_decay`.
         options: further strengths of the first group, each 0 in the second: `l1=1e-4` for `proximal`.
