@@ -14,14 +14,7 @@ from torch import Tensor, nn
 from convcraft.errors import ConvcraftError, unknown
 from convcraft.lab.data.splits import Split, Splits
 from convcraft.lab.randomness import batch_orders, check_seed
-from convcraft.lab.training.budget import (
-    Budget,
-    check_data,
-    check_flat,
-    check_rate,
-    check_strengths,
-    is_flat,
-)
+from convcraft.lab.training.budget import Budget, check_data, check_flat, check_rate, check_strengths, is_flat
 from convcraft.lab.training.fit import Decayed, DivergedError, fit, seeded
 from convcraft.lab.training.history import Epoch, History
 from convcraft.lab.training.losses import Loss, resolve_loss
