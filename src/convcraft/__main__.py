@@ -14,7 +14,7 @@ from .errors import ConvcraftError, unknown
 #: command -> (module whose main(arguments) it calls, what it does)
 COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("benchmarks", "measure speed and memory as ratios against torch.nn"),
-    "claims": ("convcraft.lab.claims", "show the ledger of claims, or record the verdicts of the notebooks"),
+    "claims": ("convcraft.lab.claims", "count the claims of the book and list the open ones"),
     "data": ("convcraft.lab.data", "list the data sets, fetch one, and say where it lies"),
     "diagnose": ("convcraft.diagnostics.command", "look for what keeps a model of your own from training"),
     "study": ("convcraft.lab.experiments", "run an experiment of the book, or list them"),

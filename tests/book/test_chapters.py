@@ -111,7 +111,7 @@ def test_no_error_that_is_not_meant(notebook):
 def test_outputs_are_clean_and_small(notebook):
     for c in code_cells(notebook):
         text = json.dumps(c.outputs)
-        most = WHOLE_LEDGER if c.source == "claims.table()" else MOST_OUTPUT
+        most = WHOLE_LEDGER if c.source == "ledger_page.table()" else MOST_OUTPUT
         assert len(text) < most, f"{len(text)} bytes from {c.source[:60]!r}"
         assert not re.search(r"/(home|tmp|root|work|Users)/|[A-Z]:\\\\Users", text), c.source
         assert not any(o.get("name") == "stderr" for o in c.outputs), c.source

@@ -8,6 +8,8 @@ import re
 
 import pytest
 
+import claims_record
+import ledger_page
 from convcraft.lab import claims
 from convcraft.lab.claims.criteria import verdict
 
@@ -29,7 +31,7 @@ NOT_YET_WRITTEN = (
 BY_HAND_AT_MOST = 1
 
 LEDGER = claims.load()
-CARDS = [card for card in claims.collect(BOOK) if card.data["verdict"] is not None]
+CARDS = [card for card in claims_record.collect(BOOK) if card.data["verdict"] is not None]
 WRITTEN = [claim for claim in LEDGER.values() if claim.chapter not in NOT_YET_WRITTEN]
 SETTLED = [claim for claim in LEDGER.values() if claim.verdict is not None]
 
@@ -57,8 +59,8 @@ def test_a_claim_of_a_written_chapter_is_settled_once():
 
 
 def test_notebooks_and_ledger_agree():
-    """Verdict, outcomes, evidence, place; `python -m convcraft claims record` brings them into step."""
-    assert claims.check(BOOK) == []
+    """Verdict, outcomes, evidence, place; `python tools/claims_record.py` brings them into step."""
+    assert claims_record.check(BOOK) == []
 
 
 def test_verdicts_by_hand_only_become_fewer():
@@ -95,7 +97,7 @@ def test_a_claim_that_holds_only_in_part_says_where_the_line_runs():
 
 
 def test_a_changed_verdict_names_its_cause():
-    changed = claims.changes()
+    changed = ledger_page.changes()
     assert [c.id for c in changed.claims if not (c.cause and changed.reason(c))] == []
 
 
@@ -105,7 +107,7 @@ def test_criteria_name_studies_that_exist():
 
 
 def test_a_claim_of_a_written_chapter_that_waits_is_shown_as_open():
-    shown = {card.id for card in claims.collect(BOOK) if card.data["verdict"] is None}
+    shown = {card.id for card in claims_record.collect(BOOK) if card.data["verdict"] is None}
     waiting = {claim.id for claim in WRITTEN if claim.verdict is None}
     assert waiting == shown & waiting, f"not shown as open: {sorted(waiting - shown)}"
 
@@ -113,24 +115,24 @@ def test_a_claim_of_a_written_chapter_that_waits_is_shown_as_open():
 def test_the_page_of_the_ledger_is_up_to_date():
     """Re-run book/claims.ipynb after the ledger has changed."""
     page = html_of("claims")
-    for part in (claims.summary(), claims.table()):
+    for part in (ledger_page.summary(), ledger_page.table()):
         assert part._repr_html_() in page
 
 
 @pytest.fixture(scope="module")
-def ledger_page(tmp_path_factory) -> str:
+def page_of_ledger(tmp_path_factory) -> str:
     """Address of a page with nothing but the ledger: the rows and their script need no built book."""
     path = tmp_path_factory.mktemp("ledger") / "claims.html"
     head = '<!doctype html><html><head><meta charset="utf-8"><style>body { margin: 1rem }</style></head>'
-    path.write_text(f"{head}<body>{claims.table()._repr_html_()}</body></html>", encoding="utf-8")
+    path.write_text(f"{head}<body>{ledger_page.table()._repr_html_()}</body></html>", encoding="utf-8")
     return path.as_uri()
 
 
 @pytest.mark.browser
-def test_the_ledger_is_searched_and_filtered_by_keyboard_from_a_file(ledger_page, browser):
+def test_the_ledger_is_searched_and_filtered_by_keyboard_from_a_file(page_of_ledger, browser):
     for width in (390, 1280):
         page = browser.new_page(viewport={"width": width, "height": 800})
-        page.goto(ledger_page)
+        page.goto(page_of_ledger)
         rows, count = page.locator(".cc-ledger details:visible"), page.locator(".cc-filters output")
         assert count.inner_text() == "152 of 152 claims" and rows.count() == 152
         page.focus(".cc-filters input")
@@ -153,9 +155,9 @@ def test_the_ledger_is_searched_and_filtered_by_keyboard_from_a_file(ledger_page
 
 
 @pytest.mark.browser
-def test_the_ledger_finds_stems_and_synonyms_and_says_when_nothing_fits(ledger_page, browser):
+def test_the_ledger_finds_stems_and_synonyms_and_says_when_nothing_fits(page_of_ledger, browser):
     page = browser.new_page()
-    page.goto(ledger_page)
+    page.goto(page_of_ledger)
     rows, none = page.locator(".cc-ledger details:visible"), page.locator(".cc-none")
     number = {}
     for words in ("batch norm", "BatchNorm", "recalibrate", "co-adaptation", "coadaptation", "normalizing"):
@@ -169,9 +171,9 @@ def test_the_ledger_finds_stems_and_synonyms_and_says_when_nothing_fits(ledger_p
 
 
 @pytest.mark.browser
-def test_the_address_keeps_the_filters_and_opens_a_claim(ledger_page, browser):
+def test_the_address_keeps_the_filters_and_opens_a_claim(page_of_ledger, browser):
     page = browser.new_page()
-    page.goto(ledger_page)
+    page.goto(page_of_ledger)
     page.fill(".cc-filters input", "dead")
     page.select_option("select[name=c]", "activations")
     rows = page.locator(".cc-ledger details:visible")
@@ -184,17 +186,17 @@ def test_the_address_keeps_the_filters_and_opens_a_claim(ledger_page, browser):
     )
     assert page.input_value(".cc-filters input") == "dead"
     page.goto("about:blank")
-    page.goto(ledger_page + "#ledger-dropout-reduces-co-adaptation")
+    page.goto(page_of_ledger + "#ledger-dropout-reduces-co-adaptation")
     assert page.locator("#ledger-dropout-reduces-co-adaptation").is_visible()
     assert page.locator(".cc-ledger details[open]").count() == 1
     page.close()
 
 
 @pytest.mark.browser
-def test_the_ledger_opens_without_script(ledger_page, browser):
+def test_the_ledger_opens_without_script(page_of_ledger, browser):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(ledger_page)
+    page.goto(page_of_ledger)
     rows = page.locator(".cc-ledger details:visible")
     assert rows.count() == 152 and not page.locator(".cc-filters").is_visible()
     rows.first.locator("summary").click()

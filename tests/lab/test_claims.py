@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import ledger_page
 from convcraft import ConvcraftError
 from convcraft.lab import claims, statistics
-from convcraft.lab.claims import cards, criteria, ledger, page
+from convcraft.lab.claims import cards, criteria, ledger
 from convcraft.lab.experiments import Contrast
 from convcraft.lab.experiments.contrasts import Evidence, judge
 
@@ -33,7 +34,7 @@ def small(tmp_path, monkeypatch) -> Path:
 
 
 def recorded(path: Path, **entries: dict) -> None:
-    """Give a ledger the verdicts that `claims record` would have written."""
+    """Give a ledger the verdicts that `tools/claims_record.py` would have written."""
     known = {claim_id.replace("_", "-"): entry for claim_id, entry in entries.items()}
     path.with_name("verdicts.json").write_text(json.dumps(known), encoding="utf-8")
 
@@ -421,7 +422,7 @@ def test_a_card_in_a_folder_of_evidence_finds_the_ledger(tmp_path, monkeypatch):
 
 
 def test_the_table_holds_every_claim_as_plain_html():
-    html = claims.table()._repr_html_()
+    html = ledger_page.table()._repr_html_()
     page = Outline(html)
     rows = [attrs for tag, attrs in page.tags if tag == "dl"]
     assert [row["id"] for row in rows] == [f"ledger-{claim_id}" for claim_id in claims.load()]
@@ -442,7 +443,7 @@ def test_a_row_shows_all_that_decides(small):
     done = replace(
         entry, verdict="holds", evidence="Equal.", where="evidence/relu#claim-x", outcomes=outcomes
     )
-    text = Outline(claims.table([done])._repr_html_()).text
+    text = Outline(ledger_page.table([done])._repr_html_()).text
     for part in (
         "Activation functions and regularization in CNNs (a1), §2.1",
         "does",
@@ -456,17 +457,17 @@ def test_a_row_shows_all_that_decides(small):
         "evidence: relu",
     ):
         assert part in text, part
-    assert "not evaluated yet" in claims.table([replace(done, outcomes={})])._repr_html_()
-    assert "A way to measure it." in claims.table([claims.load()["future"]])._repr_html_()
+    assert "not evaluated yet" in ledger_page.table([replace(done, outcomes={})])._repr_html_()
+    assert "A way to measure it." in ledger_page.table([claims.load()["future"]])._repr_html_()
 
 
 def test_the_table_links_a_settled_claim_to_its_card_and_says_what_an_open_one_waits_for():
     waiting = settled(verdict=None, evidence=None, where=None)
-    html = claims.table([settled(), waiting])._repr_html_()
+    html = ledger_page.table([settled(), waiting])._repr_html_()
     assert '<a href="02_x.html#claim-relu-definition"' in html and "Equal on 100,000 values." in html
     assert "chapter 2, Activations." in html
-    assert "relu-definition" in repr(claims.table()) and "Open" in repr(claims.table([waiting]))
-    assert "an earlier edition." in claims.table([settled(where=None)])._repr_html_()
+    assert "relu-definition" in repr(ledger_page.table()) and "Open" in repr(ledger_page.table([waiting]))
+    assert "an earlier edition." in ledger_page.table([settled(where=None)])._repr_html_()
 
 
 def test_synonyms_find_each_other():
@@ -477,26 +478,34 @@ def test_synonyms_find_each_other():
         ("dying ReLU", "dead"),
         ("weight decay", "ridge"),
     ]:
-        assert word in page.keywords(text), text
-    assert page.keywords("nothing of the kind") == ""
+        assert word in ledger_page.keywords(text), text
+    assert ledger_page.keywords("nothing of the kind") == ""
 
 
 def test_changed_verdicts_are_listed_with_their_cause(small):
     recorded(small, relu_definition={"verdict": "holds", "evidence": "Equal on 5."})
-    changed = claims.changes()
+    changed = ledger_page.changes()
     assert [claim.id for claim in changed.claims] == ["relu-definition"]
     assert repr(changed) == "relu-definition: False -> Holds (Criterion): One proves nothing."
     text = Outline(changed._repr_html_()).text
     assert "ReLU is max(0,x)." in text and "Criterion. One proves nothing." in text
-    assert repr(claims.changes([])) == "No verdict of the first edition has changed."
+    assert repr(ledger_page.changes([])) == "No verdict of the first edition has changed."
 
 
 def test_the_summary_counts_every_claim_once():
-    rows = claims.summary().rows()
+    rows = ledger_page.summary().rows()
     assert len(rows) == 18 and rows[-1][0] == "All"
     assert all(sum(numbers[:-1]) == numbers[-1] for _, numbers in rows)
     assert rows[-1][1][-1] == 152 == sum(numbers[-1] for _, numbers in rows[:-1])
-    one = claims.summary([settled()])
+    one = ledger_page.summary([settled()])
     assert one.rows()[1] == ("2 Activations", [1, 0, 0, 0, 0, 0, 0, 1])
     assert Outline(one._repr_html_()).text.count("Convolutional networks") == 1
     assert repr(one).splitlines()[2].split()[:2] == ["2", "Activations"]
+
+
+def test_the_command_counts_and_lists_what_is_open(small, capsys):
+    recorded(small, relu_definition={"verdict": "holds", "evidence": "Equal on 5.", "literal": True})
+    assert claims.main([]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("3 claims: 1 holds, 2 open\n")
+    assert "verdict by hand  activations" in printed and "open             dropout" in printed

@@ -142,7 +142,7 @@ def settle(
         raise ConvcraftError(
             f"outcomes: the ledger says {claim.verdict!r} for {claim_id!r}, the evidence says {word!r}; find "
             "out which is right. `python tools/run_notebooks.py NOTEBOOK` settles anew, and "
-            "`python -m convcraft claims record` takes that into the ledger"
+            "`python tools/claims_record.py` takes that into the ledger"
         )
     settled = replace(claim, verdict=word, evidence=" ".join(evidence.split()), outcomes=judged)
     if correction is not None:

@@ -1,14 +1,16 @@
 """The ledger itself: its entries, their vocabulary, and how its two files are read.
 
 `claims.yml` is written by hand: what is claimed, how strongly, and what decides it. `verdicts.json` is
-generated from the notebooks by `python -m convcraft claims record`.
+generated from the notebooks by `tools/claims_record.py`.
 """
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
@@ -270,3 +272,22 @@ def _setting(entry: Any) -> Setting:
         entry.get("unit", ""),
         entry.get("at_scale", False),
     )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print how many claims there are of each verdict, and those that are open or settled by hand."""
+    parser = argparse.ArgumentParser(
+        prog="python -m convcraft claims",
+        description="Count the claims of the book. The ledger is brought into step with the notebooks by "
+        "`python tools/claims_record.py` in the repository.",
+    )
+    parser.parse_args(argv)
+    claims = load().values()
+    tally = Counter(claim.verdict for claim in claims)
+    parts = [f"{tally[verdict]} {words.lower()}" for verdict, words in VERDICTS.items() if tally[verdict]]
+    print(f"{len(claims)} claims: " + ", ".join([*parts, f"{tally[None]} open"]))
+    for claim in claims:
+        if claim.verdict is None or claim.literal:
+            state = "open" if claim.verdict is None else "verdict by hand"
+            print(f"  {state:15}  {claim.chapter:16} {claim.id}")
+    return 0

@@ -1,4 +1,4 @@
-"""How a verdict looks: icons, colours and the style sheets of the cards and of the ledger page.
+"""How a verdict looks: icons, colours and the style sheet of the cards.
 
 Colours are the variables of the book's theme, then JupyterLab's, so that both follow light and dark.
 """
@@ -76,71 +76,8 @@ _CARD = """
   .cc-claim dd { margin-bottom: .4rem } }
 """
 
-_LEDGER = """
-.cc-ledger { color: $text; font-size: .92rem; line-height: 1.5 }
-.cc-filters:not([hidden]) { display: grid; grid-template-columns: 2fr 1.4fr 1.3fr 1.6fr; gap: .6rem;
-  padding: .8rem; margin-bottom: 1rem; background: $surface; border: 1px solid $line; border-radius: 8px }
-.cc-filters label { display: block; min-width: 0; margin: 0;
-  font-size: .8rem; font-weight: 600; color: $muted }
-.cc-filters :is(input, select, button) { font: inherit; font-weight: 400; color: $text; background: $ground;
-  border: 1px solid $muted; border-radius: 6px; padding: .35rem .55rem }
-.cc-filters :is(input, select) { display: block; width: 100%; min-width: 0; height: 2.3rem; margin-top: .2rem;
-  font-size: .9rem }
-.cc-filters button { padding: .15rem .7rem; cursor: pointer }
-.cc-ledger :focus-visible { outline: 2px solid $link; outline-offset: 1px }
-.cc-filters p { grid-column: 1 / -1; margin: 0;
-  display: flex; justify-content: space-between; align-items: center }
-.cc-row { border-bottom: 1px solid $line; scroll-margin-top: 5rem }
-.cc-ledger .cc-row summary { display: grid; grid-template-columns: 1rem 13rem 1fr; gap: .2rem .6rem;
-  align-items: start; padding: .55rem .4rem; cursor: pointer; list-style: none; color: $text }
-.cc-ledger .cc-row summary::-webkit-details-marker { display: none }
-.cc-ledger .cc-row summary::before { content: "▸"; color: $muted }
-.cc-ledger .cc-row[open] summary::before { content: "▾" }
-.cc-ledger .cc-row summary:hover { background: $surface }
-.cc-row[open] summary .cc-say { font-weight: 600 }
-.cc-row summary .cc-v { white-space: nowrap }
-.cc-ledger .cc-row p { margin: .3rem 0 }
-.cc-row dl { display: grid; grid-template-columns: 9.5rem 1fr; gap: .35rem .8rem; margin: 0;
-  padding: .2rem .4rem 1.1rem 2rem; font-size: .9rem; overflow-wrap: anywhere; scroll-margin-top: 9rem }
-.cc-row dt { color: $muted; font-weight: 600; margin: 0 }
-.cc-row dd { margin: 0 }
-.cc-row dd ul { margin: 0; padding-left: 1.1rem }
-.cc-ledger .cc-row dd p:first-child { margin-top: 0 }
-.cc-out { color: $muted }
-.cc-out b { color: $text }
-.cc-none { padding: 1rem .4rem; color: $muted }
-.cc-ledger code { padding: 0; border: 0; background: none; color: $muted; font-size: .82em }
-@media (max-width: 720px) {
-  .cc-filters:not([hidden]) { grid-template-columns: 1fr 1fr }
-  .cc-filters label:is(.cc-wide, :last-of-type) { grid-column: 1 / -1 }
-  .cc-ledger .cc-row summary { grid-template-columns: 1rem 1fr }
-  .cc-row summary .cc-say { grid-column: 2 }
-  .cc-row dl { grid-template-columns: 1fr; gap: .05rem; padding-left: 1.6rem }
-  .cc-row dd { margin-bottom: .5rem } }
-.cc-ledger .cc-row[hidden], .cc-ledger .cc-none[hidden] { display: none }
-"""
 
-_SUMMARY = """
-.cc-sum { overflow-x: auto; color: $text; font-size: .9rem }
-.cc-sum table { width: 100%; margin: 0; border-collapse: collapse }
-.cc-sum :is(th, td) { padding: .35rem .3rem; border-bottom: 1px solid $line; text-align: right;
-  vertical-align: bottom }
-.cc-sum tbody tr { background: none }
-.cc-sum th:first-child { text-align: left; font-weight: 400 }
-.cc-sum thead th { font-weight: 600; line-height: 1.25 }
-.cc-sum td.cc-0 { color: $muted; opacity: .75 }
-.cc-sum thead .cc-v { flex-direction: column; align-items: flex-end }
-.cc-sum .cc-all :is(th, td) { font-weight: 700; border-top: 2px solid $line; border-bottom: 0 }
-@media (max-width: 600px) {
-  .cc-sum { font-size: .8rem }
-  .cc-sum table { table-layout: fixed }
-  .cc-sum :is(th, td) { padding: .35rem .15rem }
-  .cc-sum th:first-child { width: 36%; white-space: normal }
-  .cc-sum thead .cc-v { writing-mode: vertical-rl; flex-direction: row; align-items: center } }
-"""
-
-
-def _sheet(root: str, rules: str) -> str:
+def sheet(root: str, rules: str) -> str:
     """A style sheet without needless white space: the shared rules for ``root``, then ``rules``."""
     css = _SHARED.replace("ROOT", root) + rules
     for token, value in _TOKENS.items():
@@ -149,17 +86,7 @@ def _sheet(root: str, rules: str) -> str:
     return re.sub(r" ?([{};,]) ?|(?<=:) ", lambda match: match.group(1) or "", css).strip()
 
 
-def _coloured(root: str) -> str:
-    """The colour of every verdict's icon below ``root``."""
-    return "".join(f".{root} .cc-v-{name} svg {{ color: {colour} }}\n" for name, colour in COLOURS.items())
-
-
-CARD_CSS = _sheet("cc-claim", _CARD)
-# The class is doubled to weigh more than the theme's rules for tables in outputs.
-LEDGER_CSS = _sheet("cc-ledger", _LEDGER + _coloured("cc-ledger")).replace(
-    ".cc-ledger ", ".cc-ledger.cc-ledger "
-)
-SUMMARY_CSS = _sheet("cc-sum", _SUMMARY + _coloured("cc-sum")).replace(".cc-sum ", ".cc-sum.cc-sum ")
+CARD_CSS = sheet("cc-claim", _CARD)
 
 
 def label(verdict: str | None) -> str:

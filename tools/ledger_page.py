@@ -1,4 +1,7 @@
-"""The ledger on one page: rows to open, search and filter without kernel or network, and its summaries."""
+"""The page of the claims ledger: rows to open, search and filter without kernel or network.
+
+`table()`, `summary()` and `changes()` are what book/claims.ipynb shows.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,87 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from .cards import RESULTS, correction_name
-from .criteria import verdict
-from .ledger import ARTICLES, CAUSES, CHAPTERS, VERDICTS, Claim, chapter_number, load
-from .style import LEDGER_CSS, SUMMARY_CSS, badge, label, rich
+from convcraft.lab.claims.cards import RESULTS, correction_name
+from convcraft.lab.claims.criteria import verdict
+from convcraft.lab.claims.ledger import ARTICLES, CAUSES, CHAPTERS, VERDICTS, Claim, chapter_number, load
+from convcraft.lab.claims.style import COLOURS, badge, label, rich, sheet
 
-_SCRIPT = Path(__file__).resolve().with_name("page.js")
+_SCRIPT = Path(__file__).resolve().with_name("ledger_page.js")
+
+_LEDGER = """
+.cc-ledger { color: $text; font-size: .92rem; line-height: 1.5 }
+.cc-filters:not([hidden]) { display: grid; grid-template-columns: 2fr 1.4fr 1.3fr 1.6fr; gap: .6rem;
+  padding: .8rem; margin-bottom: 1rem; background: $surface; border: 1px solid $line; border-radius: 8px }
+.cc-filters label { display: block; min-width: 0; margin: 0;
+  font-size: .8rem; font-weight: 600; color: $muted }
+.cc-filters :is(input, select, button) { font: inherit; font-weight: 400; color: $text; background: $ground;
+  border: 1px solid $muted; border-radius: 6px; padding: .35rem .55rem }
+.cc-filters :is(input, select) { display: block; width: 100%; min-width: 0; height: 2.3rem; margin-top: .2rem;
+  font-size: .9rem }
+.cc-filters button { padding: .15rem .7rem; cursor: pointer }
+.cc-ledger :focus-visible { outline: 2px solid $link; outline-offset: 1px }
+.cc-filters p { grid-column: 1 / -1; margin: 0;
+  display: flex; justify-content: space-between; align-items: center }
+.cc-row { border-bottom: 1px solid $line; scroll-margin-top: 5rem }
+.cc-ledger .cc-row summary { display: grid; grid-template-columns: 1rem 13rem 1fr; gap: .2rem .6rem;
+  align-items: start; padding: .55rem .4rem; cursor: pointer; list-style: none; color: $text }
+.cc-ledger .cc-row summary::-webkit-details-marker { display: none }
+.cc-ledger .cc-row summary::before { content: "▸"; color: $muted }
+.cc-ledger .cc-row[open] summary::before { content: "▾" }
+.cc-ledger .cc-row summary:hover { background: $surface }
+.cc-row[open] summary .cc-say { font-weight: 600 }
+.cc-row summary .cc-v { white-space: nowrap }
+.cc-ledger .cc-row p { margin: .3rem 0 }
+.cc-row dl { display: grid; grid-template-columns: 9.5rem 1fr; gap: .35rem .8rem; margin: 0;
+  padding: .2rem .4rem 1.1rem 2rem; font-size: .9rem; overflow-wrap: anywhere; scroll-margin-top: 9rem }
+.cc-row dt { color: $muted; font-weight: 600; margin: 0 }
+.cc-row dd { margin: 0 }
+.cc-row dd ul { margin: 0; padding-left: 1.1rem }
+.cc-ledger .cc-row dd p:first-child { margin-top: 0 }
+.cc-out { color: $muted }
+.cc-out b { color: $text }
+.cc-none { padding: 1rem .4rem; color: $muted }
+.cc-ledger code { padding: 0; border: 0; background: none; color: $muted; font-size: .82em }
+@media (max-width: 720px) {
+  .cc-filters:not([hidden]) { grid-template-columns: 1fr 1fr }
+  .cc-filters label:is(.cc-wide, :last-of-type) { grid-column: 1 / -1 }
+  .cc-ledger .cc-row summary { grid-template-columns: 1rem 1fr }
+  .cc-row summary .cc-say { grid-column: 2 }
+  .cc-row dl { grid-template-columns: 1fr; gap: .05rem; padding-left: 1.6rem }
+  .cc-row dd { margin-bottom: .5rem } }
+.cc-ledger .cc-row[hidden], .cc-ledger .cc-none[hidden] { display: none }
+"""
+
+_SUMMARY = """
+.cc-sum { overflow-x: auto; color: $text; font-size: .9rem }
+.cc-sum table { width: 100%; margin: 0; border-collapse: collapse }
+.cc-sum :is(th, td) { padding: .35rem .3rem; border-bottom: 1px solid $line; text-align: right;
+  vertical-align: bottom }
+.cc-sum tbody tr { background: none }
+.cc-sum th:first-child { text-align: left; font-weight: 400 }
+.cc-sum thead th { font-weight: 600; line-height: 1.25 }
+.cc-sum td.cc-0 { color: $muted; opacity: .75 }
+.cc-sum thead .cc-v { flex-direction: column; align-items: flex-end }
+.cc-sum .cc-all :is(th, td) { font-weight: 700; border-top: 2px solid $line; border-bottom: 0 }
+@media (max-width: 600px) {
+  .cc-sum { font-size: .8rem }
+  .cc-sum table { table-layout: fixed }
+  .cc-sum :is(th, td) { padding: .35rem .15rem }
+  .cc-sum th:first-child { width: 36%; white-space: normal }
+  .cc-sum thead .cc-v { writing-mode: vertical-rl; flex-direction: row; align-items: center } }
+"""
+
+
+def _coloured(root: str) -> str:
+    """The colour of every verdict's icon below ``root``."""
+    return "".join(f".{root} .cc-v-{name} svg {{ color: {colour} }}\n" for name, colour in COLOURS.items())
+
+
+# The class is doubled to weigh more than the theme's rules for tables in outputs.
+LEDGER_CSS = sheet("cc-ledger", _LEDGER + _coloured("cc-ledger")).replace(
+    ".cc-ledger ", ".cc-ledger.cc-ledger "
+)
+SUMMARY_CSS = sheet("cc-sum", _SUMMARY + _coloured("cc-sum")).replace(".cc-sum ", ".cc-sum.cc-sum ")
 
 # Words that mean the same to someone who searches: an entry with one of a line is found by each of it.
 _SYNONYMS = (
@@ -135,35 +213,17 @@ class Changes:
 
 
 def table(claims: Iterable[Claim] | None = None) -> Ledger:
-    """Return the whole ledger as rows, which a reader of the static page can open, search and filter.
-
-    >>> print(str(table()).splitlines()[0])  # doctest: +ELLIPSIS
-     1  cnn-is-conv-pool-fc-stack ...
-
-    Chapter: the claims ledger.
-    """
+    """Return the whole ledger as rows, which a reader of the static page can open, search and filter."""
     return Ledger(load().values() if claims is None else claims)
 
 
 def summary(claims: Iterable[Claim] | None = None) -> Summary:
-    """Return the counts of claims by chapter and verdict.
-
-    >>> summary().rows()[-1][1][-1]
-    152
-
-    Chapter: the claims ledger.
-    """
+    """Return the counts of claims by chapter and verdict."""
     return Summary(load().values() if claims is None else claims)
 
 
 def changes(claims: Iterable[Claim] | None = None) -> Changes:
-    """Return the verdicts of the first edition that have changed, with cause and reason.
-
-    >>> len(changes([]).claims)
-    0
-
-    Chapter: the claims ledger.
-    """
+    """Return the verdicts of the first edition that have changed, with cause and reason."""
     return Changes(load().values() if claims is None else claims)
 
 

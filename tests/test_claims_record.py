@@ -1,4 +1,4 @@
-"""Keeping notebooks and ledger in step: record, check, and the command line."""
+"""Keeping notebooks and ledger in step: tools/claims_record.py."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+import claims_record
 from convcraft import ConvcraftError
 from convcraft.lab import claims
 from convcraft.lab.claims import cards
 
-SMALL = (Path(__file__).parent / "three_claims.yml").read_text(encoding="utf-8")
+SMALL = (Path(__file__).parent / "lab" / "three_claims.yml").read_text(encoding="utf-8")
 MEASURED = {"values": {"value": "0 points", "result": "shows"}}
 
 
@@ -41,7 +42,7 @@ def test_record_writes_one_file_and_leaves_the_claims_alone(small, tmp_path):
     notebook(book, "evidence/relu", record("relu-definition", "holds", outcomes=MEASURED))
     notebook(book, "07_dropout", record("sample-runs", "code-broken", correction="It stops."))
     notebook(book, ".ipynb_checkpoints/07_dropout", record("sample-runs", "holds"))
-    assert claims.record(book, small) == ["relu-definition", "sample-runs"]
+    assert claims_record.record(book, small) == ["relu-definition", "sample-runs"]
     assert small.read_text(encoding="utf-8") == SMALL
     entries = claims.load(small)
     assert entries["relu-definition"].evidence == "Equal on 5 values."
@@ -49,7 +50,8 @@ def test_record_writes_one_file_and_leaves_the_claims_alone(small, tmp_path):
     assert entries["relu-definition"].outcomes == MEASURED and not entries["relu-definition"].literal
     assert entries["sample-runs"].correction == "It stops."
     written = small.with_name("verdicts.json").read_bytes()
-    assert claims.record(book, small) == [] and small.with_name("verdicts.json").read_bytes() == written
+    assert claims_record.record(book, small) == []
+    assert small.with_name("verdicts.json").read_bytes() == written
     assert list(json.loads(written)) == ["relu-definition", "sample-runs"], "in the order of the ledger"
 
 
@@ -62,20 +64,20 @@ def test_record_marks_what_was_settled_by_hand(small, tmp_path):
         record("sample-runs", "holds"),
         record("future", "untestable"),
     )
-    claims.record(book, small)
+    claims_record.record(book, small)
     assert [claim.id for claim in claims.load(small).values() if claim.literal] == ["relu-definition"]
 
 
 def test_record_renews_everything_and_forgets_what_no_notebook_settles(small, tmp_path):
     book = tmp_path / "book"
     notebook(book, "02_x", record("relu-definition", "holds"), record("future", "untestable"))
-    claims.record(book, small)
+    claims_record.record(book, small)
     notebook(book, "02_x", record("relu-definition", "false", "Differs on 6 values."))
-    assert claims.record(book, small) == ["relu-definition", "future"]
+    assert claims_record.record(book, small) == ["relu-definition", "future"]
     entries = claims.load(small)
     assert (entries["relu-definition"].verdict, entries["future"].verdict) == ("false", None)
     notebook(book, "02_x", record("sample-runs", "holds", correction=None))
-    claims.record(book, small)
+    claims_record.record(book, small)
     assert claims.load(small)["sample-runs"].correction is None, "a correction that is taken back"
 
 
@@ -84,51 +86,39 @@ def test_record_refuses_two_cards_and_unknown_ids(small, tmp_path):
     notebook(book, "01_x", record("future", "untestable"))
     notebook(book, "02_x", record("future", "untestable"))
     with pytest.raises(ConvcraftError, match=r"settled twice, in 01_x#claim-future and in 02_x#claim-future"):
-        claims.record(book, small)
-    assert "settled twice" in claims.check(book, small)[0]
+        claims_record.record(book, small)
+    assert "settled twice" in claims_record.check(book, small)[0]
     notebook(book, "02_x", record("futur", "untestable"))
     with pytest.raises(ConvcraftError, match="unknown claim 'futur'"):
-        claims.record(book, small)
+        claims_record.record(book, small)
     with pytest.raises(ConvcraftError, match="expected the folder of the notebooks"):
-        claims.collect(tmp_path / "nothing")
+        claims_record.collect(tmp_path / "nothing")
 
 
 def test_check_says_every_difference(small, tmp_path):
     book = tmp_path / "book"
     notebook(book, "02_x", record("relu-definition", "holds", outcomes=MEASURED), record("sample-runs", None))
-    assert "02_x#claim-relu-definition: verdict: the ledger says None, the notebook 'holds'" in claims.check(
-        book, small
-    )
-    claims.record(book, small)
-    assert claims.check(book, small) == []
+    problems = claims_record.check(book, small)
+    assert "02_x#claim-relu-definition: verdict: the ledger says None, the notebook 'holds'" in problems
+    claims_record.record(book, small)
+    assert claims_record.check(book, small) == []
     notebook(book, "02_x", record("relu-definition", "false", "Other 1."))
-    fields = {problem.split(": ")[1] for problem in claims.check(book, small)}
+    fields = {problem.split(": ")[1] for problem in claims_record.check(book, small)}
     assert fields == {"verdict", "evidence", "outcomes", "literal"}
     notebook(book, "02_x", record("relu-definition", None))
-    assert claims.check(book, small) == [
+    assert claims_record.check(book, small) == [
         "relu-definition: the ledger says 'holds', but no notebook settles it"
     ]
 
 
 def test_command_line(small, tmp_path, capsys):
     def run(*arguments: str) -> int:
-        return claims.main(["--ledger", str(small), "--book", str(tmp_path / "book"), *arguments])
+        return claims_record.main(["--ledger", str(small), "--book", str(tmp_path / "book"), *arguments])
 
     notebook(tmp_path / "book", "02_x", record("relu-definition", "holds"))
+    assert run("--check") == 1
     assert run() == 0
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == "3 claims: 3 open" and "open" in printed[2] and "sample-runs" in printed[2]
-    assert run("check") == 1
-    assert run("record") == 0
-    assert run("check") == 0
+    assert run("--check") == 0
     printed = capsys.readouterr().out
     assert "relu-definition: Open -> Holds\n1 entries changed." in printed
     assert "Notebooks and ledger agree." in printed
-    assert run("list") == 0
-    printed = capsys.readouterr().out
-    assert printed.startswith("3 claims: 1 holds, 2 open\n") and "verdict by hand  activations" in printed
-
-
-def test_command_line_without_options_reads_the_ledger_of_the_package(capsys):
-    assert claims.main([]) == 0
-    assert capsys.readouterr().out.startswith("152 claims: ")

@@ -1,19 +1,22 @@
-"""Keeping notebooks and ledger in step: collect the cards from the notebooks, write verdicts, compare."""
+"""Keep the notebooks and the claims ledger in step.
+
+`python tools/claims_record.py` writes what the notebooks settle into verdicts.json; with `--check` it only
+compares, and ends with status 1 when they differ.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from convcraft.errors import ConvcraftError
-
-from .cards import RECORD
-from .ledger import VERDICTS, Claim, find, load, verdicts_file
+from convcraft.lab.claims.cards import RECORD
+from convcraft.lab.claims.ledger import find, load, verdicts_file
 
 
 @dataclass(frozen=True)
@@ -123,43 +126,26 @@ def record(book: str | Path = "book", ledger: str | Path | None = None) -> list[
     return changed
 
 
-def counts(claims: Iterable[Claim]) -> str:
-    """One line: how many claims, how many of each verdict, how many open."""
-    claims = list(claims)
-    tally = Counter(claim.verdict for claim in claims)
-    parts = [f"{tally[verdict]} {words.lower()}" for verdict, words in VERDICTS.items() if tally[verdict]]
-    return f"{len(claims)} claims: " + ", ".join([*parts, f"{tally[None]} open"])
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line ``claims [--book DIR] [--ledger FILE] [list|record|check]``; exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m convcraft claims", description="The claims ledger of the book."
-    )
+    """Command line; exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--book", default="book", help="folder of the notebooks (default: book)")
-    parser.add_argument(
-        "--ledger", default=None, help="another ledger file (default: the one of the package)"
-    )
-    actions = parser.add_subparsers(dest="action", metavar="action")
-    actions.add_parser("list", help="print the counts and the open claims (also without an action)")
-    actions.add_parser("record", help="write what the notebooks settle into the ledger")
-    actions.add_parser("check", help="compare the notebooks with the ledger; exit status 1 when they differ")
+    parser.add_argument("--ledger", help="another ledger file (default: that of the package)")
+    parser.add_argument("--check", action="store_true", help="compare only")
     arguments = parser.parse_args(argv)
-    if arguments.action == "check":
+    if arguments.check:
         problems = check(arguments.book, arguments.ledger)
         print("\n".join(problems) if problems else "Notebooks and ledger agree.")
         return 1 if problems else 0
-    if arguments.action == "record":
-        before = {claim.id: claim.label for claim in load(arguments.ledger).values()}
-        for claim_id in (changed := record(arguments.book, arguments.ledger)):
-            now = load(arguments.ledger)[claim_id].label
-            print(f"  {claim_id}" + (f": {before[claim_id]} -> {now}" if now != before[claim_id] else ""))
-        print(f"{len(changed)} entries changed.")
-        return 0
-    claims = load(arguments.ledger).values()
-    print(counts(claims))
-    for claim in claims:
-        if claim.verdict is None or claim.literal:
-            state = "open" if claim.verdict is None else "verdict by hand"
-            print(f"  {state:15}  {claim.chapter:16} {claim.id}")
+    before = {claim.id: claim.label for claim in load(arguments.ledger).values()}
+    changed = record(arguments.book, arguments.ledger)
+    after = load(arguments.ledger)
+    for claim_id in changed:
+        now = after[claim_id].label
+        print(f"  {claim_id}" + (f": {before[claim_id]} -> {now}" if now != before[claim_id] else ""))
+    print(f"{len(changed)} entries changed.")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
