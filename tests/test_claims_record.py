@@ -40,8 +40,8 @@ def record(claim_id: str, verdict: str | None, evidence: str = "Equal on 5 value
 def test_record_writes_one_file_and_leaves_the_claims_alone(small, tmp_path):
     book = tmp_path / "book"
     notebook(book, "evidence/relu", record("relu-definition", "holds", outcomes=MEASURED))
-    notebook(book, "07_dropout", record("sample-runs", "code-broken", correction="It stops."))
-    notebook(book, ".ipynb_checkpoints/07_dropout", record("sample-runs", "holds"))
+    notebook(book, "dropout", record("sample-runs", "code-broken", correction="It stops."))
+    notebook(book, ".ipynb_checkpoints/dropout", record("sample-runs", "holds"))
     assert claims_record.record(book, small) == ["relu-definition", "sample-runs"]
     assert small.read_text(encoding="utf-8") == SMALL
     entries = claims.load(small)

@@ -1,4 +1,4 @@
-"""Sphinx extension: where a docstring ends in "Chapter 2." or "Chapter: Activations.", link to that page.
+"""Sphinx extension: where a docstring ends in "Chapter: Activations.", link to that page.
 
 A chapter that is not in the table of contents yet stays plain text.
 """
@@ -9,17 +9,13 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-# "Chapter 2" or "Chapter: Activations." with whatever line break the docstring has before the number.
-NAMED = re.compile(r"\bChapter(?:(?P<gap>\s+)(?P<number>\d+)\b|: (?P<title>[A-Za-z][\w ]*)(?=\.))")
+# "Chapter: Activations." with whatever line break the docstring has before the title.
+NAMED = re.compile(r"\bChapter:\s+(?P<title>[A-Za-z][\w ]*)(?=\.)")
 
 
 def pages(documents: Iterable[str]) -> dict[str, str]:
-    """The page of each chapter by its number ("2") and by the words of its file name ("activations")."""
-    found = {}
-    for document in documents:
-        match = re.fullmatch(r"book/(\d+)_(\w+)", document)
-        if match:
-            found[str(int(match[1]))] = found[match[2].replace("_", " ")] = document
+    """The page of each chapter by the words of its file name ("activations")."""
+    found = {d.removeprefix("book/").replace("_", " "): d for d in documents if re.fullmatch(r"book/\w+", d)}
     if "book/claims" in documents:
         found["the claims ledger"] = "book/claims"
     return found
@@ -29,12 +25,8 @@ def link(text: str, known: dict[str, str]) -> str:
     """The text with a link at every chapter that has a page."""
 
     def replace(match: re.Match[str]) -> str:
-        name = match["number"] or match["title"].lower()
-        if name not in known:
-            return match[0]
-        shown = f"Chapter {match['number']}" if match["number"] else match["title"]
-        before = "" if match["number"] else "Chapter: "
-        return f"{before}:doc:`{shown} </{known[name]}>`"
+        page = known.get(match["title"].lower())
+        return f"Chapter: :doc:`{match['title']} </{page}>`" if page else match[0]
 
     return NAMED.sub(replace, text)
 

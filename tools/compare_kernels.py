@@ -2,7 +2,8 @@
 
     python tools/compare_kernels.py [--settings threads avx2] [--all] [book/NAME.ipynb ...]
 
-Without paths: every notebook of book/. Each is executed once per setting, in a fresh kernel, and not written.
+Without paths: every notebook under book/. Each is executed once per setting, in a fresh kernel, and not
+written.
 The last digit of a float32 sum depends on the vector width and the number of threads, and training can turn
 it into another first digit. The status is 1 when a compared cell (tag 'nbval-check-output') shows text other
 than the stored one, or a cell raises; --all also lists the cells that are not compared.
@@ -135,7 +136,7 @@ def main() -> int:
     parser.add_argument("notebooks", nargs="*", type=pathlib.Path)
     args = parser.parse_args()
     serious = 0
-    for path in args.notebooks or sorted((ROOT / "book").glob("*.ipynb")):
+    for path in args.notebooks or sorted((ROOT / "book").rglob("*.ipynb")):
         for name in args.settings:
             start = time.perf_counter()
             stored, run = execute(path, name, args.timeout)

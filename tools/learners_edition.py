@@ -147,7 +147,9 @@ class Edition:
         if name == "exercise-start":
             number = self.names.get(options.get("label", ""), {}).get("text", "Exercise")
             return f"#### {number}" + (f": {title}" if title else "") + "\n"
-        if name == "exercise-end":
+        if name == "predict-start":
+            return f"> **Predict, then run.** {title}\n"
+        if name in ("exercise-end", "predict-end"):
             return ""
         if name == "dropdown":
             return _folded(title or "More", body)

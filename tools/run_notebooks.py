@@ -2,7 +2,7 @@
 
     python tools/run_notebooks.py [-j 2] [--timeout 600] [--limit 90] [book/NAME.ipynb ...]
 
-Without paths: every notebook of book/. A cell that raises fails the run unless it carries the tag
+Without paths: every notebook under book/. A cell that raises fails the run unless it carries the tag
 'raises-exception'; anything on stderr fails it too, for a reader would see it in the book. A notebook that
 fails is left as it was. Two runs of the same notebook write the same bytes: no time stamps, streams merged,
 cell names taken from the source, metadata of the editor dropped.
@@ -101,7 +101,7 @@ def main() -> int:
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["CONVCRAFT_SETTLE"] = "anew"  # a claim may come out otherwise than the ledger says
-    paths = args.notebooks or sorted((ROOT / "book").glob("*.ipynb"))
+    paths = args.notebooks or sorted((ROOT / "book").rglob("*.ipynb"))
     if args.normalize_only:
         for path in paths:
             nb = nbformat.read(path, as_version=4)

@@ -1,4 +1,4 @@
-"""Activation league: thirteen activations in one convolutional and one recurrent network (chapters 2 and 3).
+"""Activation league: thirteen activations in one convolutional and one recurrent network.
 
 Varied: the activation, each at the weight scale that keeps its own second moment, in two networks on the
 digits: `cnn`, two convolutions with max pooling and a hidden layer, and `rnn`, a recurrent layer that reads

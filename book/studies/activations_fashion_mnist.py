@@ -1,4 +1,4 @@
-"""Five activations in one convolutional network on Fashion-MNIST: "At scale" of chapter 2.
+"""Five activations in one convolutional network on Fashion-MNIST.
 
 Varied: the activation. Every layer starts with normal weights of variance 1 / (fan_in E[f(z)^2]), z ~ N(0, 1),
 the first with 1 / fan_in, and zero biases. Measured: validation accuracy by epoch, test accuracy.

@@ -1,4 +1,4 @@
-"""Under Adam: a penalty in the loss against decay beside the gradient, on 200 digits (chapter 6).
+"""Under Adam: a penalty in the loss against decay beside the gradient, on 200 digits.
 
 Varied: the optimizer (Adam with the gradient of the penalty, `Adam(weight_decay=...)`; or AdamW, whose decay
 does not pass through the division), the strength, and the learning rate, each arm with the same number of

@@ -1,4 +1,4 @@
-"""Augmentation with four times the updates: was it the transform or the budget? (chapter 8)
+"""Augmentation with four times the updates: was it the transform or the budget?
 
 In the study augmentation_matrix, networks that train with shifts do not fit all of their images within 600
 updates. Here the same ConvNet on digits gets 2,400 updates of 32 images. The images of every seed are the

@@ -1,4 +1,4 @@
-"""Augmentation on 1,000 images of Fashion-MNIST: "At scale" of chapter 8.
+"""Augmentation on 1,000 images of Fashion-MNIST.
 
 A small ConvNet, 1,200 updates of 32 images, augmentation on the batch. The images of every seed are a subset
 of its own. The pieces of clothing stand upright, and nearly all shoes point to the left.

@@ -1,4 +1,4 @@
-"""The price of a derivative: how much of a training step is the activation's backward pass (chapter 3)?
+"""The price of a derivative: how much of a training step is the activation's backward pass?
 
 Varied: the activation. Every round (a seed is a round) takes all functions in random order and measures the
 processor time of one thread: of the backward pass of the activation alone, at the two shapes that it has in

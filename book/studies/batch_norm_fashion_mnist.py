@@ -1,4 +1,4 @@
-"""Five normalizations at two batch sizes on 1,500 images of Fashion-MNIST: "At scale" of chapter 9.
+"""Five normalizations at two batch sizes on 1,500 images of Fashion-MNIST.
 
 A network of four convolutions (8, 8, 16 and 16 channels) and one hidden layer of 32 units, He initialization,
 gradient descent with momentum 0.9.

@@ -1,4 +1,4 @@
-"""Batch normalization grid: how much faster, and on which side of which activation (chapter 9).
+"""Batch normalization grid: how much faster, and on which side of which activation.
 
 Perceptrons of width 32 on 300 digits, a subset of its own for every seed; each layer initialized for its
 activation (He, Xavier or LeCun); gradient descent with momentum 0.9.

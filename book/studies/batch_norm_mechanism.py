@@ -1,4 +1,4 @@
-"""Why batch normalization speeds training up: noise put back after it (chapter 9).
+"""Why batch normalization speeds training up: noise put back after it.
 
 The test of Santurkar, Tsipras, Ilyas and Madry (2018), How Does Batch Normalization Help Optimization?: if
 batch normalization (BN) works by keeping the distributions inside the network still, then noise after it that

@@ -1,4 +1,4 @@
-"""Batch normalization: what has to be tuned, does it regularize, what about shifted input (chapter 9).
+"""Batch normalization: what has to be tuned, does it regularize, what about shifted input.
 
 ReLU perceptrons with three hidden layers on 300 digits, a subset of its own for every seed.
 

@@ -1,4 +1,4 @@
-"""Properties of the data: does the activation have to fit their sign, sparsity, tails and noise (chapter 3)?
+"""Properties of the data: does the activation have to fit their sign, sparsity, tails and noise?
 
 Varied: the activation and the data. `cnn`: a small convolutional network with ReLU or tanh on digits in four
 encodings, pixels in [0, 1], in [-1, 0], in [-1, 1] and standardized. `mlp`: a network of two hidden layers

@@ -1,4 +1,4 @@
-"""Techniques combined on Fashion-MNIST, with few images and with more: "At scale" of chapter 10.
+"""Techniques combined on Fashion-MNIST, with few images and with more.
 
 A ConvNet with two convolutions (8 and 16 channels) and 32 hidden units, ReLU, initialized for it; 400 updates
 of 50 images; the training images of every seed are a subset of its own.

@@ -1,4 +1,4 @@
-"""Dead units: how many die when death is provoked, what prevents it, and whether silence selects (chapter 2).
+"""Dead units: how many die when death is provoked, what prevents it, and whether silence selects.
 
 Varied: the activation (ReLU, Leaky ReLU at slopes 0.01 and 0.2, PReLU, ELU, SELU) in a fully connected
 network, and the start: `plain` (six hidden layers, biases 0), `forced` (six hidden layers, every hidden bias

@@ -1,4 +1,4 @@
-"""Which parameters to decay: weights, biases, normalizations, or everything (chapter 6).
+"""Which parameters to decay: weights, biases, normalizations, or everything.
 
 Varied: the network (convolutions with batch normalization, or with biases instead), which of its parameters
 are decayed, and how strongly. With batch normalization the weights are of two kinds, those whose scale the

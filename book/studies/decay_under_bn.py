@@ -1,4 +1,4 @@
-"""Decay of weights that are followed by batch normalization is a learning rate that grows (chapter 6).
+"""Decay of weights that are followed by batch normalization is a learning rate that grows.
 
 Plain SGD on weights that a normalization rescales: a step with weight_decay d is, up to the length of the
 weights, a step without decay at the rate eta / (1 - eta d)^(2t + 1), t counted from 0. Varied: the network

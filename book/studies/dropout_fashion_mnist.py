@@ -1,4 +1,4 @@
-"""Dropout in a convolutional network on 1,000 images of Fashion-MNIST: "At scale" of chapter 7.
+"""Dropout in a convolutional network on 1,000 images of Fashion-MNIST.
 
 Varied: where dropout stands and what it drops. After the hidden layer: single units, 0.5. After each
 of the two poolings: single values, whole channels, or squares of 3 x 3, each 0.2. With batch normalization

@@ -1,4 +1,4 @@
-"""What neighbourhood and position are worth on Fashion-MNIST (chapter 1).
+"""What neighbourhood and position are worth on Fashion-MNIST.
 
 Varied: the network (convolutional with a dense head, the same with a global maximum, dense) and the input
 (pixels in place, or in one fixed random order). Images are averaged to 14x14 pixels and stand in the middle

@@ -1,4 +1,4 @@
-"""Gradient factor: what a layer multiplies the gradient by, before any training (chapters 2, 4 and 9).
+"""Gradient factor: what a layer multiplies the gradient by, before any training.
 
 Varied: activation, gain (standard deviation of the weights times the root of the fan-in), batch
 normalization, skip connections, depth. Measured at random weights of width 512: the factor per layer by

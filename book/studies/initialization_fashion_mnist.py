@@ -1,4 +1,4 @@
-"""Initialization of a convolutional network of fourteen layers on Fashion-MNIST: "At scale" of chapter 4.
+"""Initialization of a convolutional network of fourteen layers on Fashion-MNIST.
 
 Varied: how the weights start; one arm has batch normalization besides. Measured: test accuracy at the best
 rate of the arm, and, before any step, the standard deviation of the logits on 256 images. Biases start at 0

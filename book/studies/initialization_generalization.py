@@ -1,4 +1,4 @@
-"""Does a good initialization generalize better, or only train faster? At equal training loss (chapter 4).
+"""Does a good initialization generalize better, or only train faster? At equal training loss.
 
 Varied: the gain of all weights (standard deviation times the root of the fan-in) of a ReLU network with two
 hidden layers of 128, on 300 digits, a different 300 for each seed. Every run is trained until its loss on

@@ -1,4 +1,4 @@
-"""L1 in a network: which solvers set weights to zero, and which noise inputs are removed (chapter 6).
+"""L1 in a network: which solvers set weights to zero, and which noise inputs are removed.
 
 Three questions, each a set of arms on digits, with one network of 64 hidden units:
 

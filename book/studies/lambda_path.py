@@ -1,4 +1,4 @@
-"""The lambda path: what the strength of an L2 or L1 penalty does to a network on 200 digits (chapter 6).
+"""The lambda path: what the strength of an L2 or L1 penalty does to a network on 200 digits.
 
 Varied: the penalty (sum of squares, or sum of absolute values by the proximal step), its strength lambda from
 1e-6 to 1e-1, and whether the hidden layers are followed by batch normalization. The penalty is lambda times

@@ -1,4 +1,4 @@
-"""The slope of leaky ReLU: does it have to be tuned (chapter 5)?
+"""The slope of leaky ReLU: does it have to be tuned?
 
 Varied: the negative slope from 0 (ReLU) to 1 (no activation at all), at 4 and at 12 hidden layers, each at
 its own best learning rate. Each slope has the initialization that He et al. (2015) give for it, gain sqrt(2

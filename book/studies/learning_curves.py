@@ -1,4 +1,4 @@
-"""Learning curves: overfitting by the number of digits, and what each regularizer does about it (chapter 6).
+"""Learning curves: overfitting by the number of digits, and what each regularizer does about it.
 
 Varied: the number of training digits, 50 to 1,000, without regularizer; and at 100, 300 and 1,000 digits the
 regularizer with its strength: L2 and L1 on the weights (L1 by the proximal step), dropout after the hidden

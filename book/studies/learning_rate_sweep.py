@@ -1,4 +1,4 @@
-"""Learning rate sweep: what each activation does at every learning rate (chapters 2 and 5).
+"""Learning rate sweep: what each activation does at every learning rate.
 
 Varied: the activation, the depth (number of hidden layers, 32 units each), the initialization and the
 learning rate, from 0.003 to 12 in factors of 2. Steps are plain gradient descent on batches of 32, without

@@ -1,4 +1,4 @@
-"""Selection in linear regression: Lasso, Ridge and elastic net where the truth is known (chapter 6).
+"""Selection in linear regression: Lasso, Ridge and elastic net where the truth is known.
 
 Varied: the estimator (lasso, ridge and elastic net of scikit-learn, each with its strength by 5-fold
 cross-validation) and the truth: 80 examples of 100 standard normal features, of which k = 5, 20, 50 or 100

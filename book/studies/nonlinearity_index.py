@@ -1,4 +1,4 @@
-"""Does a more nonlinear activation fit better? Four curves and the digits (chapter 3).
+"""Does a more nonlinear activation fit better? Four curves and the digits.
 
 Varied: the activation, from none at all (identity) over the usual ones to a parabola and a fast sine, and
 what is to be learned: a step, a sine, |x| and a smooth bump on 50 noisy points, or the digits. The network

@@ -1,4 +1,4 @@
-"""Optimizers with and without a schedule: is Adagrad a decay of the learning rate (chapter 5)?
+"""Optimizers with and without a schedule: is Adagrad a decay of the learning rate?
 
 Varied: the optimizer (gradient descent without and with momentum, Adagrad, RMSProp, Adam), each at a
 constant rate and with a cosine schedule that lowers the rate towards 0, epoch by epoch; the learning rate,

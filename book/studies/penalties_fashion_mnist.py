@@ -1,4 +1,4 @@
-"""L2 and L1 in a convolutional network on 1,000 images of Fashion-MNIST: "At scale" of chapter 6.
+"""L2 and L1 in a convolutional network on 1,000 images of Fashion-MNIST.
 
 Varied: the penalty (sum of squares, or sum of absolute values by the proximal step) on the weights, its
 strength, the learning rate. Measured: accuracy and loss on training and test part, norm of the weights, share

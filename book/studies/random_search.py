@@ -1,4 +1,4 @@
-"""Random search: which hyperparameters matter, and what a search of 30 trials gains (chapter 5).
+"""Random search: which hyperparameters matter, and what a search of 30 trials gains.
 
 Varied: six hyperparameters of a fully connected network on digits, drawn at random: learning rate, weight
 decay, epochs, batch size, depth, and the slope of the activation (of leaky ReLU for negative input; for

@@ -1,4 +1,4 @@
-"""Schedules of the learning rate: what falling, rising and waiting gain over a constant rate (chapter 5).
+"""Schedules of the learning rate: what falling, rising and waiting gain over a constant rate.
 
 Varied: the schedule of torch.optim.lr_scheduler (constant, step, exponential, cosine, warm-up and cosine,
 one cycle, plateau) and its largest learning rate. A network of eight hidden layers of 32 ReLU units is

@@ -1,4 +1,4 @@
-"""Factorial of techniques: which factor explains how much of the test accuracy (chapter 10).
+"""Factorial of techniques: which factor explains how much of the test accuracy.
 
 Varied: deep: perceptrons with ten hidden layers of width 32, a full factorial of activation (ReLU, ELU, SiLU,
 tanh, sigmoid), initialization (normal of standard deviation 0.01, Xavier, He), batch normalization before

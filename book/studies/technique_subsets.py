@@ -1,4 +1,4 @@
-"""Techniques combined: every subset of L2, dropout, batch normalization and augmentation (chapter 10).
+"""Techniques combined: every subset of L2, dropout, batch normalization and augmentation.
 
 A ConvNet with two convolutions (8 and 16 channels) and 32 hidden units on digits, 400 updates of 32 images;
 the images of every seed are a subset of its own. Initialization by activation (He for ReLU).

@@ -1,4 +1,4 @@
-"""Statistics of batch normalization that no test image has: what recalibration gives back (chapter 10).
+"""Statistics of batch normalization that no test image has: what recalibration gives back.
 
 Dropout and augmentation change what a batch normalization (BN) sees in training, and are off in prediction;
 its running statistics are then those of other data. Here every network is measured twice: as it was trained,

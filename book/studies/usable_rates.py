@@ -1,4 +1,4 @@
-"""What moves the range of usable learning rates: batch size, momentum, normalization, decay (chapter 5).
+"""What moves the range of usable learning rates: batch size, momentum, normalization, decay.
 
 Varied: one thing at a time against a plain network (three hidden layers of 32 ReLU units, He
 initialization, plain gradient descent on batches of 32): the size of the batch, momentum, batch and layer

@@ -46,12 +46,13 @@ def table_text(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def table_html(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The same as HTML; numbers and intervals are not wrapped."""
+def table_html(headings: Sequence[str], rows: Iterable[Sequence[str]], decides: int | None = None) -> str:
+    """The same as HTML; numbers and intervals are not wrapped, the column `decides` is bold."""
     body = [tuple(row) for row in rows]
-    styles = [
-        ' style="text-align:right;white-space:nowrap"' if r else "" for r in _numeric(body, len(headings))
-    ]
+    rules = [["text-align:right", "white-space:nowrap"] * right for right in _numeric(body, len(headings))]
+    if decides is not None:
+        rules[decides].append("font-weight:600")
+    styles = [f' style="{";".join(rule)}"' if rule else "" for rule in rules]
 
     def line(cells: Sequence[str], tag: str, scope: str = "") -> str:
         return "".join(

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import pathlib
-import re
 
 import pytest
-import yaml
+from pages import CHAPTERS, NEW_FORM, PAGES
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-CONTENTS = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-PAGES = [CONTENTS["root"], *(c["file"] for part in CONTENTS["parts"] for c in part["chapters"])]
-CHAPTERS = [p for p in PAGES if re.search(r"/\d\d_", p)]
+CHAPTER_PAGES = [f"book/{path.stem}" for path in CHAPTERS]
 THEMES = ("light", "dark")
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
@@ -87,7 +82,7 @@ def test_mathematics_is_rendered(browser, base, page):
             "all => all.map(e => e.textContent)",
         )
         assert red == [], "a command that MathJax does not know"
-        if page in CHAPTERS:
+        if page in CHAPTER_PAGES:
             assert visit.page.locator("mjx-container").count() > 10
 
 
@@ -140,7 +135,7 @@ def controls(page):
     return page.locator(".bd-article :is(input[type=range], select)")
 
 
-@pytest.mark.parametrize("page", CHAPTERS)
+@pytest.mark.parametrize("page", CHAPTER_PAGES)
 def test_controls_move_by_keyboard_and_redraw(browser, base, page):
     with visiting(browser, f"{base}{page}.html") as visit:
         found = controls(visit.page)
@@ -175,7 +170,7 @@ def drawing(control) -> str:
     )
 
 
-@pytest.mark.parametrize("page", CHAPTERS)
+@pytest.mark.parametrize("page", CHAPTER_PAGES)
 def test_without_script_a_still_is_shown(browser, site, page):
     context = browser.new_context(java_script_enabled=False, viewport=DESK)
     try:
@@ -194,9 +189,7 @@ def test_search_finds_a_word_offline(browser, base):
         visit.page.keyboard.press("Enter")
         hits = visit.page.locator("#search-results li a")
         hits.first.wait_for(timeout=15_000)
-        assert any(
-            "01_convolutional_networks" in hits.nth(i).get_attribute("href") for i in range(hits.count())
-        )
+        assert any("convolutional_networks" in hits.nth(i).get_attribute("href") for i in range(hits.count()))
         assert [a for a in visit.requests if not inside(a)] == []
 
 
@@ -275,7 +268,7 @@ FIGURE = """async img => {
 
 
 @pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("page", CHAPTERS)
+@pytest.mark.parametrize("page", CHAPTER_PAGES)
 def test_figures_take_the_ground_of_the_theme(browser, server, page, theme):
     """White by day, and by night turned round: the corners of a figure are no light box on a dark page."""
     with visiting(browser, f"{server}{page}.html", DESK, theme) as visit:
@@ -292,32 +285,79 @@ def test_figures_take_the_ground_of_the_theme(browser, server, page, theme):
 
 
 def test_html_outputs_follow_the_theme(browser, site):
-    with visiting(browser, f"{site.as_uri()}/{CHAPTERS[-1]}.html", DESK, "dark") as visit:
+    with visiting(browser, f"{site.as_uri()}/{CHAPTER_PAGES[-1]}.html", DESK, "dark") as visit:
         grounds = visit.page.eval_on_selector_all(
             ".cell_output .text_html", "all => all.map(e => getComputedStyle(e).backgroundColor)"
         )
         assert grounds and set(grounds) == {"rgba(0, 0, 0, 0)"}
 
 
+def received(browser, addresses: list[str]) -> list[float]:
+    """The bytes that a browser with an empty cache fetches, page after page."""
+    context = browser.new_context(viewport=DESK)
+    try:
+        tab = context.new_page()
+        network = context.new_cdp_session(tab)
+        network.send("Network.enable")
+        sizes: list[float] = []
+        network.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+        totals = []
+        for address in addresses:
+            sizes.clear()
+            tab.goto(address, wait_until="load")
+            tab.wait_for_function(READY)
+            totals.append(sum(sizes))
+        return totals
+    finally:
+        context.close()
+
+
 def test_weight_of_a_first_page_and_of_the_next(browser, server):
-    """What the browser really fetched, cold: 4 MB for the first page, 1 MB for each further one."""
-    for first in CHAPTERS:
-        context = browser.new_context(viewport=DESK)
-        try:
-            tab = context.new_page()
-            network = context.new_cdp_session(tab)
-            network.send("Network.enable")
-            received: list[float] = []
-            network.on(
-                "Network.loadingFinished",
-                lambda event, received=received: received.append(event["encodedDataLength"]),
-            )
-            for number, page in enumerate([first, *(p for p in PAGES if p != first)]):
-                received.clear()
-                tab.goto(f"{server}{page}.html", wait_until="load")
-                tab.wait_for_function(READY)
-                total = sum(received)
-                assert total <= (4e6 if number == 0 else 1e6), f"{page} after {first}: {total / 1e6:.2f} MB"
-                assert number or total > 1e5
-        finally:
-            context.close()
+    """4 MB for the page that a reader opens first, 1 MB for each further one."""
+    for page in CHAPTER_PAGES:
+        (first,) = received(browser, [f"{server}{page}.html"])
+        assert 1e5 < first <= 4e6, f"{page}: {first / 1e6:.2f} MB"
+    sizes = received(browser, [f"{server}{page}.html" for page in PAGES])[1:]
+    heavy = [
+        f"{page}: {size / 1e6:.2f} MB" for page, size in zip(PAGES[1:], sizes, strict=True) if size > 1e6
+    ]
+    assert heavy == {}
+
+
+FORM = """() => {
+  const page = document.querySelector('article');
+  const high = e => e.getBoundingClientRect().height, seen = e => e.offsetParent !== null && high(e) > 1;
+  const cut = e => e.scrollWidth > e.clientWidth + 2;
+  const wide = e => cut(e) || (e.parentElement && cut(e.parentElement));
+  const all = query => [...page.querySelectorAll(query)].filter(seen);
+  const named = e => e.textContent.trim().slice(0, 60);
+  const blocks = all('pre, .cell_output table');
+  const pictures = all('img, svg[role=img], figure, [data-convcraft]').filter(e => high(e) > 60);
+  return {
+    height: document.scrollingElement.scrollHeight,
+    code: all('.cell_input').reduce((sum, e) => sum + high(e), 0) / high(page),
+    pictures: pictures.length,
+    cutCode: blocks.filter(e => e.closest('.cell_input') && wide(e)).map(named),
+    cutOutput: blocks.filter(e => !e.closest('.cell_input') && wide(e)).map(named),
+    cutEquations: all('div.math')
+      .filter(e => cut(e) || [...e.querySelectorAll('mjx-container')].some(cut)).map(named),
+  };
+}"""
+
+
+@pytest.mark.parametrize("page", [f"book/{path.stem}" for path in NEW_FORM])
+def test_a_chapter_is_read_to_the_end(browser, site, page):
+    """At most 30 screens, a fifth of them code, a picture every second screen; nothing cut at the edge."""
+    with visiting(browser, f"{site.as_uri()}/{page}.html", {"width": 1440, "height": 900}) as visit:
+        desk = visit.page.evaluate(FORM)
+        visit.page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
+        opened = visit.page.evaluate(FORM)
+    with visiting(browser, f"{site.as_uri()}/{page}.html", PHONE) as visit:
+        visit.page.evaluate("document.querySelectorAll('details.cc-predict').forEach(e => e.open = true)")
+        phone = visit.page.evaluate(FORM)
+    screens = desk["height"] / 900
+    assert screens <= 30
+    assert desk["code"] <= 0.2
+    assert opened["pictures"] >= screens / 2
+    assert desk["cutCode"] == desk["cutOutput"] == [] and opened["cutOutput"] == []
+    assert phone["cutOutput"] == phone["cutEquations"] == []

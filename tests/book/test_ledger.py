@@ -16,17 +16,17 @@ from convcraft.lab.claims.criteria import verdict
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
 
-# Chapters (keys as in claims.yml) that are still to be written: their claims may be open.
+# Chapters (keys as in claims.yml) that are still to be written, and their pages: their claims may be open.
 # A chapter leaves the list when it is written.
-NOT_YET_WRITTEN = (
-    "case-images",
-    "case-speech",
-    "case-text",
-    "case-recommender",
-    "case-series",
-    "case-generative",
-    "outlook",
-)
+NOT_YET_WRITTEN = {
+    "case-images": "images",
+    "case-speech": "recurrent_networks",
+    "case-text": "recurrent_networks",
+    "case-recommender": "recommenders",
+    "case-series": "series",
+    "case-generative": "generation",
+    "outlook": "outlook",
+}
 
 BY_HAND_AT_MOST = 1
 
@@ -45,9 +45,8 @@ def html_of(page: str) -> str:
 
 def test_chapters_not_yet_written_are_chapters_without_a_page():
     assert set(NOT_YET_WRITTEN) <= set(claims.CHAPTERS)
-    for chapter in NOT_YET_WRITTEN:
-        number = claims.chapter_number(chapter)
-        assert not list(BOOK.glob(f"{number:02}_*.ipynb")), f"{chapter} is written: take it off the list"
+    for chapter, page in NOT_YET_WRITTEN.items():
+        assert not (BOOK / f"{page}.ipynb").exists(), f"{chapter} is written: take it off the list"
 
 
 def test_a_claim_of_a_written_chapter_is_settled_once():

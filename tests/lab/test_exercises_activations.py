@@ -1,4 +1,4 @@
-"""The checks of chapter 2: right answers pass, and typical wrong answers are told what is wrong."""
+"""Exercises on activations: right answers pass, and typical wrong answers are told what is wrong."""
 
 import math
 

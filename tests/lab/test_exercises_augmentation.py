@@ -1,4 +1,4 @@
-"""The checks of chapter 8: right answers pass, and typical wrong answers are told what is wrong."""
+"""Exercises on augmentation: right answers pass, and typical wrong answers are told what is wrong."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The checks of chapter 3: right answers pass, and typical wrong answers are told what is wrong."""
+"""Exercises on choosing activations: right answers pass, and typical wrong answers are told what is wrong."""
 
 import math
 

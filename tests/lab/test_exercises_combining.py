@@ -1,4 +1,4 @@
-"""The checks of chapter 10 accept what is right and say what is wrong."""
+"""The checks of the exercises on combining accept what is right and say what is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checks of chapter 1 accept what is right and say what is wrong."""
+"""The checks of the exercises on convolutional networks accept what is right and say what is wrong."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The checks of chapter 7 accept what is right and say what is wrong."""
+"""The checks of the exercises on dropout accept what is right and say what is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checks of chapter 4: right answers pass, and typical wrong answers are told what is wrong."""
+"""Exercises on initialization: right answers pass, and typical wrong answers are told what is wrong."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The checks of chapter 6 accept what is right and say what is wrong."""
+"""The checks of the exercises on penalties accept what is right and say what is wrong."""
 
 from __future__ import annotations
 

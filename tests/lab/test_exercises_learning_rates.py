@@ -1,4 +1,4 @@
-"""The checks of chapter 5 accept what is right and say what is wrong."""
+"""The checks of the exercises on learning rates accept what is right and say what is wrong."""
 
 import math
 

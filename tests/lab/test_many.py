@@ -91,7 +91,11 @@ def test_a_diverged_regression_is_not_the_best(small):
     splits = Splits(*map(brightness, (small.train, small.validation, small.test)), "brightness", ())
     sweep = fit_many(
         lambda: models.MLP((64, 8, 1), activation=None),
-        splits, learning_rates=[1e20, 0.01], seeds=[0, 1], epochs=2, loss="mse",
+        splits,
+        learning_rates=[1e20, 0.01],
+        seeds=[0, 1],
+        epochs=2,
+        loss="mse",
     )
     assert sweep.diverged[0].all() and not sweep.diverged[1].any()
     assert sweep.best == 1

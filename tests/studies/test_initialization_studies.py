@@ -1,4 +1,4 @@
-"""What the studies of chapter 4 compute themselves: mean-field predictions, and how their networks start."""
+"""What the studies of initialization compute: mean-field predictions, and how their networks start."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Activation league on Fashion-MNIST: eight activations in one convolutional network (chapters 2 and 3).
+"""Activation league on Fashion-MNIST: eight activations in one convolutional network.
 
 Varied: the activation, each at the weight scale that keeps its own second moment, and the learning rate.
 Measured: test accuracy and loss at the rate that is best for the activation, on all 10,000 test images.

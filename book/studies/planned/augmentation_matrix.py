@@ -1,4 +1,4 @@
-"""Augmentation matrix: train with one transform, test under every other (chapter 8).
+"""Augmentation matrix: train with one transform, test under every other.
 
 A small ConvNet on digits, 3,000 updates of 32 images (and, on purpose short, 600), augmentation on the batch.
 The images of every seed are a subset of its own.

@@ -1,4 +1,4 @@
-"""Choosing an activation: eight activations, three depths, plain, normalized and residual (chapter 3).
+"""Choosing an activation: eight activations, three depths, plain, normalized and residual.
 
 Varied: the activation, the number of hidden layers (2, 6, 12; 32 units each), what stands around the
 activation (`plain` nothing, `bn` batch normalization in front of it, `skip` a residual sum around each layer

@@ -1,4 +1,4 @@
-"""Depth x activation x initialization: which deep networks train on digits (chapters 2, 3, 4 and 17).
+"""Depth x activation x initialization: which deep networks train on digits.
 
 Varied: depth (the number of layers with an activation, 1 to 50), activation, rule of initialization, gain,
 batch normalization, skip connections, width. Measured after training at the best rate of the arm: test and

@@ -1,4 +1,4 @@
-"""Dropout grid: when it helps, by width, number of images and budget (chapter 7).
+"""Dropout grid: when it helps, by width, number of images and budget.
 
 Varied: number of training images (100, 300, 1000; a subset of its own for every seed), width of a ReLU
 perceptron with two hidden layers (16, 64, 256), keep probability (1, 0.8, 0.5) after both hidden layers, and

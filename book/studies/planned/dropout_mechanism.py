@@ -1,4 +1,4 @@
-"""Dropout: an ensemble, less co-adaptation, less capacity? (chapter 7)
+"""Dropout: an ensemble, less co-adaptation, less capacity?
 
 One perceptron with two hidden layers of 64 ReLU units, trained on digits for 3,000 updates.
 

@@ -1,4 +1,4 @@
-"""Regularizing a convolutional and a recurrent network: where dropout goes, and what L2 does (chapter 6).
+"""Regularizing a convolutional and a recurrent network: where dropout goes, and what L2 does.
 
 Varied: the network (two convolutions; or a gated recurrent unit of 32 units that reads a digit row by row,
 8 steps of 8 pixels) and its regularizer: none; L2 on the weights; dropout at two rates. In the convolutional

@@ -59,7 +59,8 @@ def acon_c(input: Tensor, p1: Tensor | float, p2: Tensor | float, beta: Tensor |
         >>> acon_c(torch.tensor([-100.0, 100.0]), 1.0, 0.25)
         tensor([-25., 100.])
 
-    Source: Ma, Zhang, Liu and Sun (2021), Activate or Not: Learning Customized Activation. Chapter 2.
+    Source: Ma, Zhang, Liu and Sun (2021), Activate or Not: Learning Customized Activation.
+    Chapter: Activations.
     """
     check_floating("acon_c", input)
     difference = (p1 - p2) * input
@@ -83,7 +84,8 @@ class AconC(nn.Module):
         >>> AconC(3)(torch.zeros(2, 3, 4, 4)).shape
         torch.Size([2, 3, 4, 4])
 
-    Source: Ma, Zhang, Liu and Sun (2021), Activate or Not: Learning Customized Activation. Chapter 2.
+    Source: Ma, Zhang, Liu and Sun (2021), Activate or Not: Learning Customized Activation.
+    Chapter: Activations.
     """
 
     def __init__(self, num_parameters: int = 1, device: Any = None, dtype: Any = None) -> None:
@@ -128,7 +130,8 @@ class MetaAconC(nn.Module):
         >>> MetaAconC(8)(torch.zeros(2, 8, 4, 4)).shape
         torch.Size([2, 8, 4, 4])
 
-    Source: Ma, Zhang, Liu and Sun (2021), Activate or Not: Learning Customized Activation. Chapter 2.
+    Source: Ma, Zhang, Liu and Sun (2021), Activate or Not: Learning Customized Activation.
+    Chapter: Activations.
     """
 
     def __init__(self, channels: int, reduction: int = 16, device: Any = None, dtype: Any = None) -> None:
@@ -179,7 +182,7 @@ class DynamicReLU(nn.Module):
         >>> DynamicReLU(8)(torch.full((1, 8, 2, 2), -1.0)).abs().max().item()
         0.0
 
-    Source: Chen, Dai, Liu, Chen, Yuan and Liu (2020), Dynamic ReLU. Chapter 2.
+    Source: Chen, Dai, Liu, Chen, Yuan and Liu (2020), Dynamic ReLU. Chapter: Activations.
     """
 
     initial: Tensor
@@ -256,7 +259,7 @@ class FReLU(nn.Module):
         >>> FReLU(3)(torch.zeros(2, 3, 4, 4)).shape
         torch.Size([2, 3, 4, 4])
 
-    Source: Ma, Zhang and Sun (2020), Funnel Activation for Visual Recognition. Chapter 2.
+    Source: Ma, Zhang and Sun (2020), Funnel Activation for Visual Recognition. Chapter: Activations.
     """
 
     def __init__(self, channels: int, kernel_size: int = 3, device: Any = None, dtype: Any = None) -> None:

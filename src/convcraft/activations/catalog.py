@@ -222,7 +222,7 @@ def catalog() -> Catalog:
         >>> entry.parameter.default, round(entry.second_moment, 5)
         (0.01, 0.50005)
 
-    Chapter 2.
+    Chapter: Activations.
     """
     functions = _functions()
     entries = {}
@@ -255,7 +255,7 @@ def get(name: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
         >>> get("relu")(torch.tensor([-1.0, 2.0]))
         tensor([0., 2.])
 
-    Chapter 2.
+    Chapter: Activations.
     """
     if isinstance(name, str):
         functions = _functions()
@@ -272,7 +272,7 @@ def get(name: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
 def derivative(name: str | Callable[..., Tensor], x: Tensor, **parameters: Any) -> Tensor:
     r"""Evaluate the derivative of an activation element by element.
 
-    Formula: :math:`f'(x)` as chapter 2 derives it for a name of the catalogue; by autograd for any other
+    Formula: :math:`f'(x)` as derived in the book for a name of the catalogue; by autograd for any other
     callable.
 
     Args:
@@ -288,7 +288,7 @@ def derivative(name: str | Callable[..., Tensor], x: Tensor, **parameters: Any) 
         >>> derivative("tanh", torch.tensor([0.0, 1.0]))
         tensor([1.0000, 0.4200])
 
-    Chapter 2.
+    Chapter: Activations.
     """
     from .._checks import check_floating
     from .quadrature import _slope

@@ -1,4 +1,4 @@
-"""Every element-wise activation and its derivative in plain tensor operations, as chapter 2 derives them.
+"""Every element-wise activation and its derivative in plain tensor operations, as derived in the book.
 
 This is what the book means by each name. `convcraft.activations` computes the same numbers faster; a test
 holds the two equal. The formulas are arranged so that no exponential overflows and no difference cancels.

@@ -32,7 +32,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
         tensor([-1.,  0.,  2.])
 
     Source: Clevert, Unterthiner and Hochreiter (2016), Fast and Accurate Deep Network Learning by Exponential
-    Linear Units (ELUs). Chapter 2.
+    Linear Units (ELUs). Chapter: Activations.
     """
     check_floating("elu", input)
     return _fast.elu(input, alpha, inplace)
@@ -56,7 +56,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
         >>> celu(torch.tensor([-100.0, 0.0, 2.0]), 0.5)
         tensor([-0.5000,  0.0000,  2.0000])
 
-    Source: Barron (2017), Continuously Differentiable Exponential Linear Units. Chapter 2.
+    Source: Barron (2017), Continuously Differentiable Exponential Linear Units. Chapter: Activations.
     """
     check_floating("celu", input)
     _check_nonzero("celu", "alpha", alpha)
@@ -81,7 +81,8 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
         >>> selu(torch.tensor([-100.0, 0.0, 1.0]))
         tensor([-1.7581,  0.0000,  1.0507])
 
-    Source: Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks. Chapter 2.
+    Source: Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks.
+    Chapter: Activations.
     """
     check_floating("selu", input)
     return _fast.selu(input, inplace)
@@ -106,7 +107,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
         tensor([3.7835e-44, 6.9315e-01, 1.0000e+02])
 
     Source: Dugas, Bengio, Bélisle, Nadeau and Garcia (2001), Incorporating Second-Order Functional Knowledge
-    for Better Option Pricing. Chapter 2.
+    for Better Option Pricing. Chapter: Activations.
     """
     check_floating("softplus", input)
     _check_nonzero("softplus", "beta", beta)
@@ -120,7 +121,7 @@ class ELU(AlphaModule):
         >>> ELU()(torch.tensor([-100.0, 2.0]))
         tensor([-1.,  2.])
 
-    Chapter 2.
+    Chapter: Activations.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -137,7 +138,7 @@ class CELU(AlphaModule):
         >>> CELU(0.5)(torch.tensor([-100.0, 2.0]))
         tensor([-0.5000,  2.0000])
 
-    Chapter 2.
+    Chapter: Activations.
     """
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
@@ -155,7 +156,7 @@ class SELU(InplaceModule):
         >>> SELU()(torch.tensor([-100.0, 1.0]))
         tensor([-1.7581,  1.0507])
 
-    Chapter 2.
+    Chapter: Activations.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -172,7 +173,7 @@ class Softplus(nn.Module):
         >>> Softplus()(torch.tensor(0.0))
         tensor(0.6931)
 
-    Chapter 2.
+    Chapter: Activations.
     """
 
     __constants__ = ["beta", "threshold"]

@@ -33,7 +33,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
         >>> gelu(torch.tensor([-1.0, 0.0, 1.0]))
         tensor([-0.1587,  0.0000,  0.8413])
 
-    Source: Hendrycks and Gimpel (2016), Gaussian Error Linear Units (GELUs). Chapter 2.
+    Source: Hendrycks and Gimpel (2016), Gaussian Error Linear Units (GELUs). Chapter: Activations.
     """
     check_floating("gelu", input)
     if approximate != "none":
@@ -58,7 +58,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
         tensor([-0.2689,  0.0000,  0.7311])
 
     Source: Elfwing, Uchibe and Doya (2018), Sigmoid-Weighted Linear Units for Neural Network Function
-    Approximation in Reinforcement Learning. Chapter 2.
+    Approximation in Reinforcement Learning. Chapter: Activations.
     """
     check_floating("silu", input, COMPLEX)
     return F.silu(input, inplace)
@@ -81,7 +81,7 @@ def swish(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
         >>> swish(torch.tensor([-1.0, 0.0, 1.0]), beta=2.0)
         tensor([-0.1192,  0.0000,  0.8808])
 
-    Source: Ramachandran, Zoph and Le (2017), Searching for Activation Functions. Chapter 2.
+    Source: Ramachandran, Zoph and Le (2017), Searching for Activation Functions. Chapter: Activations.
     """
     check_floating("swish", input)
     if isinstance(beta, int | float) and beta == 1:
@@ -106,7 +106,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
         >>> mish(torch.tensor([-1.0, 0.0, 1.0]))
         tensor([-0.3034,  0.0000,  0.8651])
 
-    Source: Misra (2020), Mish: A Self Regularized Non-Monotonic Activation Function. Chapter 2.
+    Source: Misra (2020), Mish: A Self Regularized Non-Monotonic Activation Function. Chapter: Activations.
     """
     check_floating("mish", input)
     if inplace:
@@ -131,7 +131,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
         >>> hardswish(torch.tensor([-4.0, -1.0, 4.0]))
         tensor([-0.0000, -0.3333,  4.0000])
 
-    Source: Howard et al. (2019), Searching for MobileNetV3. Chapter 2.
+    Source: Howard et al. (2019), Searching for MobileNetV3. Chapter: Activations.
     """
     check_floating("hardswish", input)
     return F.hardswish(input, inplace)
@@ -147,7 +147,7 @@ class GELU(nn.Module):
         >>> GELU()(torch.tensor(1.0))
         tensor(0.8413)
 
-    Chapter 2.
+    Chapter: Activations.
     """
 
     __constants__ = ["approximate"]
@@ -171,7 +171,7 @@ class SiLU(InplaceModule):
         >>> SiLU()(torch.tensor(1.0))
         tensor(0.7311)
 
-    Chapter 2.
+    Chapter: Activations.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -193,7 +193,7 @@ class Swish(nn.Module):
         >>> Swish(beta=2.0)(torch.tensor([1.0])).item()  # doctest: +ELLIPSIS
         0.8807...
 
-    Source: Ramachandran, Zoph and Le (2017), Searching for Activation Functions. Chapter 2.
+    Source: Ramachandran, Zoph and Le (2017), Searching for Activation Functions. Chapter: Activations.
     """
 
     beta: Tensor
@@ -240,7 +240,7 @@ class Mish(InplaceModule):
         >>> Mish()(torch.tensor(1.0))
         tensor(0.8651)
 
-    Chapter 2.
+    Chapter: Activations.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -254,7 +254,7 @@ class Hardswish(InplaceModule):
         >>> Hardswish()(torch.tensor(1.0))
         tensor(0.6667)
 
-    Chapter 2.
+    Chapter: Activations.
     """
 
     def forward(self, input: Tensor) -> Tensor:

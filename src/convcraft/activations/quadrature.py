@@ -88,7 +88,7 @@ def moments(function: Callable[[Tensor], Tensor], order: int = 24) -> Moments:
         0.5
 
     Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers, for the part that E f(z)^2 plays.
-    Chapter 2.
+    Chapter: Activations.
     """
     if not 4 <= order <= 128:
         raise ConvcraftError(f"moments: order must lie between 4 and 128, got {order}")

@@ -31,7 +31,8 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
         >>> relu(torch.tensor([-2.0, 0.0, 3.0]))
         tensor([0., 0., 3.])
 
-    Source: Nair and Hinton (2010), Rectified Linear Units Improve Restricted Boltzmann Machines. Chapter 2.
+    Source: Nair and Hinton (2010), Rectified Linear Units Improve Restricted Boltzmann Machines.
+    Chapter: Activations.
     """
     check_floating("relu", input, INTEGERS)
     return torch.relu_(input) if inplace else torch.relu(input)
@@ -53,7 +54,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
         >>> relu6(torch.tensor([-2.0, 3.0, 9.0]))
         tensor([0., 3., 6.])
 
-    Source: Krizhevsky (2010), Convolutional Deep Belief Networks on CIFAR-10. Chapter 2.
+    Source: Krizhevsky (2010), Convolutional Deep Belief Networks on CIFAR-10. Chapter: Activations.
     """
     check_floating("relu6", input, INTEGERS)
     return F.relu6(input, inplace)
@@ -77,7 +78,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
         tensor([-0.2000,  3.0000])
 
     Source: Maas, Hannun and Ng (2013), Rectifier Nonlinearities Improve Neural Network Acoustic Models.
-    Chapter 2.
+    Chapter: Activations.
     """
     check_floating("leaky_relu", input)
     return F.leaky_relu(input, negative_slope, inplace)
@@ -100,7 +101,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         >>> prelu(torch.tensor([[-2.0, -2.0]]), torch.tensor([0.1, 0.5]))
         tensor([[-0.2000, -1.0000]])
 
-    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter 2.
+    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Activations.
     """
     check_floating("prelu", input)
     _check_prelu_weight("prelu", input, weight)
@@ -114,7 +115,7 @@ class ReLU(InplaceModule):
         >>> ReLU()(torch.tensor([-1.0, 2.0]))
         tensor([0., 2.])
 
-    Chapter 2.
+    Chapter: Activations.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -128,7 +129,7 @@ class ReLU6(InplaceModule):
         >>> ReLU6()(torch.tensor([-1.0, 7.0]))
         tensor([0., 6.])
 
-    Chapter 2.
+    Chapter: Activations.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -142,7 +143,7 @@ class LeakyReLU(nn.Module):
         >>> LeakyReLU(0.1)(torch.tensor([-1.0, 2.0]))
         tensor([-0.1000,  2.0000])
 
-    Chapter 2.
+    Chapter: Activations.
     """
 
     __constants__ = ["inplace", "negative_slope"]
@@ -173,7 +174,7 @@ class PReLU(nn.Module):
         >>> PReLU()(torch.tensor([-1.0, 2.0])).tolist()
         [-0.25, 2.0]
 
-    Chapter 2.
+    Chapter: Activations.
     """
 
     __constants__ = ["num_parameters"]

@@ -31,7 +31,7 @@ def sigmoid(input: Tensor) -> Tensor:
         tensor([0.0000, 0.5000, 1.0000])
 
     Source: Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating errors.
-    Chapter 2.
+    Chapter: Activations.
     """
     check_floating("sigmoid", input, _ANY)
     return torch.sigmoid(input)
@@ -54,7 +54,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
         >>> hardsigmoid(torch.tensor([-4.0, 0.0, 4.0]))
         tensor([0.0000, 0.5000, 1.0000])
 
-    Source: Howard et al. (2019), Searching for MobileNetV3. Chapter 2.
+    Source: Howard et al. (2019), Searching for MobileNetV3. Chapter: Activations.
     """
     check_floating("hardsigmoid", input)
     return F.hardsigmoid(input, inplace)
@@ -75,7 +75,7 @@ def tanh(input: Tensor) -> Tensor:
         >>> tanh(torch.tensor([-1e4, 0.0, 1e4]))
         tensor([-1.,  0.,  1.])
 
-    Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp. Chapter 2.
+    Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp. Chapter: Activations.
     """
     check_floating("tanh", input, _ANY)
     return torch.tanh(input)
@@ -97,7 +97,7 @@ def softsign(input: Tensor) -> Tensor:
         tensor([-0.5000,  0.0000,  0.7500])
 
     Source: Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
-    networks. Chapter 2.
+    networks. Chapter: Activations.
     """
     check_floating("softsign", input, INTEGERS | COMPLEX)
     return _fast.softsign(input)
@@ -110,7 +110,7 @@ class Sigmoid(nn.Module):
         >>> Sigmoid()(torch.tensor(0.0))
         tensor(0.5000)
 
-    Chapter 2.
+    Chapter: Activations.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ class Hardsigmoid(InplaceModule):
         >>> Hardsigmoid()(torch.tensor(0.0))
         tensor(0.5000)
 
-    Chapter 2.
+    Chapter: Activations.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ class Tanh(nn.Module):
         >>> Tanh()(torch.tensor(1.0))
         tensor(0.7616)
 
-    Chapter 2.
+    Chapter: Activations.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -152,7 +152,7 @@ class Softsign(nn.Module):
         >>> Softsign()(torch.tensor(1.0))
         tensor(0.5000)
 
-    Chapter 2.
+    Chapter: Activations.
     """
 
     def forward(self, input: Tensor) -> Tensor:

@@ -44,8 +44,9 @@ def softmax(
         >>> softmax(torch.tensor([1000.0, 1000.0]), dim=0)
         tensor([0.5000, 0.5000])
 
-    Source: Bridle (1990), Probabilistic Interpretation of Feedforward Classification Network Outputs. Chapter
-    2.
+    Source: Bridle (1990), Probabilistic Interpretation of Feedforward Classification Network Outputs.
+    Chapter:
+    Activations.
     """
     if dtype is None:
         check_floating("softmax", input)
@@ -73,8 +74,9 @@ def log_softmax(
         >>> log_softmax(torch.tensor([0.0, -1e4]), dim=0)
         tensor([     0., -10000.])
 
-    Source: Bridle (1990), Probabilistic Interpretation of Feedforward Classification Network Outputs. Chapter
-    2.
+    Source: Bridle (1990), Probabilistic Interpretation of Feedforward Classification Network Outputs.
+    Chapter:
+    Activations.
     """
     if dtype is None:
         check_floating("log_softmax", input)
@@ -90,7 +92,7 @@ class Softmax(nn.Module):
         >>> Softmax(dim=0)(torch.tensor([0.0, 0.0]))
         tensor([0.5000, 0.5000])
 
-    Chapter 2.
+    Chapter: Activations.
     """
 
     __constants__ = ["dim"]
@@ -114,7 +116,7 @@ class LogSoftmax(nn.Module):
         >>> LogSoftmax(dim=0)(torch.tensor([0.0, 0.0]))
         tensor([-0.6931, -0.6931])
 
-    Chapter 2.
+    Chapter: Activations.
     """
 
     __constants__ = ["dim"]

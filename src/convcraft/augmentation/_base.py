@@ -48,7 +48,7 @@ class Augmentation(nn.Module):
         >>> flip(images) is images
         True
 
-    Chapter 8.
+    Chapter: Data augmentation.
     """
 
     #: whether values are only moved, which integers allow; None where no setting makes it so

@@ -39,7 +39,7 @@ class Compose(nn.Sequential):
         >>> augment(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))).shape
         torch.Size([8, 3, 32, 32])
 
-    Chapter 8.
+    Chapter: Data augmentation.
     """
 
     def forward(

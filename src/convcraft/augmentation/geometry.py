@@ -43,7 +43,7 @@ def horizontal_flip(images: Tensor, where: Tensor | bool = True) -> Tensor:
         [3.0, 2.0, 1.0]
 
     Source: Krizhevsky, Sutskever and Hinton (2012), ImageNet Classification with Deep Convolutional Neural
-    Networks, section 4.1. Chapter 8.
+    Networks, section 4.1. Chapter: Data augmentation.
     """
     return _flip("horizontal_flip", images, where, -1)
 
@@ -64,7 +64,8 @@ def vertical_flip(images: Tensor, where: Tensor | bool = True) -> Tensor:
         >>> vertical_flip(torch.tensor([[[[1.0], [2.0]]]]), torch.tensor([False])).flatten().tolist()
         [1.0, 2.0]
 
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
+    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
+    Chapter: Data augmentation.
     """
     return _flip("vertical_flip", images, where, -2)
 
@@ -115,7 +116,7 @@ def shift(
         [0.0, 1.0, 2.0]
 
     Source: Simard, Steinkraus and Platt (2003), Best Practices for Convolutional Neural Networks Applied to
-    Visual Document Analysis. Chapter 8.
+    Visual Document Analysis. Chapter: Data augmentation.
     """
     check_sampling("shift", padding, fill, interpolation)
     nearest = interpolation == "nearest" or all(_is_whole(value) for value in (x, y))
@@ -150,7 +151,8 @@ def rotate(
         tensor([[[[2., 4.],
                   [1., 3.]]]])
 
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
+    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
+    Chapter: Data augmentation.
     """
     check_sampling("rotate", padding, fill, interpolation)
     nearest = interpolation == "nearest"
@@ -188,7 +190,8 @@ def scale(
         >>> scale(torch.tensor([[[[1.0, 2.0, 3.0, 4.0]]]]), 2.0, 1.0).flatten().tolist()
         [1.75, 2.25, 2.75, 3.25]
 
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
+    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
+    Chapter: Data augmentation.
     """
     check_sampling("scale", padding, fill, interpolation)
     nearest = interpolation == "nearest"
@@ -229,7 +232,8 @@ def shear(
         tensor([[[[1.5000, 2.0000],
                   [3.0000, 3.5000]]]])
 
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
+    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
+    Chapter: Data augmentation.
     """
     check_sampling("shear", padding, fill, interpolation)
     nearest = interpolation == "nearest"
@@ -268,7 +272,7 @@ def affine(
         [4.0, 3.0, 2.0, 1.0]
 
     Source: Jaderberg, Simonyan, Zisserman and Kavukcuoglu (2015), Spatial Transformer Networks, section 3.2.
-    Chapter 8.
+    Chapter: Data augmentation.
     """
     check_sampling("affine", padding, fill, interpolation)
     nearest = interpolation == "nearest"

@@ -63,7 +63,7 @@ def mixup(
         ([0.25, 0.75], [[0.75, 0.25], [0.25, 0.75]])
 
     Source: Zhang, Cisse, Dauphin and Lopez-Paz (2018), mixup: Beyond Empirical Risk Minimization. There one
-    weight serves a whole batch; here each image has its own. Chapter 8.
+    weight serves a whole batch; here each image has its own. Chapter: Data augmentation.
     """
     targets = _prepare("mixup", images, labels, alpha, classes, generator, False)
     if weight is None and alpha == 0:
@@ -119,7 +119,7 @@ def cutmix(
 
     Source: Yun, Han, Oh, Chun, Choe and Yoo (2019), CutMix: Regularization Strategy to Train Strong
     Classifiers with Localizable Features. There one rectangle serves a whole batch; here each image has its
-    own. Chapter 8.
+    own. Chapter: Data augmentation.
     """
     targets = _prepare("cutmix", images, labels, alpha, classes, generator, True)
     if (box is None and alpha == 0) or images.numel() == 0:
@@ -227,7 +227,8 @@ class Mixup(_Mixing):
         >>> targets.shape
         torch.Size([8, 10])
 
-    Source: Zhang, Cisse, Dauphin and Lopez-Paz (2018), mixup: Beyond Empirical Risk Minimization. Chapter 8.
+    Source: Zhang, Cisse, Dauphin and Lopez-Paz (2018), mixup: Beyond Empirical Risk Minimization.
+    Chapter: Data augmentation.
     """
 
     def __init__(
@@ -259,7 +260,7 @@ class CutMix(_Mixing):
         True
 
     Source: Yun, Han, Oh, Chun, Choe and Yoo (2019), CutMix: Regularization Strategy to Train Strong
-    Classifiers with Localizable Features. Chapter 8.
+    Classifiers with Localizable Features. Chapter: Data augmentation.
     """
 
     masks = True

@@ -28,7 +28,7 @@ class RandomRotation(RandomAffine):
         torch.Size([8, 1, 28, 28])
 
     Source: Simard, Steinkraus and Platt (2003), Best Practices for Convolutional Neural Networks Applied to
-    Visual Document Analysis. Chapter 8.
+    Visual Document Analysis. Chapter: Data augmentation.
     """
 
     def __init__(self, degrees: float | tuple[float, float], **options: Any) -> None:
@@ -53,7 +53,8 @@ class RandomScale(RandomAffine):
         >>> RandomScale((0.8, 1.2))(images).shape
         torch.Size([8, 1, 28, 28])
 
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
+    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
+    Chapter: Data augmentation.
     """
 
     def __init__(self, scale: float | tuple[float, float], **options: Any) -> None:
@@ -78,7 +79,8 @@ class RandomShear(RandomAffine):
         >>> RandomShear(10)(images).shape
         torch.Size([8, 1, 28, 28])
 
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
+    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
+    Chapter: Data augmentation.
     """
 
     def __init__(self, degrees: float | tuple[float, float], **options: Any) -> None:

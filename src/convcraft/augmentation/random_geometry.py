@@ -146,7 +146,7 @@ class RandomHorizontalFlip(Flip):
         [3.0, 2.0, 1.0]
 
     Source: Krizhevsky, Sutskever and Hinton (2012), ImageNet Classification with Deep Convolutional Neural
-    Networks, section 4.1. Chapter 8.
+    Networks, section 4.1. Chapter: Data augmentation.
     """
 
     dim = -1
@@ -168,7 +168,8 @@ class RandomVerticalFlip(Flip):
         >>> RandomVerticalFlip(p=1.0)(torch.tensor([[[[1.0], [2.0]]]])).flatten().tolist()
         [2.0, 1.0]
 
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
+    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
+    Chapter: Data augmentation.
     """
 
     dim = -2
@@ -197,7 +198,7 @@ class RandomShift(Spatial):
         torch.Size([8, 3, 32, 32])
 
     Source: Simard, Steinkraus and Platt (2003), Best Practices for Convolutional Neural Networks Applied to
-    Visual Document Analysis. Chapter 8.
+    Visual Document Analysis. Chapter: Data augmentation.
     """
 
     def __init__(
@@ -262,7 +263,7 @@ class RandomAffine(Spatial):
 
     Source: Simard, Steinkraus and Platt (2003), Best Practices for Convolutional Neural Networks Applied to
     Visual Document Analysis; Jaderberg, Simonyan, Zisserman and Kavukcuoglu (2015), Spatial Transformer
-    Networks. Chapter 8.
+    Networks. Chapter: Data augmentation.
     """
 
     def __init__(

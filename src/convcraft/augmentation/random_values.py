@@ -39,7 +39,8 @@ class RandomBrightness(Augmentation):
         >>> bool(RandomBrightness(0.2, clip=(0.0, 1.0))(images).max() <= 1)
         True
 
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
+    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
+    Chapter: Data augmentation.
     """
 
     def __init__(
@@ -85,7 +86,8 @@ class RandomContrast(Augmentation):
         >>> bool(torch.allclose(RandomContrast(0.5)(images).mean(), images.mean()))
         True
 
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
+    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
+    Chapter: Data augmentation.
     """
 
     def __init__(
@@ -131,7 +133,8 @@ class RandomNoise(Augmentation):
         >>> round(noisy.std().item(), 2)
         0.1
 
-    Source: Bishop (1995), Training with Noise is Equivalent to Tikhonov Regularization. Chapter 8.
+    Source: Bishop (1995), Training with Noise is Equivalent to Tikhonov Regularization.
+    Chapter: Data augmentation.
     """
 
     def __init__(
@@ -186,7 +189,7 @@ class RandomErasing(Augmentation):
         True
 
     Source: DeVries and Taylor (2017), Improved Regularization of Convolutional Neural Networks with Cutout;
-    Zhong, Zheng, Kang, Li and Yang (2020), Random Erasing Data Augmentation. Chapter 8.
+    Zhong, Zheng, Kang, Li and Yang (2020), Random Erasing Data Augmentation. Chapter: Data augmentation.
     """
 
     def __init__(

@@ -46,7 +46,8 @@ def brightness(images: Tensor, amount: Number, *, clip: Clip = None) -> Tensor:
         >>> brightness(torch.tensor([[[[0.25, 0.75]]]]), 0.5, clip=(0.0, 1.0)).flatten().tolist()
         [0.75, 1.0]
 
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
+    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
+    Chapter: Data augmentation.
     """
     check_images("brightness", images)
     check_clip("brightness", clip)
@@ -75,7 +76,8 @@ def contrast(images: Tensor, factor: Number, *, clip: Clip = None) -> Tensor:
         >>> contrast(torch.tensor([[[[0.25, 0.75]]]]), 0.5).flatten().tolist()
         [0.375, 0.625]
 
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter 8.
+    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
+    Chapter: Data augmentation.
     """
     check_images("contrast", images)
     check_clip("contrast", clip)
@@ -112,7 +114,8 @@ def noise(
         >>> round(noisy.std().item(), 2)
         0.1
 
-    Source: Bishop (1995), Training with Noise is Equivalent to Tikhonov Regularization. Chapter 8.
+    Source: Bishop (1995), Training with Noise is Equivalent to Tikhonov Regularization.
+    Chapter: Data augmentation.
     """
     check_images("noise", images)
     check_clip("noise", clip)
@@ -158,7 +161,7 @@ def erase(
         [[[[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]]]
 
     Source: DeVries and Taylor (2017), Improved Regularization of Convolutional Neural Networks with Cutout.
-    Chapter 8.
+    Chapter: Data augmentation.
     """
     check_images("erase", images)
     check_erasing("erase", value)

@@ -74,7 +74,7 @@ def diagnose(
         >>> [(finding.severity, finding.name) for finding in report.findings]
         [('severe', 'softmax-before-cross-entropy')]
 
-    Source: Karpathy (2019), A Recipe for Training Neural Networks, for the habit. Chapter 10.
+    Source: Karpathy (2019), A Recipe for Training Neural Networks, for the habit. Chapter: Combining.
     """
     left_out = _check(model, optimizer, batches, ignore)
     function = resolve_loss("diagnose", loss)

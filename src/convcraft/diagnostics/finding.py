@@ -23,7 +23,7 @@ class Finding:
         numbers: the same by name.
         why: why it matters.
         remedy: what to do.
-        chapter: the chapter that explains it.
+        chapter: title of the book's chapter that explains it.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Finding:
     numbers: dict[str, float] = field(default_factory=dict)
     why: str = ""
     remedy: str = ""
-    chapter: int = 10
+    chapter: str = ""
 
     @property
     def rank(self) -> int:
@@ -44,7 +44,8 @@ class Finding:
         place = f" at {self.layer}" if self.layer else ""
         text = [f"{self.severity}: {self.name}{place}"]
         text += textwrap.wrap(self.message, 96, initial_indent="    ", subsequent_indent="    ")
-        for label, value in (("why", self.why), ("do", self.remedy), ("see", f"chapter {self.chapter}")):
+        see = self.chapter and f"the chapter on {self.chapter}"
+        for label, value in (("why", self.why), ("do", self.remedy), ("see", see)):
             indent = f"    {label + ':':<5}"
             text += textwrap.wrap(value, 96, initial_indent=indent, subsequent_indent=" " * 9)
         return "\n".join(text)

@@ -74,7 +74,7 @@ def record(
 
     Source: Karpathy (2015), CS231n notes on neural networks 3, for the update ratio; Glorot and Bengio
     (2010), Understanding the difficulty of training deep feedforward neural networks, for the rest.
-    Chapter 10.
+    Chapter: Combining.
     """
     check_model(model, "record")
     if not isinstance(every, int) or isinstance(every, bool) or every < 1:

@@ -100,7 +100,7 @@ class Report:
             rows.append(
                 f"<li><strong>{finding.severity}: {html.escape(finding.name)}</strong>{place}. "
                 f"{html.escape(finding.message)} <em>{html.escape(finding.why)}</em> "
-                f"{html.escape(finding.remedy)} (chapter {finding.chapter})</li>"
+                f"{html.escape(finding.remedy)} (see {finding.chapter})</li>"
             )
         skipped = "".join(f"<li>not looked at: {html.escape(text)}</li>" for text in self.skipped)
         return (

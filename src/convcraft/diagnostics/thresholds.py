@@ -54,7 +54,8 @@ GRADIENT_NORM_SEVERE = 100.0
 # Weights
 
 #: Factor by which activations or gradients are predicted to change between the first and the last layer, from
-#: the weights' variance and the activation alone (the variance map of chapter 4); as for the drift itself.
+#: the weights' variance and the activation alone (the variance map of the chapter on
+#: initialization); as for the drift itself.
 MISMATCH_WARNING = 30.0
 #: Rows of a weight matrix that differ by less than this, relative to the largest entry, are copies.
 SYMMETRIC = 1e-6

@@ -34,7 +34,7 @@ class Trace:
         >>> len(trace), trace.steps
         (0, 0)
 
-    Chapter 10.
+    Chapter: Combining.
     """
 
     def __init__(self, source: Any) -> None:

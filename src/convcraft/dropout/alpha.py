@@ -67,7 +67,8 @@ def alpha_dropout(
         >>> sorted(round(v, 4) for v in y.unique().tolist())
         [-0.7792, 0.7792]
 
-    Source: Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks. Chapter 7.
+    Source: Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks.
+    Chapter: Dropout.
     """
     check_probability("alpha_dropout", p)
     check_floating("alpha_dropout", input)
@@ -113,7 +114,7 @@ def feature_alpha_dropout(
         True
 
     Source: Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks, for the
-    constants. Chapter 7.
+    constants. Chapter: Dropout.
     """
     check_probability("feature_alpha_dropout", p)
     check_floating("feature_alpha_dropout", input)
@@ -133,7 +134,7 @@ class AlphaDropout(DropoutModule, nn.AlphaDropout):
         >>> AlphaDropout(0.1).eval()(torch.ones(2))
         tensor([1., 1.])
 
-    Chapter 7.
+    Chapter: Dropout.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -149,7 +150,7 @@ class FeatureAlphaDropout(DropoutModule, nn.FeatureAlphaDropout):
         >>> FeatureAlphaDropout(0.1).eval()(torch.ones(1, 2))
         tensor([[1., 1.]])
 
-    Chapter 7.
+    Chapter: Dropout.
     """
 
     def forward(self, input: Tensor) -> Tensor:

@@ -84,7 +84,7 @@ def dropout1d(
         tensor([0., 8.])
 
     Source: Tompson, Goroshin, Jain, LeCun and Bregler (2015), Efficient Object Localization Using
-    Convolutional Networks. Chapter 7.
+    Convolutional Networks. Chapter: Dropout.
     """
     forms = ("(N, C, L)", "(C, L)")
     return _drop_channels("dropout1d", F.dropout1d, forms, input, p, training, inplace, generator)
@@ -117,7 +117,8 @@ def dropout2d(
         >>> dropout2d(torch.ones(8, 8, 2, 2)).sum((2, 3)).unique()
         tensor([0., 8.])
 
-    Source: Tompson et al. (2015), Efficient Object Localization Using Convolutional Networks. Chapter 7.
+    Source: Tompson et al. (2015), Efficient Object Localization Using Convolutional Networks.
+    Chapter: Dropout.
     """
     forms = ("(N, C, H, W)", "(N, C, L)")
     return _drop_channels("dropout2d", F.dropout2d, forms, input, p, training, inplace, generator)
@@ -149,7 +150,8 @@ def dropout3d(
         >>> dropout3d(torch.ones(8, 8, 2, 2, 1)).sum((2, 3, 4)).unique()
         tensor([0., 8.])
 
-    Source: Tompson et al. (2015), Efficient Object Localization Using Convolutional Networks. Chapter 7.
+    Source: Tompson et al. (2015), Efficient Object Localization Using Convolutional Networks.
+    Chapter: Dropout.
     """
     forms = ("(N, C, D, H, W)", "(C, D, H, W)")
     return _drop_channels("dropout3d", F.dropout3d, forms, input, p, training, inplace, generator)
@@ -164,7 +166,7 @@ class Dropout1d(DropoutModule, nn.Dropout1d):
         >>> Dropout1d(0.5).eval()(torch.ones(1, 1, 2))
         tensor([[[1., 1.]]])
 
-    Chapter 7.
+    Chapter: Dropout.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -180,7 +182,7 @@ class Dropout2d(DropoutModule, nn.Dropout2d):
         >>> Dropout2d(0.5).eval()(torch.ones(1, 1, 1, 2))
         tensor([[[[1., 1.]]]])
 
-    Chapter 7.
+    Chapter: Dropout.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -196,7 +198,7 @@ class Dropout3d(DropoutModule, nn.Dropout3d):
         >>> Dropout3d(0.5).eval()(torch.ones(1, 1, 1, 1, 2)).sum()
         tensor(2.)
 
-    Chapter 7.
+    Chapter: Dropout.
     """
 
     def forward(self, input: Tensor) -> Tensor:

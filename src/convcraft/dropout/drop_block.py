@@ -82,7 +82,7 @@ def drop_block2d(
         (0.2, 1.25)
 
     Source: Ghiasi, Lin and Le (2018), DropBlock: A Regularization Method for Convolutional Networks.
-    Chapter 7.
+    Chapter: Dropout.
     """
     check_probability("drop_block2d", p)
     _check_block_size("drop_block2d", block_size)
@@ -124,7 +124,7 @@ class DropBlock2d(nn.Module):
         >>> DropBlock2d(0.1, 3).eval()(torch.ones(1, 1, 1, 2))
         tensor([[[[1., 1.]]]])
 
-    Chapter 7.
+    Chapter: Dropout.
     """
 
     __constants__ = ["p", "block_size", "inplace"]

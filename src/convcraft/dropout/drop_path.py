@@ -42,7 +42,7 @@ def drop_path(
         tensor([ 0., 12.])
 
     Source: Huang, Sun, Liu, Sedra and Weinberger (2016), Deep Networks with Stochastic Depth; named in
-    Larsson, Maire and Shakhnarovich (2017), FractalNet. Chapter 7.
+    Larsson, Maire and Shakhnarovich (2017), FractalNet. Chapter: Dropout.
     """
     check_probability("drop_path", p)
     check_floating("drop_path", input)
@@ -75,7 +75,7 @@ class DropPath(nn.Module):
         >>> DropPath(0.2).eval()(torch.ones(2))
         tensor([1., 1.])
 
-    Chapter 7.
+    Chapter: Dropout.
     """
 
     __constants__ = ["p", "inplace", "scale_by_keep"]

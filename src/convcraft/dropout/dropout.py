@@ -50,7 +50,7 @@ def dropout(
         tensor([1., 1., 1.])
 
     Source: Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), Dropout: A Simple Way to
-    Prevent Neural Networks from Overfitting. Chapter 7.
+    Prevent Neural Networks from Overfitting. Chapter: Dropout.
     """
     check_probability("dropout", p)
     check_floating("dropout", input)
@@ -93,7 +93,7 @@ def gaussian_dropout(
         >>> abs(y.var().item() - 0.25) < 0.02
         True
 
-    Source: Srivastava et al. (2014), section 10, Multiplicative Gaussian Noise. Chapter 7.
+    Source: Srivastava et al. (2014), section 10, Multiplicative Gaussian Noise. Chapter: Dropout.
     """
     check_probability("gaussian_dropout", p, below_one=True)
     check_floating("gaussian_dropout", input)
@@ -123,7 +123,7 @@ class Dropout(DropoutModule, nn.Dropout):
         >>> Dropout(0.5).eval()(torch.ones(2))
         tensor([1., 1.])
 
-    Chapter 7.
+    Chapter: Dropout.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ class GaussianDropout(nn.Module):
         >>> GaussianDropout(0.2).eval()(torch.ones(2))
         tensor([1., 1.])
 
-    Chapter 7.
+    Chapter: Dropout.
     """
 
     __constants__ = ["p", "inplace"]

@@ -161,7 +161,7 @@ def mc_predict(
         (torch.Size([3, 2]), True)
 
     Source: Gal and Ghahramani (2016), Dropout as a Bayesian Approximation: Representing Model
-    Uncertainty in Deep Learning. Chapter 7.
+    Uncertainty in Deep Learning. Chapter: Dropout.
     """
     if isinstance(samples, bool) or not isinstance(samples, int) or samples < 2:
         raise ConvcraftError(

@@ -137,7 +137,7 @@ def initialize(
     Ma (2019), Fixup Initialization, for the zero last layer and scales that depend on the number of branches;
     Jozefowicz, Zaremba and Sutskever (2015), An Empirical Exploration of Recurrent Network Architectures, for
     the forget bias; Tallec and Ollivier (2018), Can recurrent neural networks warp time?, for `memory`.
-    Chapter 4.
+    Chapter: Weight initialization.
     """
     check_choice("initialize", "scheme", scheme, get_args(Scheme))
     check_choice("initialize", "residual", residual, get_args(Residual))

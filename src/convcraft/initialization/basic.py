@@ -45,7 +45,7 @@ def uniform_(
         >>> uniform_(torch.empty(100)).max() < 1
         tensor(True)
 
-    Chapter 4.
+    Chapter: Weight initialization.
     """
     check_weight("uniform_", tensor)
     check_number("uniform_", "a", a)
@@ -76,7 +76,7 @@ def normal_(
         tensor([[0., 0., 0.],
                 [0., 0., 0.]])
 
-    Chapter 4.
+    Chapter: Weight initialization.
     """
     check_weight("normal_", tensor)
     check_number("normal_", "mean", mean)
@@ -118,7 +118,7 @@ def trunc_normal_(
         >>> trunc_normal_(torch.empty(1000)).abs().max() <= 2
         tensor(True)
 
-    Chapter 4.
+    Chapter: Weight initialization.
     """
     check_weight("trunc_normal_", tensor)
     check_number("trunc_normal_", "mean", mean)
@@ -159,7 +159,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
         >>> constant_(torch.empty(2), 0.5)
         tensor([0.5000, 0.5000])
 
-    Chapter 4.
+    Chapter: Weight initialization.
     """
     check_weight("constant_", tensor)
     return tensor.fill_(check_number("constant_", "val", val))
@@ -178,7 +178,7 @@ def ones_(tensor: Tensor) -> Tensor:
         >>> ones_(torch.empty(2))
         tensor([1., 1.])
 
-    Chapter 4.
+    Chapter: Weight initialization.
     """
     return check_weight("ones_", tensor).fill_(1)
 
@@ -196,7 +196,7 @@ def zeros_(tensor: Tensor) -> Tensor:
         >>> zeros_(torch.empty(2))
         tensor([0., 0.])
 
-    Chapter 4.
+    Chapter: Weight initialization.
     """
     return check_weight("zeros_", tensor).zero_()
 
@@ -218,7 +218,7 @@ def eye_(tensor: Tensor) -> Tensor:
         tensor([[1., 0., 0.],
                 [0., 1., 0.]])
 
-    Chapter 4.
+    Chapter: Weight initialization.
     """
     check_weight("eye_", tensor, dimensions=(2,)).zero_().diagonal().fill_(1)
     return tensor
@@ -244,7 +244,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         tensor([[[0., 1., 0.]]])
 
     Source: Zagoruyko and Komodakis (2017), DiracNets: Training Very Deep Neural Networks Without
-    Skip-Connections. Chapter 4.
+    Skip-Connections. Chapter: Weight initialization.
     """
     check_weight("dirac_", tensor, dimensions=(3, 4, 5))
     check_groups("dirac_", tensor, groups)
@@ -291,7 +291,7 @@ def sparse_(
         >>> (sparse_(torch.empty(10, 3), 0.8) == 0).sum(0)
         tensor([8, 8, 8])
 
-    Source: Martens (2010), Deep learning via Hessian-free optimization. Chapter 4.
+    Source: Martens (2010), Deep learning via Hessian-free optimization. Chapter: Weight initialization.
     """
     check_weight("sparse_", tensor, dimensions=(2,))
     check_number("sparse_", "sparsity", sparsity, low=0, high=1)

@@ -48,7 +48,7 @@ def fans(module_or_tensor: nn.Module | Tensor) -> Fans:
         (Fans(fan_in=36, fan_out=72), Fans(fan_in=36, fan_out=288))
 
     Source: Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
-    networks; He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter 4.
+    networks; He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Weight initialization.
     """
     weight = _weight(module_or_tensor)
     kernel = math.prod(weight.shape[2:])

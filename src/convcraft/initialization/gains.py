@@ -57,7 +57,7 @@ def calculate_gain(
         >>> round(calculate_gain("gelu"), 4), round(calculate_gain(torch.tanh, direction="backward"), 4)
         (1.5335, 1.4674)
 
-    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter 4.
+    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Weight initialization.
     """
     if direction not in ("forward", "backward"):
         raise unknown("value of calculate_gain's argument direction", direction, ("forward", "backward"))

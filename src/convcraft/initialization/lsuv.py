@@ -87,7 +87,7 @@ def lsuv_(
         >>> [step.layer for step in steps], all(abs(step.after - 1) <= 0.01 for step in steps)
         (['0', '2'], True)
 
-    Source: Mishkin and Matas (2016), All you need is a good init. Chapter 4.
+    Source: Mishkin and Matas (2016), All you need is a good init. Chapter: Weight initialization.
     """
     check_number("lsuv_", "tol", tol, low=0, above=True)
     check_number("lsuv_", "max_iterations", max_iterations, low=1)

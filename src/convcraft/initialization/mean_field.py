@@ -39,7 +39,7 @@ class VarianceMap:
         weight_variance: :math:`\sigma_w^2`, the variance of a weight times the fan-in.
         bias_variance: :math:`\sigma_b^2`.
 
-    Chapter 4.
+    Chapter: Weight initialization.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ def variance_map(
 
     Source: Poole, Lahiri, Raghu, Sohl-Dickstein and Ganguli (2016), Exponential expressivity in deep neural
     networks through transient chaos; Schoenholz, Gilmer, Ganguli and Sohl-Dickstein (2017), Deep Information
-    Propagation. Chapter 4.
+    Propagation. Chapter: Weight initialization.
     """
     if isinstance(activation, str):
         function = named_function("variance_map", activation, None)

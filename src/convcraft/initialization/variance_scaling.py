@@ -63,7 +63,7 @@ def xavier_uniform_(
         tensor(True)
 
     Source: Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
-    networks. Chapter 4.
+    networks. Chapter: Weight initialization.
     """
     check_number("xavier_uniform_", "gain", gain, low=0)
     return _fill("xavier_uniform_", tensor, lambda f: 2 * gain**2 / sum(f), True, generator)
@@ -92,7 +92,7 @@ def xavier_normal_(
                 [0., 0.]], requires_grad=True)
 
     Source: Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
-    networks. Chapter 4.
+    networks. Chapter: Weight initialization.
     """
     check_number("xavier_normal_", "gain", gain, low=0)
     return _fill("xavier_normal_", tensor, lambda f: 2 * gain**2 / sum(f), False, generator)
@@ -138,7 +138,7 @@ def kaiming_uniform_(
         >>> kaiming_uniform_(torch.empty(3, 6), nonlinearity="relu").abs().max() <= 1
         tensor(True)
 
-    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter 4.
+    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Weight initialization.
     """
     return _kaiming("kaiming_uniform_", tensor, a, mode, nonlinearity, True, generator)
 
@@ -168,7 +168,7 @@ def kaiming_normal_(
         >>> kaiming_normal_(torch.empty(5, 4), nonlinearity="mish").shape
         torch.Size([5, 4])
 
-    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter 4.
+    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Weight initialization.
     """
     return _kaiming("kaiming_normal_", tensor, a, mode, nonlinearity, False, generator)
 
@@ -189,7 +189,7 @@ def lecun_uniform_(tensor: Tensor | nn.Module, generator: torch.Generator | None
         >>> lecun_uniform_(torch.empty(2, 3)).abs().max() <= 1
         tensor(True)
 
-    Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp. Chapter 4.
+    Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp. Chapter: Weight initialization.
     """
     return _fill("lecun_uniform_", tensor, lambda f: 1 / f.fan_in, True, generator)
 
@@ -211,7 +211,7 @@ def lecun_normal_(tensor: Tensor | nn.Module, generator: torch.Generator | None 
         torch.Size([2, 3])
 
     Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp; Klambauer, Unterthiner, Mayr and
-    Hochreiter (2017), Self-Normalizing Neural Networks. Chapter 4.
+    Hochreiter (2017), Self-Normalizing Neural Networks. Chapter: Weight initialization.
     """
     return _fill("lecun_normal_", tensor, lambda f: 1 / f.fan_in, False, generator)
 
@@ -239,7 +239,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: torch.Generator | No
         True
 
     Source: Saxe, McClelland and Ganguli (2014), Exact solutions to the nonlinear dynamics of learning in
-    deep linear neural networks. Chapter 4.
+    deep linear neural networks. Chapter: Weight initialization.
     """
     fans(check_weight("orthogonal_", tensor))
     check_number("orthogonal_", "gain", gain)
@@ -288,7 +288,7 @@ def delta_orthogonal_(
         True
 
     Source: Xiao, Bahri, Sohl-Dickstein, Schoenholz and Pennington (2018), Dynamical Isometry and a Mean
-    Field Theory of CNNs. Chapter 4.
+    Field Theory of CNNs. Chapter: Weight initialization.
     """
     if isinstance(tensor, nn.Module):
         if not isinstance(tensor, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):

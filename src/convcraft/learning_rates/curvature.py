@@ -36,7 +36,7 @@ class Sharpness:
         >>> float(Sharpness(4.0, 1e-6, 12, True, False))
         4.0
 
-    Chapter 5.
+    Chapter: Learning rates.
     """
 
     value: float
@@ -90,7 +90,7 @@ def sharpness(
 
     Source: Pearlmutter (1994), Fast Exact Multiplication by the Hessian; LeCun, Simard and Pearlmutter
     (1993), Automatic Learning Rate Maximization by On-Line Estimation of the Hessian's Eigenvectors.
-    Chapter 5.
+    Chapter: Learning rates.
     """
     trained = check_model("sharpness", model)
     check_count("sharpness", "iterations", iterations)
@@ -150,7 +150,7 @@ def largest_stable_rate(
 
     Source: Polyak (1964), Some Methods of Speeding Up the Convergence of Iteration Methods; Cohen, Kaur, Li,
     Kolter and Talwalkar (2021), Gradient Descent on Neural Networks Typically Occurs at the Edge of
-    Stability, appendix B. Chapter 5.
+    Stability, appendix B. Chapter: Learning rates.
     """
     value = curvature.value if isinstance(curvature, Sharpness) else curvature
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

@@ -29,7 +29,7 @@ class UpdateRatios(Mapping[str, list[float]]):
         >>> ratios["weight"], ratios.steps
         ([0.0010000000474974513], 1)
 
-    Chapter 5.
+    Chapter: Learning rates.
     """
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ def update_ratios(model: nn.Module, optimizer: Optimizer) -> Iterator[UpdateRati
         [0.05]
 
     Source: Karpathy (2016), CS231n Convolutional Neural Networks for Visual Recognition, notes, "Ratio of
-    weights:updates". Chapter 5.
+    weights:updates". Chapter: Learning rates.
     """
     check_model("update_ratios", model)
     check_optimizer("update_ratios", optimizer, model)

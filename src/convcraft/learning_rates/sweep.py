@@ -47,7 +47,7 @@ class RangeTest:
         range test: 2 steps, rates 0.1 to 1, did not diverge
         suggestion 0.1: …
 
-    Chapter 5.
+    Chapter: Learning rates.
     """
 
     rates: tuple[float, ...]
@@ -122,7 +122,8 @@ def range_test(
         >>> result.diverged, 0.001 < result.suggestion < result.largest < 10
         (True, True)
 
-    Source: Smith (2017), Cyclical Learning Rates for Training Neural Networks, section 3.3. Chapter 5.
+    Source: Smith (2017), Cyclical Learning Rates for Training Neural Networks, section 3.3.
+    Chapter: Learning rates.
     """
     check_model("range_test", model)
     check_positive("range_test", "low", low)

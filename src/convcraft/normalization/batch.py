@@ -68,7 +68,7 @@ def batch_norm(
                 [ 1.]])
 
     Source: Ioffe and Szegedy (2015), Batch Normalization: Accelerating Deep Network Training by Reducing
-    Internal Covariate Shift. Chapter 9.
+    Internal Covariate Shift. Chapter: Batch normalization.
     """
     check_floating("batch_norm", input)
     check_eps("batch_norm", eps, positive=training)
@@ -152,7 +152,7 @@ class BatchNorm1d(_BatchNorm, nn.BatchNorm1d):
         >>> BatchNorm1d(3)(torch.randn(8, 3)).mean(0).abs().max() < 1e-5
         tensor(True)
 
-    Source: Ioffe and Szegedy (2015), Batch Normalization. Chapter 9.
+    Source: Ioffe and Szegedy (2015), Batch Normalization. Chapter: Batch normalization.
     """
 
     _dimensions = ((2, 3), "(N, C) or (N, C, L)")
@@ -168,7 +168,7 @@ class BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
         >>> list(BatchNorm2d(3).state_dict())
         ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
 
-    Source: Ioffe and Szegedy (2015), Batch Normalization. Chapter 9.
+    Source: Ioffe and Szegedy (2015), Batch Normalization. Chapter: Batch normalization.
     """
 
     _dimensions = ((4,), "(N, C, H, W)")
@@ -184,7 +184,7 @@ class BatchNorm3d(_BatchNorm, nn.BatchNorm3d):
         >>> BatchNorm3d(2)(torch.randn(4, 2, 2, 2, 2)).shape
         torch.Size([4, 2, 2, 2, 2])
 
-    Source: Ioffe and Szegedy (2015), Batch Normalization. Chapter 9.
+    Source: Ioffe and Szegedy (2015), Batch Normalization. Chapter: Batch normalization.
     """
 
     _dimensions = ((5,), "(N, C, D, H, W)")
@@ -208,5 +208,5 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         >>> type(model[1]).__name__
         'SyncBatchNorm'
 
-    Chapter 9.
+    Chapter: Batch normalization.
     """

@@ -32,7 +32,7 @@ over each set, and is orthogonal to :math:`\hat x` up to :math:`\epsilon`. An im
 the statistics as constants leaves both parts in.
 
 Source: Ioffe and Szegedy (2015), Batch Normalization: Accelerating Deep Network Training by Reducing Internal
-Covariate Shift. Chapter 9.
+Covariate Shift. Chapter: Batch normalization.
 """
 
 from __future__ import annotations

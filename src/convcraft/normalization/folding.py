@@ -272,7 +272,7 @@ def folding_report(model: nn.Module) -> FoldingReport:
         1                    0
         3                    -            it follows '2', not a convolution or a linear layer
 
-    Chapter 9.
+    Chapter: Batch normalization.
     """
     _check("folding_report", model)
     return _plan(model)
@@ -317,7 +317,7 @@ def fold_batch_norm(model: nn.Module, strict: bool = False, example: Any = None)
         (Identity(), True)
 
     Source: Jacob et al. (2018), Quantization and Training of Neural Networks for Efficient
-    Integer-Arithmetic-Only Inference, section 3.2. Chapter 9.
+    Integer-Arithmetic-Only Inference, section 3.2. Chapter: Batch normalization.
     """
     _check("fold_batch_norm", model)
     plan = _plan(model)

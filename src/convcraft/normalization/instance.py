@@ -51,7 +51,7 @@ def instance_norm(
                  [-1.,  1.]]])
 
     Source: Ulyanov, Vedaldi and Lempitsky (2016), Instance Normalization: The Missing Ingredient for
-    Fast Stylization. Chapter 9.
+    Fast Stylization. Chapter: Batch normalization.
     """
     check_floating("instance_norm", input)
     check_eps("instance_norm", eps)
@@ -113,7 +113,7 @@ class InstanceNorm1d(_InstanceNorm, nn.InstanceNorm1d):
         >>> InstanceNorm1d(3)(torch.randn(2, 3, 8)).mean(2).abs().max() < 1e-5
         tensor(True)
 
-    Source: Ulyanov, Vedaldi and Lempitsky (2016), Instance Normalization. Chapter 9.
+    Source: Ulyanov, Vedaldi and Lempitsky (2016), Instance Normalization. Chapter: Batch normalization.
     """
 
     _dimensions = ((2, 3), "(N, C, L) or (C, L)")
@@ -132,7 +132,7 @@ class InstanceNorm2d(_InstanceNorm, nn.InstanceNorm2d):
         >>> InstanceNorm2d(3)(torch.randn(3, 4, 4)).shape
         torch.Size([3, 4, 4])
 
-    Source: Ulyanov, Vedaldi and Lempitsky (2016), Instance Normalization. Chapter 9.
+    Source: Ulyanov, Vedaldi and Lempitsky (2016), Instance Normalization. Chapter: Batch normalization.
     """
 
     _dimensions = ((3, 4), "(N, C, H, W) or (C, H, W)")
@@ -151,7 +151,7 @@ class InstanceNorm3d(_InstanceNorm, nn.InstanceNorm3d):
         >>> InstanceNorm3d(3)(torch.randn(2, 3, 2, 2, 2)).shape
         torch.Size([2, 3, 2, 2, 2])
 
-    Source: Ulyanov, Vedaldi and Lempitsky (2016), Instance Normalization. Chapter 9.
+    Source: Ulyanov, Vedaldi and Lempitsky (2016), Instance Normalization. Chapter: Batch normalization.
     """
 
     _dimensions = ((4, 5), "(N, C, D, H, W) or (C, D, H, W)")

@@ -50,7 +50,7 @@ def layer_norm(
         >>> layer_norm(torch.tensor([[1.0, 3.0]]), (2,), eps=0.0)
         tensor([[-1.,  1.]])
 
-    Source: Ba, Kiros and Hinton (2016), Layer Normalization. Chapter 9.
+    Source: Ba, Kiros and Hinton (2016), Layer Normalization. Chapter: Batch normalization.
     """
     check_floating("layer_norm", input)
     check_eps("layer_norm", eps)
@@ -91,7 +91,7 @@ def group_norm(
         >>> group_norm(torch.tensor([[1.0, 3.0, 10.0, 30.0]]), 2, eps=0.0)
         tensor([[-1.,  1., -1.,  1.]])
 
-    Source: Wu and He (2018), Group Normalization. Chapter 9.
+    Source: Wu and He (2018), Group Normalization. Chapter: Batch normalization.
     """
     check_floating("group_norm", input)
     check_eps("group_norm", eps)
@@ -120,7 +120,7 @@ class LayerNorm(nn.LayerNorm):
         >>> LayerNorm(4)(torch.randn(2, 4)).mean(1).abs().max() < 1e-5
         tensor(True)
 
-    Source: Ba, Kiros and Hinton (2016), Layer Normalization. Chapter 9.
+    Source: Ba, Kiros and Hinton (2016), Layer Normalization. Chapter: Batch normalization.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ class GroupNorm(nn.GroupNorm):
         >>> GroupNorm(2, 4)(torch.randn(3, 4, 5)).shape
         torch.Size([3, 4, 5])
 
-    Source: Wu and He (2018), Group Normalization. Chapter 9.
+    Source: Wu and He (2018), Group Normalization. Chapter: Batch normalization.
     """
 
     def __init__(

@@ -142,7 +142,7 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any]) -> nn.Modul
         >>> norm.running_mean, norm.running_var
         (tensor([3.]), tensor([6.6667]))
 
-    Source: Wu and Johnson (2021), Rethinking "Batch" in BatchNorm, section 3. Chapter 9.
+    Source: Wu and Johnson (2021), Rethinking "Batch" in BatchNorm, section 3. Chapter: Batch normalization.
     """
     layers = {
         name: layer
@@ -251,7 +251,7 @@ def freeze_batch_norm(model: nn.Module, affine: bool = True) -> nn.Module:
         >>> model.train().training, model[1].training
         (True, False)
 
-    Chapter 9.
+    Chapter: Batch normalization.
     """
     layers = _layers("freeze_batch_norm", model)
     for name, module in model.named_modules():
@@ -291,7 +291,7 @@ def unfreeze_batch_norm(model: nn.Module) -> nn.Module:
         >>> unfreeze_batch_norm(model)[0].training
         True
 
-    Chapter 9.
+    Chapter: Batch normalization.
     """
     check_module("unfreeze_batch_norm", model)
     frozen = [module for module in model.modules() if _is_frozen(module)]

@@ -83,7 +83,8 @@ def decay_groups(
 
     Source: Loshchilov and Hutter (2019), Decoupled Weight Decay Regularization; He, Zhang, Zhang, Zhang, Xie
     and Li (2019), Bag of Tricks for Image Classification with Convolutional Neural Networks; for the rates,
-    Bao, Dong, Piao and Wei (2022), BEiT: BERT Pre-Training of Image Transformers. Chapter 6.
+    Bao, Dong, Piao and Wei (2022), BEiT: BERT Pre-Training of Image Transformers.
+    Chapter: L1 and L2 penalties.
     """
     check_module("decay_groups", model, advice="pass the model, whose names tell biases from weights")
     everything = parameters("decay_groups", model)

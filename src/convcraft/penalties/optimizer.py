@@ -75,7 +75,7 @@ def proximal(
 
     Source: Parikh and Boyd (2014), Proximal Algorithms; Duchi, Hazan and Singer (2011), Adaptive Subgradient
     Methods, for the metric; Simon, Friedman, Hastie and Tibshirani (2013), A Sparse-Group Lasso, for the
-    order of the two thresholds. Chapter 6.
+    order of the two thresholds. Chapter: L1 and L2 penalties.
     """
     if not isinstance(optimizer, Optimizer):
         raise ConvcraftError(

@@ -39,7 +39,8 @@ def soft_threshold_(params: Parameters, threshold: float | Sequence[Tensor]) -> 
         tensor([-2.0000,  0.0000,  0.5000])
 
     Source: Donoho (1995), De-Noising by Soft-Thresholding; Daubechies, Defrise and De Mol (2004), An
-    Iterative Thresholding Algorithm for Linear Inverse Problems with a Sparsity Constraint. Chapter 6.
+    Iterative Thresholding Algorithm for Linear Inverse Problems with a Sparsity Constraint.
+    Chapter: L1 and L2 penalties.
     """
     tensors = parameters("soft_threshold_", params)
     if isinstance(threshold, (int, float)):
@@ -106,7 +107,7 @@ def group_soft_threshold_(params: Parameters, threshold: float | Sequence[Tensor
                 [0.0000, 0.0000]])
 
     Source: Yuan and Lin (2006), Model Selection and Estimation in Regression with Grouped Variables; Parikh
-    and Boyd (2014), Proximal Algorithms. Chapter 6.
+    and Boyd (2014), Proximal Algorithms. Chapter: L1 and L2 penalties.
     """
     tensors = parameters("group_soft_threshold_", params)
     for w in tensors:
@@ -179,7 +180,7 @@ def max_norm_(weight: Tensor, max_norm: float, dim: int = 0) -> Tensor:
 
     Source: Srebro and Shraibman (2005), Rank, Trace-Norm and Max-Norm; Srivastava, Hinton, Krizhevsky,
     Sutskever and Salakhutdinov (2014), Dropout: A Simple Way to Prevent Neural Networks from Overfitting.
-    Chapter 6.
+    Chapter: L1 and L2 penalties.
     """
     if not isinstance(weight, Tensor):
         raise ConvcraftError(

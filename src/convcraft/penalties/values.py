@@ -81,7 +81,7 @@ def l1_penalty(p: Parameters) -> Tensor:
         >>> l1_penalty([torch.tensor([1.0, -2.0]), torch.tensor([[3.0]])])
         tensor(6.)
 
-    Source: Tibshirani (1996), Regression Shrinkage and Selection via the Lasso. Chapter 6.
+    Source: Tibshirani (1996), Regression Shrinkage and Selection via the Lasso. Chapter: L1 and L2 penalties.
     """
     return _elastic(parameters("l1_penalty", p), 1, 0)
 
@@ -106,7 +106,7 @@ def l2_penalty(p: Parameters) -> Tensor:
         tensor(14.)
 
     Source: Hoerl and Kennard (1970), Ridge Regression: Biased Estimation for Nonorthogonal Problems.
-    Chapter 6.
+    Chapter: L1 and L2 penalties.
     """
     return _elastic(parameters("l2_penalty", p), 0, 1)
 
@@ -132,7 +132,8 @@ def elastic_net(p: Parameters, l1: float, l2: float) -> Tensor:
         >>> elastic_net(torch.tensor([1.0, -2.0]), l1=1.0, l2=0.5)
         tensor(5.5000)
 
-    Source: Zou and Hastie (2005), Regularization and Variable Selection via the Elastic Net. Chapter 6.
+    Source: Zou and Hastie (2005), Regularization and Variable Selection via the Elastic Net.
+    Chapter: L1 and L2 penalties.
     """
     tensors = parameters("elastic_net", p)
     return _elastic(tensors, strength("elastic_net", "l1", l1), strength("elastic_net", "l2", l2))
@@ -199,7 +200,8 @@ def group_lasso(p: Parameters, dim: int = 0) -> Tensor:
         tensor(7.0711)
 
     Source: Yuan and Lin (2006), Model Selection and Estimation in Regression with Grouped Variables;
-    Wen, Wu, Wang, Chen and Li (2016), Learning Structured Sparsity in Deep Neural Networks. Chapter 6.
+    Wen, Wu, Wang, Chen and Li (2016), Learning Structured Sparsity in Deep Neural Networks.
+    Chapter: L1 and L2 penalties.
     """
     tensors = parameters("group_lasso", p)
     for w in tensors:

@@ -83,7 +83,7 @@ def sparsity(model: nn.Module) -> Sparsity:
         >>> sparsity(model).share
         0.25
 
-    Chapter 6.
+    Chapter: L1 and L2 penalties.
     """
     check_module("sparsity", model)
     parameters("sparsity", model)

@@ -1,4 +1,4 @@
-"""Activations and their derivatives in NumPy, float64: what chapter 2 derives and the tests compare with.
+"""Activations and their derivatives in NumPy, float64: what the book derives and the tests compare with.
 
 Every function takes anything that `numpy.asarray` takes and returns float64. No exponential overflows, no
 difference cancels, and ±inf give the limits. At a kink the derivative is the one that torch's backward pass

@@ -1,4 +1,4 @@
-"""Convolution, pooling, softmax and the arithmetic of shapes in NumPy, float64, as chapter 1 derives them."""
+"""Convolution, pooling, softmax and the arithmetic of shapes in NumPy, float64, as derived in the book."""
 
 from __future__ import annotations
 

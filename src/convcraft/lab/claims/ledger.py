@@ -100,7 +100,7 @@ class Claim:
     code evaluates, and `amendments` say where the two differ. Where nothing can be tested, `criterion` is
     empty and `untestable` says why. `verdict` is ``None`` while the claim is open; `outcomes` holds value and
     result of each setting; `literal` says that the verdict still was written by hand. `where` is the page and
-    anchor that settle the claim, such as ``02_activations#claim-relu-definition``.
+    anchor that settle the claim, such as ``activations#claim-relu-definition``.
     """
 
     id: str

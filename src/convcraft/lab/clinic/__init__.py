@@ -7,7 +7,7 @@ A case is a model, a batch or a list of batches, a loss and an optimizer, everyt
 >>> "dead-units" in diagnose(*sick("dead-units")), "dead-units" in diagnose(*healthy("dead-units"))
 (True, False)
 
-Chapter 10.
+Chapter: Combining.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def names() -> list[str]:
     >>> names()[:2]
     ['dead-units', 'saturated-units']
 
-    Chapter 10.
+    Chapter: Combining.
     """
     return list(_CASES)
 
@@ -44,7 +44,7 @@ def describe(name: str) -> str:
     >>> describe("constant-weights")
     'Every weight of the hidden layer is 0.05; the twin has random ones.'
 
-    Chapter 10.
+    Chapter: Combining.
     """
     return " ".join((_maker(name).__doc__ or "").split())
 
@@ -58,7 +58,7 @@ def sick(name: str, *, seed: int = 0) -> Case:
     >>> type(case.model).__name__, case.batch[0].shape
     ('Sequential', torch.Size([64, 20]))
 
-    Chapter 10.
+    Chapter: Combining.
     """
     maker = _maker(name)
     with forked(check_seed(seed)):
@@ -73,7 +73,7 @@ def healthy(name: str, *, seed: int = 0) -> Case:
     >>> len(healthy("exploding-gradient").model), len(sick("exploding-gradient").model)
     (21, 21)
 
-    Chapter 10.
+    Chapter: Combining.
     """
     maker = _maker(name)
     with forked(check_seed(seed)):

@@ -1,4 +1,4 @@
-"""Checks of the exercises of chapter 2, Activations."""
+"""Checks of the exercises of the chapter "Activations"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of the exercises of chapter 8, Data augmentation."""
+"""Checks of the exercises of the chapter "Data augmentation"."""
 
 from __future__ import annotations
 

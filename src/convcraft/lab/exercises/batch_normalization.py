@@ -1,4 +1,4 @@
-"""Checks of the exercises of chapter 9, Batch normalization."""
+"""Checks of the exercises of the chapter "Batch normalization"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of the exercises of chapter 3, Choosing and tuning activations."""
+"""Checks of the exercises of the chapter "Choosing and tuning activations"."""
 
 from __future__ import annotations
 

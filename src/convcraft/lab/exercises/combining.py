@@ -1,4 +1,4 @@
-"""Checks of the exercises of chapter 10, techniques combined."""
+"""Checks of the exercises of the chapter "Techniques combined"."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def patient() -> Case:
     >>> len(patient().model), patient().optimizer.param_groups[0]["lr"]
     (6, 30.0)
 
-    Chapter 10.
+    Chapter: Combining.
     """
     with forked(0):
         layers = [nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, CLASSES)]
@@ -161,7 +161,7 @@ def recipe_net() -> nn.Sequential:
     >>> len(recipe_net())
     11
 
-    Chapter 10.
+    Chapter: Combining.
     """
     net = nn.Sequential(
         *(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),

@@ -1,4 +1,4 @@
-"""Checks for the exercises of chapter 1, Convolutional networks."""
+"""Checks for the exercises of the chapter "Convolutional networks"."""
 
 from __future__ import annotations
 

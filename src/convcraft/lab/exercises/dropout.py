@@ -1,4 +1,4 @@
-"""Checks of the exercises of chapter 7, dropout."""
+"""Checks of the exercises of the chapter "Dropout"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of the exercises of chapter 4, Weight initialization."""
+"""Checks of the exercises of the chapter "Weight initialization"."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def misfit() -> nn.Sequential:
     >>> [type(layer).__name__ for layer in misfit()][:2]
     ['Conv2d', 'ReLU']
 
-    Chapter 4.
+    Chapter: Weight initialization.
     """
     return nn.Sequential(
         nn.Conv2d(16, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 5, groups=64), nn.ReLU(),

@@ -1,4 +1,4 @@
-"""Checks of the exercises of chapter 6, L1 and L2 penalties."""
+"""Checks of the exercises of the chapter "L1 and L2 penalties"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of the exercises of chapter 5, Learning rates and hyperparameters."""
+"""Checks of the exercises of the chapter "Learning rates and hyperparameters"."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def activation_explorer(
         >>> activation_explorer("elu", ["relu", "elu"])
         <InteractiveFigure: function, α; 10 frames>
 
-    Chapter 2.
+    Chapter: Activations.
     """
     catalog = activations.catalog()
     names = list(functions) if functions is not None else list(catalog)

@@ -51,7 +51,7 @@ def depth_explorer(
         >>> depth_explorer(functions=["relu"], gains=[1.0, 1.41, 2.0], width=16)
         <InteractiveFigure: activation, bias, gain; 12 frames>
 
-    Chapter 2.
+    Chapter: Activations.
     """
     if not isinstance(width, int) or width < 2:
         raise ConvcraftError(f"width: expected a whole number of at least 2, got {width!r}")

@@ -117,7 +117,7 @@ def gallery(
         >>> gallery({"as it is": {"eye": torch.eye(8)[None]}}, alt="A diagonal.")
         <Gallery: as it is>
 
-    Chapter 8.
+    Chapter: Data augmentation.
     """
     if not isinstance(alt, str) or not alt.strip():
         raise ConvcraftError(f"alt: expected a sentence that says what the gallery shows, got {alt!r}")
