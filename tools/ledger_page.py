@@ -13,7 +13,7 @@ from pathlib import Path
 
 from convcraft.lab.claims.cards import RESULTS, correction_name
 from convcraft.lab.claims.criteria import verdict
-from convcraft.lab.claims.ledger import ARTICLES, CAUSES, CHAPTERS, VERDICTS, Claim, chapter_number, load
+from convcraft.lab.claims.ledger import ARTICLES, CAUSES, CHAPTERS, VERDICTS, Claim, load
 from convcraft.lab.claims.style import COLOURS, badge, label, rich, sheet
 
 _SCRIPT = Path(__file__).resolve().with_name("ledger_page.js")
@@ -126,10 +126,7 @@ class Ledger:
 
     def __repr__(self) -> str:
         width = max((len(claim.id) for claim in self.claims), default=0)
-        return "\n".join(
-            f"{chapter_number(claim.chapter):2}  {claim.id:{width}}  {label(claim.verdict)}"
-            for claim in self.claims
-        )
+        return "\n".join(f"{claim.id:{width}}  {label(claim.verdict)}" for claim in self.claims)
 
     def _repr_html_(self) -> str:
         rows = "".join(_row(claim) for claim in self.claims)
@@ -155,7 +152,7 @@ class Summary:
         rows = []
         for chapter, tally in self.counts.items():
             numbers = [tally[key] for key in keys]
-            rows.append((f"{chapter_number(chapter)} {CHAPTERS[chapter]}", [*numbers, sum(numbers)]))
+            rows.append((CHAPTERS[chapter], [*numbers, sum(numbers)]))
         total = [sum(column) for column in zip(*(numbers for _, numbers in rows), strict=True)]
         return [*rows, ("All", total)]
 
@@ -354,9 +351,7 @@ def _filters(claims: list[Claim]) -> str:
         '<form class="cc-filters" role="search" aria-label="Filter the ledger" hidden>'
         '<label class="cc-wide">Search<input type="search" name="q" autocomplete="off"'
         ' placeholder="dead, softmax, batch norm …"></label>'
-        + _select(
-            "Chapter", "c", [(c, f"{chapter_number(c)} {CHAPTERS[c]} ({chapters[c]})") for c in CHAPTERS]
-        )
+        + _select("Chapter", "c", [(c, f"{CHAPTERS[c]} ({chapters[c]})") for c in CHAPTERS])
         + _select("Verdict", "v", [(v, f"{names[v]} ({verdicts[v]})") for v in names])
         + _select("Article", "a", [(a, f"{a} {ARTICLES[a]} ({articles[a]})") for a in ARTICLES])
         + '<p><output aria-live="polite"></output> <button type="reset">Show all</button></p></form>'

@@ -15,7 +15,6 @@ from .ledger import (
     VERDICTS,
     Amendment,
     Claim,
-    chapter_number,
     load,
     main,
 )
@@ -35,7 +34,6 @@ __all__ = [
     "Condition",
     "Sample",
     "Setting",
-    "chapter_number",
     "load",
     "main",
     "open_claim",

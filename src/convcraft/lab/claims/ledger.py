@@ -145,15 +145,10 @@ class Claim:
     @property
     def waits_for(self) -> str:
         """What an open claim waits for, in words."""
-        return f"chapter {chapter_number(self.chapter)}, {CHAPTERS[self.chapter]}"
+        return f"the chapter {CHAPTERS[self.chapter]!r}"
 
 
 _GENERATED = ("verdict", "evidence", "where", "outcomes", "literal")
-
-
-def chapter_number(chapter: str) -> int:
-    """Number of a chapter in the book, from its key in the ledger."""
-    return list(CHAPTERS).index(chapter) + 1
 
 
 def load(path: str | Path | None = None, verdicts: bool = True) -> dict[str, Claim]:
