@@ -1,6 +1,8 @@
-"""A folder of studies of its own for each test, with a study that takes a second."""
+"""For each test a folder of studies of its own, with a study that takes a second, and a new session."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 import pytest
 
@@ -61,6 +63,12 @@ class Folder:
     def files(self):
         """Every file of the results, with its bytes."""
         return {path: path.read_bytes() for path in self.results.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(autouse=True)
+def no_wrong_answers_yet(monkeypatch):
+    """Each test begins a session of exercises of its own."""
+    monkeypatch.setattr("convcraft.lab.exercises.framework._WRONG", Counter())
 
 
 @pytest.fixture

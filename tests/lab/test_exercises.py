@@ -9,7 +9,7 @@ import torch
 
 from convcraft import ConvcraftError
 from convcraft.lab import exercises
-from convcraft.lab.exercises import Result, check, compare, exercise, framework, names
+from convcraft.lab.exercises import Result, check, compare, exercise, framework, kinds, names
 
 
 @pytest.fixture(autouse=True)
@@ -32,8 +32,54 @@ def test_a_right_answer_is_true_and_says_so():
 def test_a_wrong_answer_is_false_and_says_what_is_wrong():
     result = check("slope", lambda x: 1.0)
     assert not result
-    assert repr(result) == "✗ slope: your slope at 0 is 1, but should be 0.25."
+    assert repr(result) == "✗ slope: your slope at 0 is 1: too large."
     assert "convcraft-check-wrong" in result._repr_html_()
+
+
+def test_the_right_value_comes_with_the_third_wrong_answer_in_a_row():
+    said = [check("slope", lambda x: 1.0).message for _ in range(4)]
+    assert said[0] == "your slope at 0 is 1: too large."
+    assert said[1] == "your slope at 0 is 1: too large, by about 0.8."
+    assert said[2] == said[3] == "your slope at 0 is 1, but should be 0.25."
+    assert not check("slope", ...) and "0.25" in check("slope", lambda x: 1.0).message, (
+        "no answer is not wrong"
+    )
+    assert check("slope", lambda x: 0.25)
+    assert check("slope", lambda x: -1.0).message == "your slope at 0 is -1: too small.", "a right one resets"
+
+
+def test_stages_of_arrays_and_of_a_diagnosis():
+    @exercise("pair")
+    def pair(answer):
+        wrong = compare(answer, [1.0, 2.0], "it")
+        return wrong and wrong.because("Order!")
+
+    said = [check("pair", [2.0, 1.0]).message for _ in range(3)]
+    assert said[0] == "Order!"
+    assert said[1] == "Order! it is [2. 1.]: 2 of 2 entries differ, by up to 1, the first at (0,)."
+    assert said[2].startswith("Order! it is [2. 1.], but should be [1. 2.]: 2 of 2")
+    signs = compare([-1.0, -2.0], [1.0, 2.0], "it").stages
+    assert signs[0] == "it is [-1. -2.]: the sign is wrong." and "should be [1. 2.]" in signs[-1]
+
+
+def test_a_slip_is_the_formula_that_explains_all_wrong_values():
+    test = kinds.formula("x", lambda x: x**2, [(0,), (2,), (3,)], "f({})", (lambda x: 2 * x, "derivative"))
+    assert test(lambda x: x * x) is None
+    assert test(lambda x: 2 * x).stages[0] == "derivative", "right at 0 and at 2"
+    assert test(lambda x: x + 2).stages[0] == "f(0) is 2: too large."
+    assert test(lambda x: None) == "f(0) is None: nothing was returned. Did you forget a return?"
+
+
+def test_a_number_is_told_the_nearest_slip_or_general_advice():
+    test = kinds.number("n", 693, {692: "not yet", 691.5: "near", None: "count"})
+    assert (
+        test(693) is None
+        and test(692).stages[0] == "not yet"
+        and test(5).stages[0] == "n is 5: too small. count"
+    )
+    several = kinds.numbers(("a", 1.0), ("b", 2.0, {3.0: "b!"}))
+    assert several((1, 2)) is None and several((1, 3)) == "b! b is 3, but should be 2."
+    assert several(1) == "Give 2 numbers: a, b; got 1." and several((2, 2)) == "a is 2, but should be 1."
 
 
 def test_no_answer_yet():
@@ -100,7 +146,7 @@ def test_the_checks_of_the_chapters_are_found_by_name_and_no_two_share_one():
     chapters = [
         importlib.import_module(f"{exercises.__name__}.{module.name}")
         for module in pkgutil.iter_modules(exercises.__path__)
-        if module.name != "framework"
+        if module.name not in ("framework", "kinds")
     ]
     held = [name for chapter in chapters for name in chapter.CHECKS]
     assert len(chapters) == 10 and all(len(chapter.CHECKS) >= 6 for chapter in chapters)
@@ -109,7 +155,7 @@ def test_the_checks_of_the_chapters_are_found_by_name_and_no_two_share_one():
 
 
 def test_a_name_of_a_chapter_is_taken():
-    with pytest.raises(ConvcraftError, match="'stable-rate' is taken by .*learning_rates"):
+    with pytest.raises(ConvcraftError, match="'stable-rate' is taken; choose another"):
         exercise("stable-rate")(lambda answer: None)
 
 

@@ -96,10 +96,10 @@ RIGHT = [
     ("batches-of-two", lambda width: nn.GroupNorm(4, width)),
 ]
 WRONG = [
-    ("two-examples", (1,), "two numbers"),
+    ("two-examples", (1,), "Give 2 numbers"),
     ("two-examples", (-1, 1), "come after it"),
-    ("two-examples", (1 - math.sqrt(2), 1 + math.sqrt(2)), "unbiased"),
-    ("two-examples", (0, 0), "the outputs"),
+    ("two-examples", (1 - math.sqrt(2), 1 + math.sqrt(2)), "the biased deviation"),
+    ("two-examples", (0, 0), "the output for 3"),
     ("forgetting-the-start", 43, "1.08 %"),
     ("forgetting-the-start", 2, "share of the new batch"),
     ("forgetting-the-start", 10, "by a factor"),

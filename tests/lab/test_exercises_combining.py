@@ -86,14 +86,14 @@ RIGHT = [
     ("your-recipe", trained(norm=True)),
 ]
 WRONG = [
-    ("two-by-two", (2.5, 1.5), "three numbers"),
+    ("two-by-two", (2.5, 1.5), "Give 3 numbers"),
     ("two-by-two", (4, 3, -3), "the other is off"),
     ("two-by-two", (2.0, 1.5, -3), "the main effect of A"),
     ("two-by-two", (2.5, 1.0, -3), "the main effect of B"),
     ("two-by-two", (2.5, 1.5, 3), "the sign"),
     ("two-by-two", (2.5, 1.5, 4), "difference of two differences"),
     ("two-by-two", (2.5, 1.5, 0), "the interaction is"),
-    ("count-the-runs", (126,), "two numbers"),
+    ("count-the-runs", (126,), "Give 2 numbers"),
     ("count-the-runs", (108, 1152), "without any technique"),
     ("count-the-runs", (70, 640), "tuned and then run"),
     ("count-the-runs", (100, 1152), "one at a time"),

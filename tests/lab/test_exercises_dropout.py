@@ -125,7 +125,7 @@ RIGHT = [
 ]
 NAMES = {name for name, _ in RIGHT}
 WRONG = [
-    ("keep-or-drop", (0.1, 0.9), "three shares"),
+    ("keep-or-drop", (0.1, 0.9), "Give 3 numbers"),
     ("keep-or-drop", (0.9, 0.9, 0.9), "probability of dropping"),
     ("keep-or-drop", (0.5, 0.9, 0.9), "nn.Dropout(0.9) keeps"),
     ("keep-or-drop", (0.1, 0.1, 0.9), "1, not 0"),

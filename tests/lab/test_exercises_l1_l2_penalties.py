@@ -70,7 +70,7 @@ WRONG = [
     ("half-life", 692, "a little larger than half"),
     ("half-life", 347, "already is twice lambda"),
     ("half-life", 100, "the number of steps"),
-    ("penalty-dialects", (0.006,), "two numbers"),
+    ("penalty-dialects", (0.006,), "Give 2 numbers"),
     ("penalty-dialects", (0.003, 0.24), "differentiate"),
     ("penalty-dialects", (0.01, 0.24), "weight_decay"),
     ("penalty-dialects", (0.006, 0.003), "not their mean"),

@@ -64,11 +64,11 @@ WRONG = [
     ("stable-rate", 1.0, "smallest eigenvalue"),
     ("stable-rate", 0.25, "may be twice that"),
     ("stable-rate", 1 / 3, "the best rate"),
-    ("stable-rate", 7.0, "is 7, but should be 0.5"),
+    ("stable-rate", 7.0, "is 7: too large"),
     ("rate-with-momentum", 0.1, "The other way round"),
     ("rate-with-momentum", 0.02 * 0.9 / 0.98, "1 / (1 - 0.9)"),
     ("rate-with-momentum", 0.2, "one of the two factors"),
-    ("rate-with-momentum", 0.003, "should be 0.004"),
+    ("rate-with-momentum", 0.003, "is 0.003: too small"),
     ("steps-to-shrink", 459, "must be a function"),
     ("steps-to-shrink", exact_steps, "Round up"),
     ("steps-to-shrink", lambda c, s: math.floor(exact_steps(c, s)), "Round up"),
@@ -91,7 +91,7 @@ WRONG = [
     ("your-schedule", lambda share: float(share < 0.02), "large for long enough"),
     ("winner-by-luck", 0.05, "must be a function"),
     ("winner-by-luck", lambda *_: 0.05, "nothing is chosen"),
-    ("winner-by-luck", gaussian_bound, "above the truth in the mean"),
+    ("winner-by-luck", gaussian_bound, "the surplus for"),
 ]
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from convcraft.lab import data, models
-from convcraft.lab.exercises.framework import Check, compare, needs_function
+from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.kinds import formula, numbers, takes
 from convcraft.lab.training import evaluate, fit, seeded
 
 
@@ -19,89 +20,30 @@ def _near(value: Any, *known: float) -> bool:
     return isinstance(value, int | float) and any(math.isclose(value, other, rel_tol=1e-3) for other in known)
 
 
+@takes("the outputs (examples, units)")
 def dead_share(answer: Any) -> str | None:
     """Share of units that never fire, from the outputs (examples, units) of a ReLU layer."""
-    if wrong := needs_function(answer, "the outputs (examples, units)"):
-        return wrong
     outputs = torch.tensor([[0, 0, 0.001, 2], [0, 3, 0.002, 0], [0, 0, 0.001, 0]])
     value = answer(outputs)
     if isinstance(value, Tensor) and value.numel() > 1:
-        return (
-            f"One number is asked for, the share of units; got shape {tuple(value.shape)}. Take the "
-            "mean of the mask."
-        )
+        return f"One number is asked for, the mean of the mask; got shape {tuple(value.shape)}."
     value = float(value) if value is not None else None
     if _near(value, 7 / 12):
         return (
-            "That is the share of outputs that are 0. A unit is dead when it is 0 for every example: "
-            "look along dimension 0 first."
+            "That is the share of outputs that are 0. A dead unit is 0 for every example, along dimension 0."
         )
     if _near(value, 0.75, 0.5):
-        return (
-            "A small output is alive, and so is a unit that is 0 for some examples only: here just "
-            "the first unit never fires."
-        )
+        return "A small output is alive, and so is a unit that is 0 for some examples only."
     if value == 0:
-        return (
-            "No unit was found. The examples run along dimension 0, the units along dimension 1: did "
-            "you take all() over the units?"
-        )
+        return "No unit was found. The examples run along dimension 0: did you take all() over the units?"
     if _near(value, 1.0):
         return "That is the number of dead units; divide it by the number of units."
     return compare(value, 0.25, "the share for the four units of the test")
 
 
-def adaptive_parameters(answer: Any) -> str | None:
-    """How many parameters PReLU, ACON-C and FReLU add to 16 and 32 channels."""
-    if not isinstance(answer, Sequence) or len(answer) != 3:
-        return f"Give three whole numbers, for PReLU, ACON-C and FReLU; got {answer!r}."
-    prelu, acon, frelu = answer
-    if prelu == 2:
-        return "That is one slope a layer. Here each channel has its own, and there are 16 + 32 channels."
-    if frelu in (432, 480):
-        return (
-            "FReLU: 9 weights a channel are right. Count the batch normalization behind the convolution too, "
-            "which learns a scale and a shift for each channel; the convolution has no bias."
-        )
-    for name, value, right in (("PReLU", prelu, 48), ("ACON-C", acon, 144), ("FReLU", frelu, 528)):
-        if value != right:
-            return (
-                f"{name}: {value!r} is not right. Write down what one channel learns and multiply by "
-                "48 channels."
-            )
-    return None
-
-
-def leaky_gain(answer: Any) -> str | None:
-    """The gain of Leaky ReLU as a function of its slope."""
-    if wrong := needs_function(answer, "the negative slope"):
-        return wrong
-    slope = 0.5
-    value = float(answer(slope))
-    if _near(value, math.sqrt((1 + slope**2) / 2)):
-        return "That is the root of the second moment. The gain undoes it: take the reciprocal."
-    if _near(value, math.sqrt(2 / (1 + slope)), math.sqrt(2) / (1 + slope)):
-        return (
-            "The negative half of the inputs is multiplied by the slope, so its square by the slope squared."
-        )
-    if _near(value, math.sqrt(2)):
-        return "That is ReLU's gain, whatever the slope. The negative side adds to the second moment."
-    if _near(value, 2 / (1 + slope**2)):
-        return (
-            "That is the factor for the variance of the weights. The gain multiplies the weights "
-            "themselves: take the root."
-        )
-    for slope in (0.0, 0.01, 0.5, 1.0, -1.0):
-        right = math.sqrt(2 / (1 + slope**2))
-        if wrong := compare(answer(slope), right, f"the gain for slope {slope:g}"):
-            return wrong
-    return None
-
-
+@takes("z and beta")
 def swish_derivatives(answer: Any) -> str | None:
     """Both derivatives of z sigmoid(beta z)."""
-    if wrong := needs_function(answer, "z and beta"):
-        return wrong
     z, beta = torch.linspace(-3, 3, 7, dtype=torch.float64), 1.5
     got = answer(z, beta)
     if not isinstance(got, Sequence) or len(got) != 2:
@@ -111,8 +53,7 @@ def swish_derivatives(answer: Any) -> str | None:
     if torch.is_tensor(got[0]) and got[0].shape == z.shape:
         if torch.allclose(got[0], s):
             return (
-                "With respect to z: the product rule has a second term, for z stands inside the "
-                "sigmoid as well."
+                "With respect to z: the product rule has a second term, for z stands inside the sigmoid too."
             )
         if torch.allclose(got[0], s + z * s * (1 - s)):
             return "With respect to z: the inner derivative is missing, beta z has the derivative beta."
@@ -123,25 +64,18 @@ def swish_derivatives(answer: Any) -> str | None:
     )
 
 
+@takes("the logits (n,)")
 def softmax_jacobian(answer: Any) -> str | None:
     """The Jacobian of softmax at a vector of logits."""
-    if wrong := needs_function(answer, "the logits (n,)"):
-        return wrong
     z = torch.tensor([1.0, 0.0, -1.0], dtype=torch.float64)
     p = z.softmax(0)
     jacobian = torch.diag(p) - torch.outer(p, p)
     got = answer(z)
     if torch.is_tensor(got):
         if got.shape == z.shape:
-            return (
-                "That is one number for each class. Each output depends on every logit: the Jacobian "
-                "is a 3 x 3 matrix."
-            )
+            return "Each output depends on every logit: the Jacobian is a 3 x 3 matrix."
         if got.shape == jacobian.shape and torch.allclose(got.to(p.dtype), torch.diag(p * (1 - p))):
-            return (
-                "The diagonal is right. Raising one logit also lowers every other probability: the "
-                "other entries are not 0."
-            )
+            return "The diagonal is right. One logit lowers all other probabilities: other entries are not 0."
     return compare(got, jacobian, "the Jacobian at (1, 0, -1)") or compare(
         answer(z + 1000), jacobian, "the Jacobian at (1001, 1000, 999)"
     )
@@ -150,10 +84,7 @@ def softmax_jacobian(answer: Any) -> str | None:
 def revival_by_decay(answer: Any) -> str | None:
     """After how many steps of weight decay a dead unit of the first layer fires."""
     if answer is None or answer == math.inf:
-        return (
-            "Its gradient is 0, but weight decay needs no gradient: it shrinks w at every step, and "
-            "the bias stays."
-        )
+        return "Its gradient is 0, but weight decay needs no gradient: it shrinks w, and the bias stays."
     if isinstance(answer, float) and not answer.is_integer() and 137 < answer < 138:
         return "Right so far; the number of steps is a whole one: the first at which the sum is positive."
     if answer == 137:
@@ -198,10 +129,9 @@ def _trained(net: nn.Module, splits: data.Splits) -> float:
     return evaluate(net, splits.validation).accuracy
 
 
+@takes("the sick network")
 def mend_the_stillborn_net(answer: Any) -> str | None:
     """A function that takes the network with dead units and gives it back alive."""
-    if wrong := needs_function(answer, "the sick network"):
-        return wrong
     net = stillborn()
     wanted = [(name, p.shape) for name, p in net.named_parameters()]
     net = answer(net)
@@ -212,28 +142,19 @@ def mend_the_stillborn_net(answer: Any) -> str | None:
     splits = data.load("digits").flattened()
     shares = _never_fire(net, splits.train.x)
     if len(shares) != 2:
-        return (
-            f"The network had two ReLU layers and now has {len(shares)}. The patient must live with its ReLU."
-        )
+        return f"The network had two ReLU layers, now {len(shares)}. The patient must live with its ReLU."
     for layer, share in enumerate(shares, start=1):
         if share > 0.2:
-            return (
-                f"In hidden layer {layer}, {share:.0%} of the units are still dead on the training "
-                "digits. Look at its biases."
-            )
+            return f"In hidden layer {layer}, {share:.0%} of the units are still dead. Look at its biases."
     accuracy = _trained(net, splits)
     if accuracy < 0.85:
-        return (
-            f"Nothing is dead, yet five epochs reach only {accuracy:.0%} on validation. Are all units "
-            "of a layer alike?"
-        )
+        return f"Nothing is dead, but validation accuracy is {accuracy:.0%}. Are all units of a layer alike?"
     return None
 
 
+@takes("nothing that builds the network")
 def mend_the_loss(answer: Any) -> str | None:
     """A function that builds a classifier for cross-entropy, without an activation too many at its end."""
-    if wrong := needs_function(answer, "nothing that builds the network"):
-        return wrong
     net = seeded(answer, 0)
     if not isinstance(net, nn.Module):
         return f"The function must return a network; got {type(net).__name__}. Did you forget a return?"
@@ -249,20 +170,16 @@ def mend_the_loss(answer: Any) -> str | None:
             "Return the logits."
         )
     if bool((out >= 0).all()):
-        return (
-            "No output is ever negative: an activation stands behind the last layer. A logit may be "
-            "any real number."
-        )
+        return "No output is ever negative: an activation follows the last layer. A logit may be any number."
     accuracy = _trained(net, splits)
     if accuracy < 0.85:
         return f"Five epochs reach only {accuracy:.0%} on validation; more than 85 % is possible."
     return None
 
 
+@takes("a tensor")
 def your_activation(answer: Any) -> str | None:
     """Any activation that is finite, not a straight line, alive on both sides, and learns the digits."""
-    if wrong := needs_function(answer, "a tensor"):
-        return wrong
     f: Callable[[Tensor], Tensor] = answer
     z = torch.tensor([-1e4, -3.0, -1.0, -0.5, 0.5, 1.0, 3.0, 1e4], requires_grad=True)
     y = f(z)
@@ -276,10 +193,7 @@ def your_activation(answer: Any) -> str | None:
     if torch.allclose(slope, slope[:1].expand_as(slope), atol=1e-6):
         return "That is a straight line: any depth of such layers is one layer."
     if bool((slope[:4] == 0).all()):
-        return (
-            "The slope is 0 at every negative input, so units can die. Give the negative side a "
-            "slope somewhere."
-        )
+        return "The slope is 0 at every negative input, so units can die. Give the negative side a slope."
     net = seeded(lambda: models.MLP((64, 64, 64, 10), activation=lambda: models.Elementwise(f)), 0)
     accuracy = _trained(net, data.load("digits").flattened().standardized())
     if accuracy < 0.85:
@@ -287,10 +201,30 @@ def your_activation(answer: Any) -> str | None:
     return None
 
 
+_COUNT: dict[float | None, str] = {None: "Write down what one channel learns and multiply by 48 channels."}
+_WITH_NORM = (
+    "The convolution has no bias, but the batch normalization behind it learns two numbers a channel."
+)
+_SQUARED = "The negative half is multiplied by the slope, so its square by the slope squared."
+
 CHECKS: dict[str, Check] = {
     "dead-share": dead_share,
-    "adaptive-parameters": adaptive_parameters,
-    "leaky-gain": leaky_gain,
+    "adaptive-parameters": numbers(
+        ("PReLU", 48, {2: "That is one slope a layer. Here each channel has its own.", **_COUNT}),
+        ("ACON-C", 144, _COUNT),
+        ("FReLU", 528, {432: _WITH_NORM, 480: _WITH_NORM, **_COUNT}),
+    ),
+    "leaky-gain": formula(
+        "the negative slope",
+        lambda a: math.sqrt(2 / (1 + a**2)),
+        [(0.0,), (0.01,), (0.5,), (1.0,), (-0.5,)],
+        "the gain for slope {:g}",
+        (lambda a: math.sqrt((1 + a**2) / 2), "The gain undoes the second moment: take the reciprocal."),
+        (lambda a: math.sqrt(2 / (1 + a)), _SQUARED),
+        (lambda a: math.sqrt(2) / (1 + a), _SQUARED),
+        (lambda a: math.sqrt(2), "That is ReLU's gain, whatever the slope. The negative side adds to it."),
+        (lambda a: 2 / (1 + a**2), "That is the factor for the variance of the weights: take the root."),
+    ),
     "swish-derivatives": swish_derivatives,
     "softmax-jacobian": softmax_jacobian,
     "revival-by-decay": revival_by_decay,

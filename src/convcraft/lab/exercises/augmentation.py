@@ -10,73 +10,15 @@ from torch import Tensor, nn
 
 from convcraft import augmentation
 from convcraft.lab import data, models
-from convcraft.lab.exercises.framework import Check, compare, needs_function
+from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.kinds import formula, number, takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate, fit, seeded
 
 
-def untouched_share(answer: float) -> str | None:
-    """Share of images that RandomHorizontalFlip() and RandomShift(1) leave as they are."""
-    for wrong, why in (
-        (1 / 2, "that is the flip alone; the shift moves most of the images that were not flipped."),
-        (1 / 9, "that is the shift alone; half of what it leaves has been flipped."),
-        (1 / 6, "the shift is drawn along both axes: three times three places, of which one is home."),
-        (1 / 8, "along each axis there are three shifts, -1, 0 and 1, not two."),
-    ):
-        if isinstance(answer, int | float) and math.isclose(answer, wrong, rel_tol=1e-2):
-            return why
-    return compare(answer, 1 / 18, "the share", tolerance=1e-4)
-
-
-def cutmix_corner(answer: float) -> str | None:
-    """Share of the partner in the target: 16 x 16 about the upper left pixel of a 32 x 32 image."""
-    for wrong, why in (
-        (0.25, "that is the share of the whole square; most of it lies outside of the image."),
-        (0.9375, "that is the share of the image's own class; the partner gets the rest."),
-        (0.125, "the square is cut off at two edges, not at one."),
-    ):
-        if isinstance(answer, int | float) and math.isclose(answer, wrong, rel_tol=1e-2):
-            return why
-    return compare(answer, 0.0625, "the share", tolerance=1e-4)
-
-
-def worth_of_copies(answer: Callable[[int, int, float], float]) -> str | None:
-    """A function (n, k, rho) -> how many independent images n images with k copies each are worth."""
-    if wrong := needs_function(answer, "n, k and rho"):
-        return wrong
-    if math.isclose(float(answer(100, 4, 1.0)), 500):
-        return "copies that are all equal (rho = 1) add nothing: 100 images with 4 copies are worth 100."
-    if math.isclose(float(answer(100, 4, 0.5)), 100 * (1 + 4 * 0.5)):
-        return (
-            "that lets every copy count 1 - rho, but copies are like one another as well, not only like "
-            "their original. Divide the variance of one value by that of the mean."
-        )
-    for n, k, rho in ((100, 4, 0.0), (100, 4, 0.5), (200, 1, 0.9), (50, 1000, 0.8)):
-        right = n * (k + 1) / (1 + k * rho)
-        if wrong := compare(answer(n, k, rho), right, f"the worth for n = {n}, k = {k}, rho = {rho}"):
-            return wrong
-    return None
-
-
-def noise_is_decay(answer: Callable[[float], float]) -> str | None:
-    """A function: standard deviation of the noise on the input -> weight_decay of SGD that does the same."""
-    if wrong := needs_function(answer, "the standard deviation"):
-        return wrong
-    got = float(answer(0.3))
-    if math.isclose(got, 0.09):
-        return "0.09 is the factor of the sum of squares; weight_decay multiplies w in the gradient."
-    if math.isclose(got, 0.3) or math.isclose(got, 0.6):
-        return "the noise enters the squared error by its variance, not by its standard deviation."
-    for std in (0.0, 0.1, 0.3, 2.0):
-        if wrong := compare(answer(std), 2 * std**2, f"the weight_decay for noise of {std}"):
-            return wrong
-    return None
-
-
+@takes("degrees, x and y")
 def turn_about_a_point(answer: Callable[[float, float, float], Tensor]) -> str | None:
     """A function (degrees, x, y) -> the (2, 3) map that turns counterclockwise about the position (x, y)."""
-    if wrong := needs_function(answer, "degrees, x and y"):
-        return wrong
     for degrees, x, y in ((90.0, 0.0, 0.0), (30.0, 0.0, 0.0), (90.0, 2.0, -1.0), (-40.0, 3.0, 5.0)):
         angle = math.radians(degrees)
         c, s = math.cos(angle), math.sin(angle)
@@ -94,10 +36,9 @@ def turn_about_a_point(answer: Callable[[float, float, float], Tensor]) -> str |
     return None
 
 
+@takes("images and a generator")
 def one_draw_each(answer: Callable[[Tensor, torch.Generator], Tensor]) -> str | None:
     """A function (images, generator) that mirrors each image of the batch with probability 1/2."""
-    if wrong := needs_function(answer, "images and a generator"):
-        return wrong
     images = torch.rand(200, 1, 4, 5, generator=torch.Generator().manual_seed(1))
     with forked(0):
         first = answer(images, torch.Generator().manual_seed(0))
@@ -125,10 +66,9 @@ def one_draw_each(answer: Callable[[Tensor, torch.Generator], Tensor]) -> str | 
 Part = tuple[Tensor, Tensor]
 
 
+@takes("images, labels, augment and copies")
 def no_leak(answer: Callable[..., tuple[Part, Part]]) -> str | None:
     """A function (images, labels, augment, copies) -> (train, validation), each (images, labels)."""
-    if wrong := needs_function(answer, "images, labels, augment and copies"):
-        return wrong
     # Image number i has the value i everywhere, and augmenting adds 0.25: every copy tells where it is from.
     labels = torch.arange(50) % 5
     images = torch.arange(50.0).view(-1, 1, 1, 1).expand(50, 1, 2, 2).clone()
@@ -143,9 +83,7 @@ def no_leak(answer: Callable[..., tuple[Part, Part]]) -> str | None:
         values.append(x.flatten(1)[:, 0])
         origins.append(values[-1].floor().long())
         if bool((labels[origins[-1]] != y).any()):
-            return (
-                "some images have got the label of another one: copy the labels in the order of the images."
-            )
+            return "some images have the label of another one: copy the labels in the order of the images."
     if shared := len(set(origins[0].tolist()) & set(origins[1].tolist())):
         return f"{shared} of the images stand, as copies, in both parts. Split first, then make copies."
     if bool((values[1] != origins[1]).any()) or len(origins[1]) != len(set(origins[1].tolist())):
@@ -189,11 +127,51 @@ def your_augmentation(answer: Callable[[], nn.Module]) -> str | None:
     return None
 
 
+_BY_VARIANCE = "the noise enters the squared error by its variance, not by its standard deviation."
+
 CHECKS: dict[str, Check] = {
-    "untouched-share": untouched_share,
-    "cutmix-corner": cutmix_corner,
-    "worth-of-copies": worth_of_copies,
-    "noise-is-decay": noise_is_decay,
+    "untouched-share": number(
+        "the share",
+        1 / 18,
+        {
+            1 / 2: "that is the flip alone; the shift moves most of the images that were not flipped.",
+            1 / 9: "that is the shift alone; half of what it leaves has been flipped.",
+            1 / 6: "the shift is drawn along both axes: three times three places, of which one is home.",
+            1 / 8: "along each axis there are three shifts, -1, 0 and 1, not two.",
+        },
+        tolerance=1e-4,
+    ),
+    "cutmix-corner": number(
+        "the share",
+        0.0625,
+        {
+            0.25: "that is the share of the whole square; most of it lies outside of the image.",
+            0.9375: "that is the share of the image's own class; the partner gets the rest.",
+            0.125: "the square is cut off at two edges, not at one.",
+        },
+        tolerance=1e-4,
+    ),
+    "worth-of-copies": formula(
+        "n, k and rho",
+        lambda n, k, rho: n * (k + 1) / (1 + k * rho),
+        [(100, 4, 0.0), (100, 4, 0.5), (200, 1, 0.9), (50, 1000, 0.8)],
+        "the worth for n = {}, k = {}, rho = {}",
+        (lambda n, k, rho: n * (k + 1), "copies that are all equal (rho = 1) add nothing."),
+        (
+            lambda n, k, rho: n * (1 + k * (1 - rho)),
+            "copies are like one another, not only like their original. Divide the variance of one value by "
+            "that of the mean.",
+        ),
+    ),
+    "noise-is-decay": formula(
+        "the standard deviation",
+        lambda std: 2 * std**2,
+        [(0.0,), (0.1,), (0.3,), (2.0,)],
+        "the weight_decay for noise of {}",
+        (lambda std: std**2, "that is the factor of the sum of squares; weight_decay multiplies w."),
+        (lambda std: std, _BY_VARIANCE),
+        (lambda std: 2 * std, _BY_VARIANCE),
+    ),
     "turn-about-a-point": turn_about_a_point,
     "one-draw-each": one_draw_each,
     "no-leak": no_leak,

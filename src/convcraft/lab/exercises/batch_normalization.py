@@ -3,46 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convcraft.lab import data
-from convcraft.lab.exercises.framework import Check, compare, needs_function
+from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.kinds import number, numbers, takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate
 
 
-def two_examples(answer: Sequence[float]) -> str | None:
-    """Outputs for a batch of 3 and 7 with gamma 2 and beta 1, epsilon negligible."""
-    if len(tuple(answer)) != 2:
-        return "expected two numbers, the outputs for 3 and for 7."
-    first, second = (float(v) for v in answer)
-    if math.isclose(first, -1) and math.isclose(second, 1):
-        return "That is the normalized value; gamma = 2 and beta = 1 come after it."
-    if math.isclose(first, 1 - math.sqrt(2), rel_tol=1e-3):
-        return "That divides by the unbiased deviation; batch normalization takes the biased one, here 2."
-    return compare([first, second], [-1.0, 3.0], "the outputs")
-
-
-def forgetting_the_start(answer: int) -> str | None:
-    """Updates after which the start has less than 1 % of the weight in the running mean, momentum 0.1."""
-    slips = {
-        43: "after 43 updates the start still has a weight of 1.08 %.",
-        2: "momentum 0.1 is the share of the new batch in torch: the start keeps 0.9 of its weight.",
-        10: "the weight of the start falls by a factor each time, not by a tenth of the start.",
-    }
-    if answer in slips:
-        return slips[int(answer)]
-    return compare(answer, 44, "the number of updates")
-
-
+@takes("g, x and eps")
 def rms_norm_backward(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str | None:
     """A function (g, x, eps) -> gradient by x of y = x / sqrt(mean of x^2 + eps), along the last axis."""
-    if wrong := needs_function(answer, "g, x and eps"):
-        return wrong
     with forked(0):
         x, g = torch.randn(2, 3, 7, dtype=torch.float64)
     for scale, eps in ((1.0, 1e-5), (1e-2, 1e-3)):
@@ -67,10 +43,9 @@ def rms_norm_backward(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str 
     return None
 
 
+@takes("norm and linear")
 def fold_forward(answer: Callable[[nn.BatchNorm1d, nn.Linear], nn.Linear]) -> str | None:
     """A function (norm, linear) -> a linear layer that does both, for a normalization before the layer."""
-    if wrong := needs_function(answer, "norm and linear"):
-        return wrong
     with forked(0):
         norm, linear = nn.BatchNorm1d(5), nn.Linear(5, 3)
         nn.init.normal_(norm.weight)
@@ -95,10 +70,9 @@ def fold_forward(answer: Callable[[nn.BatchNorm1d, nn.Linear], nn.Linear]) -> st
     return compare(got.numpy(), right.numpy(), "the output", tolerance=1e-4)
 
 
+@takes("sizes, means and variances")
 def merge_statistics(answer: Callable[..., tuple[float, float]]) -> str | None:
     """A function (sizes, means, variances) -> mean and biased variance of all batches together."""
-    if wrong := needs_function(answer, "sizes, means and variances"):
-        return wrong
     with forked(0):
         for sizes in ((8, 8, 8), (2, 5, 9)):
             batches = [torch.randn(n).double() + 3 * i for i, n in enumerate(sizes)]
@@ -107,7 +81,7 @@ def merge_statistics(answer: Callable[..., tuple[float, float]]) -> str | None:
             everything = torch.cat(batches)
             mean, variance = (float(v) for v in answer(sizes, means, variances))
             if wrong := compare(mean, everything.mean(), f"the mean for sizes {sizes}"):
-                return f"{wrong} A batch counts as often as it has examples."
+                return wrong.because("A batch counts as often as it has examples.")
             weights = torch.tensor(sizes).double() / sum(sizes)
             within = float(weights @ torch.tensor(variances).double())
             if math.isclose(variance, within):
@@ -118,10 +92,9 @@ def merge_statistics(answer: Callable[..., tuple[float, float]]) -> str | None:
     return None
 
 
+@takes("the number of channels, such as a class")
 def mend_the_layer(answer: Callable[[int], nn.Module]) -> str | None:
     """A class (channels) -> a batch normalization that behaves as torch's in both modes."""
-    if wrong := needs_function(answer, "the number of channels, such as a class"):
-        return wrong
     with forked(0):
         ours, theirs = answer(3), nn.BatchNorm1d(3)
         batches = [2 + 3 * torch.randn(6, 3) for _ in range(3)]
@@ -150,10 +123,9 @@ def mend_the_layer(answer: Callable[[int], nn.Module]) -> str | None:
     return None
 
 
+@takes("the width")
 def batches_of_two(answer: Callable[[int], nn.Module]) -> str | None:
     """A function (width) -> a normalization with which a network learns from batches of two."""
-    if wrong := needs_function(answer, "the width"):
-        return wrong
     probe = answer(32)
     if not isinstance(probe, nn.Module):
         return f"the function must return a torch.nn.Module; got {type(probe).__name__}."
@@ -183,8 +155,23 @@ def batches_of_two(answer: Callable[[int], nn.Module]) -> str | None:
 
 
 CHECKS: dict[str, Check] = {
-    "two-examples": two_examples,
-    "forgetting-the-start": forgetting_the_start,
+    "two-examples": numbers(
+        (
+            "the output for 3",
+            -1,
+            {1 - math.sqrt(2): "Batch normalization divides by the biased deviation, 2."},
+        ),
+        ("the output for 7", 3, {1: "That is the normalized value; gamma = 2 and beta = 1 come after it."}),
+    ),
+    "forgetting-the-start": number(
+        "the number of updates",
+        44,
+        {
+            43: "after 43 updates the start still has a weight of 1.08 %.",
+            2: "momentum 0.1 is the share of the new batch in torch: the start keeps 0.9 of its weight.",
+            10: "the weight of the start falls by a factor each time, not by a tenth of the start.",
+        },
+    ),
     "rms-norm-backward": rms_norm_backward,
     "fold-forward": fold_forward,
     "merge-statistics": merge_statistics,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,43 +12,8 @@ from torch import Tensor, nn
 
 from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.kinds import numbers
 from convcraft.reference import conv2d, receptive_field
-
-
-def map_sizes(answer: Sequence[int]) -> str | None:
-    """Widths after conv 5, pool 2, conv 3 with stride 2 and padding 1, pool 2, on 28 pixels."""
-    steps = ("the 5x5 convolution", "the first pooling", "the strided convolution", "the second pooling")
-    expected = (24, 12, 6, 3)
-    got = tuple(answer)
-    if len(got) != len(expected):
-        return f"expected four widths, one after each layer, got {len(got)}."
-    for step, width, right in zip(steps, got, expected, strict=True):
-        if width != right:
-            hint = (
-                "without padding the kernel cannot stand on the rim"
-                if width == 28
-                else "use the formula for n'"
-            )
-            return f"the width after {step} is not {width}: {hint}. The layers after it build on this one."
-    return None
-
-
-def weight_count(answer: Sequence[int]) -> str | None:
-    """Parameters of a 3x3 convolution, 32 to 64 maps, and of a dense layer, 64 maps of 4x4 to 100 units."""
-    if len(tuple(answer)) != 2:
-        return "expected two numbers: the convolution's and the dense layer's."
-    conv, dense = answer
-    slips = {18_432: "the biases are missing: one for each of the 64 output maps.",
-             640: "each output map has a kernel for each of the 32 input maps.",
-             576: "each output map has a kernel for each of the 32 input maps, and a bias."}  # fmt: skip
-    if conv != 18_496:
-        advice = "count one kernel of 3x3 for each pair of an input and an output map."
-        return f"the convolution: {slips.get(conv, advice)}"
-    if dense == 102_400:
-        return "the dense layer: the biases are missing, one for each of its 100 units."
-    if dense == 6_500:
-        return "the dense layer: flatten gives 64 maps of 4x4 numbers each, not 64 numbers."
-    return compare(dense, 102_500, "the dense layer's count")
 
 
 def field(answer: Callable[[list[tuple[int, int, int]]], int]) -> str | None:
@@ -64,7 +29,7 @@ def field(answer: Callable[[list[tuple[int, int, int]]], int]) -> str | None:
     for why, layers in cases:
         got, wanted = answer(layers), receptive_field(layers)
         if wrong := compare(got, wanted, f"the field of {layers}"):
-            return f"{wrong} ({why}.)"
+            return wrong.because(f"For {layers}: {why}.")
     return None
 
 
@@ -82,9 +47,7 @@ def backward(answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> str | No
         if np.shape(got) == (m - k + 1,) * 2:
             return f"{wrong} Pad g with k - 1 zeros on each side: the pixels on the rim have a gradient too."
         if np.shape(got) == wanted.shape and np.allclose(got, _input_gradient(g, w[::-1, ::-1])):
-            return (
-                f"{wrong} The kernel is the wrong way round: w[u, v] carries g[i, j] back to (i + u, j + v)."
-            )
+            return "The kernel is the wrong way round: w[u, v] carries g[i, j] back to (i + u, j + v)."
         return wrong
     return None
 
@@ -130,16 +93,46 @@ def shift_proof(net: Callable[[Tensor], Tensor]) -> str | None:
     moved = float(np.mean([accuracy(x.roll(move, (2, 3))) for move in ((1, 0), (-1, 0), (0, 1), (0, -1))]))
     if here < 0.85:
         return (
-            f"it reads {here:.0%} of the centred digits; 85% are asked for. Train longer, or at another rate."
+            f"it reads {here:.0%} of the centred digits; 85% are asked for. Train longer or change the rate."
         )
     if here - moved > 0.02:
         return f"it reads {here:.1%} centred, {moved:.1%} a pixel off: a loss of more than two points."
     return None
 
 
+_BUILD_ON: dict[float | None, str] = {None: "Use the formula for n'. The layers after it build on this one."}
+
 CHECKS: dict[str, Check] = {
-    "map-sizes": map_sizes,
-    "weight-count": weight_count,
+    "map-sizes": numbers(
+        (
+            "the width after the 5x5 convolution",
+            24,
+            {28: "Without padding the kernel cannot stand on the rim.", **_BUILD_ON},
+        ),
+        ("the width after the first pooling", 12, _BUILD_ON),
+        ("the width after the strided convolution", 6, _BUILD_ON),
+        ("the width after the second pooling", 3, _BUILD_ON),
+    ),
+    "weight-count": numbers(
+        (
+            "the convolution's count",
+            18_496,
+            {
+                18_432: "The biases are missing: one for each of the 64 output maps.",
+                640: "Each output map has a kernel for each of the 32 input maps.",
+                576: "Each output map has a kernel for each of the 32 input maps, and a bias.",
+                None: "Count one kernel of 3x3 for each pair of an input and an output map.",
+            },
+        ),
+        (
+            "the dense layer's count",
+            102_500,
+            {
+                102_400: "The dense layer: the biases are missing, one for each of its 100 units.",
+                6_500: "The dense layer: flatten gives 64 maps of 4x4 numbers each, not 64 numbers.",
+            },
+        ),
+    ),
     "receptive-field": field,
     "convolution-backward": backward,
     "blind-pixels": blind_pixels,

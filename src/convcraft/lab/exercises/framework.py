@@ -8,6 +8,7 @@ import importlib
 import linecache
 import pkgutil
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,28 @@ from convcraft.errors import ConvcraftError, unknown
 
 Check = Callable[[Any], str | None]
 _OWN: dict[str, Check] = {}  # what `exercise` registered
+_WRONG: Counter[str] = Counter()  # wrong answers in a row, by exercise, in this session
 _FOLDER = Path(__file__).parent
 _UNANSWERED = "Not answered yet: replace the … with your answer."
+
+
+class Hint(str):
+    """What is wrong with an answer: the whole sentence as a string, and `stages` that lead up to it.
+
+    `check` shows the first stage (the direction) for the first wrong answer in a row, the second (about how
+    far off) for the second, and the last, with the right value, from the third on.
+    """
+
+    stages: tuple[str, ...]
+
+    def __new__(cls, *stages: str) -> Hint:
+        hint = super().__new__(cls, stages[-1])
+        hint.stages = stages
+        return hint
+
+    def because(self, why: str) -> Hint:
+        """The same with a diagnosis, which alone is the first stage."""
+        return Hint(why, *(f"{why} {stage}" for stage in self.stages[1:] or self.stages))
 
 
 @dataclass(frozen=True)
@@ -57,8 +78,8 @@ def _of_chapters() -> dict[str, Check]:
     """The checks of the chapters' modules, each of which holds a dict of them."""
     found: dict[str, Check] = {}
     for module in pkgutil.iter_modules([str(_FOLDER)]):
-        if module.name != "framework":
-            found |= importlib.import_module(f"convcraft.lab.exercises.{module.name}").CHECKS
+        chapter = importlib.import_module(f"convcraft.lab.exercises.{module.name}")
+        found |= getattr(chapter, "CHECKS", {})
     return found
 
 
@@ -78,14 +99,8 @@ def exercise(name: str) -> Callable[[Check], Check]:
 
     def register(function: Check) -> Check:
         held = (_of_chapters() | _OWN).get(name)
-        if held is not None and (held.__module__, held.__qualname__) != (
-            function.__module__,
-            function.__qualname__,
-        ):
-            raise ConvcraftError(
-                f"exercise name {name!r} is taken by {held.__module__}.{held.__qualname__}; got it again for "
-                f"{function.__module__}.{function.__qualname__}. Choose another name."
-            )
+        if held is not None and (name not in _OWN or held.__qualname__ != function.__qualname__):
+            raise ConvcraftError(f"exercise name {name!r} is taken; choose another name.")
         _OWN[name] = function
         return function
 
@@ -100,9 +115,10 @@ def names() -> list[str]:
 def check(name: str, answer: Any) -> Result:
     """Check an answer to an exercise. The result is true when it is right, and shows what is wrong when not.
 
-    An answer of `...`, or one that holds it in a tuple or list, counts as not given. An exception in the
-    answer's own code becomes part of the message, with the line that raised it. Raises ConvcraftError for an
-    unknown name, listing the near matches.
+    The first wrong answer in a row is told the direction or the slip, the second about how far off it is, the
+    third the right value. An answer of `...`, alone or in a tuple or list, counts as not given. An exception
+    in the answer's own code becomes part of the message, with the line that raised it. Raises ConvcraftError
+    for an unknown name, listing the near matches.
 
     >>> @exercise("doubling")
     ... def doubling(answer):
@@ -110,7 +126,7 @@ def check(name: str, answer: Any) -> Result:
     >>> check("doubling", lambda x: 2 * x)
     ✓ doubling: right.
     >>> check("doubling", lambda x: x + 2)
-    ✗ doubling: your function at 3 is 5, but should be 6.
+    ✗ doubling: your function at 3 is 5: too small.
     >>> check("doubling", ...)
     … doubling: Not answered yet: replace the … with your answer.
 
@@ -123,9 +139,15 @@ def check(name: str, answer: Any) -> Result:
     if any(part is ... for part in parts):
         return Result(name, _UNANSWERED)
     try:
-        return Result(name, known[name](answer))
+        wrong = known[name](answer)
     except Exception as error:
         return Result(name, _explain(error, known[name]))
+    if wrong is None:
+        del _WRONG[name]
+        return Result(name, None)
+    _WRONG[name] += 1
+    stages = wrong.stages if isinstance(wrong, Hint) else (wrong,)
+    return Result(name, stages[min(_WRONG[name], len(stages)) - 1])
 
 
 def _explain(error: Exception, check: Check) -> str:
@@ -141,11 +163,9 @@ def _explain(error: Exception, check: Check) -> str:
     return f"{text}. Check that the answer is of the kind that is asked for."
 
 
-def needs_function(answer: Any, takes: str) -> str | None:
-    """None when an answer can be called, else a sentence saying of what it must be a function."""
-    if callable(answer):
-        return None
-    return f"The answer must be a function of {takes}, without calling it; got {type(answer).__name__}."
+def plain(value: Any) -> Any:
+    """A tensor as an array, anything else as it is."""
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else value
 
 
 def _show(value: Any) -> str:
@@ -157,12 +177,11 @@ def _show(value: Any) -> str:
     )
 
 
-def compare(answer: Any, expected: Any, what: str = "the answer", *, tolerance: float = 1e-6) -> str | None:
+def compare(answer: Any, expected: Any, what: str = "the answer", *, tolerance: float = 1e-6) -> Hint | None:
     """None when an answer equals what is expected, else a sentence: for numbers, arrays and tensors.
 
-    `tolerance` is relative to the largest expected entry (absolute below 1). The sentence tells apart an
-    answer that is missing, not numeric, of the wrong shape, not finite, of the wrong sign, and wrong in
-    value.
+    `tolerance` is relative to the largest expected entry (absolute below 1). `check` shows the sentence in
+    stages, the expected value last.
 
     >>> compare(0.25, 0.25)
     >>> compare([1.0, 2.0], [1.0, 3.0], "the output")
@@ -171,34 +190,31 @@ def compare(answer: Any, expected: Any, what: str = "the answer", *, tolerance: 
     Chapter: Convolutional networks.
     """
     if answer is None or answer is ...:
-        return f"{what} is {answer!r}: nothing was returned. Did you forget a return?"
-    wanted = np.asarray(_plain(expected), dtype=np.float64)
+        return Hint(f"{what} is {answer!r}: nothing was returned. Did you forget a return?")
+    wanted = np.asarray(plain(expected), dtype=np.float64)
     try:
-        got = np.asarray(_plain(answer), dtype=np.float64)
+        got = np.asarray(plain(answer), dtype=np.float64)
     except (TypeError, ValueError):
-        return f"{what} is {answer!r}, which is not a number or an array of numbers."
+        return Hint(f"{what} is {answer!r}, which is not a number or an array of numbers.")
     if got.shape != wanted.shape:
-        return f"{what} has shape {got.shape}, but should have shape {wanted.shape}."
-    return _compare_values(got, wanted, what, tolerance)
-
-
-def _plain(value: Any) -> Any:
-    return value.detach().cpu().numpy() if hasattr(value, "detach") else value
-
-
-def _compare_values(got: np.ndarray, wanted: np.ndarray, what: str, tolerance: float) -> str | None:
+        return Hint(f"{what} has shape {got.shape}, but should have shape {wanted.shape}.")
     finite = np.isfinite(got)
     if bool((~finite & np.isfinite(wanted)).any()):
-        return f"{what} holds {int((~finite).sum())} of {got.size} entries that are nan or infinite."
+        return Hint(f"{what} holds {int((~finite).sum())} of {got.size} entries that are nan or infinite.")
     with np.errstate(invalid="ignore"):
         gap = np.where(got == wanted, 0.0, np.abs(got - wanted))
     largest = np.abs(wanted[np.isfinite(wanted)]).max(initial=1.0)
     wrong = ~(gap <= tolerance * largest)
     if not wrong.any():
         return None
-    verdict = f"{what} is {_show(got)}, but should be {_show(wanted)}"
+    shown, full = f"{what} is {_show(got)}", f"{what} is {_show(got)}, but should be {_show(wanted)}"
     if bool((np.abs(got + wanted) <= tolerance * largest).all() if finite.all() else False):
-        return f"{verdict}: the sign is wrong."
+        return Hint(f"{shown}: the sign is wrong.", f"{full}: the sign is wrong.")
     if got.ndim == 0:
-        return f"{verdict}."
-    return f"{verdict}: {int(wrong.sum())} of {got.size} entries differ, by up to {gap[wrong].max():.4g}."
+        direction = f"{shown}: too {'large' if got > wanted else 'small'}"
+        return Hint(f"{direction}.", f"{direction}, by about {gap:.1g}.", f"{full}.")
+    count = f"{int(wrong.sum())} of {got.size} entries differ"
+    far, first = f"by up to {gap[wrong].max():.4g}", tuple(int(i) for i in np.argwhere(wrong)[0])
+    return Hint(
+        f"{shown}: {count}.", f"{shown}: {count}, {far}, the first at {first}.", f"{full}: {count}, {far}."
+    )

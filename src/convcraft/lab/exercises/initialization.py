@@ -10,70 +10,8 @@ from torch import nn
 
 from convcraft.initialization import fans
 from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.kinds import formula, number, takes
 from convcraft.lab.randomness import forked
-
-
-def _near(value: Any, other: float) -> bool:
-    return isinstance(value, int | float) and math.isclose(value, other, rel_tol=1e-2)
-
-
-def he_std_of_a_convolution(answer: Any) -> str | None:
-    """He's standard deviation for Conv2d(64, 256, 3) before ReLU."""
-    for wrong, why in (
-        (math.sqrt(2 / 64), "Each output sums over the 9 positions of the kernel, too."),
-        (math.sqrt(2 / (256 * 9)), "That is the fan-out, 128 channels. The forward pass needs the fan-in."),
-        (math.sqrt(1 / (64 * 9)), "That keeps the variance of a linear layer; ReLU needs twice that."),
-        (2 / (64 * 9), "That is the variance; the standard deviation is its root."),
-    ):
-        if _near(answer, wrong):
-            return why
-    return compare(answer, math.sqrt(2 / (64 * 9)), "the standard deviation", tolerance=1e-3)
-
-
-def default_after_twelve(answer: Any) -> str | None:
-    """Factor on the standard deviation after twelve ReLU layers with torch's default weights."""
-    for wrong, why in (
-        ((1 / 6) ** 12, "That is the factor on the second moment; the question is about its root."),
-        ((1 / 3) ** 6, "Default weights have the variance 1/(3 n), and ReLU halves what is left."),
-        ((1 / math.sqrt(2)) ** 12, "That would be weights of variance 1/n. The default's is a third of it."),
-    ):
-        if _near(answer, wrong):
-            return why
-    return compare(answer, 6.0**-6, "the factor", tolerance=1e-3 * 6.0**-6)
-
-
-def gain_with_dropout(answer: Any) -> str | None:
-    """The gain for ReLU followed by dropout with probability p."""
-    if not callable(answer):
-        return f"The answer must be a function of p; got {type(answer).__name__}."
-    value = float(answer(0.5))
-    if math.isclose(value, math.sqrt(2), rel_tol=1e-6):
-        return "That is the gain without dropout. What is kept is divided by 1 - p, and then squared."
-    if math.isclose(value, 2.0, rel_tol=1e-6):
-        return (
-            "Dropout makes the second moment larger, not smaller: a share 1 - p is kept, and each of it is "
-            "multiplied by 1/(1 - p)^2. So the weights have to become smaller."
-        )
-    for p in (0.0, 0.2, 0.5, 0.9):
-        if wrong := compare(answer(p), math.sqrt(2 * (1 - p)), f"the gain for p = {p:g}"):
-            return wrong
-    return None
-
-
-def branch_scale(answer: Any) -> str | None:
-    """The factor on each of L branches with which the variance of the sum grows to a given multiple."""
-    if not callable(answer):
-        return f"The answer must be a function of branches and growth; got {type(answer).__name__}."
-    value = float(answer(50, math.e))
-    if math.isclose(value, math.e ** (1 / 50) - 1, rel_tol=1e-6):
-        return "That is its square: a factor s multiplies the variance of a branch by s squared."
-    if math.isclose(value, math.e ** (1 / 50), rel_tol=1e-6):
-        return "A block multiplies the variance by 1 + s^2, not by s: its shortcut adds the 1."
-    for branches, growth in ((1, 2.0), (10, 4.0), (50, math.e), (1000, 1.5)):
-        right = math.sqrt(growth ** (1 / branches) - 1)
-        if wrong := compare(answer(branches, growth), right, f"the factor for {branches} branches"):
-            return wrong
-    return None
 
 
 def misfit() -> nn.Sequential:
@@ -91,10 +29,9 @@ def misfit() -> nn.Sequential:
     )  # fmt: skip
 
 
+@takes("the model")
 def mend_the_initializer(answer: Any) -> str | None:
     """A function that gives every layer of a model He's variance and a zero bias, in place."""
-    if not callable(answer):
-        return f"The answer must be a function that takes the model; got {type(answer).__name__}."
     with forked(0):
         model = misfit()
         answer(model)
@@ -106,11 +43,8 @@ def mend_the_initializer(answer: Any) -> str | None:
         std = float(layer.weight.detach().std())
         if layer.bias is not None and bool(layer.bias.detach().abs().max() > 0):
             return f"{name}: the bias is not zero. A random bias is a second signal beside the first."
-        if not math.isclose(std, right, rel_tol=0.1):
-            return (
-                f"{name}: the weights have the standard deviation {std:.3g}, not {right:.3g}. How "
-                "many numbers does one output sum? Its weight's shape tells: all sizes but the first."
-            )
+        if wrong := compare(std, right, f"the standard deviation of {name}", tolerance=0.1 * right):
+            return wrong.because(f"{name}: How many numbers does one output sum? See its weight's shape.")
     return None
 
 
@@ -140,10 +74,53 @@ def your_deep_network(answer: Any) -> str | None:
 
 
 CHECKS: dict[str, Check] = {
-    "he-std-of-a-convolution": he_std_of_a_convolution,
-    "default-after-twelve": default_after_twelve,
-    "gain-with-dropout": gain_with_dropout,
-    "branch-scale": branch_scale,
+    "he-std-of-a-convolution": number(
+        "the standard deviation",
+        math.sqrt(2 / (64 * 9)),
+        {
+            math.sqrt(2 / 64): "Each output sums over the 9 positions of the kernel, too.",
+            math.sqrt(2 / (256 * 9)): "That is the fan-out. The forward pass needs the fan-in.",
+            math.sqrt(1 / (64 * 9)): "That keeps the variance of a linear layer; ReLU needs twice that.",
+            2 / (64 * 9): "That is the variance; the standard deviation is its root.",
+        },
+        tolerance=1e-3,
+    ),
+    "default-after-twelve": number(
+        "the factor",
+        6.0**-6,
+        {
+            (1 / 6) ** 12: "That is the factor on the second moment; the question is about its root.",
+            (1 / 3) ** 6: "Default weights have the variance 1/(3 n), and ReLU halves what is left.",
+            (1 / math.sqrt(2)) ** 12: "That is for weights of variance 1/n. The default's is a third of it.",
+        },
+        tolerance=1e-3 * 6.0**-6,
+    ),
+    "gain-with-dropout": formula(
+        "p",
+        lambda p: math.sqrt(2 * (1 - p)),
+        [(0.0,), (0.2,), (0.5,), (0.9,)],
+        "the gain for p = {:g}",
+        (
+            lambda p: math.sqrt(2),
+            "That is the gain without dropout. What is kept is divided by 1 - p, and then squared.",
+        ),
+        (
+            lambda p: math.sqrt(2 / (1 - p)),
+            "Dropout makes the second moment larger, not smaller: a share 1 - p is kept, and each of it is "
+            "multiplied by 1/(1 - p)^2. So the weights have to become smaller.",
+        ),
+    ),
+    "branch-scale": formula(
+        "branches and growth",
+        lambda branches, growth: math.sqrt(growth ** (1 / branches) - 1),
+        [(1, 2.0), (10, 4.0), (50, math.e), (1000, 1.5)],
+        "the factor for {} branches",
+        (lambda n, growth: growth ** (1 / n) - 1, "That is its square: s multiplies the variance by s^2."),
+        (
+            lambda n, growth: growth ** (1 / n),
+            "A block multiplies the variance by 1 + s^2: its shortcut adds 1.",
+        ),
+    ),
     "mend-the-initializer": mend_the_initializer,
     "your-deep-network": your_deep_network,
 }

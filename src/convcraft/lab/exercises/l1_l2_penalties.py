@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,89 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convcraft.lab import data, models
-from convcraft.lab.exercises.framework import Check, compare, needs_function
-from convcraft.lab.training import evaluate, fit, seeded
+from convcraft.lab.exercises.framework import Check
+from convcraft.lab.exercises.kinds import formula, gain_on_digits, number, numbers, takes
+from convcraft.lab.training import evaluate, seeded
 
 
-def half_life(answer: float) -> str | None:
-    """Steps until a weight has halved at rate 0.1 and weight_decay 0.01."""
-    slips = {
-        69: "one step multiplies by 1 - rate * weight_decay, not by 1 - weight_decay.",
-        692: "after 692 steps it is still a little larger than half.",
-        347: "weight_decay already is twice lambda: the factor is 1 - 0.1 * 0.01.",
-    }
-    if answer in slips:
-        return slips[int(answer)]
-    return compare(answer, 693, "the number of steps")
-
-
-def penalty_dialects(answer: Sequence[float]) -> str | None:
-    """weight_decay of SGD and alpha of Ridge for a mean squared error of 80 examples plus 0.003 sum w^2."""
-    if len(tuple(answer)) != 2:
-        return "expected two numbers: weight_decay and alpha."
-    decay, alpha = answer
-    if math.isclose(decay, 0.003) or math.isclose(decay, 0.0015):
-        return "weight_decay is what multiplies w in the gradient: differentiate 0.003 w^2."
-    if wrong := compare(decay, 0.006, "the weight_decay"):
-        return wrong
-    if math.isclose(alpha, 0.003):
-        return "Ridge minimizes the sum of squares, not their mean: multiply the objective by 80."
-    return compare(alpha, 0.24, "the alpha")
-
-
-def elastic_prox(answer: Callable[[Tensor, float, float], Tensor]) -> str | None:
-    """A function (u, a, b) -> argmin of (v - u)^2 / 2 + a |v| + b v^2."""
-    if wrong := needs_function(answer, "u, a and b"):
-        return wrong
-    u = torch.linspace(-3, 3, 25, dtype=torch.float64)
-    for a, b in ((0.0, 0.5), (1.0, 0.0), (0.8, 0.7)):
-        got = torch.as_tensor(answer(u, a, b), dtype=torch.float64)
-        right = u.sign() * (u.abs() - a).clamp(min=0) / (1 + 2 * b)
-        if torch.allclose(got, right, atol=1e-9):
-            continue
-        if torch.allclose(got, u.sign() * (u.abs() - a).clamp(min=0) / (1 + b), atol=1e-9):
-            return "the derivative of b v^2 is 2 b v: the 2 is missing."
-        if torch.allclose(got, u.sign() * (u.abs() / (1 + 2 * b) - a).clamp(min=0), atol=1e-9):
-            return "the order matters: the threshold comes first, then the shrinkage."
-        return compare(got.numpy(), right.numpy(), f"the minimizer for a = {a}, b = {b}", tolerance=1e-9)
-    return None
-
-
-def early_stopping(answer: Callable[[float, float, int], float]) -> str | None:
-    """A function (h, rate, steps) -> lambda that keeps the same share as so many steps from 0."""
-    if wrong := needs_function(answer, "h, rate and steps"):
-        return wrong
-    for h, rate, steps in ((1.0, 0.1, 10), (0.2, 0.5, 3), (3.0, 0.1, 1)):
-        w = 0.0
-        for _ in range(steps):
-            w -= rate * h * (w - 1)
-        got = answer(h, rate, steps)
-        if math.isclose(got, h * (1 - w) / w):
-            return "twice too large: the penalty is lambda w^2, whose second derivative is 2 lambda."
-        if wrong := compare(got, h * (1 - w) / (2 * w), f"lambda for h = {h}, rate {rate}, {steps} steps"):
-            return wrong
-    return None
-
-
-def effective_rate(answer: Callable[[float, float, float], float]) -> str | None:
-    """A function (rate, decay, G) -> the effective rate at which growth and decay balance."""
-    if wrong := needs_function(answer, "rate, decay and G"):
-        return wrong
-    for rate, decay, size in ((0.1, 0.01, 1.0), (0.4, 0.001, 1.0), (0.1, 0.01, 2.0)):
-        got, right = answer(rate, decay, size), math.sqrt(2 * rate * decay) / size
-        if math.isclose(got, size * math.sqrt(rate / (2 * decay))):
-            return "that is the squared norm; the effective rate is the learning rate over it."
-        if math.isclose(got, math.sqrt(rate * decay) / size):
-            return "the factor (1 - rate * decay) is squared in the square of the norm: a 2 is missing."
-        if wrong := compare(got, right, f"the effective rate for rate {rate}, decay {decay}, G = {size}"):
-            return wrong
-    return None
-
-
+@takes("a model")
 def sparse_optimizer(answer: Callable[[nn.Module], torch.optim.Optimizer]) -> str | None:
     """A function of a model that returns an optimizer which makes weights zero and leaves biases alone."""
-    if wrong := needs_function(answer, "a model"):
-        return wrong
     model = seeded(lambda: models.MLP((64, 32, 10)), 0)
     hidden, output = (model.get_submodule(f"layers.linear{i}") for i in (1, 2))
     assert isinstance(hidden, nn.Linear) and isinstance(output, nn.Linear)
@@ -119,10 +43,9 @@ def sparse_optimizer(answer: Callable[[nn.Module], torch.optim.Optimizer]) -> st
     return None
 
 
+@takes("a model")
 def who_is_decayed(answer: Callable[[nn.Module], list[dict[str, Any]]]) -> str | None:
     """A function of a model that returns the groups to decay and to spare."""
-    if wrong := needs_function(answer, "a model"):
-        return wrong
     model = nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.PReLU(4), nn.Flatten(), nn.Linear(144, 10), nn.LayerNorm(10)
     )
@@ -139,32 +62,79 @@ def who_is_decayed(answer: Callable[[nn.Module], list[dict[str, Any]]]) -> str |
     return None
 
 
+@takes("splits and seed")
 def your_regularizer(answer: Callable[[data.Splits, int], nn.Module]) -> str | None:
     """A function (splits, seed) -> a network trained on 100 digits, better by 0.1 nats than without."""
-    if wrong := needs_function(answer, "splits and seed"):
-        return wrong
-    digits, gains = data.load("digits"), []
-    for seed in range(3):
-        splits = replace(digits, train=digits.train.subset(100, seed=seed)).standardized().flattened()
-        withheld = replace(splits, test=data.Split(splits.test.x[:0], splits.test.y[:0]))
-        plain = seeded(lambda: models.MLP((64, 64, 64, 10)), seed)
-        fit(plain, splits, epochs=150, learning_rate=0.1, batch_size=50, seed=seed, progress=False)
-        found = answer(withheld, seed)
-        if not isinstance(found, nn.Module):
-            return f"the function must return the trained network; got {type(found).__name__}."
-        gains.append(evaluate(plain, splits.test).loss - evaluate(found.eval(), splits.test).loss)
-    gain = sum(gains) / 3
-    if not gain >= 0.1:
-        return f"the test loss is {gain:.3f} nats below that without a regularizer; 0.1 is asked for."
-    return None
+    gain = gain_on_digits(
+        answer,
+        100,
+        lambda: models.MLP((64, 64, 64, 10)),
+        lambda net, test: -evaluate(net, test).loss,
+        epochs=150,
+        learning_rate=0.1,
+        batch_size=50,
+    )
+    if isinstance(gain, str) or gain >= 0.1:
+        return gain if isinstance(gain, str) else None
+    return f"the test loss is {gain:.3f} nats below that without a regularizer; 0.1 is asked for."
 
+
+def _share_left(h: float, rate: float, steps: int) -> float:
+    """What gradient descent from 0 reaches of the minimum 1 of h (w - 1)^2 / 2."""
+    return 1 - (1 - rate * h) ** steps
+
+
+def _threshold(u: Tensor, a: float) -> Tensor:
+    return u.sign() * (u.abs() - a).clamp(min=0)
+
+
+_U = torch.linspace(-3, 3, 25, dtype=torch.float64)
+_DERIVE = "weight_decay is what multiplies w in the gradient: differentiate 0.003 w^2."
 
 CHECKS: dict[str, Check] = {
-    "half-life": half_life,
-    "penalty-dialects": penalty_dialects,
-    "elastic-prox": elastic_prox,
-    "early-stopping": early_stopping,
-    "effective-rate": effective_rate,
+    "half-life": number(
+        "the number of steps",
+        693,
+        {
+            69: "one step multiplies by 1 - rate * weight_decay, not by 1 - weight_decay.",
+            692: "after 692 steps it is still a little larger than half.",
+            347: "weight_decay already is twice lambda: the factor is 1 - 0.1 * 0.01.",
+        },
+    ),
+    "penalty-dialects": numbers(
+        ("weight_decay", 0.006, {0.003: _DERIVE, 0.0015: _DERIVE}),
+        ("alpha", 0.24, {0.003: "Ridge minimizes the sum of squares, not their mean: multiply by 80."}),
+    ),
+    "elastic-prox": formula(
+        "u, a and b",
+        lambda u, a, b: _threshold(u, a) / (1 + 2 * b),
+        [(_U, 0.0, 0.5), (_U, 1.0, 0.0), (_U, 0.8, 0.7)],
+        "the minimizer for a = {1}, b = {2}",
+        (lambda u, a, b: _threshold(u, a) / (1 + b), "the derivative of b v^2 is 2 b v: the 2 is missing."),
+        (lambda u, a, b: _threshold(u / (1 + 2 * b), a), "the order matters: threshold first, then shrink."),
+        tolerance=1e-9,
+    ),
+    "early-stopping": formula(
+        "h, rate and steps",
+        lambda *case: case[0] * (1 / _share_left(*case) - 1) / 2,
+        [(1.0, 0.1, 10), (0.2, 0.5, 3), (3.0, 0.1, 1)],
+        "lambda for h = {}, rate {}, {} steps",
+        (
+            lambda *case: case[0] * (1 / _share_left(*case) - 1),
+            "twice too large: (lambda w^2)'' is 2 lambda.",
+        ),
+    ),
+    "effective-rate": formula(
+        "rate, decay and G",
+        lambda rate, decay, size: math.sqrt(2 * rate * decay) / size,
+        [(0.1, 0.01, 1.0), (0.4, 0.001, 1.0), (0.1, 0.01, 2.0)],
+        "the effective rate for rate {}, decay {}, G = {}",
+        (
+            lambda eta, decay, size: size * math.sqrt(eta / (2 * decay)),
+            "that is the squared norm; divide by it.",
+        ),
+        (lambda eta, decay, size: math.sqrt(eta * decay) / size, "a 2 is missing: the norm is squared."),
+    ),
     "sparse-optimizer": sparse_optimizer,
     "who-is-decayed": who_is_decayed,
     "your-regularizer": your_regularizer,

@@ -1,0 +1,127 @@
+"""Kinds of checks that several chapters use: a formula, a number, several numbers, trained networks."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from convcraft.lab import data
+from convcraft.lab.exercises.framework import Check, Hint, compare, plain
+from convcraft.lab.training import fit, seeded
+
+
+def takes(arguments: str) -> Callable[[Check], Check]:
+    """Decorate the check of a function of `arguments`: refuse an answer that cannot be called."""
+
+    def decorate(test: Check) -> Check:
+        @functools.wraps(test)
+        def checked(answer: Any) -> str | None:
+            if callable(answer):
+                return test(answer)
+            kind = type(answer).__name__
+            return f"The answer must be a function of {arguments}, without calling it; got {kind}."
+
+        return checked
+
+    return decorate
+
+
+def formula(
+    arguments: str,
+    right: Callable[..., Any],
+    cases: Sequence[Sequence[Any]],
+    what: str,
+    *slips: tuple[Callable[..., Any], str],
+    tolerance: float = 1e-6,
+) -> Check:
+    """Check of a function, case by case, against `right`; a slip is a formula that explains all wrong values.
+
+    `what` names the value and is formatted with the arguments of the case.
+    """
+
+    @takes(arguments)
+    def test(answer: Any) -> str | None:
+        wrong = []
+        for case in cases:
+            value = answer(*case)
+            if hint := compare(value, right(*case), what.format(*case), tolerance=tolerance):
+                wrong.append((hint, value, case))
+        if not wrong:
+            return None
+        first = wrong[0][0]
+        for slip, why in slips if len(first.stages) > 1 else ():
+            if all(_close(value, slip(*case)) for _, value, case in wrong):
+                return first.because(why)
+        return first
+
+    return test
+
+
+def number(
+    what: str, right: float, slips: Mapping[float | None, str] | None = None, *, tolerance: float = 1e-6
+) -> Check:
+    """Check of a number; `slips` maps wrong ones to a diagnosis, and None to advice for all others."""
+
+    def test(answer: Any) -> str | None:
+        wrong = compare(answer, right, what, tolerance=tolerance)
+        if wrong is None or len(wrong.stages) == 1:
+            return wrong
+        known, given = slips or {}, float(answer)
+        near = [slip for slip in known if slip is not None and math.isclose(given, slip, rel_tol=2e-3)]
+        if near:
+            return wrong.because(known[min(near, key=lambda slip: abs(given - slip))])
+        return Hint(*(f"{stage} {known[None]}" for stage in wrong.stages)) if None in known else wrong
+
+    return test
+
+
+def numbers(*parts: tuple[str, float] | tuple[str, float, Mapping[float | None, str]]) -> Check:
+    """Check of several numbers: what each is, its value, and its slips as in `number`."""
+
+    def test(answer: Any) -> str | None:
+        given = tuple(answer) if isinstance(answer, Sequence) else (answer,)
+        if len(given) != len(parts):
+            return f"Give {len(parts)} numbers: {', '.join(part[0] for part in parts)}; got {answer!r}."
+        checked = (number(*part)(value) for part, value in zip(parts, given, strict=True))
+        return next((wrong for wrong in checked if wrong), None)
+
+    return test
+
+
+def gain_on_digits(
+    answer: Callable[[data.Splits, int], nn.Module],
+    count: int,
+    build: Callable[[], nn.Module],
+    score: Callable[[nn.Module, data.Split], float],
+    refuse: Callable[[nn.Module], str | None] = lambda net: None,
+    flat: bool = True,
+    **settings: Any,
+) -> float | str:
+    """Mean gain in test score of the answer's networks over `build`'s, both trained on `count` digits.
+
+    The answer gets the splits without their test part, and a seed. What is wrong with it comes as a sentence.
+    """
+    digits, gains = data.load("digits"), []
+    for seed in range(3):
+        splits = replace(digits, train=digits.train.subset(count, seed=seed)).standardized()
+        splits = splits.flattened() if flat else splits
+        baseline = seeded(build, seed)
+        fit(baseline, splits, seed=seed, progress=False, **settings)
+        found = answer(replace(splits, test=data.Split(splits.test.x[:0], splits.test.y[:0])), seed)
+        if not isinstance(found, nn.Module):
+            return f"The function must return the trained network; got {type(found).__name__}."
+        if wrong := refuse(found):
+            return wrong
+        gains.append(score(found.eval(), splits.test) - score(baseline, splits.test))
+    return sum(gains) / 3
+
+
+def _close(value: Any, other: Any) -> bool:
+    value, other = np.asarray(plain(value)), np.asarray(plain(other))
+    return value.shape == other.shape and bool(np.allclose(value, other, rtol=1e-5, atol=1e-9))
