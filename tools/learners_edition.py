@@ -296,10 +296,10 @@ def _digest(text: str) -> str:
 
 
 def pages() -> list[pathlib.Path]:
-    """The notebooks of the book that are in its table of contents, without the ledger."""
+    """The notebooks of the book's table of contents, without the two that are made of the ledger."""
     listed = re.findall(r"file: (\S+)", (ROOT / "_toc.yml").read_text("utf-8"))
     found = [ROOT / f"{page}.ipynb" for page in listed]
-    return [path for path in found if path.exists() and path.stem != "claims"]
+    return [path for path in found if path.exists() and path.stem not in ("claims", "second_edition")]
 
 
 def convert_all(outputs: bool) -> tuple[dict[str, str], list[str]]:

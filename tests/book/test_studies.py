@@ -32,7 +32,7 @@ NOT_YET_RERUN = set(
     batch_norm_mechanism batch_norm_settings choosing_data choosing_depth combining_fashion_mnist dead_units
     decay_groups decay_under_bn depth_grid dropout_fashion_mnist dropout_grid dropout_mechanism
     fashion_neighbourhood initialization_fashion_mnist initialization_generalization
-    l1_sparsity lambda_path leaky_slope learning_curves learning_rate_sweep learning_rates_fashion_mnist
+    l1_sparsity lambda_path learning_curves learning_rate_sweep learning_rates_fashion_mnist
     nonlinearity_index optimizers penalties_fashion_mnist random_search
     regularized_networks schedules technique_factorial technique_subsets techniques_recalibrated usable_rates
     """.split()
