@@ -39,8 +39,8 @@ def _listed(entries: list[dict]) -> Iterator[str]:
 PAGES = [CONTENTS["root"], *(page for part in CONTENTS["parts"] for page in _listed(part["chapters"]))]
 NOTEBOOKS = sorted(BOOK.glob("*.ipynb")) + sorted(BOOK.glob("evidence/*.ipynb"))
 EVIDENCE = [path for path in NOTEBOOKS if path.parent.name == "evidence"]
-ABOUT_THE_LEDGER = ("how_a_claim_is_tested", "claims", "second_edition")
-CHAPTERS = [path for path in NOTEBOOKS if path not in EVIDENCE and path.stem not in ABOUT_THE_LEDGER]
+APART = ("how_a_claim_is_tested", "claims", "second_edition", "use_it_in_your_project")
+CHAPTERS = [path for path in NOTEBOOKS if path not in EVIDENCE and path.stem not in APART]
 NEW_FORM = [path for path in CHAPTERS if path.stem not in FIRST_FORM]
 
 
