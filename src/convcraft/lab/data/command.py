@@ -6,14 +6,16 @@ import argparse
 import sys
 
 from convcraft.errors import ConvcraftError
-from convcraft.lab.data import files
+from convcraft.lab.data import files, tables
+
+TABLES = {"msweb": tables.msweb, "movielens-latest-small": tables.movielens, "nab": tables.nab}
 
 
 def _state(name: str) -> str:
     if name not in files.REGISTRY:
         return "comes with scikit-learn, no download"
     try:
-        missing = [file for file in files.REGISTRY[name] if files.locate(name, file) is None]
+        missing = [file for file in tables.files_of(name) if files.locate(name, file) is None]
     except ConvcraftError as error:
         return f"not usable: {error}"
     megabytes = sum(files.REGISTRY[name][file].size for file in missing) / 1e6
@@ -23,17 +25,20 @@ def _state(name: str) -> str:
 def _list() -> None:
     from convcraft.lab.data import names
 
-    for name in names():
-        print(f"{name:15} {_state(name)}")
+    for name in (*names(), *TABLES):
+        print(f"{name:23} {_state(name)}")
     provided = files.provided_folder()
-    print(f"CONVCRAFT_DATA  {provided}" if provided else f"cache           {files.cache_folder()}")
+    print(f"{'CONVCRAFT_DATA':23} {provided}" if provided else f"{'cache':23} {files.cache_folder()}")
 
 
 def _fetch(name: str) -> None:
     from convcraft.lab.data import load
 
-    print(load(name))
-    for file in files.REGISTRY.get(name, {}):
+    if name in TABLES:
+        TABLES[name]()
+    else:
+        print(load(name))
+    for file in tables.files_of(name) if name in files.REGISTRY else ():
         print(files.find(name, file))
 
 

@@ -10,47 +10,17 @@ import gzip
 import os
 import sys
 import tempfile
+import zipfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convcraft.errors import ConvcraftError
+from convcraft.lab.data.published import FASHION_MNIST, REGISTRY, RemoteFile
 
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A published file: its size in bytes, its SHA-256, and the addresses that serve it, in order."""
-
-    size: int
-    sha256: str
-    addresses: tuple[str, ...]
-
-
-def _fashion(name: str, size: int, sha256: str) -> tuple[str, RemoteFile]:
-    bases = (
-        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-    )
-    return name, RemoteFile(size, sha256, tuple(base + name for base in bases))
-
-
-FASHION_MNIST: dict[str, RemoteFile] = dict(
-    (
-        _fashion("train-images-idx3-ubyte.gz", 26421880,
-                 "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
-        _fashion("train-labels-idx1-ubyte.gz", 29515,
-                 "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
-        _fashion("t10k-images-idx3-ubyte.gz", 4422102,
-                 "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
-        _fashion("t10k-labels-idx1-ubyte.gz", 5148,
-                 "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
-    )
-)  # fmt: skip
-
-REGISTRY: dict[str, dict[str, RemoteFile]] = {"fashion-mnist": FASHION_MNIST}
+__all__ = ["FASHION_MNIST", "REGISTRY", "RemoteFile", "find", "locate", "read_idx"]
 
 
 def cache_folder() -> Path:
@@ -74,11 +44,12 @@ def sha256(path: Path) -> str:
 
 
 def _advice(data_set: str, name: str) -> str:
-    addresses = " or ".join(REGISTRY[data_set][name].addresses)
+    addresses = REGISTRY[data_set][name].addresses
+    source = f" from {' or '.join(addresses)}" if addresses else ""
+    download = f"run `python -m convcraft data {data_set}` with a network, or " if addresses else ""
     return (
-        f"To get it: run `python -m convcraft data {data_set}` with a network, or put the file from "
-        f"{addresses} into a "
-        f"folder DIR (as DIR/{data_set}/{name} or DIR/{name}) and set CONVCRAFT_DATA=DIR."
+        f"To get it: {download}put the file{source} into a folder DIR (as DIR/{data_set}/{name} or "
+        f"DIR/{name}) and set CONVCRAFT_DATA=DIR."
     )
 
 
@@ -129,20 +100,25 @@ def find(data_set: str, name: str) -> Path:
 
 def _fetch(data_set: str, name: str, folder: Path) -> Path:
     """Download into `folder` from the first address that serves the published bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
     corrupt: ConvcraftError | None = None
     failures = []
     for address in REGISTRY[data_set][name].addresses:
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".part", dir=folder)
+        handle, temporary = tempfile.mkstemp(
+            prefix=f".{Path(name).name}.", suffix=".part", dir=(folder / name).parent
+        )
         os.close(handle)
         try:
-            download(address, temporary)
+            archive, _, member = address.partition("#")
+            download(archive, temporary)
+            if member:
+                _take_out(member, temporary)
             found = sha256(Path(temporary))
             if found == REGISTRY[data_set][name].sha256:
                 os.replace(temporary, folder / name)
                 return folder / name
             corrupt = _corrupt(data_set, name, address, found, Path(temporary).stat().st_size)
-        except OSError as error:  # what the network raises: requests' exceptions are OSErrors
+        except (OSError, zipfile.BadZipFile, zlib.error) as error:  # requests raises OSErrors
             failures.append(f"{address}: {type(error).__name__}: {error}")
         finally:
             Path(temporary).unlink(missing_ok=True)
@@ -165,6 +141,15 @@ def download(address: str, path: str) -> None:
     import pooch
 
     pooch.HTTPDownloader(progressbar=sys.stderr.isatty())(address, path, None)
+
+
+def _take_out(member: str, path: str) -> None:
+    """Put a member of a zip archive in the archive's place."""
+    with zipfile.ZipFile(path) as archive:
+        if member not in archive.namelist():
+            raise zipfile.BadZipFile(f"the archive holds no {member}")
+        content = archive.read(member)
+    Path(path).write_bytes(content)
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:

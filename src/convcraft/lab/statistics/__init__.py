@@ -8,6 +8,7 @@ from convcraft.lab.statistics.comparisons import Equivalence, difference, holm, 
 from convcraft.lab.statistics.crossed import Estimate, crossed, crossed_interval
 from convcraft.lab.statistics.factorial import Effect, VarianceShares, variance_shares
 from convcraft.lab.statistics.intervals import Interval, bootstrap_interval, t_interval, wilson
+from convcraft.lab.statistics.series import blocked_interval, blocks_of, mase
 
 __all__ = [
     "Effect",
@@ -15,12 +16,15 @@ __all__ = [
     "Estimate",
     "Interval",
     "VarianceShares",
+    "blocked_interval",
+    "blocks_of",
     "bootstrap_interval",
     "crossed",
     "crossed_interval",
     "difference",
     "expected_calibration_error",
     "holm",
+    "mase",
     "paired_difference",
     "perfect_calibration_error",
     "t_interval",

@@ -1,5 +1,6 @@
-"""Training one network (`fit`), or many copies of it at once (`fit_together`; over a grid, `fit_many`)."""
+"""Training one network (`fit`), or many at once (`fit_together`, `adam_together`; grids: `fit_many`)."""
 
+from convcraft.lab.training.adam import adam_together
 from convcraft.lab.training.fit import DivergedError, fit, seeded
 from convcraft.lab.training.history import Epoch, History
 from convcraft.lab.training.losses import Evaluation, correct, evaluate, predict_probabilities
@@ -13,6 +14,7 @@ __all__ = [
     "History",
     "Sweep",
     "Trained",
+    "adam_together",
     "correct",
     "evaluate",
     "fit",

@@ -1,4 +1,4 @@
-"""The networks that the book trains: plain stacks of torch.nn layers, every layer within reach of a hook."""
+"""Networks of fully connected and of convolutional layers, and what makes a layer of an activation."""
 
 from __future__ import annotations
 

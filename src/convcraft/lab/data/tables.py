@@ -1,0 +1,160 @@
+"""The tables behind the case studies: visits to a web site, ratings of films, time series with anomalies.
+
+Each loader reads verified files (see `files`), prints the licence, and returns plain arrays.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcraft.errors import unknown
+from convcraft.lab.data.files import find, provided_folder
+from convcraft.lab.data.published import MSWEB, MSWEB_TABLES, REGISTRY
+
+LICENCES = {
+    "msweb": "MSWeb (Breese, Heckerman and Kadie 1998): donated to the UCI repository; cite it, and see its "
+    "page for the terms of use.",
+    "movielens-latest-small": "MovieLens latest-small (Harper and Konstan 2015): no commercial use; to be "
+    "passed on under the same terms only. They are in its README.txt.",
+    "nab": "Numenta Anomaly Benchmark (Lavin and Ahmad 2015): MIT licence, copyright Numenta Inc.",
+}
+
+
+@dataclass(frozen=True)
+class Visits:
+    """Who visited what: `matrix` (visitors, areas), bool; `titles` of the areas."""
+
+    matrix: NDArray[np.bool_]
+    titles: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Ratings as columns: `user` and `film` count from 0, `rating` 0.5 to 5, `time` in seconds; `titles`."""
+
+    user: NDArray[np.int64]
+    film: NDArray[np.int64]
+    rating: NDArray[np.float64]
+    time: NDArray[np.int64]
+    titles: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A series with its labelled anomalies: `times` (n,), `values` (n,), `anomalous` (n,) bool."""
+
+    times: NDArray[np.datetime64]
+    values: NDArray[np.float64]
+    anomalous: NDArray[np.bool_]
+
+
+def files_of(name: str) -> list[str]:
+    """The files that a data set is read from."""
+    if name != "msweb":
+        return list(REGISTRY[name])
+    folder = provided_folder()
+    tables = folder is not None and any((f / "visits.csv").is_file() for f in (folder / name, folder))
+    return list(MSWEB_TABLES if tables else MSWEB)
+
+
+def _rows(path: Path) -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def msweb() -> Visits:
+    """Visits of 32,710 people to 285 areas of a web site, one week of February 1998.
+
+    Read from `visits.csv` and `areas.csv` where the folder that `CONVCRAFT_DATA` names has them, else from
+    UCI's own file, without the areas and people that have no visit.
+    Raises ConvcraftError for a file that is missing or does not have the published bytes.
+
+    Source: Breese, Heckerman and Kadie (1998), Empirical Analysis of Predictive Algorithms for Collaborative
+    Filtering.
+    Chapter: Recommenders.
+    """
+    paths = [find("msweb", name) for name in files_of("msweb")]
+    print(LICENCES["msweb"])
+    if len(paths) == 2:
+        visits = np.array(_rows(paths[0])[1:], dtype=np.int64)
+        titles = {int(area): title for area, title in _rows(paths[1])[1:]}
+    else:
+        visits, titles = _uci(paths[0])
+    users, user = np.unique(visits[:, 0], return_inverse=True)
+    areas, area = np.unique(visits[:, 1], return_inverse=True)
+    matrix = np.zeros((len(users), len(areas)), dtype=bool)
+    matrix[user, area] = True
+    return Visits(matrix, tuple(titles[int(one)] for one in areas))
+
+
+def _uci(path: Path) -> tuple[NDArray[np.int64], dict[int, str]]:
+    """Lines "A,number,1,title,address" (areas), "C,name,number" (a visitor), "V,area,1" (of the last one)."""
+    with path.open(newline="", encoding="latin-1") as file:
+        rows = list(csv.reader(file))
+    titles = {int(row[1]): row[3] for row in rows if row[0] == "A"}
+    visits, user = [], -1
+    for kind, *rest in rows:
+        if kind == "C":
+            user = int(rest[1])
+        elif kind == "V":
+            visits.append((user, int(rest[0])))
+    return np.array(visits, dtype=np.int64), titles
+
+
+def movielens() -> Ratings:
+    """100,836 ratings of 610 users for 9,724 films, version of September 2018: only for reading here.
+
+    Its licence forbids commercial use and ties redistribution to the same terms, so it is fetched by whoever
+    runs this, and is no part of the package. Films without a rating are left out.
+    Raises ConvcraftError for a file that is missing or does not have the published bytes.
+
+    Source: Harper and Konstan (2015), The MovieLens Datasets: History and Context.
+    Chapter: Recommenders.
+    """
+    paths = {name: find("movielens-latest-small", name) for name in files_of("movielens-latest-small")}
+    print(LICENCES["movielens-latest-small"])
+    columns = np.array(_rows(paths["ratings.csv"])[1:])
+    titles = {int(row[0]): row[1] for row in _rows(paths["movies.csv"])[1:]}
+    films, film = np.unique(columns[:, 1].astype(np.int64), return_inverse=True)
+    _, user = np.unique(columns[:, 0].astype(np.int64), return_inverse=True)
+    rating, time = columns[:, 2].astype(np.float64), columns[:, 3].astype(np.int64)
+    return Ratings(user, film, rating, time, tuple(titles[int(one)] for one in films))
+
+
+def nab_names() -> list[str]:
+    """Names of the series of the Numenta Anomaly Benchmark that `nab` knows.
+
+    >>> "nyc_taxi" in nab_names()
+    True
+
+    Chapter: Series.
+    """
+    return [Path(name).stem for name in REGISTRY["nab"] if name.endswith(".csv")]
+
+
+def nab(name: str = "nyc_taxi") -> Series:
+    """A series of the Numenta Anomaly Benchmark, anomalous within the benchmark's windows.
+
+    Raises ConvcraftError for an unknown name, and for a file that is missing or does not have the published
+    bytes.
+
+    Source: Lavin and Ahmad (2015), Evaluating Real-Time Anomaly Detection Algorithms.
+    Chapter: Series.
+    """
+    if name not in nab_names():
+        raise unknown("series", name, nab_names())
+    file = next(path for path in REGISTRY["nab"] if Path(path).stem == name)
+    rows = _rows(find("nab", file))[1:]
+    windows = json.loads(find("nab", "labels/combined_windows.json").read_text(encoding="utf-8"))
+    print(LICENCES["nab"])
+    times = np.array([row[0] for row in rows], dtype="datetime64[s]")
+    anomalous = np.zeros(len(times), dtype=bool)
+    for start, end in windows[file.removeprefix("data/")]:
+        anomalous |= (times >= np.datetime64(start)) & (times <= np.datetime64(end))
+    return Series(times, np.array([float(row[1]) for row in rows]), anomalous)

@@ -1,0 +1,31 @@
+"""The networks that the book trains: plain stacks of torch.nn layers, every layer within reach of a hook."""
+
+from convcraft.lab.models.networks import (
+    HEADS,
+    MLP,
+    POOLS,
+    Activation,
+    ConvNet,
+    Elementwise,
+    activation_layer,
+    build,
+    names,
+)
+from convcraft.lab.models.recommenders import Factorization, PairNet
+from convcraft.lab.models.series import TCN, Recurrent
+
+__all__ = [
+    "HEADS",
+    "MLP",
+    "POOLS",
+    "TCN",
+    "Activation",
+    "ConvNet",
+    "Elementwise",
+    "Factorization",
+    "PairNet",
+    "Recurrent",
+    "activation_layer",
+    "build",
+    "names",
+]

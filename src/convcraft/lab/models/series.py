@@ -1,0 +1,84 @@
+"""Forecasters: from the last values of a series (N, lags) to the next ones (N, horizon)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from convcraft.errors import ConvcraftError, unknown
+from convcraft.lab.models.networks import Activation, activation_layer
+
+
+class TCN(nn.Module):
+    """Temporal convolutional network: causal convolutions with kernel 3 and dilation 1, 2, 4, 8.
+
+    The last position's channels are read out linearly, (N, lags) -> (N, horizon). Each convolution sees the
+    past alone, together the last 31 values.
+
+    >>> TCN(12, 6)(torch.zeros(5, 24)).shape
+    torch.Size([5, 6])
+
+    Source: Bai, Kolter and Koltun (2018), An Empirical Evaluation of Generic Convolutional and Recurrent
+    Networks for Sequence Modeling.
+    Chapter: Series.
+    """
+
+    def __init__(self, channels: int, horizon: int, *, activation: Activation = "relu") -> None:
+        super().__init__()
+        layers: list[nn.Module | None] = []
+        for depth, dilation in enumerate((1, 2, 4, 8)):
+            conv = nn.Conv1d(channels if depth else 1, channels, 3, dilation=dilation)
+            layers += [nn.ConstantPad1d((2 * dilation, 0), 0.0), conv, activation_layer(activation, channels)]
+        self.layers = nn.Sequential(*(layer for layer in layers if layer is not None))
+        self.output = nn.Linear(channels, horizon)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.layers(x[:, None])[..., -1])
+
+
+class Recurrent(nn.Module):
+    r"""Recurrent forecaster, plain ("rnn") or with gates ("gru"), whose activation can be exchanged.
+
+    .. math:: \text{rnn: } h_t = f(W x_t + U h_{t-1} + b), \qquad
+              \text{gru: } h_t = z_t \odot h_{t-1} + (1 - z_t) \odot f(W x_t + b + r_t \odot (U h_{t-1} + c))
+
+    With f = tanh both equal torch's, whose parameters they have. The last state is read out linearly,
+    (N, lags) -> (N, horizon). Raises ConvcraftError for an unknown kind.
+
+    >>> Recurrent("gru", 16, 6, activation="relu")(torch.zeros(5, 24)).shape
+    torch.Size([5, 6])
+
+    Source: Elman (1990), Finding Structure in Time; Cho and others (2014), Learning Phrase Representations
+    using RNN Encoder-Decoder for Statistical Machine Translation.
+    Chapter: Series.
+    """
+
+    def __init__(self, kind: str, hidden: int, horizon: int, *, activation: Activation = "tanh") -> None:
+        super().__init__()
+        cells = {"rnn": nn.RNNCell, "gru": nn.GRUCell}
+        if kind not in cells:
+            raise unknown("kind of cell", kind, cells)
+        self.kind, self.cell = kind, cells[kind](1, hidden)
+        layer = activation_layer(activation, hidden)
+        if layer is None:
+            raise ConvcraftError("activation of a recurrent cell must be a function; got None. Pass 'tanh'.")
+        self.activation, self.output = layer, nn.Linear(hidden, horizon)
+
+    def states(self, x: Tensor) -> Tensor:
+        """The last state, (N, hidden), after the values x, (N, lags)."""
+        cell, h = self.cell, x.new_zeros(len(x), self.cell.hidden_size)
+        inputs = F.linear(x[..., None], cell.weight_ih, cell.bias_ih)  # (N, lags, hidden or 3 hidden)
+        for now in inputs.unbind(1):
+            past = F.linear(h, cell.weight_hh, cell.bias_hh)
+            if self.kind == "rnn":
+                h = self.activation(now + past)
+                continue
+            gates = torch.sigmoid(now[:, : 2 * h.shape[1]] + past[:, : 2 * h.shape[1]])
+            reset, update = gates.chunk(2, 1)
+            candidate = self.activation(now[:, 2 * h.shape[1] :] + reset * past[:, 2 * h.shape[1] :])
+            h = candidate + update * (h - candidate)
+        return h
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.states(x))
