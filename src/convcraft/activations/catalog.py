@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +15,6 @@ from torch import Tensor, nn
 from .._table import table_html, table_text
 from ..errors import ConvcraftError, unknown
 from . import exponentials, gates, rectifiers, sigmoids, softmaxes
-from ._catalog_data import FACTS
 from .definitions import DEFINITIONS
 from .quadrature import Moments, moments
 
@@ -56,8 +57,6 @@ class Entry:
     derivative: str  # TeX
     range: tuple[float, float]
     range_text: str
-    zero_centred: bool
-    monotonic: bool
     smooth: str  # "C0", "C1" or "Cinf"
     lipschitz: float
     cost: float
@@ -66,6 +65,8 @@ class Entry:
     source: Source
     function: Callable[..., Tensor] = field(repr=False)
     module: type[nn.Module] = field(repr=False)
+    zero_centred: bool = False
+    monotonic: bool = True
 
     def __call__(self, x: Tensor, parameter: float | None = None) -> Tensor:
         return self.function(x, **self._keywords(parameter))
@@ -109,19 +110,8 @@ def _moments_of(name: str) -> Moments:
     return moments(DEFINITIONS[name][0])
 
 
-_HEADINGS = (
-    "name",
-    "range",
-    "centred",
-    "monotonic",
-    "smooth",
-    "Lipschitz",
-    "E f",
-    "E f^2",
-    "E f'^2",
-    "cost",
-    "source",
-)
+_MOMENTS = ("E f", "E f^2", "E f'^2")
+_HEADINGS = ("name", "range", "centred", "monotonic", "smooth", "Lipschitz", *_MOMENTS, "cost", "source")
 
 
 class Catalog(Mapping[str, Entry]):
@@ -176,33 +166,17 @@ def _prelu(input: Tensor, weight: float | Tensor = 0.25) -> Tensor:
     return rectifiers.prelu(input, slope)
 
 
-_MODULES = (rectifiers, exponentials, sigmoids, gates, softmaxes)
-_CLASSES = {
-    "relu": rectifiers.ReLU,
-    "relu6": rectifiers.ReLU6,
-    "leaky_relu": rectifiers.LeakyReLU,
-    "prelu": rectifiers.PReLU,
-    "elu": exponentials.ELU,
-    "celu": exponentials.CELU,
-    "selu": exponentials.SELU,
-    "gelu": gates.GELU,
-    "silu": gates.SiLU,
-    "swish": gates.Swish,
-    "mish": gates.Mish,
-    "sigmoid": sigmoids.Sigmoid,
-    "hardsigmoid": sigmoids.Hardsigmoid,
-    "hardswish": gates.Hardswish,
-    "tanh": sigmoids.Tanh,
-    "softplus": exponentials.Softplus,
-    "softsign": sigmoids.Softsign,
+#: every public function and class of the families
+_NAMED: dict[str, Any] = {
+    name: getattr(family, name)
+    for family in (rectifiers, exponentials, sigmoids, gates, softmaxes)
+    for name in family.__all__
 }
 
 
 def _functions() -> dict[str, Callable[..., Tensor]]:
     """Every function by name, element-wise or not."""
-    found: dict[str, Callable[..., Tensor]] = {}
-    for module in _MODULES:
-        found.update({name: getattr(module, name) for name in module.__all__ if name.islower()})
+    found = {name: value for name, value in _NAMED.items() if name.islower()}
     return {**found, "prelu": _prelu}
 
 
@@ -224,17 +198,20 @@ def catalog() -> Catalog:
 
     Chapter: Activations.
     """
-    functions = _functions()
-    entries = {}
-    for name, facts in FACTS.items():
-        facts = dict(facts)
-        parameter, source = facts.pop("parameter"), facts.pop("source")
+    functions, entries = _functions(), {}
+    modules = {name.lower(): value for name, value in _NAMED.items() if isinstance(value, type)}
+    text = Path(__file__).with_name("catalog.toml").read_text(encoding="utf-8")
+    for name, facts in tomllib.loads(text).items():
+        source, range_ = Source(*facts.pop("source")), tuple(facts.pop("range"))
+        parameter = Parameter(*facts.pop("parameter")) if "parameter" in facts else None
+        module = modules[name.replace("_", "")]
         entries[name] = Entry(
-            name=name,
-            parameter=None if parameter is None else Parameter(*parameter),
-            source=Source(*source),
+            name,
+            source=source,
+            range=range_,
+            parameter=parameter,
             function=functions[name],
-            module=_CLASSES[name],
+            module=module,
             **facts,
         )
     return Catalog(entries)

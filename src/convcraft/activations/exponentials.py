@@ -22,7 +22,6 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     Args:
         input: any shape, floating-point.
         alpha: minus the limit for very negative input.
-        inplace: write the result over the input.
 
     Raises:
         ConvcraftError: when the input is not a floating-point tensor.
@@ -47,7 +46,6 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     Args:
         input: any shape, floating-point.
         alpha: minus the limit for very negative input; not 0.
-        inplace: write the result over the input.
 
     Raises:
         ConvcraftError: when the input is not a floating-point tensor, or alpha is 0.
@@ -70,12 +68,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     :math:`\lambda = 1.0507` and :math:`\alpha = 1.6733`; derivative :math:`\lambda` or :math:`\lambda \alpha
     e^x`.
 
-    Args:
-        input: any shape, floating-point.
-        inplace: write the result over the input.
-
-    Raises:
-        ConvcraftError: when the input is not a floating-point tensor.
+    Takes floating-point input of any shape, and raises ConvcraftError for any other.
 
     Example:
         >>> selu(torch.tensor([-100.0, 0.0, 1.0]))
@@ -115,14 +108,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
 
 class ELU(AlphaModule):
-    """Module of :func:`elu`, a drop-in for `torch.nn.ELU`.
-
-    Example:
-        >>> ELU()(torch.tensor([-100.0, 2.0]))
-        tensor([-1.,  2.])
-
-    Chapter: Activations.
-    """
+    """Module of :func:`elu`, a drop-in for `torch.nn.ELU`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return elu(input, self.alpha, self.inplace)
@@ -150,14 +136,7 @@ class CELU(AlphaModule):
 
 
 class SELU(InplaceModule):
-    """Module of :func:`selu`, a drop-in for `torch.nn.SELU`.
-
-    Example:
-        >>> SELU()(torch.tensor([-100.0, 1.0]))
-        tensor([-1.7581,  1.0507])
-
-    Chapter: Activations.
-    """
+    """Module of :func:`selu`, a drop-in for `torch.nn.SELU`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return selu(input, self.inplace)

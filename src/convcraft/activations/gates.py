@@ -46,12 +46,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
 
     Formula: :math:`x \sigma(x)`; derivative :math:`\sigma(x) (1 + x (1 - \sigma(x)))`.
 
-    Args:
-        input: any shape, floating-point or complex.
-        inplace: write the result over the input.
-
-    Raises:
-        ConvcraftError: when the input is not a floating-point or complex tensor.
+    Takes floating-point or complex input of any shape, and raises ConvcraftError for any other.
 
     Example:
         >>> silu(torch.tensor([-1.0, 0.0, 1.0]))
@@ -95,12 +90,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     Formula: :math:`x \tanh(\log(1 + e^x)) = x n / (n + 2)` with :math:`n = e^x (e^x + 2)`; derivative
     :math:`n / (n + 2) + 4 x e^x (1 + e^x) / (n + 2)^2`.
 
-    Args:
-        input: any shape, floating-point.
-        inplace: write the result over the input.
-
-    Raises:
-        ConvcraftError: when the input is not a floating-point tensor.
+    Takes floating-point input of any shape, and raises ConvcraftError for any other.
 
     Example:
         >>> mish(torch.tensor([-1.0, 0.0, 1.0]))
@@ -120,12 +110,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     Formula: :math:`x \min(\max(x + 3, 0), 6) / 6`; derivative 0 below -3, :math:`x / 3 + 1/2` between, 1
     above 3.
 
-    Args:
-        input: any shape, floating-point.
-        inplace: write the result over the input.
-
-    Raises:
-        ConvcraftError: when the input is not a floating-point tensor.
+    Takes floating-point input of any shape, and raises ConvcraftError for any other.
 
     Example:
         >>> hardswish(torch.tensor([-4.0, -1.0, 4.0]))
@@ -165,14 +150,7 @@ class GELU(nn.Module):
 
 
 class SiLU(InplaceModule):
-    """Module of :func:`silu`, a drop-in for `torch.nn.SiLU`.
-
-    Example:
-        >>> SiLU()(torch.tensor(1.0))
-        tensor(0.7311)
-
-    Chapter: Activations.
-    """
+    """Module of :func:`silu`, a drop-in for `torch.nn.SiLU`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return silu(input, self.inplace)
@@ -234,28 +212,14 @@ class Swish(nn.Module):
 
 
 class Mish(InplaceModule):
-    """Module of :func:`mish`, a drop-in for `torch.nn.Mish`.
-
-    Example:
-        >>> Mish()(torch.tensor(1.0))
-        tensor(0.8651)
-
-    Chapter: Activations.
-    """
+    """Module of :func:`mish`, a drop-in for `torch.nn.Mish`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return mish(input, self.inplace)
 
 
 class Hardswish(InplaceModule):
-    """Module of :func:`hardswish`, a drop-in for `torch.nn.Hardswish`.
-
-    Example:
-        >>> Hardswish()(torch.tensor(1.0))
-        tensor(0.6667)
-
-    Chapter: Activations.
-    """
+    """Module of :func:`hardswish`, a drop-in for `torch.nn.Hardswish`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return hardswish(input, self.inplace)

@@ -20,12 +20,7 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
     Formula: :math:`\max(x, 0)`; derivative 1 for :math:`x > 0`, else 0.
 
-    Args:
-        input: any shape; floating-point or integer.
-        inplace: write the result over the input.
-
-    Raises:
-        ConvcraftError: when the input is not a tensor, or is boolean or complex.
+    Takes floating-point or integer input of any shape, and raises ConvcraftError for any other.
 
     Example:
         >>> relu(torch.tensor([-2.0, 0.0, 3.0]))
@@ -43,12 +38,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
     Formula: :math:`\min(\max(x, 0), 6)`; derivative 1 for :math:`0 < x < 6`, else 0.
 
-    Args:
-        input: any shape; floating-point or integer.
-        inplace: write the result over the input.
-
-    Raises:
-        ConvcraftError: when the input is not a tensor, or is boolean or complex.
+    Takes floating-point or integer input of any shape, and raises ConvcraftError for any other.
 
     Example:
         >>> relu6(torch.tensor([-2.0, 3.0, 9.0]))
@@ -68,7 +58,6 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     Args:
         input: any shape, floating-point.
         negative_slope: the slope a for negative input; not negative when `inplace` and a gradient is needed.
-        inplace: write the result over the input.
 
     Raises:
         ConvcraftError: when the input is not a floating-point tensor.
@@ -109,42 +98,21 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
 
 class ReLU(InplaceModule):
-    """Module of :func:`relu`, a drop-in for `torch.nn.ReLU`.
-
-    Example:
-        >>> ReLU()(torch.tensor([-1.0, 2.0]))
-        tensor([0., 2.])
-
-    Chapter: Activations.
-    """
+    """Module of :func:`relu`, a drop-in for `torch.nn.ReLU`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return relu(input, self.inplace)
 
 
 class ReLU6(InplaceModule):
-    """Module of :func:`relu6`, a drop-in for `torch.nn.ReLU6`.
-
-    Example:
-        >>> ReLU6()(torch.tensor([-1.0, 7.0]))
-        tensor([0., 6.])
-
-    Chapter: Activations.
-    """
+    """Module of :func:`relu6`, a drop-in for `torch.nn.ReLU6`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return relu6(input, self.inplace)
 
 
 class LeakyReLU(nn.Module):
-    """Module of :func:`leaky_relu`, a drop-in for `torch.nn.LeakyReLU`.
-
-    Example:
-        >>> LeakyReLU(0.1)(torch.tensor([-1.0, 2.0]))
-        tensor([-0.1000,  2.0000])
-
-    Chapter: Activations.
-    """
+    """Module of :func:`leaky_relu`, a drop-in for `torch.nn.LeakyReLU`."""
 
     __constants__ = ["inplace", "negative_slope"]
 

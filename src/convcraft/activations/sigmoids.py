@@ -43,12 +43,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     Formula: :math:`\min(\max(x + 3, 0), 6) / 6`; derivative 1/6 for :math:`-3 < x < 3`, else 0.
     As in torch there is no second derivative.
 
-    Args:
-        input: any shape, floating-point.
-        inplace: write the result over the input.
-
-    Raises:
-        ConvcraftError: when the input is not a floating-point tensor.
+    Takes floating-point input of any shape, and raises ConvcraftError for any other.
 
     Example:
         >>> hardsigmoid(torch.tensor([-4.0, 0.0, 4.0]))
@@ -86,11 +81,7 @@ def softsign(input: Tensor) -> Tensor:
 
     Formula: :math:`x / (1 + |x|)`; derivative :math:`1 / (1 + |x|)^2`.
 
-    Args:
-        input: any shape; floating-point, integer or complex.
-
-    Raises:
-        ConvcraftError: when the input is not a tensor, or is boolean.
+    Takes x input of any shape, and raises ConvcraftError for any other.
 
     Example:
         >>> softsign(torch.tensor([-1.0, 0.0, 3.0]))
@@ -104,56 +95,28 @@ def softsign(input: Tensor) -> Tensor:
 
 
 class Sigmoid(nn.Module):
-    """Module of :func:`sigmoid`, a drop-in for `torch.nn.Sigmoid`.
-
-    Example:
-        >>> Sigmoid()(torch.tensor(0.0))
-        tensor(0.5000)
-
-    Chapter: Activations.
-    """
+    """Module of :func:`sigmoid`, a drop-in for `torch.nn.Sigmoid`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return sigmoid(input)
 
 
 class Hardsigmoid(InplaceModule):
-    """Module of :func:`hardsigmoid`, a drop-in for `torch.nn.Hardsigmoid`.
-
-    Example:
-        >>> Hardsigmoid()(torch.tensor(0.0))
-        tensor(0.5000)
-
-    Chapter: Activations.
-    """
+    """Module of :func:`hardsigmoid`, a drop-in for `torch.nn.Hardsigmoid`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return hardsigmoid(input, self.inplace)
 
 
 class Tanh(nn.Module):
-    """Module of :func:`tanh`, a drop-in for `torch.nn.Tanh`.
-
-    Example:
-        >>> Tanh()(torch.tensor(1.0))
-        tensor(0.7616)
-
-    Chapter: Activations.
-    """
+    """Module of :func:`tanh`, a drop-in for `torch.nn.Tanh`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return tanh(input)
 
 
 class Softsign(nn.Module):
-    """Module of :func:`softsign`, a drop-in for `torch.nn.Softsign`.
-
-    Example:
-        >>> Softsign()(torch.tensor(1.0))
-        tensor(0.5000)
-
-    Chapter: Activations.
-    """
+    """Module of :func:`softsign`, a drop-in for `torch.nn.Softsign`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return softsign(input)

@@ -86,14 +86,7 @@ def log_softmax(
 
 
 class Softmax(nn.Module):
-    """Module of :func:`softmax`, a drop-in for `torch.nn.Softmax`.
-
-    Example:
-        >>> Softmax(dim=0)(torch.tensor([0.0, 0.0]))
-        tensor([0.5000, 0.5000])
-
-    Chapter: Activations.
-    """
+    """Module of :func:`softmax`, a drop-in for `torch.nn.Softmax`."""
 
     __constants__ = ["dim"]
     dim: int | None
@@ -110,14 +103,7 @@ class Softmax(nn.Module):
 
 
 class LogSoftmax(nn.Module):
-    """Module of :func:`log_softmax`, a drop-in for `torch.nn.LogSoftmax`.
-
-    Example:
-        >>> LogSoftmax(dim=0)(torch.tensor([0.0, 0.0]))
-        tensor([-0.6931, -0.6931])
-
-    Chapter: Activations.
-    """
+    """Module of :func:`log_softmax`, a drop-in for `torch.nn.LogSoftmax`."""
 
     __constants__ = ["dim"]
     dim: int | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from convcraft.errors import ConvcraftError
@@ -80,6 +81,15 @@ DASHES: tuple[Any, ...] = (
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
+#: matplotlib's name of a colour -> the theme's
+_COLOURS = {
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), "ink"),
+    **dict.fromkeys(("figure.facecolor", "savefig.facecolor", "axes.facecolor"), "ground"),
+    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), "frame"),
+    "grid.color": "grid",
+}
+
+
 def need_matplotlib() -> None:
     """Raise a :class:`ConvcraftError` that names the extra where matplotlib or Pillow is missing."""
     try:
@@ -133,68 +143,6 @@ def text_colour(colour: str, theme: Theme) -> str:
     return mixed
 
 
-def _parameters(theme: Theme) -> dict[str, Any]:
-    return {
-        "font.family": "DejaVu Sans",
-        "mathtext.fontset": "dejavusans",
-        "font.size": 11.5,
-        "text.color": theme.ink,
-        "figure.facecolor": theme.ground,
-        "savefig.facecolor": theme.ground,
-        "axes.facecolor": theme.ground,
-        "axes.edgecolor": theme.frame,
-        "axes.labelcolor": theme.ink,
-        "axes.labelsize": 11.5,
-        "axes.labelpad": 5.0,
-        "axes.linewidth": 0.8,
-        "axes.titlesize": 12,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
-        "axes.titlepad": 7.0,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "axes.axisbelow": True,
-        "axes.xmargin": 0.015,
-        "axes.unicode_minus": True,
-        "grid.color": theme.grid,
-        "grid.linewidth": 0.8,
-        "xtick.color": theme.frame,
-        "ytick.color": theme.frame,
-        "xtick.labelcolor": theme.ink,
-        "ytick.labelcolor": theme.ink,
-        "xtick.labelsize": 11,
-        "ytick.labelsize": 11,
-        "xtick.major.size": 3.5,
-        "ytick.major.size": 0.0,
-        "xtick.minor.size": 2.0,
-        "ytick.minor.size": 0.0,
-        "xtick.major.width": 0.8,
-        "lines.linewidth": 1.9,
-        "lines.markersize": 5.0,
-        "lines.solid_capstyle": "round",
-        "lines.dash_capstyle": "butt",
-        "lines.scale_dashes": True,
-        "legend.frameon": False,
-        "legend.fontsize": 11,
-        "legend.handlelength": 2.4,
-        "legend.columnspacing": 1.6,
-        "legend.handletextpad": 0.6,
-        "legend.borderaxespad": 0.0,
-        "legend.borderpad": 0.0,
-        "figure.titlesize": 13,
-        "figure.titleweight": "bold",
-        "figure.constrained_layout.use": True,
-        "figure.constrained_layout.h_pad": 0.06,
-        "figure.constrained_layout.w_pad": 0.06,
-        "figure.constrained_layout.hspace": 0.05,
-        "figure.constrained_layout.wspace": 0.05,
-        "svg.hashsalt": "convcraft",
-        "svg.fonttype": "path",
-        "pdf.fonttype": 42,
-    }
-
-
 @contextmanager
 def settings(theme: Theme) -> Iterator[None]:
     """Apply the house style for the length of a with block; matplotlib's settings are as before after it."""
@@ -203,5 +151,7 @@ def settings(theme: Theme) -> Iterator[None]:
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_parameters(theme))  # type: ignore[arg-type, unused-ignore]
+        matplotlib.rc_file(Path(__file__).with_name("house.mplstyle"), use_default_template=False)
+        for setting, colour in _COLOURS.items():
+            matplotlib.rcParams.update({setting: getattr(theme, colour)})  # type: ignore[dict-item, unused-ignore]
         yield

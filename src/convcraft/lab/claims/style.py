@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from html import escape
+from pathlib import Path
 
 from .ledger import ARTICLES, VERDICTS
 
+_FOLDER = Path(__file__).parent
 _TOKENS = {
     "$text": "var(--pst-color-text-base,var(--jp-content-font-color1,#222832))",
     "$muted": "var(--pst-color-text-muted,var(--jp-content-font-color2,#48566b))",
@@ -45,48 +47,17 @@ _ICONS = {
     "open": _RING + ' stroke-dasharray="2.6 1.6"/>',
 }
 
-# The theme of the book paints every HTML output on a light ground in dark mode; the first rule undoes that.
-_SHARED = """
-html[data-theme=dark] .bd-content div.cell_output div.text_html:has(.ROOT.ROOT) {
-  background: none; color: inherit; padding: 0 }
-.ROOT .cc-v { display: inline-flex; gap: .4em; font-weight: 600; line-height: 1.4; color: $text }
-.ROOT .cc-v svg { width: 1.1em; height: 1.1em; margin-top: .15em; flex: none }
-.ROOT .cc-v .k { fill: none; stroke: $ground; stroke-width: 1.8;
-  stroke-linecap: round; stroke-linejoin: round }
-.ROOT abbr { text-decoration: none; border-bottom: 1px dotted; cursor: help }
-"""
-
-_CARD = """
-.cc-claim { border: 1px solid $line; border-left: 4px solid var(--cc); border-radius: 6px;
-  padding: .8rem 1rem; margin: .4rem 0; color: $text; font-size: .95rem; line-height: 1.5;
-  scroll-margin-top: 5rem; overflow-wrap: anywhere }
-.cc-claim:target { background: $surface }
-.cc-claim .cc-v svg { color: var(--cc) }
-.cc-claim p, .cc-claim dl, .cc-claim dd { margin: 0 }
-.cc-claim .cc-top { display: flex; flex-wrap: wrap; justify-content: space-between;
-  align-items: baseline; gap: .2rem 1rem }
-.cc-claim .cc-id { font-size: .8rem; color: $muted; text-decoration: none }
-.cc-claim .cc-id:is(:hover, :focus-visible) { color: $link; text-decoration: underline }
-.cc-claim .cc-say { margin: .45rem 0 .55rem; font-size: 1.02rem }
-.cc-claim dl { display: grid; grid-template-columns: 6.2rem 1fr; gap: .3rem .7rem }
-.cc-claim dt { color: $muted; font-weight: 600; font-size: .85rem; padding-top: .08rem }
-.cc-claim .cc-src { color: $muted; font-size: .85rem }
-@media (max-width: 600px) {
-  .cc-claim dl { grid-template-columns: 1fr; gap: .05rem }
-  .cc-claim dd { margin-bottom: .4rem } }
-"""
-
 
 def sheet(root: str, rules: str) -> str:
-    """A style sheet without needless white space: the shared rules for ``root``, then ``rules``."""
-    css = _SHARED.replace("ROOT", root) + rules
+    """A style sheet without needless white space: those of shared.css for ``root``, then ``rules``."""
+    css = (_FOLDER / "shared.css").read_text(encoding="utf-8").replace("ROOT", root) + rules
     for token, value in _TOKENS.items():
         css = css.replace(token, value)
-    css = re.sub(r"\s+", " ", css)
+    css = re.sub(r"/\*.*?\*/|\s+", " ", css)
     return re.sub(r" ?([{};,]) ?|(?<=:) ", lambda match: match.group(1) or "", css).strip()
 
 
-CARD_CSS = sheet("cc-claim", _CARD)
+CARD_CSS = sheet("cc-claim", (_FOLDER / "card.css").read_text(encoding="utf-8"))
 
 
 def label(verdict: str | None) -> str:
