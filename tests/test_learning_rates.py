@@ -355,7 +355,7 @@ RANGE = [
     ({"low": True}, "low must be a positive"),
     ({"high": math.inf}, "high must be a positive"),
     ({"high": 1e-7}, "high must be above low"),
-    ({"steps": 2}, "steps must be a whole number, 3 or more"),
+    ({"steps": 2}, "steps must be a whole number of at least 3"),
     ({"steps": 5.0}, "steps must be a whole number"),
     ({"divergence": 1.0}, "divergence must be above 1"),
     ({"batches": []}, "batches must yield 100"),
@@ -371,7 +371,7 @@ RANGE = [
     ({"model": nn.ReLU()}, "must have a parameter that requires a gradient"),
     ({"optimizer": "sgd"}, "optimizer must be a torch.optim.Optimizer, got str; pass for example"),
     ({"optimizer": torch.optim.SGD}, "got the class SGD; make an instance"),
-    ({"accumulate": 0}, "accumulate must be a whole number, 1 or more"),
+    ({"accumulate": 0}, "accumulate must be a whole number of at least 1"),
     ({"scaler": 3}, "scaler must be a torch.amp.GradScaler, got int"),
     ({"loss": nn.MSELoss}, "got the class MSELoss; make an instance"),
     ({"loss": None}, "must return its loss where loss is None .*, got shape"),
@@ -434,7 +434,7 @@ class Root(nn.Module):
 
 
 SHARP = [
-    ({"iterations": 0}, "iterations must be a whole number, 1 or more"),
+    ({"iterations": 0}, "iterations must be a whole number of at least 1"),
     ({"tolerance": 0.0}, "tolerance must be a positive"),
     ({"generator": 3}, "generator must be a torch.Generator on the CPU"),
     ({"loss": lambda o, t: o}, "loss must return a scalar"),

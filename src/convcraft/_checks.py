@@ -108,6 +108,26 @@ def check_number(
     )
 
 
+def check_count(function: str, name: str, value: Any, least: int = 1) -> int:
+    """A whole number of at least `least`."""
+    number = as_number(value)
+    if not isinstance(number, int) or number < least:
+        raise ConvcraftError(f"{function}: {name} must be a whole number of at least {least}, got {value!r}")
+    return number
+
+
+def check_learns(function: str, model: Any) -> list[nn.Parameter]:
+    """The parameters of a model that learn; it must have one."""
+    check_module(function, model, advice="pass the model itself")
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if not trained:
+        raise ConvcraftError(
+            f"{function}: model must have a parameter that requires a gradient, got {type(model).__name__} "
+            "without one; set requires_grad_(True)"
+        )
+    return trained
+
+
 def check_probability(function: str, p: Any, below_one: bool = False) -> None:
     """Require a number in [0, 1], or in [0, 1) where p = 1 has no meaning."""
     if isinstance(p, bool) or not isinstance(p, int | float):

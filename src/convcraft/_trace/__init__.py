@@ -5,11 +5,10 @@ example in eval mode, and every call of torch is noted, so that functional activ
 without an example the order in which the modules were registered has to do. Only a copy of the modules runs,
 with the same parameters: the model is left as it was, and other threads may use it meanwhile.
 
-Example:
-    >>> from torch import nn
-    >>> graph = successors(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)))
-    >>> [(layer.name, layer.activation and layer.activation.name, layer.output) for layer in graph]
-    [('0', 'relu', False), ('3', None, True)]
+>>> from torch import nn
+>>> graph = successors(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)))
+>>> [(layer.name, layer.activation and layer.activation.name, layer.output) for layer in graph]
+[('0', 'relu', False), ('3', None, True)]
 """
 
 from __future__ import annotations
@@ -108,8 +107,7 @@ def successors(model: nn.Module, example: Any = None) -> Graph:
         example: what the model is called with where it cannot be traced: a tensor, a tuple of positional or a
             mapping of keyword arguments. A batch of two samples is enough.
 
-    Raises:
-        ConvcraftError: when model is no module, or can neither be traced nor run on the example.
+    Raises ConvcraftError when model is no module, or can neither be traced nor run on the example.
     """
     if not isinstance(model, nn.Module):
         raise ConvcraftError(

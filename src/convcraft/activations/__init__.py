@@ -4,75 +4,24 @@ Each formula and its derivative stands in `convcraft.activations.definitions`, a
 functions here compute the same numbers by the fastest way that is as accurate. `catalog()` tells what is
 known of each.
 
-Example:
-    >>> import torch
-    >>> from convcraft import activations
-    >>> activations.leaky_relu(torch.tensor([-1.0, 1.0]), negative_slope=0.5)
-    tensor([-0.5000,  1.0000])
+>>> import torch
+>>> from convcraft import activations
+>>> activations.leaky_relu(torch.tensor([-1.0, 1.0]), negative_slope=0.5)
+tensor([-0.5000,  1.0000])
 """
 
 from __future__ import annotations
 
-from .adaptive import AconC, DynamicReLU, FReLU, MetaAconC, acon_c
+from . import adaptive, exponentials, gates, rectifiers, sigmoids, softmaxes
+from .adaptive import *
 from .catalog import Catalog, Entry, Parameter, Source, catalog, derivative, get
-from .exponentials import CELU, ELU, SELU, Softplus, celu, elu, selu, softplus
-from .gates import GELU, Hardswish, Mish, SiLU, Swish, gelu, hardswish, mish, silu, swish
+from .exponentials import *
+from .gates import *
 from .quadrature import Moments, moments
-from .rectifiers import LeakyReLU, PReLU, ReLU, ReLU6, leaky_relu, prelu, relu, relu6
-from .sigmoids import Hardsigmoid, Sigmoid, Softsign, Tanh, hardsigmoid, sigmoid, softsign, tanh
-from .softmaxes import LogSoftmax, Softmax, log_softmax, softmax
+from .rectifiers import *
+from .sigmoids import *
+from .softmaxes import *
 
-__all__ = [
-    "CELU",
-    "ELU",
-    "GELU",
-    "SELU",
-    "AconC",
-    "Catalog",
-    "DynamicReLU",
-    "Entry",
-    "FReLU",
-    "Hardsigmoid",
-    "Hardswish",
-    "LeakyReLU",
-    "LogSoftmax",
-    "MetaAconC",
-    "Mish",
-    "Moments",
-    "PReLU",
-    "Parameter",
-    "ReLU",
-    "ReLU6",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
-    "Softplus",
-    "Softsign",
-    "Source",
-    "Swish",
-    "Tanh",
-    "acon_c",
-    "catalog",
-    "celu",
-    "derivative",
-    "elu",
-    "gelu",
-    "get",
-    "hardsigmoid",
-    "hardswish",
-    "leaky_relu",
-    "log_softmax",
-    "mish",
-    "moments",
-    "prelu",
-    "relu",
-    "relu6",
-    "selu",
-    "sigmoid",
-    "silu",
-    "softmax",
-    "softplus",
-    "softsign",
-    "swish",
-    "tanh",
-]
+__all__ = ["Catalog", "Entry", "Moments", "Parameter", "Source", "catalog", "derivative", "get", "moments"]
+__all__ += adaptive.__all__ + exponentials.__all__ + gates.__all__
+__all__ += rectifiers.__all__ + sigmoids.__all__ + softmaxes.__all__

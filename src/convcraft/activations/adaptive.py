@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_floating
+from .._checks import check_count, check_floating
 from ..errors import ConvcraftError
 
 __all__ = ["AconC", "DynamicReLU", "FReLU", "MetaAconC", "acon_c"]
@@ -21,11 +21,6 @@ def _check_channels(module: str, input: Tensor, channels: int, least: int = 2) -
             f"{module}: input must have at least {least} dimensions and {channels} channels in dimension 1, "
             f"got shape {tuple(input.shape)}; build the module with the number of channels of its input"
         )
-
-
-def _check_positive(module: str, argument: str, value: int) -> None:
-    if value < 1:
-        raise ConvcraftError(f"{module}: {argument} must be at least 1, got {value!r}")
 
 
 def _per_channel(values: Tensor, input: Tensor) -> Tensor:
@@ -52,12 +47,10 @@ def acon_c(input: Tensor, p1: Tensor | float, p2: Tensor | float, beta: Tensor |
         p2: the slope for very negative input.
         beta: sharpness of the switch; each a number or a tensor that broadcasts with the input.
 
-    Raises:
-        ConvcraftError: when the input is not a floating-point tensor.
+    Raises ConvcraftError when the input is not a floating-point tensor.
 
-    Example:
-        >>> acon_c(torch.tensor([-100.0, 100.0]), 1.0, 0.25)
-        tensor([-25., 100.])
+    >>> acon_c(torch.tensor([-100.0, 100.0]), 1.0, 0.25)
+    tensor([-25., 100.])
 
     Source: Ma, Zhang, Liu and Sun (2021), Activate or Not: Learning Customized Activation.
     Chapter: Activations.
@@ -77,12 +70,10 @@ class AconC(nn.Module):
 
     p1 and p2 start as standard normal values and beta as 1, as in the authors' code.
 
-    Raises:
-        ConvcraftError: when num_parameters is below 1 or does not fit the input.
+    Raises ConvcraftError when num_parameters is below 1 or does not fit the input.
 
-    Example:
-        >>> AconC(3)(torch.zeros(2, 3, 4, 4)).shape
-        torch.Size([2, 3, 4, 4])
+    >>> AconC(3)(torch.zeros(2, 3, 4, 4)).shape
+    torch.Size([2, 3, 4, 4])
 
     Source: Ma, Zhang, Liu and Sun (2021), Activate or Not: Learning Customized Activation.
     Chapter: Activations.
@@ -90,7 +81,7 @@ class AconC(nn.Module):
 
     def __init__(self, num_parameters: int = 1, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
-        _check_positive("AconC", "num_parameters", num_parameters)
+        check_count("AconC", "num_parameters", num_parameters)
         self.num_parameters = num_parameters
         self.p1 = nn.Parameter(torch.empty(num_parameters, device=device, dtype=dtype))
         self.p2 = nn.Parameter(torch.empty(num_parameters, device=device, dtype=dtype))
@@ -123,12 +114,10 @@ class MetaAconC(nn.Module):
         channels: C of the input (N, C, ...).
         reduction: the hidden width is C / reduction, at least `reduction`.
 
-    Raises:
-        ConvcraftError: when channels or reduction is below 1, or the input does not fit.
+    Raises ConvcraftError when channels or reduction is below 1, or the input does not fit.
 
-    Example:
-        >>> MetaAconC(8)(torch.zeros(2, 8, 4, 4)).shape
-        torch.Size([2, 8, 4, 4])
+    >>> MetaAconC(8)(torch.zeros(2, 8, 4, 4)).shape
+    torch.Size([2, 8, 4, 4])
 
     Source: Ma, Zhang, Liu and Sun (2021), Activate or Not: Learning Customized Activation.
     Chapter: Activations.
@@ -136,8 +125,8 @@ class MetaAconC(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 16, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
-        _check_positive("MetaAconC", "channels", channels)
-        _check_positive("MetaAconC", "reduction", reduction)
+        check_count("MetaAconC", "channels", channels)
+        check_count("MetaAconC", "reduction", reduction)
         self.channels = channels
         self.reduction = reduction
         hidden = max(reduction, channels // reduction)
@@ -175,12 +164,10 @@ class DynamicReLU(nn.Module):
 
     The second matrix starts at 0, so that the module starts as ReLU (for K = 2).
 
-    Raises:
-        ConvcraftError: when an argument is below 1 (pieces below 2), or the input does not fit.
+    Raises ConvcraftError when an argument is below 1 (pieces below 2), or the input does not fit.
 
-    Example:
-        >>> DynamicReLU(8)(torch.full((1, 8, 2, 2), -1.0)).abs().max().item()
-        0.0
+    >>> DynamicReLU(8)(torch.full((1, 8, 2, 2), -1.0)).abs().max().item()
+    0.0
 
     Source: Chen, Dai, Liu, Chen, Yuan and Liu (2020), Dynamic ReLU. Chapter: Activations.
     """
@@ -198,8 +185,8 @@ class DynamicReLU(nn.Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        _check_positive("DynamicReLU", "channels", channels)
-        _check_positive("DynamicReLU", "reduction", reduction)
+        check_count("DynamicReLU", "channels", channels)
+        check_count("DynamicReLU", "reduction", reduction)
         if pieces < 2:
             raise ConvcraftError(f"DynamicReLU: pieces must be at least 2, got {pieces}; one line is linear")
         self.channels, self.reduction, self.pieces, self.shared = channels, reduction, pieces, shared
@@ -252,19 +239,17 @@ class FReLU(nn.Module):
         channels: C of the input (N, C, H, W).
         kernel_size: of the neighbourhood; odd.
 
-    Raises:
-        ConvcraftError: when channels is below 1, kernel_size is even, or the input does not fit.
+    Raises ConvcraftError when channels is below 1, kernel_size is even, or the input does not fit.
 
-    Example:
-        >>> FReLU(3)(torch.zeros(2, 3, 4, 4)).shape
-        torch.Size([2, 3, 4, 4])
+    >>> FReLU(3)(torch.zeros(2, 3, 4, 4)).shape
+    torch.Size([2, 3, 4, 4])
 
     Source: Ma, Zhang and Sun (2020), Funnel Activation for Visual Recognition. Chapter: Activations.
     """
 
     def __init__(self, channels: int, kernel_size: int = 3, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
-        _check_positive("FReLU", "channels", channels)
+        check_count("FReLU", "channels", channels)
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ConvcraftError(f"FReLU: kernel_size must be odd, got {kernel_size}; use 3")
         self.channels = channels

@@ -188,15 +188,12 @@ def catalog() -> Catalog:
     1)`, by quadrature with the default parameter; the cost is the time of forward and backward on one CPU
     core relative to ReLU, as measured on large tensors.
 
-    Raises:
-        ConvcraftError: from `catalog()[name]` when the name is not known; it lists the near matches.
-
-    Example:
-        >>> entry = catalog()["leaky_relu"]
-        >>> entry.parameter.default, round(entry.second_moment, 5)
-        (0.01, 0.50005)
-
+    Raises ConvcraftError from `catalog()[name]` when the name is not known; it lists the near matches.
     Chapter: Activations.
+
+    >>> entry = catalog()["leaky_relu"]
+    >>> entry.parameter.default, round(entry.second_moment, 5)
+    (0.01, 0.50005)
     """
     functions, entries = _functions(), {}
     modules = {name.lower(): value for name, value in _NAMED.items() if isinstance(value, type)}
@@ -225,14 +222,11 @@ def get(name: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
     Args:
         name: a name, as in `catalog()`, or "softmax" or "log_softmax"; or a function or module.
 
-    Raises:
-        ConvcraftError: when the name is not known (it lists the near matches) or the argument is neither.
-
-    Example:
-        >>> get("relu")(torch.tensor([-1.0, 2.0]))
-        tensor([0., 2.])
-
+    Raises ConvcraftError when the name is not known (it lists the near matches) or the argument is neither.
     Chapter: Activations.
+
+    >>> get("relu")(torch.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
     """
     if isinstance(name, str):
         functions = _functions()
@@ -257,15 +251,11 @@ def derivative(name: str | Callable[..., Tensor], x: Tensor, **parameters: Any) 
         x: any shape, floating-point; the result has its shape and dtype.
         parameters: keywords of the function, for example `negative_slope=0.2`.
 
-    Raises:
-        ConvcraftError: when the name is not known, x is not a floating-point tensor, or the function changes
-            shape.
+    Raises ConvcraftError when the name is not known, x is not a floating-point tensor, or the function
+    changes shape. Chapter: Activations.
 
-    Example:
-        >>> derivative("tanh", torch.tensor([0.0, 1.0]))
-        tensor([1.0000, 0.4200])
-
-    Chapter: Activations.
+    >>> derivative("tanh", torch.tensor([0.0, 1.0]))
+    tensor([1.0000, 0.4200])
     """
     from .._checks import check_floating
     from .quadrature import _slope

@@ -19,16 +19,10 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
     Formula: :math:`x` for :math:`x > 0`, else :math:`\alpha (e^x - 1)`; derivative 1 or :math:`\alpha e^x`.
 
-    Args:
-        input: any shape, floating-point.
-        alpha: minus the limit for very negative input.
+    Takes floating-point input of any shape, and raises ConvcraftError for any other.
 
-    Raises:
-        ConvcraftError: when the input is not a floating-point tensor.
-
-    Example:
-        >>> elu(torch.tensor([-100.0, 0.0, 2.0]))
-        tensor([-1.,  0.,  2.])
+    >>> elu(torch.tensor([-100.0, 0.0, 2.0]))
+    tensor([-1.,  0.,  2.])
 
     Source: Clevert, Unterthiner and Hochreiter (2016), Fast and Accurate Deep Network Learning by Exponential
     Linear Units (ELUs). Chapter: Activations.
@@ -43,16 +37,10 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     Formula: :math:`x` for :math:`x > 0`, else :math:`\alpha (e^{x / \alpha} - 1)`; derivative 1 or
     :math:`e^{x / \alpha}`.
 
-    Args:
-        input: any shape, floating-point.
-        alpha: minus the limit for very negative input; not 0.
+    Takes floating-point input of any shape; raises ConvcraftError for any other, and where alpha is 0.
 
-    Raises:
-        ConvcraftError: when the input is not a floating-point tensor, or alpha is 0.
-
-    Example:
-        >>> celu(torch.tensor([-100.0, 0.0, 2.0]), 0.5)
-        tensor([-0.5000,  0.0000,  2.0000])
+    >>> celu(torch.tensor([-100.0, 0.0, 2.0]), 0.5)
+    tensor([-0.5000,  0.0000,  2.0000])
 
     Source: Barron (2017), Continuously Differentiable Exponential Linear Units. Chapter: Activations.
     """
@@ -70,9 +58,8 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
 
     Takes floating-point input of any shape, and raises ConvcraftError for any other.
 
-    Example:
-        >>> selu(torch.tensor([-100.0, 0.0, 1.0]))
-        tensor([-1.7581,  0.0000,  1.0507])
+    >>> selu(torch.tensor([-100.0, 0.0, 1.0]))
+    tensor([-1.7581,  0.0000,  1.0507])
 
     Source: Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks.
     Chapter: Activations.
@@ -87,17 +74,10 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     Formula: :math:`\frac{1}{\beta} \log(1 + e^{\beta x})`, and :math:`x` itself where :math:`\beta x` exceeds
     the threshold; derivative :math:`\sigma(\beta x)`.
 
-    Args:
-        input: any shape, floating-point.
-        beta: sharpness of the bend; not 0.
-        threshold: from where on the result is the input.
+    Takes floating-point input of any shape; raises ConvcraftError for any other, and where beta is 0.
 
-    Raises:
-        ConvcraftError: when the input is not a floating-point tensor, or beta is 0.
-
-    Example:
-        >>> softplus(torch.tensor([-100.0, 0.0, 100.0]))
-        tensor([3.7835e-44, 6.9315e-01, 1.0000e+02])
+    >>> softplus(torch.tensor([-100.0, 0.0, 100.0]))
+    tensor([3.7835e-44, 6.9315e-01, 1.0000e+02])
 
     Source: Dugas, Bengio, Bélisle, Nadeau and Garcia (2001), Incorporating Second-Order Functional Knowledge
     for Better Option Pricing. Chapter: Activations.
@@ -115,17 +95,7 @@ class ELU(AlphaModule):
 
 
 class CELU(AlphaModule):
-    """Module of :func:`celu`, a drop-in for `torch.nn.CELU`.
-
-    Raises:
-        ConvcraftError: when alpha is 0.
-
-    Example:
-        >>> CELU(0.5)(torch.tensor([-100.0, 2.0]))
-        tensor([-0.5000,  2.0000])
-
-    Chapter: Activations.
-    """
+    """Module of :func:`celu`, a drop-in for `torch.nn.CELU`."""
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         _check_nonzero("CELU", "alpha", alpha)
@@ -143,17 +113,7 @@ class SELU(InplaceModule):
 
 
 class Softplus(nn.Module):
-    """Module of :func:`softplus`, a drop-in for `torch.nn.Softplus`.
-
-    Raises:
-        ConvcraftError: when beta is 0.
-
-    Example:
-        >>> Softplus()(torch.tensor(0.0))
-        tensor(0.6931)
-
-    Chapter: Activations.
-    """
+    """Module of :func:`softplus`, a drop-in for `torch.nn.Softplus`."""
 
     __constants__ = ["beta", "threshold"]
 

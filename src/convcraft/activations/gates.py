@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._checks import COMPLEX, check_choice, check_floating
+from .._checks import COMPLEX, check_choice, check_count, check_floating
 from ..errors import ConvcraftError
 from . import _fast
 from ._modules import InplaceModule
@@ -22,16 +22,10 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     Formula: :math:`x \Phi(x)`; derivative :math:`\Phi(x) + x \varphi(x)`. With approximate="tanh":
     :math:`\frac{x}{2} (1 + \tanh(\sqrt{2 / \pi} (x + 0.044715 x^3)))`.
 
-    Args:
-        input: any shape, floating-point.
-        approximate: "none" or "tanh".
+    Takes floating-point input of any shape; raises ConvcraftError for any other, or another `approximate`.
 
-    Raises:
-        ConvcraftError: when the input is not a floating-point tensor, or approximate is neither of the two.
-
-    Example:
-        >>> gelu(torch.tensor([-1.0, 0.0, 1.0]))
-        tensor([-0.1587,  0.0000,  0.8413])
+    >>> gelu(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.1587,  0.0000,  0.8413])
 
     Source: Hendrycks and Gimpel (2016), Gaussian Error Linear Units (GELUs). Chapter: Activations.
     """
@@ -48,9 +42,8 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
 
     Takes floating-point or complex input of any shape, and raises ConvcraftError for any other.
 
-    Example:
-        >>> silu(torch.tensor([-1.0, 0.0, 1.0]))
-        tensor([-0.2689,  0.0000,  0.7311])
+    >>> silu(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.2689,  0.0000,  0.7311])
 
     Source: Elfwing, Uchibe and Doya (2018), Sigmoid-Weighted Linear Units for Neural Network Function
     Approximation in Reinforcement Learning. Chapter: Activations.
@@ -65,16 +58,11 @@ def swish(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     Formula: :math:`x \sigma(\beta x)`; derivative by x :math:`\sigma(z) + z \sigma'(z)` and by beta
     :math:`x^2 \sigma'(z)`, with :math:`z = \beta x`.
 
-    Args:
-        input: any shape, floating-point.
-        beta: a number, or a tensor that broadcasts with the input.
+    Takes floating-point input of any shape, and raises ConvcraftError for any other; beta is a number, or a
+    tensor that broadcasts with the input.
 
-    Raises:
-        ConvcraftError: when the input is not a floating-point tensor.
-
-    Example:
-        >>> swish(torch.tensor([-1.0, 0.0, 1.0]), beta=2.0)
-        tensor([-0.1192,  0.0000,  0.8808])
+    >>> swish(torch.tensor([-1.0, 0.0, 1.0]), beta=2.0)
+    tensor([-0.1192,  0.0000,  0.8808])
 
     Source: Ramachandran, Zoph and Le (2017), Searching for Activation Functions. Chapter: Activations.
     """
@@ -92,9 +80,8 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
 
     Takes floating-point input of any shape, and raises ConvcraftError for any other.
 
-    Example:
-        >>> mish(torch.tensor([-1.0, 0.0, 1.0]))
-        tensor([-0.3034,  0.0000,  0.8651])
+    >>> mish(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.3034,  0.0000,  0.8651])
 
     Source: Misra (2020), Mish: A Self Regularized Non-Monotonic Activation Function. Chapter: Activations.
     """
@@ -112,9 +99,8 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 
     Takes floating-point input of any shape, and raises ConvcraftError for any other.
 
-    Example:
-        >>> hardswish(torch.tensor([-4.0, -1.0, 4.0]))
-        tensor([-0.0000, -0.3333,  4.0000])
+    >>> hardswish(torch.tensor([-4.0, -1.0, 4.0]))
+    tensor([-0.0000, -0.3333,  4.0000])
 
     Source: Howard et al. (2019), Searching for MobileNetV3. Chapter: Activations.
     """
@@ -123,17 +109,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 class GELU(nn.Module):
-    """Module of :func:`gelu`, a drop-in for `torch.nn.GELU`.
-
-    Raises:
-        ConvcraftError: when approximate is neither "none" nor "tanh".
-
-    Example:
-        >>> GELU()(torch.tensor(1.0))
-        tensor(0.8413)
-
-    Chapter: Activations.
-    """
+    """Module of :func:`gelu`, a drop-in for `torch.nn.GELU`."""
 
     __constants__ = ["approximate"]
 
@@ -164,12 +140,10 @@ class Swish(nn.Module):
         learnable: whether beta is a parameter, or a constant (a buffer).
         num_parameters: 1, or the number of channels.
 
-    Raises:
-        ConvcraftError: when num_parameters is below 1, or neither 1 nor the number of channels.
+    Raises ConvcraftError when num_parameters is below 1, or neither 1 nor the number of channels.
 
-    Example:
-        >>> Swish(beta=2.0)(torch.tensor([1.0])).item()  # doctest: +ELLIPSIS
-        0.8807...
+    >>> Swish(beta=2.0)(torch.tensor([1.0])).item()  # doctest: +ELLIPSIS
+    0.8807...
 
     Source: Ramachandran, Zoph and Le (2017), Searching for Activation Functions. Chapter: Activations.
     """
@@ -185,10 +159,7 @@ class Swish(nn.Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        if num_parameters < 1:
-            raise ConvcraftError(
-                f"Swish: num_parameters must be 1 or the number of channels, got {num_parameters}"
-            )
+        check_count("Swish", "num_parameters", num_parameters)
         self.learnable = learnable
         self.num_parameters = num_parameters
         values = torch.full((num_parameters,), float(beta), device=device, dtype=dtype)

@@ -80,12 +80,10 @@ def moments(function: Callable[[Tensor], Tensor], order: int = 24) -> Moments:
         function: an element-wise function of a float64 tensor, differentiable by autograd.
         order: nodes of the Gauss-Legendre rule on each panel, 4 to 128.
 
-    Raises:
-        ConvcraftError: when order is out of range, the result has another shape, or a moment is not finite.
+    Raises ConvcraftError when order is out of range, the result has another shape, or a moment is not finite.
 
-    Example:
-        >>> moments(torch.relu).second
-        0.5
+    >>> moments(torch.relu).second
+    0.5
 
     Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers, for the part that E f(z)^2 plays.
     Chapter: Activations.

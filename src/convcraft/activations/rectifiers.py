@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._checks import INTEGERS, check_floating
+from .._checks import INTEGERS, check_count, check_floating
 from ..errors import ConvcraftError
 from ._modules import InplaceModule
 
@@ -22,9 +22,8 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
     Takes floating-point or integer input of any shape, and raises ConvcraftError for any other.
 
-    Example:
-        >>> relu(torch.tensor([-2.0, 0.0, 3.0]))
-        tensor([0., 0., 3.])
+    >>> relu(torch.tensor([-2.0, 0.0, 3.0]))
+    tensor([0., 0., 3.])
 
     Source: Nair and Hinton (2010), Rectified Linear Units Improve Restricted Boltzmann Machines.
     Chapter: Activations.
@@ -40,9 +39,8 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
     Takes floating-point or integer input of any shape, and raises ConvcraftError for any other.
 
-    Example:
-        >>> relu6(torch.tensor([-2.0, 3.0, 9.0]))
-        tensor([0., 3., 6.])
+    >>> relu6(torch.tensor([-2.0, 3.0, 9.0]))
+    tensor([0., 3., 6.])
 
     Source: Krizhevsky (2010), Convolutional Deep Belief Networks on CIFAR-10. Chapter: Activations.
     """
@@ -55,16 +53,11 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 
     Formula: :math:`x` for :math:`x > 0`, else :math:`a x` with a = negative_slope; derivative 1 or a.
 
-    Args:
-        input: any shape, floating-point.
-        negative_slope: the slope a for negative input; not negative when `inplace` and a gradient is needed.
+    Takes floating-point input of any shape, and raises ConvcraftError for any other. Where `inplace` and a
+    gradient is needed the slope must not be negative.
 
-    Raises:
-        ConvcraftError: when the input is not a floating-point tensor.
-
-    Example:
-        >>> leaky_relu(torch.tensor([-2.0, 3.0]), 0.1)
-        tensor([-0.2000,  3.0000])
+    >>> leaky_relu(torch.tensor([-2.0, 3.0]), 0.1)
+    tensor([-0.2000,  3.0000])
 
     Source: Maas, Hannun and Ng (2013), Rectifier Nonlinearities Improve Neural Network Acoustic Models.
     Chapter: Activations.
@@ -83,12 +76,10 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         input: (N, C, ...), floating-point.
         weight: the slopes a, of shape (1,) or (C,), in the input's dtype.
 
-    Raises:
-        ConvcraftError: when the input is not a floating-point tensor, or the weight has another shape.
+    Raises ConvcraftError when the input is not a floating-point tensor, or the weight has another shape.
 
-    Example:
-        >>> prelu(torch.tensor([[-2.0, -2.0]]), torch.tensor([0.1, 0.5]))
-        tensor([[-0.2000, -1.0000]])
+    >>> prelu(torch.tensor([[-2.0, -2.0]]), torch.tensor([0.1, 0.5]))
+    tensor([[-0.2000, -1.0000]])
 
     Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Activations.
     """
@@ -131,18 +122,7 @@ class LeakyReLU(nn.Module):
 class PReLU(nn.Module):
     """Module of :func:`prelu` with the learnable `weight`, a drop-in for `torch.nn.PReLU`.
 
-    Args:
-        num_parameters: 1 slope for all channels, or as many as there are channels.
-        init: the slopes at the start.
-
-    Raises:
-        ConvcraftError: when num_parameters is below 1.
-
-    Example:
-        >>> PReLU()(torch.tensor([-1.0, 2.0])).tolist()
-        [-0.25, 2.0]
-
-    Chapter: Activations.
+    `num_parameters` is 1, or the number of channels, else ConvcraftError is raised; `init` starts the slopes.
     """
 
     __constants__ = ["num_parameters"]
@@ -152,10 +132,7 @@ class PReLU(nn.Module):
         self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None
     ) -> None:
         super().__init__()
-        if num_parameters < 1:
-            raise ConvcraftError(
-                f"PReLU: num_parameters must be 1 or the number of channels, got {num_parameters}"
-            )
+        check_count("PReLU", "num_parameters", num_parameters)
         self.num_parameters = num_parameters
         self.init = init
         self.weight = nn.Parameter(torch.empty(num_parameters, device=device, dtype=dtype))

@@ -20,15 +20,10 @@ def sigmoid(input: Tensor) -> Tensor:
 
     Formula: :math:`\sigma(x) = 1 / (1 + e^{-x})`; derivative :math:`\sigma(x) (1 - \sigma(x)) \le 1/4`.
 
-    Args:
-        input: any shape and dtype; integers and booleans give the default floating-point dtype.
+    Takes a tensor of any shape and dtype; integers and booleans give the default floating-point dtype.
 
-    Raises:
-        ConvcraftError: when the input is not a tensor.
-
-    Example:
-        >>> sigmoid(torch.tensor([-1e4, 0.0, 1e4]))
-        tensor([0.0000, 0.5000, 1.0000])
+    >>> sigmoid(torch.tensor([-1e4, 0.0, 1e4]))
+    tensor([0.0000, 0.5000, 1.0000])
 
     Source: Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating errors.
     Chapter: Activations.
@@ -45,9 +40,8 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 
     Takes floating-point input of any shape, and raises ConvcraftError for any other.
 
-    Example:
-        >>> hardsigmoid(torch.tensor([-4.0, 0.0, 4.0]))
-        tensor([0.0000, 0.5000, 1.0000])
+    >>> hardsigmoid(torch.tensor([-4.0, 0.0, 4.0]))
+    tensor([0.0000, 0.5000, 1.0000])
 
     Source: Howard et al. (2019), Searching for MobileNetV3. Chapter: Activations.
     """
@@ -60,15 +54,10 @@ def tanh(input: Tensor) -> Tensor:
 
     Formula: :math:`(e^x - e^{-x}) / (e^x + e^{-x}) = 2 \sigma(2x) - 1`; derivative :math:`1 - \tanh^2 x`.
 
-    Args:
-        input: any shape and dtype; integers and booleans give the default floating-point dtype.
+    Takes a tensor of any shape and dtype; integers and booleans give the default floating-point dtype.
 
-    Raises:
-        ConvcraftError: when the input is not a tensor.
-
-    Example:
-        >>> tanh(torch.tensor([-1e4, 0.0, 1e4]))
-        tensor([-1.,  0.,  1.])
+    >>> tanh(torch.tensor([-1e4, 0.0, 1e4]))
+    tensor([-1.,  0.,  1.])
 
     Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp. Chapter: Activations.
     """
@@ -81,11 +70,10 @@ def softsign(input: Tensor) -> Tensor:
 
     Formula: :math:`x / (1 + |x|)`; derivative :math:`1 / (1 + |x|)^2`.
 
-    Takes x input of any shape, and raises ConvcraftError for any other.
+    Takes floating-point, integer or complex input of any shape, and raises ConvcraftError for any other.
 
-    Example:
-        >>> softsign(torch.tensor([-1.0, 0.0, 3.0]))
-        tensor([-0.5000,  0.0000,  0.7500])
+    >>> softsign(torch.tensor([-1.0, 0.0, 3.0]))
+    tensor([-0.5000,  0.0000,  0.7500])
 
     Source: Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
     networks. Chapter: Activations.

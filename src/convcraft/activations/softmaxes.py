@@ -32,21 +32,14 @@ def softmax(
     Formula: :math:`p_i = e^{x_i} / \sum_j e^{x_j}`; derivative
     :math:`\partial p_i / \partial x_j = p_i (\delta_{ij} - p_j)`.
 
-    Args:
-        input: any shape, floating-point (any dtype when `dtype` is given).
-        dim: along which the numbers sum to 1; left out, torch chooses and warns.
-        dtype: compute in this dtype.
+    Takes any shape, floating-point, or any dtype when `dtype`, to compute in, is given; else it raises
+    ConvcraftError. Without `dim` torch chooses the dimension and warns.
 
-    Raises:
-        ConvcraftError: when the input is not a floating-point tensor and no dtype is given.
-
-    Example:
-        >>> softmax(torch.tensor([1000.0, 1000.0]), dim=0)
-        tensor([0.5000, 0.5000])
+    >>> softmax(torch.tensor([1000.0, 1000.0]), dim=0)
+    tensor([0.5000, 0.5000])
 
     Source: Bridle (1990), Probabilistic Interpretation of Feedforward Classification Network Outputs.
-    Chapter:
-    Activations.
+    Chapter: Activations.
     """
     if dtype is None:
         check_floating("softmax", input)
@@ -62,21 +55,14 @@ def log_softmax(
 
     Formula: :math:`x_i - \log \sum_j e^{x_j}`; derivative :math:`\delta_{ij} - p_j`.
 
-    Args:
-        input: any shape, floating-point (any dtype when `dtype` is given).
-        dim: along which the probabilities sum to 1; left out, torch chooses and warns.
-        dtype: compute in this dtype.
+    Takes any shape, floating-point, or any dtype when `dtype`, to compute in, is given; else it raises
+    ConvcraftError. Without `dim` torch chooses the dimension and warns.
 
-    Raises:
-        ConvcraftError: when the input is not a floating-point tensor and no dtype is given.
-
-    Example:
-        >>> log_softmax(torch.tensor([0.0, -1e4]), dim=0)
-        tensor([     0., -10000.])
+    >>> log_softmax(torch.tensor([0.0, -1e4]), dim=0)
+    tensor([     0., -10000.])
 
     Source: Bridle (1990), Probabilistic Interpretation of Feedforward Classification Network Outputs.
-    Chapter:
-    Activations.
+    Chapter: Activations.
     """
     if dtype is None:
         check_floating("log_softmax", input)

@@ -3,13 +3,12 @@
 `record(model)` measures every layer while the model is used; `diagnose(model, batch, loss, optimizer)` looks
 for the common illnesses of networks and returns a `Report`. Neither changes the model.
 
-Example:
-    >>> import torch
-    >>> from torch import nn
-    >>> from convcraft.diagnostics import diagnose
-    >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
-    >>> diagnose(model, (torch.randn(64, 8), torch.arange(64) % 3), "cross_entropy").healthy
-    True
+>>> import torch
+>>> from torch import nn
+>>> from convcraft.diagnostics import diagnose
+>>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+>>> diagnose(model, (torch.randn(64, 8), torch.arange(64) % 3), "cross_entropy").healthy
+True
 """
 
 from __future__ import annotations

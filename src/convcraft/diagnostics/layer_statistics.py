@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from ._tables import number, share
+from .._table import number, share
 
 __all__ = ["LayerStatistics"]
 

@@ -60,17 +60,15 @@ def record(
         gradients: whether gradients are, in the backward passes of recorded forward passes.
         updates: whether update ratios are; needs a copy of the weights.
 
-    Raises:
-        ConvcraftError: when model is no module or is compiled, every is below 1, or layers is not known.
+    Raises ConvcraftError when model is no module or is compiled, every is below 1, or layers is not known.
 
-    Example:
-        >>> _ = torch.manual_seed(0)
-        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
-        >>> with record(model) as trace:
-        ...     for _ in range(3):
-        ...         model(torch.randn(16, 4)).sum().backward()
-        >>> [layer.name for layer in trace], trace.steps, 0 < trace["1"].zeros < 1
-        (['0', '1', '2'], 3, True)
+    >>> _ = torch.manual_seed(0)
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> with record(model) as trace:
+    ...     for _ in range(3):
+    ...         model(torch.randn(16, 4)).sum().backward()
+    >>> [layer.name for layer in trace], trace.steps, 0 < trace["1"].zeros < 1
+    (['0', '1', '2'], 3, True)
 
     Source: Karpathy (2015), CS231n notes on neural networks 3, for the update ratio; Glorot and Bengio
     (2010), Understanding the difficulty of training deep feedforward neural networks, for the rest.

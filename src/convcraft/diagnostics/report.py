@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._table import number, table_html, table_text
 from ..errors import ConvcraftError, unknown
-from ._tables import number, table_html, table_text
 from .draw import layers_chart
 from .finding import SEVERITIES, Finding
 from .layer_statistics import HEADINGS, LayerStatistics, row
@@ -112,8 +112,7 @@ class Report:
     def plot(self, *, alt: str | None = None, theme: str = "light") -> Chart:
         """Draw spread, gradient and shares against the layers; matplotlib is imported when this is called.
 
-        Raises:
-            ConvcraftError: when the report has no layers.
+        Raises ConvcraftError when the report has no layers.
         """
         if not self.layers:
             raise ConvcraftError(
@@ -125,8 +124,7 @@ class Report:
     def compare(self, other: Report) -> Comparison:
         """What is gone, what is new and what stayed from this report to another; and the layers side by side.
 
-        Raises:
-            ConvcraftError: when other is no Report.
+        Raises ConvcraftError when other is no Report.
         """
         if not isinstance(other, Report):
             raise ConvcraftError(
@@ -149,8 +147,7 @@ class Report:
     def from_json(cls, source: str | Path) -> Report:
         """A report from JSON text, or from a file (a Path, or a name that ends in .json).
 
-        Raises:
-            ConvcraftError: when it is no report, or one of a later format.
+        Raises ConvcraftError when it is no report, or one of a later format.
         """
         text = source
         if isinstance(source, Path) or (source.strip().endswith(".json") and "{" not in source):

@@ -1,9 +1,8 @@
 """When a number is a finding: every limit that `diagnose` uses, with its reason and its source.
 
-Example:
-    >>> from convcraft.diagnostics import thresholds
-    >>> thresholds.UPDATE_USUAL
-    0.001
+>>> from convcraft.diagnostics import thresholds
+>>> thresholds.UPDATE_USUAL
+0.001
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from .._table import table_html, table_text
 from ..errors import ConvcraftError, unknown
-from ._tables import table_html, table_text
 from .draw import steps_chart
 from .layer_statistics import HEADINGS, LayerStatistics, row
 
@@ -24,17 +24,15 @@ class Trace:
 
     `trace["name"]` is the statistics of one layer, `trace.history("name", "std")` one number a recorded step,
     `trace.steps` the number of recorded steps. Numbers are moved off the device when they are first read.
-
-    Example:
-        >>> import torch
-        >>> from torch import nn
-        >>> from convcraft.diagnostics import record
-        >>> with record(nn.Sequential(nn.Linear(3, 4), nn.Tanh())) as trace:
-        ...     pass
-        >>> len(trace), trace.steps
-        (0, 0)
-
     Chapter: Combining.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from convcraft.diagnostics import record
+    >>> with record(nn.Sequential(nn.Linear(3, 4), nn.Tanh())) as trace:
+    ...     pass
+    >>> len(trace), trace.steps
+    (0, 0)
     """
 
     def __init__(self, source: Any) -> None:
@@ -77,8 +75,7 @@ class Trace:
     def plot(self, quantity: str = "std", *, alt: str | None = None, theme: str = "light") -> Chart:
         """Draw a quantity of every layer against the recorded step.
 
-        Raises:
-            ConvcraftError: for a quantity that is not known, and where nothing was recorded.
+        Raises ConvcraftError for a quantity that is not known, and where nothing was recorded.
         """
         series = {}
         for layer in self.layers:

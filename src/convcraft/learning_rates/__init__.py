@@ -2,10 +2,9 @@
 
 Schedules come from `torch.optim.lr_scheduler`.
 
-Example:
-    >>> from convcraft.learning_rates import largest_stable_rate
-    >>> largest_stable_rate(8.0)
-    0.25
+>>> from convcraft.learning_rates import largest_stable_rate
+>>> largest_stable_rate(8.0)
+0.25
 """
 
 from __future__ import annotations

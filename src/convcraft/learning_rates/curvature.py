@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._batch import Loss, evaluate, resolve_loss, split, taker
+from .._checks import check_count, check_learns, check_number
 from .._restore import preserved
 from ..errors import ConvcraftError
-from ._checks import check_count, check_model, check_positive
 
 __all__ = ["Sharpness", "largest_stable_rate", "sharpness"]
 
@@ -32,9 +32,8 @@ class Sharpness:
         converged: whether the residual is below tolerance times the largest size of an eigenvalue.
         shifted: whether a more negative eigenvalue had to be moved out of the way.
 
-    Example:
-        >>> float(Sharpness(4.0, 1e-6, 12, True, False))
-        4.0
+    >>> float(Sharpness(4.0, 1e-6, 12, True, False))
+    4.0
 
     Chapter: Learning rates.
     """
@@ -76,25 +75,23 @@ def sharpness(
 
     Parameters, buffers, gradients, mode and random state are left as they were. Random layers draw once.
 
-    Raises:
-        ConvcraftError: when the model has nothing to train, the batch is not of this form or on another
-            device, the loss is not a scalar, it or its second derivative is not finite, or iterations or
-            tolerance are out of range.
+    Raises ConvcraftError when the model has nothing to train, the batch is not of this form or on another
+    device, the loss is not a scalar, it or its second derivative is not finite, or iterations or tolerance
+    are out of range.
 
-    Example:
-        >>> from torch import nn
-        >>> model = nn.Linear(2, 1, bias=False)
-        >>> inputs = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
-        >>> round(sharpness(model, (inputs, torch.zeros(2, 1)), nn.MSELoss()).value, 3)
-        4.0
+    >>> from torch import nn
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> inputs = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+    >>> round(sharpness(model, (inputs, torch.zeros(2, 1)), nn.MSELoss()).value, 3)
+    4.0
 
     Source: Pearlmutter (1994), Fast Exact Multiplication by the Hessian; LeCun, Simard and Pearlmutter
     (1993), Automatic Learning Rate Maximization by On-Line Estimation of the Hessian's Eigenvectors.
     Chapter: Learning rates.
     """
-    trained = check_model("sharpness", model)
+    trained = check_learns("sharpness", model)
     check_count("sharpness", "iterations", iterations)
-    check_positive("sharpness", "tolerance", tolerance)
+    check_number("sharpness", "tolerance", tolerance, 0, above=True)
     if generator is None:
         generator = torch.Generator().manual_seed(0)
     elif not isinstance(generator, torch.Generator) or generator.device.type != "cpu":
@@ -141,12 +138,10 @@ def largest_stable_rate(
         nesterov: with momentum.
         weight_decay: 0 or more; coupled, as torch.optim.SGD's.
 
-    Raises:
-        ConvcraftError: when curvature is not a finite number or an argument is outside its range.
+    Raises ConvcraftError when curvature is not a finite number or an argument is outside its range.
 
-    Example:
-        >>> largest_stable_rate(4.0), largest_stable_rate(4.0, momentum=0.9)
-        (0.5, 0.95)
+    >>> largest_stable_rate(4.0), largest_stable_rate(4.0, momentum=0.9)
+    (0.5, 0.95)
 
     Source: Polyak (1964), Some Methods of Speeding Up the Convergence of Iteration Methods; Cohen, Kaur, Li,
     Kolter and Talwalkar (2021), Gradient Descent on Neural Networks Typically Occurs at the Edge of

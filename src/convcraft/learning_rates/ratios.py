@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from .._checks import check_learns
 from .._optimizer import check_optimizer
-from ._checks import check_model
 
 __all__ = ["UpdateRatios", "update_ratios"]
 
@@ -21,15 +21,12 @@ class UpdateRatios(Mapping[str, list[float]]):
     """The ratios of every step seen, by the name of the parameter; prints as a table.
 
     A ratio is 0 where nothing moved, and infinite where a parameter was all zeros before the step, as biases
-    are at first.
+    are at first. Chapter: Learning rates.
 
-    Example:
-        >>> ratios = UpdateRatios()
-        >>> ratios.add({"weight": torch.tensor(0.001)})
-        >>> ratios["weight"], ratios.steps
-        ([0.0010000000474974513], 1)
-
-    Chapter: Learning rates.
+    >>> ratios = UpdateRatios()
+    >>> ratios.add({"weight": torch.tensor(0.001)})
+    >>> ratios["weight"], ratios.steps
+    ([0.0010000000474974513], 1)
     """
 
     def __init__(self) -> None:
@@ -85,23 +82,21 @@ def update_ratios(model: nn.Module, optimizer: Optimizer) -> Iterator[UpdateRati
     The training is not disturbed: the weights are read before and after each step, nothing else is touched.
     It costs one copy of the parameters that learn.
 
-    Raises:
-        ConvcraftError: when the model has nothing to train, or the optimizer holds none of it.
+    Raises ConvcraftError when the model has nothing to train, or the optimizer holds none of it.
 
-    Example:
-        >>> from torch import nn
-        >>> model = nn.Linear(2, 1, bias=False)
-        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.5)
-        >>> with update_ratios(model, optimizer) as ratios:
-        ...     model(torch.zeros(1, 2)).sum().backward()
-        ...     optimizer.step()
-        >>> [round(ratio, 4) for ratio in ratios["weight"]]
-        [0.05]
+    >>> from torch import nn
+    >>> model = nn.Linear(2, 1, bias=False)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.5)
+    >>> with update_ratios(model, optimizer) as ratios:
+    ...     model(torch.zeros(1, 2)).sum().backward()
+    ...     optimizer.step()
+    >>> [round(ratio, 4) for ratio in ratios["weight"]]
+    [0.05]
 
     Source: Karpathy (2016), CS231n Convolutional Neural Networks for Visual Recognition, notes, "Ratio of
     weights:updates". Chapter: Learning rates.
     """
-    check_model("update_ratios", model)
+    check_learns("update_ratios", model)
     check_optimizer("update_ratios", optimizer, model)
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     watched = {name: p for name, p in model.named_parameters() if id(p) in held}

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .._batch import Batch, Loss, cycle, evaluate, resolve_loss, taker
+from .._checks import check_count, check_learns, check_number
 from .._optimizer import check_optimizer
 from .._restore import preserved
 from ..errors import ConvcraftError
-from ._checks import check_count, check_model, check_positive
 
 __all__ = ["RangeTest", "range_test"]
 
@@ -41,11 +41,10 @@ class RangeTest:
         why: how the suggestion comes about, in a sentence.
         diverged: whether the test was ended by the loss.
 
-    Example:
-        >>> result = RangeTest((0.1, 1.0), (2.0, 1.0), (2.0, 1.0), 0.3, 1.0, None, 0.1, "…", False)
-        >>> print(result)
-        range test: 2 steps, rates 0.1 to 1, did not diverge
-        suggestion 0.1: …
+    >>> result = RangeTest((0.1, 1.0), (2.0, 1.0), (2.0, 1.0), 0.3, 1.0, None, 0.1, "…", False)
+    >>> print(result)
+    range test: 2 steps, rates 0.1 to 1, did not diverge
+    suggestion 0.1: …
 
     Chapter: Learning rates.
     """
@@ -107,30 +106,28 @@ def range_test(
     What is put back, bit for bit, also after an error: parameters, buffers, gradients, modes, the optimizer
     and the scaler, every random state. The position of an iterator is not.
 
-    Raises:
-        ConvcraftError: when the model has nothing to train, the optimizer holds none of it, the batches are
-            not of this form, too few, or on another device, the loss is not a scalar or not finite at the
-            start, or low, high, steps or divergence are out of range.
+    Raises ConvcraftError when the model has nothing to train, the optimizer holds none of it, the batches are
+    not of this form, too few, or on another device, the loss is not a scalar or not finite at the start, or
+    low, high, steps or divergence are out of range.
 
-    Example:
-        >>> import torch
-        >>> from torch import nn
-        >>> model = nn.Linear(4, 1)
-        >>> x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
-        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        >>> result = range_test(model, [(x, x.sum(1, keepdim=True))], optimizer, nn.MSELoss(), high=100.0)
-        >>> result.diverged, 0.001 < result.suggestion < result.largest < 10
-        (True, True)
+    >>> import torch
+    >>> from torch import nn
+    >>> model = nn.Linear(4, 1)
+    >>> x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> result = range_test(model, [(x, x.sum(1, keepdim=True))], optimizer, nn.MSELoss(), high=100.0)
+    >>> result.diverged, 0.001 < result.suggestion < result.largest < 10
+    (True, True)
 
     Source: Smith (2017), Cyclical Learning Rates for Training Neural Networks, section 3.3.
     Chapter: Learning rates.
     """
-    check_model("range_test", model)
-    check_positive("range_test", "low", low)
-    if check_positive("range_test", "high", high) <= low:
+    check_learns("range_test", model)
+    check_number("range_test", "low", low, 0, above=True)
+    if check_number("range_test", "high", high, 0, above=True) <= low:
         raise ConvcraftError(f"range_test: high must be above low = {low!r}, got {high!r}")
     check_count("range_test", "steps", steps, least=3)
-    if check_positive("range_test", "divergence", divergence) <= 1:
+    if check_number("range_test", "divergence", divergence, 0, above=True) <= 1:
         raise ConvcraftError(f"range_test: divergence must be above 1, got {divergence!r}")
     check_count("range_test", "accumulate", accumulate)
     if scaler is not None and not hasattr(scaler, "scale"):

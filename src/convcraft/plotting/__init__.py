@@ -48,16 +48,14 @@ def save(chart: Chart, path: str | Path) -> Path:
         chart: what a helper returned.
         path: where to; the suffix chooses the kind.
 
-    Raises:
-        ConvcraftError: for another suffix, and where the folder does not exist.
+    Raises ConvcraftError for another suffix, and where the folder does not exist.
 
-    Example:
-        >>> import tempfile, pathlib
-        >>> folder = tempfile.TemporaryDirectory()
-        >>> chart = lines([0, 1], {"f": [0, 1]}, alt="A line.")
-        >>> save(chart, pathlib.Path(folder.name) / "line.svg").name
-        'line.svg'
-        >>> folder.cleanup()
+    >>> import tempfile, pathlib
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> chart = lines([0, 1], {"f": [0, 1]}, alt="A line.")
+    >>> save(chart, pathlib.Path(folder.name) / "line.svg").name
+    'line.svg'
+    >>> folder.cleanup()
     """
     return chart.save(path)
 

@@ -108,10 +108,9 @@ def lines(
         ConvcraftError: without `alt`, for an unknown scale, theme or legend, or where a series is not as long
             as `x`.
 
-    Example:
-        >>> chart = lines([0, 1, 2], {"loss": [3.0, 1.0, 0.5]}, alt="The loss falls.", xlabel="epoch")
-        >>> chart.alt
-        'The loss falls.'
+    >>> chart = lines([0, 1, 2], {"loss": [3.0, 1.0, 0.5]}, alt="The loss falls.", xlabel="epoch")
+    >>> chart.alt
+    'The loss falls.'
     """
     need_matplotlib()
     from .chart import new_chart
@@ -173,12 +172,11 @@ def panels(
     Raises:
         ConvcraftError: without `alt` or panels, and for an entry of a panel that is not known.
 
-    Example:
-        >>> x = [-1.0, 0.0, 1.0]
-        >>> chart = panels([{"title": "f", "x": x, "series": {"relu": [0, 0, 1]}},
-        ...                 {"title": "g", "x": x, "series": {"relu": [0, 0, 1]}}], alt="ReLU twice.")
-        >>> [ax.get_title(loc="left") for ax in chart.axes]
-        ['f', 'g']
+    >>> x = [-1.0, 0.0, 1.0]
+    >>> chart = panels([{"title": "f", "x": x, "series": {"relu": [0, 0, 1]}},
+    ...                 {"title": "g", "x": x, "series": {"relu": [0, 0, 1]}}], alt="ReLU twice.")
+    >>> [ax.get_title(loc="left") for ax in chart.axes]
+    ['f', 'g']
     """
     need_matplotlib()
     from .chart import new_chart

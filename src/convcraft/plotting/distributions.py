@@ -59,10 +59,9 @@ def histograms(
     Raises:
         ConvcraftError: without `alt` or values, and for values that are not finite.
 
-    Example:
-        >>> chart = histograms({"layer 1": [0.0, 0.5, 1.0]}, alt="Three values.", bins=2)
-        >>> [round(float(bar.get_height()), 2) for bar in chart.axes[0].patches]
-        [0.33, 0.67]
+    >>> chart = histograms({"layer 1": [0.0, 0.5, 1.0]}, alt="Three values.", bins=2)
+    >>> [round(float(bar.get_height()), 2) for bar in chart.axes[0].patches]
+    [0.33, 0.67]
     """
     need_matplotlib()
     from .chart import new_chart
@@ -131,10 +130,9 @@ def bars(
     Raises:
         ConvcraftError: without `alt` or values.
 
-    Example:
-        >>> chart = bars({"relu": 0.5, "silu": 0.36}, alt="Second moments.", ylabel="E f²")
-        >>> [float(bar.get_height()) for bar in chart.axes[0].patches]
-        [0.5, 0.36]
+    >>> chart = bars({"relu": 0.5, "silu": 0.36}, alt="Second moments.", ylabel="E f²")
+    >>> [float(bar.get_height()) for bar in chart.axes[0].patches]
+    [0.5, 0.36]
     """
     need_matplotlib()
     from .chart import new_chart

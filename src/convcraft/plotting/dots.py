@@ -43,10 +43,9 @@ def intervals(
     Raises:
         ConvcraftError: without `alt` or values, and for what is no interval.
 
-    Example:
-        >>> chart = intervals({"relu": (0.95, 0.94, 0.96)}, alt="One accuracy.", xlabel="accuracy")
-        >>> chart.axes[0].get_yticklabels()[0].get_text()
-        'relu'
+    >>> chart = intervals({"relu": (0.95, 0.94, 0.96)}, alt="One accuracy.", xlabel="accuracy")
+    >>> chart.axes[0].get_yticklabels()[0].get_text()
+    'relu'
     """
     need_matplotlib()
     from .chart import new_chart
@@ -132,12 +131,11 @@ def differences(
     Raises:
         ConvcraftError: without `alt` or contrasts, and for what is no contrast.
 
-    Example:
-        >>> from types import SimpleNamespace
-        >>> row = SimpleNamespace(a="b", b="a", interval=(0.02, 0.01, 0.03), measure="accuracy", margin=0.01)
-        >>> chart = differences([row], alt="b is better than a.", percent=True)
-        >>> chart.axes[0].get_yticklabels()[0].get_text(), chart.axes[0].get_xlabel()
-        ('b − a', 'difference in accuracy (percentage points)')
+    >>> from types import SimpleNamespace
+    >>> row = SimpleNamespace(a="b", b="a", interval=(0.02, 0.01, 0.03), measure="accuracy", margin=0.01)
+    >>> chart = differences([row], alt="b is better than a.", percent=True)
+    >>> chart.axes[0].get_yticklabels()[0].get_text(), chart.axes[0].get_xlabel()
+    ('b − a', 'difference in accuracy (percentage points)')
     """
     scale = 100.0 if percent else 1.0
     rows: dict[str, tuple[float, ...]] = {}
@@ -202,9 +200,8 @@ def points(
     Raises:
         ConvcraftError: without `alt` or values, or where x and y differ in length.
 
-    Example:
-        >>> points({"seeds": ([1, 2], [3, 4])}, alt="Two seeds.").alt
-        'Two seeds.'
+    >>> points({"seeds": ([1, 2], [3, 4])}, alt="Two seeds.").alt
+    'Two seeds.'
     """
     need_matplotlib()
     from .chart import new_chart

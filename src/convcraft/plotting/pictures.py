@@ -67,11 +67,10 @@ def images(
         ConvcraftError: without `alt` or images, for a shape that is none of these, or where titles and images
             differ in number.
 
-    Example:
-        >>> import torch
-        >>> chart = images(torch.eye(8).expand(3, 1, 8, 8), alt="Three diagonals.", titles=["a", "b", "c"])
-        >>> len(chart.axes)
-        3
+    >>> import torch
+    >>> chart = images(torch.eye(8).expand(3, 1, 8, 8), alt="Three diagonals.", titles=["a", "b", "c"])
+    >>> len(chart.axes)
+    3
     """
     need_matplotlib()
     from .chart import new_chart
@@ -162,10 +161,9 @@ def heatmap(
         ConvcraftError: without `alt`, for what is no matrix, or where names and rows or columns differ in
             number.
 
-    Example:
-        >>> chart = heatmap([[1, 2], [3, 4]], alt="Four numbers.", numbers="{:.0f}")
-        >>> [text.get_text() for text in chart.axes[0].texts]
-        ['1', '2', '3', '4']
+    >>> chart = heatmap([[1, 2], [3, 4]], alt="Four numbers.", numbers="{:.0f}")
+    >>> [text.get_text() for text in chart.axes[0].texts]
+    ['1', '2', '3', '4']
     """
     need_matplotlib()
     from .chart import new_chart

@@ -14,6 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+__all__ = [
+    "ACTIVATIONS", "celu", "elu", "gelu", "hardsigmoid", "hardswish", "leaky_relu", "mish", "prelu", "relu",
+    "relu6", "selu", "sigmoid", "silu", "softplus", "softsign", "swish", "tanh",
+]  # fmt: skip
+
 Array = npt.NDArray[np.float64]
 Formula = Callable[..., Array]
 

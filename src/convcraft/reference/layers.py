@@ -10,6 +10,11 @@ import numpy.typing as npt
 from ..errors import ConvcraftError
 from .activations import Array
 
+__all__ = [
+    "avg_pool2d", "conv2d", "cross_entropy", "log_softmax", "max_pool2d", "output_size", "receptive_field",
+    "softmax",
+]  # fmt: skip
+
 Pair = int | Sequence[int]
 
 
@@ -27,9 +32,8 @@ def output_size(n: int, k: int, s: int = 1, p: int = 0, d: int = 1) -> int:
     Args: n input length, k kernel size, s stride, p padding on each side, d dilation.
     Raises ConvcraftError where the kernel does not fit into the padded input.
 
-    Example:
-        >>> output_size(8, k=3, p=1), output_size(8, k=2, s=2)
-        (8, 4)
+    >>> output_size(8, k=3, p=1), output_size(8, k=2, s=2)
+    (8, 4)
     """
     for name, value, least in (("n", n, 1), ("k", k, 1), ("s", s, 1), ("p", p, 0), ("d", d, 1)):
         if value < least:
@@ -48,9 +52,8 @@ def receptive_field(layers: Iterable[Sequence[int]]) -> int:
 
     Args: layers, first to last, each (kernel size), (kernel size, stride) or (kernel size, stride, dilation).
 
-    Example:
-        >>> receptive_field([(3, 1), (3, 1)]), receptive_field([(3, 1), (2, 2), (3, 1)])
-        (5, 8)
+    >>> receptive_field([(3, 1), (3, 1)]), receptive_field([(3, 1), (2, 2), (3, 1)])
+    (5, 8)
     """
     field, jump = 1, 1
     for layer in layers:
@@ -103,10 +106,9 @@ def conv2d(
 
     Args: x (N, C, H, W); w (O, C / groups, k, k); b (O,). Zeros are padded.
 
-    Example:
-        >>> conv2d(np.arange(9.0).reshape(1, 1, 3, 3), np.ones((1, 1, 2, 2)))[0, 0]
-        array([[ 8., 12.],
-               [20., 24.]])
+    >>> conv2d(np.arange(9.0).reshape(1, 1, 3, 3), np.ones((1, 1, 2, 2)))[0, 0]
+    array([[ 8., 12.],
+           [20., 24.]])
     """
     images, kernels = _images("conv2d", x), np.asarray(w, dtype=np.float64)
     if (
@@ -137,10 +139,9 @@ def conv2d(
 def max_pool2d(x: npt.ArrayLike, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Array:
     """Largest value under each window; the stride is the kernel size by default; -inf is padded.
 
-    Example:
-        >>> max_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0]
-        array([[ 5.,  7.],
-               [13., 15.]])
+    >>> max_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0]
+    array([[ 5.,  7.],
+           [13., 15.]])
     """
     return _pool("max_pool2d", x, kernel_size, stride, padding, -np.inf).max(axis=(-2, -1))
 
@@ -148,10 +149,9 @@ def max_pool2d(x: npt.ArrayLike, kernel_size: Pair, stride: Pair | None = None, 
 def avg_pool2d(x: npt.ArrayLike, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Array:
     """Mean under each window; the stride is the kernel size by default; zeros are padded and counted.
 
-    Example:
-        >>> avg_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0]
-        array([[ 2.5,  4.5],
-               [10.5, 12.5]])
+    >>> avg_pool2d(np.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0]
+    array([[ 2.5,  4.5],
+           [10.5, 12.5]])
     """
     return _pool("avg_pool2d", x, kernel_size, stride, padding, 0.0).mean(axis=(-2, -1))
 
@@ -172,9 +172,8 @@ def _pool(
 def softmax(x: npt.ArrayLike, axis: int = -1) -> Array:
     """e^(x_i) / sum over j of e^(x_j), computed after the largest value is subtracted.
 
-    Example:
-        >>> softmax([1000.0, 1000.0])
-        array([0.5, 0.5])
+    >>> softmax([1000.0, 1000.0])
+    array([0.5, 0.5])
     """
     return np.exp(log_softmax(x, axis))
 
@@ -182,9 +181,8 @@ def softmax(x: npt.ArrayLike, axis: int = -1) -> Array:
 def log_softmax(x: npt.ArrayLike, axis: int = -1) -> Array:
     """x_i - log sum over j of e^(x_j), computed after the largest value is subtracted.
 
-    Example:
-        >>> log_softmax([0.0, 0.0]).round(4)
-        array([-0.6931, -0.6931])
+    >>> log_softmax([0.0, 0.0]).round(4)
+    array([-0.6931, -0.6931])
     """
     array = np.asarray(x, dtype=np.float64)
     shifted = array - array.max(axis=axis, keepdims=True)
@@ -196,9 +194,8 @@ def cross_entropy(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
 
     Args: logits (N, classes); labels (N,), whole numbers from 0 to classes - 1.
 
-    Example:
-        >>> round(cross_entropy([[0.0, 0.0]], [1]), 4)
-        0.6931
+    >>> round(cross_entropy([[0.0, 0.0]], [1]), 4)
+    0.6931
     """
     rows, classes = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     if rows.ndim != 2 or classes.shape != rows.shape[:1] or classes.dtype.kind not in "iu":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from ..._table import number
 from .. import thresholds
-from .._tables import number
 from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find

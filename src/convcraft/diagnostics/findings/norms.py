@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from ..._table import number
 from ..._trace import Graph, Operation
 from .. import thresholds
-from .._tables import number
 from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from torch.nn.modules.batchnorm import _NormBase
 
+from ..._table import number
 from .. import thresholds
-from .._tables import number
 from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..._table import number
 from ..._trace import Layer, kinds
 from .. import thresholds
-from .._tables import number
 from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find

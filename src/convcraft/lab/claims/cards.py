@@ -114,7 +114,7 @@ def settle(
 
     Raises :class:`~convcraft.ConvcraftError` for an unknown claim or setting, a setting without an outcome,
     an outcome of the wrong kind, a verdict written by hand, one that differs from the ledger's (unless the
-    environment has ``CONVCRAFT_SETTLE=anew``), and for evidence without a number.
+    environment has ``CONVCRAFT_SETTLE=anew``), and for evidence without a number. Chapter: the claims ledger.
 
     >>> settle("relu-definition", {"100,000 numbers and 0": True}, "Equal to torch.relu on 100,000 values.")
     ... # doctest: +ELLIPSIS
@@ -123,8 +123,6 @@ def settle(
       Evidence: Equal to torch.relu on 100,000 values.
       Settings: 100,000 numbers and 0: yes (shows it).
       Sources: a1 §2.1, a3 §3, a4 §2.3
-
-    Chapter: the claims ledger.
     """
     claim = find(claim_id)
     if isinstance(outcomes, Mapping):
@@ -153,14 +151,13 @@ def settle(
 def open_claim(claim_id: str) -> None:
     """Show a claim that is still open, with the chapter that it waits for and what will decide it.
 
-    Raises :class:`~convcraft.ConvcraftError` when the id is unknown or the claim is settled already.
+    Raises :class:`~convcraft.ConvcraftError` when the id is unknown or the claim is settled already. Chapter:
+    the claims ledger.
 
     >>> open_claim("relu-definition")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
     convcraft.errors.ConvcraftError: claim_id: expected an open claim, got 'relu-definition', which ...
-
-    Chapter: the claims ledger.
     """
     claim = find(claim_id)
     if claim.verdict is not None:

@@ -158,14 +158,13 @@ def load(path: str | Path | None = None, verdicts: bool = True) -> dict[str, Cla
     ``verdicts=False`` leaves every claim open, as `claims.yml` has it.
 
     Raises :class:`~convcraft.ConvcraftError` when the file is missing or an entry does not fit the schema.
+    Chapter: the claims ledger.
 
     >>> ledger = load()
     >>> len(ledger)
     152
     >>> ledger["relu-definition"].sources
     ('a1 §2.1', 'a3 §3', 'a4 §2.3')
-
-    Chapter: the claims ledger.
     """
     file = Path(path) if path is not None else LEDGER
     if not file.is_file():

@@ -120,9 +120,7 @@ def samples(path: str | Path | None = None) -> dict[str, Sample]:
     ``path`` is the JSON file; ``None`` looks for ``results/article_samples.json`` in the current folder, in
     ``book/`` below it, and in the repository that holds the package.
 
-    Raises :class:`~convcraft.ConvcraftError` when no record is found.
-
-    Chapter: the claims ledger.
+    Raises :class:`~convcraft.ConvcraftError` when no record is found. Chapter: the claims ledger.
     """
     repository = LEDGER.parents[4]
     places = [Path("results"), Path("book/results"), repository / "book/results"]
@@ -139,9 +137,8 @@ def samples(path: str | Path | None = None) -> dict[str, Sample]:
 def sample(claim_id: str, path: str | Path | None = None) -> Sample:
     """Return the record of one code sample; at the end of a cell it shows outcome, warnings and checks.
 
-    Raises :class:`~convcraft.ConvcraftError` when no sample belongs to ``claim_id``.
-
-    Chapter: the claims ledger.
+    Raises :class:`~convcraft.ConvcraftError` when no sample belongs to ``claim_id``. Chapter: the claims
+    ledger.
     """
     known = samples(path)
     if claim_id not in known:

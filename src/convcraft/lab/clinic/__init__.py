@@ -1,13 +1,11 @@
 """The clinic: for each finding of `convcraft.diagnostics` a sick network, and its healthy twin.
 
-A case is a model, a batch or a list of batches, a loss and an optimizer, everything that
-`diagnose` takes. The twin differs from the sick network in the one thing that makes it sick.
+A case is a model, a batch or a list of batches, a loss and an optimizer, everything that `diagnose` takes.
+The twin differs from the sick network in the one thing that makes it sick. Chapter: Combining.
 
 >>> from convcraft.diagnostics import diagnose
 >>> "dead-units" in diagnose(*sick("dead-units")), "dead-units" in diagnose(*healthy("dead-units"))
 (True, False)
-
-Chapter: Combining.
 """
 
 from __future__ import annotations
@@ -39,12 +37,10 @@ def names() -> list[str]:
 def describe(name: str) -> str:
     """What ails the sick network and what its twin has instead.
 
-    Raises ConvcraftError for an unknown name, listing the near matches.
+    Raises ConvcraftError for an unknown name, listing the near matches. Chapter: Combining.
 
     >>> describe("constant-weights")
     'Every weight of the hidden layer is 0.05; the twin has random ones.'
-
-    Chapter: Combining.
     """
     return " ".join((_maker(name).__doc__ or "").split())
 
@@ -52,13 +48,11 @@ def describe(name: str) -> str:
 def sick(name: str, *, seed: int = 0) -> Case:
     """A network with this illness: model, batch, loss, optimizer. The global random state stays as it was.
 
-    Raises ConvcraftError for an unknown name, listing the near matches.
+    Raises ConvcraftError for an unknown name, listing the near matches. Chapter: Combining.
 
     >>> case = sick("softmax-before-cross-entropy")
     >>> type(case.model).__name__, case.batch[0].shape
     ('Sequential', torch.Size([64, 20]))
-
-    Chapter: Combining.
     """
     maker = _maker(name)
     with forked(check_seed(seed)):
@@ -68,12 +62,10 @@ def sick(name: str, *, seed: int = 0) -> Case:
 def healthy(name: str, *, seed: int = 0) -> Case:
     """Its twin without the illness, from the same seed.
 
-    Raises ConvcraftError for an unknown name, listing the near matches.
+    Raises ConvcraftError for an unknown name, listing the near matches. Chapter: Combining.
 
     >>> len(healthy("exploding-gradient").model), len(sick("exploding-gradient").model)
     (21, 21)
-
-    Chapter: Combining.
     """
     maker = _maker(name)
     with forked(check_seed(seed)):

@@ -86,15 +86,13 @@ def _of_chapters() -> dict[str, Check]:
 def exercise(name: str) -> Callable[[Check], Check]:
     """Register a check of one's own: a function of the answer that returns None, or says what is wrong.
 
-    Raises ConvcraftError when another check has that name.
+    Raises ConvcraftError when another check has that name. Chapter: Convolutional networks.
 
     >>> @exercise("the-answer")
     ... def the_answer(answer):
     ...     return None if answer == 42 else "Think again: 6 times 7."
     >>> check("the-answer", 41)
     ✗ the-answer: Think again: 6 times 7.
-
-    Chapter: Convolutional networks.
     """
 
     def register(function: Check) -> Check:
@@ -118,7 +116,7 @@ def check(name: str, answer: Any) -> Result:
     The first wrong answer in a row is told the direction or the slip, the second about how far off it is, the
     third the right value. An answer of `...`, alone or in a tuple or list, counts as not given. An exception
     in the answer's own code becomes part of the message, with the line that raised it. Raises ConvcraftError
-    for an unknown name, listing the near matches.
+    for an unknown name, listing the near matches. Chapter: Convolutional networks.
 
     >>> @exercise("doubling")
     ... def doubling(answer):
@@ -129,8 +127,6 @@ def check(name: str, answer: Any) -> Result:
     ✗ doubling: your function at 3 is 5: too small.
     >>> check("doubling", ...)
     … doubling: Not answered yet: replace the … with your answer.
-
-    Chapter: Convolutional networks.
     """
     known = _of_chapters() | _OWN
     if name not in known:
@@ -181,13 +177,11 @@ def compare(answer: Any, expected: Any, what: str = "the answer", *, tolerance: 
     """None when an answer equals what is expected, else a sentence: for numbers, arrays and tensors.
 
     `tolerance` is relative to the largest expected entry (absolute below 1). `check` shows the sentence in
-    stages, the expected value last.
+    stages, the expected value last. Chapter: Convolutional networks.
 
     >>> compare(0.25, 0.25)
     >>> compare([1.0, 2.0], [1.0, 3.0], "the output")
     'the output is [1. 2.], but should be [1. 3.]: 1 of 2 entries differ, by up to 1.'
-
-    Chapter: Convolutional networks.
     """
     if answer is None or answer is ...:
         return Hint(f"{what} is {answer!r}: nothing was returned. Did you forget a return?")

@@ -32,12 +32,10 @@ class Judged:
     `half_width` is the reach of the equality: half the 90 % interval, and `power` the chance that it is
     shown where both are equal.
 
-    `verdict` is "higher" or "lower" where the adjusted p is below 0.05, "equal" where the difference is
-    shown to lie within the margin, "both" of these as "higher, within the margin", else "undecided". Of an
-    accuracy whose arm collapses more often it is "lower" for that alone, and "mixed" where the other runs
-    say the opposite; arms that collapse are not called equal.
-
-    Chapter: Activations.
+    `verdict` is "higher" or "lower" where the adjusted p is below 0.05, "equal" where the difference is shown
+    to lie within the margin, "both" of these as "higher, within the margin", else "undecided". Of an accuracy
+    whose arm collapses more often it is "lower" for that alone, and "mixed" where the other runs say the
+    opposite; arms that collapse are not called equal. Chapter: Activations.
     """
 
     contrast: Contrast

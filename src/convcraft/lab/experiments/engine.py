@@ -189,15 +189,13 @@ def run_study(
         progress: a bar with the time left; None: where somebody watches.
         say: is told which arms are not trained together, and why.
 
-    Raises ConvcraftError for an unknown study, where there are results of another version, where a run
-    fails, and where the disk refuses.
+    Raises ConvcraftError for an unknown study, where there are results of another version, where a run fails,
+    and where the disk refuses. Chapter: Activations.
 
     >>> study = Study(arms={"a": {"add": 0.0}, "b": {"add": 0.5}}, seeds=range(3),
     ...               run=lambda arm, rate, seed, splits, final: {"score": arm["add"] * (1 + seed)})
     >>> run_study(study).difference("b", "a", "score")
     1.000 [-0.242, 2.242]
-
-    Chapter: Activations.
     """
     stored = not isinstance(study, Study) and not quick and changes is None
     loaded = study if isinstance(study, Study) else load_study(study, folder)

@@ -49,14 +49,13 @@ class Results(Recorded):
     the runs keep which images they got right. Runs that collapsed (15 points or more below the median of
     their arm) are left out of both, for no t interval holds for two kinds of runs; `collapses` has their
     rate. Results without `settings["protocol"]` are of the first edition: over seeds alone, all runs.
+    Chapter: Activations.
 
     >>> from convcraft.lab.experiments import Study, run_study
     >>> results = run_study(Study(arms={"a": {}, "b": {}}, seeds=range(2),
     ...     run=lambda arm, rate, seed, splits, final: {"score": 1.0 + seed}))
     >>> results.interval("score", "a").mean, len(results.runs)
     (1.5, 4)
-
-    Chapter: Activations.
     """
 
     @cached_property
@@ -265,14 +264,12 @@ def load(name: str | Path, folder: str | Path | None = None) -> Results:
     """The results of a study that has been run, by its name or by the path of its file.
 
     Raises ConvcraftError for an unknown study, and for a file that is missing, cut short, changed by hand, or
-    of another version of the study than its file.
+    of another version of the study than its file. Chapter: Activations.
 
     >>> load("no_such_study.json")
     Traceback (most recent call last):
     ...
     convcraft.errors.ConvcraftError: there is no result at no_such_study.json; expected that of a finished ...
-
-    Chapter: Activations.
     """
     path = Path(name)
     if path.suffix == ".json":

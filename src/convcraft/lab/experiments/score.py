@@ -91,16 +91,13 @@ def train_and_score(
     validation_loss and validation_accuracy (their last entry, or whole curves where named in `curves`); of
     final runs also updates, last_quarter (whether the loss still falls), train_accuracy, test_accuracy,
     test_loss and test_correct (which test images were right). The model is trained in place, and the test
-    part withheld from training.
-    Raises ConvcraftError as `fit` does.
+    part withheld from training. Raises ConvcraftError as `fit` does. Chapter: Activations.
 
     >>> from convcraft.lab import data, models
     >>> net, digits = models.build("mlp", widths=(64, 10), activation=None, seed=0), data.load("digits")
     >>> found = train_and_score(net, digits, seed=0, final=True, updates=32, learning_rate=0.1)
     >>> found["updates"], found["test_accuracy"] > 0.8
     (32, True)
-
-    Chapter: Activations.
     """
     unseen = splits if isinstance(splits, Withheld) else withhold(splits)
     history = fit(model, unseen, seed=seed, progress=False, **settings)

@@ -39,8 +39,7 @@ class Contrast:
     >>> Contrast("leaky_relu", "relu").margin, str(Contrast("a", "b", against=("c", "d")))
     (0.01, '(a - b) - (c - d)')
 
-    Source: Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure.
-    Chapter: Activations.
+    Source: Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure. Chapter: Activations.
     """
 
     a: str
@@ -111,15 +110,13 @@ class Study:
         short: arms whose budget is short on purpose, beside others with a long one.
         trains: False where no network is trained to convergence, and there is no budget to state.
 
-    Raises ConvcraftError for whatever of this is not usable.
+    Raises ConvcraftError for whatever of this is not usable. Chapter: Activations.
 
     >>> from convcraft.lab.experiments import run_study
     >>> study = Study(arms={"a": {"width": 8}}, seeds=range(2),
     ...               run=lambda arm, rate, seed, splits, final: {"width": arm["width"] + seed})
     >>> run_study(study).values("width", "a")
     array([8., 9.])
-
-    Chapter: Activations.
     """
 
     arms: Mapping[str, Arm]

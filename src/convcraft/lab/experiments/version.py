@@ -121,12 +121,10 @@ def version(source: str) -> str:
     """SHA-256 of what decides the numbers of a study: its syntax tree.
 
     Comments, docstrings and layout are not in it, nor are the contrasts and what `--quick` replaces, with the
-    names that only they use.
+    names that only they use. Chapter: Activations.
 
     >>> version("x = 1  # one") == version("x = 1") != version("x = 2")
     True
-
-    Chapter: Activations.
     """
     tree = ast.parse(source)
     _drop_docstrings(tree)

@@ -40,15 +40,11 @@ def activation_explorer(
         functions: list of str. Which functions can be chosen; all of `convcraft.activations.catalog()` by
             default.
 
-    Raises:
-        ConvcraftError: for a function that the catalog does not know, and a `start` that is not among
-            `functions`.
+    Raises ConvcraftError for a function that the catalog does not know, and a `start` that is not among
+    `functions`. Chapter: Activations.
 
-    Example:
-        >>> activation_explorer("elu", ["relu", "elu"])
-        <InteractiveFigure: function, α; 10 frames>
-
-    Chapter: Activations.
+    >>> activation_explorer("elu", ["relu", "elu"])
+    <InteractiveFigure: function, α; 10 frames>
     """
     catalog = activations.catalog()
     names = list(functions) if functions is not None else list(catalog)

@@ -148,13 +148,12 @@ def figure(
         ConvcraftError: without `alt`, for controls, kinds or digits that are not as above, and for frames
             that do not match the first.
 
-    Example:
-        >>> import numpy as np
-        >>> x = np.linspace(-3, 3, 61)
-        >>> def frame(slope):
-        ...     return {"panels": [{"series": [{"name": "f", "y": np.where(x > 0, x, slope * x)}]}]}
-        >>> figure(frame, {"slope": [0.0, 0.1, 0.2]}, x=x, alt="Leaky ReLU; its slope can be moved.")
-        <InteractiveFigure: slope; 3 frames>
+    >>> import numpy as np
+    >>> x = np.linspace(-3, 3, 61)
+    >>> def frame(slope):
+    ...     return {"panels": [{"series": [{"name": "f", "y": np.where(x > 0, x, slope * x)}]}]}
+    >>> figure(frame, {"slope": [0.0, 0.1, 0.2]}, x=x, alt="Leaky ReLU; its slope can be moved.")
+    <InteractiveFigure: slope; 3 frames>
     """
     if not isinstance(alt, str) or not alt.strip():
         raise ConvcraftError(f"alt: expected a sentence that says what the figure shows, got {alt!r}")

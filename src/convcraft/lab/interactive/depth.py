@@ -43,15 +43,11 @@ def depth_explorer(
         width: units in a layer.
         seed: of the weights, the biases and the default batch.
 
-    Raises:
-        ConvcraftError: for a batch that is not (n, d) and finite, no or an unknown function, no gain, or a
-            width below 2.
+    Raises ConvcraftError for a batch that is not (n, d) and finite, no or an unknown function, no gain, or a
+    width below 2. Chapter: Activations.
 
-    Example:
-        >>> depth_explorer(functions=["relu"], gains=[1.0, 1.41, 2.0], width=16)
-        <InteractiveFigure: activation, bias, gain; 12 frames>
-
-    Chapter: Activations.
+    >>> depth_explorer(functions=["relu"], gains=[1.0, 1.41, 2.0], width=16)
+    <InteractiveFigure: activation, bias, gain; 12 frames>
     """
     if not isinstance(width, int) or width < 2:
         raise ConvcraftError(f"width: expected a whole number of at least 2, got {width!r}")

@@ -112,10 +112,9 @@ def gallery(
     Raises:
         ConvcraftError: without `alt` or rows, for what are no such images, and for a note on no choice.
 
-    Example:
-        >>> import torch
-        >>> gallery({"as it is": {"eye": torch.eye(8)[None]}}, alt="A diagonal.")
-        <Gallery: as it is>
+    >>> import torch
+    >>> gallery({"as it is": {"eye": torch.eye(8)[None]}}, alt="A diagonal.")
+    <Gallery: as it is>
 
     Chapter: Data augmentation.
     """

@@ -60,9 +60,8 @@ def perfect_calibration_error(
     >>> perfect_calibration_error(sure).mean < perfect_calibration_error(sure[:50]).mean < 0.05
     True
 
-    Source: Guo, Pleiss, Sun and Weinberger (2017), On Calibration of Modern Neural Networks; Vaicenavicius
-    et al. (2019), Evaluating model calibration in classification.
-    Chapter: Activations.
+    Source: Guo, Pleiss, Sun and Weinberger (2017), On Calibration of Modern Neural Networks; Vaicenavicius et
+    al. (2019), Evaluating model calibration in classification. Chapter: Activations.
     """
     check_level(level)
     if draws < 2:

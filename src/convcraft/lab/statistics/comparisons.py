@@ -27,13 +27,11 @@ def difference(a: ArrayLike, b: ArrayLike, step: float | None = None) -> Estimat
 
     Differences that are all the same do not show that nothing varies: they count as if one of them lay a
     `step` off, the smallest difference that the measure can show (1/500 for an accuracy on 500 images). None:
-    the smallest gap between the values or, where a and b agree in all of them, the last of six digits.
-    Raises ConvcraftError as `paired_difference` does.
+    the smallest gap between the values or, where a and b agree in all of them, the last of six digits. Raises
+    ConvcraftError as `paired_difference` does. Chapter: Activations.
 
     >>> difference([0.95, 0.96, 0.97], [0.94, 0.95, 0.95]).interval()
     0.013 [-0.001, 0.028]
-
-    Chapter: Activations.
     """
     sample = _pair(a, b)
     if np.ptp(sample) < 1e-9 * max(1.0, float(np.abs(sample).max())):  # equal but for rounding
@@ -92,8 +90,7 @@ def tost(
     True
 
     Source: Schuirmann (1987), A comparison of the two one-sided tests procedure and the power approach for
-    assessing the equivalence of average bioavailability.
-    Chapter: Convolutional networks.
+    assessing the equivalence of average bioavailability. Chapter: Convolutional networks.
     """
     if not margin > 0:
         raise ConvcraftError(
@@ -121,8 +118,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     >>> holm([0.01, 0.04, 0.03])
     array([0.03, 0.06, 0.06])
 
-    Source: Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure.
-    Chapter: Activations.
+    Source: Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure. Chapter: Activations.
     """
     p = np.asarray(p_values, dtype=np.float64)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():

@@ -76,8 +76,7 @@ def crossed(values: ArrayLike) -> Estimate:
     0.667 [-0.093, 1.427]
 
     Source: Owen (2007), The pigeonhole bootstrap; Satterthwaite (1946), An Approximate Distribution of
-    Estimates of Variance Components.
-    Chapter: Activations.
+    Estimates of Variance Components. Chapter: Activations.
     """
     table: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
     if table.ndim != 2 or min(table.shape) < 2 or not np.isfinite(table).all():
@@ -106,8 +105,7 @@ def crossed_interval(a: ArrayLike, b: ArrayLike | None = None, level: float = 0.
     >>> crossed_interval(right, right).mean
     0.0
 
-    Source: Owen (2007), The pigeonhole bootstrap.
-    Chapter: Activations.
+    Source: Owen (2007), The pigeonhole bootstrap. Chapter: Activations.
     """
     check_level(level)
     first = np.asarray(a, dtype=np.float64)

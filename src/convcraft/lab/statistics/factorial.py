@@ -22,10 +22,8 @@ BLOCK, RESIDUAL = "block", "residual"
 class Effect:
     """One line of a table of variance: a main effect ("a"), an interaction ("a x b"), the block or the rest.
 
-    `share` is its part of the total sum of squares. `f` and `p` test it against its noise, and `partial`
-    is SS / (SS + SS of the noise) with its interval; all three are None where nothing is left to test
-    against.
-
+    `share` is its part of the total sum of squares. `f` and `p` test it against its noise, and `partial` is
+    SS / (SS + SS of the noise) with its interval; all three are None where nothing is left to test against.
     Chapter: Combining techniques.
     """
 
@@ -43,9 +41,8 @@ class VarianceShares:
     """The effects of a factorial design, largest share first, and what is left; prints as a table.
 
     `shares["a"]` is a main effect, `shares["a", "b"]` an interaction in either order, `shares["residual"]`
-    and `shares["block"]` the two other lines. An unknown one raises ConvcraftError.
-
-    Chapter: Combining techniques.
+    and `shares["block"]` the two other lines. An unknown one raises ConvcraftError. Chapter: Combining
+    techniques.
     """
 
     effects: tuple[Effect, ...]

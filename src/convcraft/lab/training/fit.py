@@ -226,8 +226,7 @@ def fit(
     (2, 'completed', True)
 
     Source: Robbins and Monro (1951), A Stochastic Approximation Method; Polyak (1964), Some methods of
-    speeding up the convergence of iteration methods.
-    Chapter: Convolutional networks.
+    speeding up the convergence of iteration methods. Chapter: Convolutional networks.
     """
     check_data(splits, epochs, batch_size)
     check_strengths(momentum, weight_decay, l1)

@@ -29,13 +29,11 @@ class History:
 
     `stopped` is "completed", "patience", "flat", "interrupted" or, by `fit_many`, "diverged". Each number is
     a list over the measurements; `best_epoch` (from 1; 0 before the first) is the one with the lowest
-    validation loss.
+    validation loss. Chapter: Convolutional networks.
 
     >>> history = History([Epoch(2.0, 0.3, 1.9, 0.4, 0.1), Epoch(1.0, 0.6, 1.1, 0.7, 0.1)])
     >>> history.validation_accuracy, history.epochs, history.best_epoch
     ([0.4, 0.7], 2, 2)
-
-    Chapter: Convolutional networks.
     """
 
     rows: list[Epoch] = field(default_factory=list)

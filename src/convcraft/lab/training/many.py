@@ -50,8 +50,7 @@ def fit_many(
     >>> sweep.validation_accuracy.shape, sweep.best_rate
     ((2, 3, 2), 0.1)
 
-    Source: Robbins and Monro (1951), A Stochastic Approximation Method.
-    Chapter: Activations.
+    Source: Robbins and Monro (1951), A Stochastic Approximation Method. Chapter: Activations.
     """
     rates, seeds = [float(rate) for rate in learning_rates], [check_seed(seed) for seed in seeds]
     for name, values in (("learning_rates", rates), ("seeds", seeds)):

@@ -25,10 +25,8 @@ class Sweep:
 
     With `evaluate_at` the last dimension counts measurements. From the epoch in which a run diverged, its
     losses are inf and its validation accuracy is chance; `diverged` (rate, seed) marks it. The best rate has
-    the highest mean final validation accuracy over seeds;
-    of equal ones the lower mean loss wins.
-
-    Chapter: Activations.
+    the highest mean final validation accuracy over seeds; of equal ones the lower mean loss wins. Chapter:
+    Activations.
     """
 
     learning_rates: list[float]

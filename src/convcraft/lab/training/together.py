@@ -80,8 +80,7 @@ def fit_together(
     >>> [round(one.history.validation_accuracy[-1], 1) for one in trained]
     [0.9, 0.9, 0.9, 0.9]
 
-    Source: Robbins and Monro (1951), A Stochastic Approximation Method.
-    Chapter: Activations.
+    Source: Robbins and Monro (1951), A Stochastic Approximation Method. Chapter: Activations.
     """
     chosen = _checked(copies)
     seeds = list(dict.fromkeys(seed for seed, _ in chosen))
