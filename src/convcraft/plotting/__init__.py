@@ -1,9 +1,8 @@
 """One figure style for everything that convcraft measures.
 
-Each helper returns a :class:`Chart`, a matplotlib figure made without pyplot: nothing global is touched,
-the bytes are
-the same in every run, and the alt text is a required argument. Colours keep apart for colour-blind eyes,
-and lines differ by dash as well. Matplotlib and Pillow are imported when the first chart is drawn:
+Each helper returns a :class:`Chart`, a matplotlib figure made without pyplot: nothing global is touched, and
+the bytes are the same in every run. `alt`, what the chart shows in words, is required. Colours keep apart for
+colour-blind eyes, and lines differ by dash as well. Matplotlib and Pillow are imported for the first chart:
 ``pip install 'convcraft[plot]'``.
 
 >>> chart = lines([0, 1, 2], {"relu": [0, 1, 2]}, alt="ReLU is the identity here.", xlabel="z", ylabel="f(z)")

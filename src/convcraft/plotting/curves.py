@@ -18,20 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["learning_rates", "lines", "panels"]
 
 LIMIT_POINTS = 12  # lines with at most so many points show them as markers
-PANEL_KEYS = (
-    "x",
-    "series",
-    "title",
-    "xlabel",
-    "ylabel",
-    "xscale",
-    "yscale",
-    "xlim",
-    "ylim",
-    "hline",
-    "vline",
-    "markers",
-)
+LABELS = ("title", "xlabel", "ylabel", "xlim", "ylim", "hline", "vline")
+PANEL_KEYS = ("x", "series", "xscale", "yscale", "markers", *LABELS)
 
 
 def _draw(
@@ -69,10 +57,6 @@ def _whole(ax: Any) -> bool:
     )
 
 
-def _named(handles: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: handle for name, handle in handles.items() if name.strip()}
-
-
 def lines(
     x: Any,
     series: Mapping[str, Any],
@@ -98,15 +82,13 @@ def lines(
         x: (n,) tensor, array or list; or a dict of them by series. The abscissa.
         series: for each name ``y``, or ``(y, low, high)``; each (n,) numbers of any dtype. A name of blanks
             has no label.
-        alt: what the chart shows, in words; required.
         hline, vline: float, list or dict of label: float. Reference lines.
         markers: mark the points; by default where there are at most 12.
         legend: {"auto", "direct", "top", "none"}. Names at the ends of the lines, or above; "auto" takes the
             ends where there is room.
 
-    Raises:
-        ConvcraftError: without `alt`, for an unknown scale, theme or legend, or where a series is not as long
-            as `x`.
+    Raises ConvcraftError without `alt`, for an unknown scale, theme or legend, or where a series is not as
+    long as `x`.
 
     >>> chart = lines([0, 1, 2], {"loss": [3.0, 1.0, 0.5]}, alt="The loss falls.", xlabel="epoch")
     >>> chart.alt
@@ -123,18 +105,8 @@ def lines(
         handles, ends = _draw(ax, chart.theme, x, series, {}, markers)
         tidy_axis(ax, "x", xscale, 8, _whole(ax))
         tidy_axis(ax, "y", yscale, 6)
-        decorate(
-            ax,
-            chart.theme,
-            title=title,
-            xlabel=xlabel,
-            ylabel=ylabel,
-            xlim=xlim,
-            ylim=ylim,
-            hline=hline,
-            vline=vline,
-        )
-        handles = _named(handles)
+        decorate(ax, chart.theme, title, xlabel, ylabel, xlim, ylim, hline, vline)
+        handles = {name: handle for name, handle in handles.items() if name.strip()}
         ends = {name: end for name, end in ends.items() if name in handles}
         if legend == "none" or not handles or (legend == "auto" and len(handles) == 1 and ylabel):
             return chart
@@ -164,13 +136,11 @@ def panels(
         panels: for each panel ``x`` and ``series`` as in :func:`lines`, and what it needs of ``title``,
             ``xlabel``, ``ylabel``, ``xscale``, ``yscale``, ``xlim``, ``ylim``, ``hline``, ``vline``,
             ``markers``.
-        alt: what the chart shows, in words; required.
         columns: panels in a row; at most three by default.
         xlabel, ylabel: labels common to all panels.
         sharex, sharey: give all panels the same limits.
 
-    Raises:
-        ConvcraftError: without `alt` or panels, and for an entry of a panel that is not known.
+    Raises ConvcraftError without `alt` or panels, and for an entry of a panel that is not known.
 
     >>> x = [-1.0, 0.0, 1.0]
     >>> chart = panels([{"title": "f", "x": x, "series": {"relu": [0, 0, 1]}},
@@ -194,11 +164,10 @@ def panels(
             for key in panel:
                 check_choice("entry of a panel", key, PANEL_KEYS)
             new, _ = _draw(ax, chart.theme, panel.get("x"), panel.get("series"), styles, panel.get("markers"))
-            handles.update(_named(new))
+            handles |= {name: handle for name, handle in new.items() if name.strip()}
             tidy_axis(ax, "x", panel.get("xscale", "linear"), 7 if wide < 3 else 5, _whole(ax))
             tidy_axis(ax, "y", panel.get("yscale", "linear"), 5)
-            keep = ("title", "xlabel", "ylabel", "xlim", "ylim", "hline", "vline")
-            decorate(ax, chart.theme, **{k: panel[k] for k in keep if k in panel})
+            decorate(ax, chart.theme, **{k: panel[k] for k in LABELS if k in panel})
         for ax in grid[len(panels) :]:
             ax.remove()
         if xlabel:
@@ -247,8 +216,7 @@ def learning_rates(
         level: level of the interval, in (0, 1).
         chance: the accuracy of guessing, drawn as a line.
 
-    Raises:
-        ConvcraftError: without `alt` or sweeps, and for a level that is not between 0 and 1.
+    Raises ConvcraftError without `alt` or sweeps, and for a level that is not between 0 and 1.
     """
     if not 0 < level < 1:
         raise ConvcraftError(f"level: expected a number between 0 and 1, got {level!r}")

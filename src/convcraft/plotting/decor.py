@@ -54,32 +54,33 @@ def reference_lines(
         named = [(str(k), float(v)) for k, v in lines.items()]
     else:
         named = [("", float(v)) for v in np.atleast_1d(np.asarray(lines, dtype=float))]
+    line = ax.axhline if which == "h" else ax.axvline
     for label, value in named:
-        turn: dict[str, Any]
-        if which == "h":
-            ax.axhline(value, color=theme.muted, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1.5)
-            at, transform, turn = (0.995, value), ax.get_yaxis_transform(), {"ha": "right", "va": "bottom"}
-        else:
-            ax.axvline(value, color=theme.muted, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1.5)
-            at, transform, turn = (value, 0.985), ax.get_xaxis_transform(), {"ha": "left", "va": "top"}
-        if label:
-            offset = (0, 2) if which == "h" else (4, 0)
-            ax.annotate(
-                label,
-                at,
-                offset,
-                xycoords=transform,
-                textcoords="offset points",
-                color=theme.muted,
-                fontsize=10.5,
-                **turn,
-            )
+        line(value, color=theme.muted, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1.5)
+        if label and which == "h":
+            note(ax, theme, label, (0.995, value), "y", (0, 2), ha="right", va="bottom")
+        elif label:
+            note(ax, theme, label, (value, 0.985), "x", (4, 0), ha="left", va="top")
+
+
+def note(
+    ax: Axes,
+    theme: Theme,
+    text: str,
+    at: tuple[float, float],
+    axis: Literal["x", "y"],
+    offset: tuple[float, float],
+    **align: str,
+) -> None:
+    """Write a small text at a value of one axis and a share of the other, moved by `offset` points."""
+    transform = ax.get_xaxis_transform() if axis == "x" else ax.get_yaxis_transform()
+    style: dict[str, Any] = {"color": theme.muted, "fontsize": 10.5, "textcoords": "offset points", **align}
+    ax.annotate(text, at, offset, xycoords=transform, **style)
 
 
 def decorate(
     ax: Axes,
     theme: Theme,
-    *,
     title: str | None = None,
     xlabel: str = "",
     ylabel: str = "",
@@ -91,16 +92,8 @@ def decorate(
     """Write title and axis labels, set limits and draw the reference lines."""
     reference_lines(ax, hline, "h", theme)
     reference_lines(ax, vline, "v", theme)
-    if title:
-        ax.set_title(title)
-    if xlabel:
-        ax.set_xlabel(xlabel)
-    if ylabel:
-        ax.set_ylabel(ylabel)
-    if xlim is not None:
-        ax.set_xlim(*xlim)
-    if ylim is not None:
-        ax.set_ylim(*ylim)
+    wanted = {"title": title, "xlabel": xlabel, "ylabel": ylabel, "xlim": xlim, "ylim": ylim}
+    ax.set(**{name: value for name, value in wanted.items() if value is not None and len(value)})
 
 
 def grid_shape(count: int, columns: int | None, most: int = 3) -> tuple[int, int]:
@@ -143,27 +136,12 @@ def end_labels(
         name = names[int(index)]
         x, y, colour = ends[name]
         shift = (place - pixel[index]) * 72 / chart.dpi
-        ax.annotate(
-            name,
-            (x, y),
-            (9, shift),
-            textcoords="offset points",
-            va="center",
-            ha="left",
-            fontsize=11,
-            annotation_clip=False,
-            color=text_colour(colour, chart.theme),
-            arrowprops={
-                "arrowstyle": "-",
-                "color": colour,
-                "linewidth": 0.7,
-                "shrinkA": 0,
-                "shrinkB": 2,
-                "relpos": (0, 0.5),
-            }
-            if abs(shift) > 4
-            else None,
-        )
+        style: dict[str, Any] = {"textcoords": "offset points", "va": "center", "ha": "left", "fontsize": 11}
+        if abs(shift) > 4:
+            line = {"arrowstyle": "-", "color": colour, "linewidth": 0.7, "relpos": (0, 0.5)}
+            style["arrowprops"] = {**line, "shrinkA": 0, "shrinkB": 2}
+        ink = text_colour(colour, chart.theme)
+        ax.annotate(name, (x, y), (9, shift), annotation_clip=False, color=ink, **style)
     return True
 
 

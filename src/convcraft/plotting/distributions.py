@@ -51,13 +51,11 @@ def histograms(
 
     Args:
         values: dict or list. For each name a tensor or array of any shape and dtype.
-        alt: what the chart shows, in words; required.
         bins: int or list of float. Number of bins, or their edges.
         range: tuple of float. The ends of the bins; by default the smallest and the largest value of all.
         overlay: draw all into one panel.
 
-    Raises:
-        ConvcraftError: without `alt` or values, and for values that are not finite.
+    Raises ConvcraftError without `alt` or values, and for values that are not finite.
 
     >>> chart = histograms({"layer 1": [0.0, 0.5, 1.0]}, alt="Three values.", bins=2)
     >>> [round(float(bar.get_height()), 2) for bar in chart.axes[0].patches]
@@ -125,10 +123,8 @@ def bars(
     Args:
         values: ``{name: value}``, ``{name: interval}``, or ``{group: {name: value or interval}}``; an
             interval has mean, low and high, or is those three numbers.
-        alt: what the chart shows, in words; required.
 
-    Raises:
-        ConvcraftError: without `alt` or values.
+    Raises ConvcraftError without `alt` or values.
 
     >>> chart = bars({"relu": 0.5, "silu": 0.36}, alt="Second moments.", ylabel="E f²")
     >>> [float(bar.get_height()) for bar in chart.axes[0].patches]

@@ -36,12 +36,10 @@ def intervals(
     Args:
         values: ``{name: interval}`` or ``{name: {series: interval}}``; an interval has mean, low and high, or
             is those three numbers.
-        alt: what the chart shows, in words; required.
         reference: float or dict of label: float. A value to compare with, drawn as a line.
         numbers: A format such as "{:.3f}" with which the mean is written at the right of each row.
 
-    Raises:
-        ConvcraftError: without `alt` or values, and for what is no interval.
+    Raises ConvcraftError without `alt` or values, and for what is no interval.
 
     >>> chart = intervals({"relu": (0.95, 0.94, 0.96)}, alt="One accuracy.", xlabel="accuracy")
     >>> chart.axes[0].get_yticklabels()[0].get_text()
@@ -49,7 +47,7 @@ def intervals(
     """
     need_matplotlib()
     from .chart import new_chart
-    from .decor import decorate, legend_above, tidy_axis
+    from .decor import decorate, legend_above, note, tidy_axis
 
     items = mapping(values, "values", "interval")
     rows = {k: dict(v) if isinstance(v, Mapping) else {"": v} for k, v in items.items()}
@@ -65,34 +63,12 @@ def intervals(
                 mean, low, high = triple(value, row)
                 y = i + (j - (len(names) - 1) / 2) * step
                 colour = series_style(j, chart.theme)["color"]
-                ax.plot(
-                    [low, high],
-                    [y, y],
-                    color=colour,
-                    linewidth=2.2,
-                    solid_capstyle="butt",
-                    marker="|",
-                    markersize=7,
-                )
-                (handles[str(name)],) = ax.plot(
-                    mean,
-                    y,
-                    MARKERS[j % len(MARKERS)],
-                    color=colour,
-                    markersize=7,
-                    markeredgecolor=chart.theme.ground,
-                )
+                look = {"color": colour, "markersize": 7}
+                ax.plot([low, high], [y, y], linewidth=2.2, solid_capstyle="butt", marker="|", **look)
+                mark, edge = MARKERS[j % len(MARKERS)], chart.theme.ground
+                (handles[str(name)],) = ax.plot(mean, y, mark, markeredgecolor=edge, **look)
                 if numbers is not None:
-                    ax.annotate(
-                        numbers.format(mean),
-                        (1, y),
-                        (6, 0),
-                        xycoords=ax.get_yaxis_transform(),
-                        va="center",
-                        textcoords="offset points",
-                        fontsize=10.5,
-                        color=chart.theme.muted,
-                    )
+                    note(ax, chart.theme, numbers.format(mean), (1, y), "y", (6, 0), va="center")
         ax.set_yticks(np.arange(len(rows)), list(rows))
         ax.set_ylim(len(rows) - 0.45, -0.55)
         tidy_axis(ax, "x", xscale, 7)
@@ -123,13 +99,11 @@ def differences(
     Args:
         contrasts: each with the names ``a`` and ``b``, the ``interval`` of a - b (mean, low, high), a
             ``measure``, and a ``margin`` or None: what ``Results.contrasts()`` gives.
-        alt: what the chart shows, in words; required.
         xlabel: by default the measure, where it is the same for all.
         percent: in percentage points.
         numbers: A format such as "{:+.1f}" with which the mean is written at the right of each row.
 
-    Raises:
-        ConvcraftError: without `alt` or contrasts, and for what is no contrast.
+    Raises ConvcraftError without `alt` or contrasts, and for what is no contrast.
 
     >>> from types import SimpleNamespace
     >>> row = SimpleNamespace(a="b", b="a", interval=(0.02, 0.01, 0.03), measure="accuracy", margin=0.01)
@@ -195,10 +169,8 @@ def points(
 
     Args:
         values: for each name ``(x, y)``, each (n,) numbers.
-        alt: what the chart shows, in words; required.
 
-    Raises:
-        ConvcraftError: without `alt` or values, or where x and y differ in length.
+    Raises ConvcraftError without `alt` or values, or where x and y differ in length.
 
     >>> points({"seeds": ([1, 2], [3, 4])}, alt="Two seeds.").alt
     'Two seeds.'
@@ -220,17 +192,7 @@ def points(
             (handles[name],) = ax.plot(x, y, linestyle="none", alpha=0.85 if len(x) < 200 else 0.45, **style)
         tidy_axis(ax, "x", xscale, 8)
         tidy_axis(ax, "y", yscale, 6)
-        decorate(
-            ax,
-            chart.theme,
-            title=title,
-            xlabel=xlabel,
-            ylabel=ylabel,
-            xlim=xlim,
-            ylim=ylim,
-            hline=hline,
-            vline=vline,
-        )
+        decorate(ax, chart.theme, title, xlabel, ylabel, xlim, ylim, hline, vline)
         if diagonal:
             ax.axline(
                 (0, 0), slope=1, color=chart.theme.muted, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1.5

@@ -57,15 +57,13 @@ def images(
     Args:
         images: tensor, array or list. (H, W), (N, H, W), (N, 1, H, W), (N, 3, H, W), or a list of images that
             may differ in size.
-        alt: what the chart shows, in words; required.
         titles: list of str. One above each image.
         limits: tuple of float. The values of the lightest and the darkest ink; by default of all images, or
             of each with ``share=False``.
         colorbar: show the scale beside the images.
 
-    Raises:
-        ConvcraftError: without `alt` or images, for a shape that is none of these, or where titles and images
-            differ in number.
+    Raises ConvcraftError without `alt` or images, for a shape that is none of these, or where titles and
+    images differ in number.
 
     >>> import torch
     >>> chart = images(torch.eye(8).expand(3, 1, 8, 8), alt="Three diagonals.", titles=["a", "b", "c"])
@@ -151,15 +149,13 @@ def heatmap(
 
     Args:
         matrix: (rows, columns) tensor or array. The values; NaN is left blank.
-        alt: what the chart shows, in words; required.
         xticks, yticks: list. Names of the columns and the rows.
         label: what the colour means, with its unit.
         centre: draw in two colours that meet at this value.
         numbers: A format such as "{:.2f}" for the number in each cell.
 
-    Raises:
-        ConvcraftError: without `alt`, for what is no matrix, or where names and rows or columns differ in
-            number.
+    Raises ConvcraftError without `alt`, for what is no matrix, or where names and rows or columns differ in
+    number.
 
     >>> chart = heatmap([[1, 2], [3, 4]], alt="Four numbers.", numbers="{:.0f}")
     >>> [text.get_text() for text in chart.axes[0].texts]
@@ -209,12 +205,5 @@ def _write_numbers(ax: Any, data: np.ndarray, shown: Any, form: str) -> None:
             continue
         red, green, blue, _ = shown.to_rgba(value)
         luminance = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
-        ax.text(
-            j,
-            i,
-            form.format(value),
-            ha="center",
-            va="center",
-            fontsize=10.5,
-            color="#000000" if luminance > 0.18 else "#ffffff",
-        )
+        ink = "#000000" if luminance > 0.18 else "#ffffff"
+        ax.text(j, i, form.format(value), ha="center", va="center", fontsize=10.5, color=ink)
