@@ -33,8 +33,10 @@ def names() -> list[str]:
     return list(KINDS)
 
 
-def find(name: str, severity: str, layer: str, message: str, **numbers: float) -> Finding:
-    """A finding with the words that its kind always has."""
+def find(name: str, severity: str | bool, layer: str, message: str, **numbers: float) -> Finding:
+    """A finding with the words that its kind always has; True is severe, False a warning."""
     kind = KINDS[name]
+    if isinstance(severity, bool):
+        severity = "severe" if severity else "warning"
     plain = {key: float(value) for key, value in numbers.items()}
     return Finding(name, severity, layer, message, plain, kind.why, kind.remedy, kind.chapter)

@@ -30,7 +30,7 @@ def initial(evidence: Evidence) -> Iterator[Finding]:
         severe = call.value > thresholds.INITIAL_LOSS_SEVERE * call.uniform
         yield find(
             "initial-loss",
-            "severe" if severe else "warning",
+            severe,
             "",
             f"The loss is {number(call.value)}; a guess that gives each of the {call.classes} classes the "
             f"same probability has {number(call.uniform)}.",
@@ -54,13 +54,8 @@ def softmax(evidence: Evidence) -> Iterator[Finding]:
             what, severity = "values within (0, 1): a sigmoid was applied before it", "severe"
         else:
             continue
-        yield find(
-            "softmax-before-cross-entropy",
-            severity,
-            "",
-            f"{call.name} is given {what}.",
-            classes=call.classes,
-        )
+        message = f"{call.name} is given {what}."
+        yield find("softmax-before-cross-entropy", severity, "", message, classes=call.classes)
 
 
 def inputs(evidence: Evidence) -> Iterator[Finding]:
@@ -85,7 +80,7 @@ def inputs(evidence: Evidence) -> Iterator[Finding]:
         severe = not very_low <= facts.std <= very_high
         yield find(
             "inputs-not-standardized",
-            "severe" if severe else "warning",
+            severe,
             facts.layer,
             f"The input of {facts.layer or 'the model'} has {' and '.join(wrong)}.",
             mean=facts.mean,
@@ -98,14 +93,11 @@ def broadcast(evidence: Evidence) -> Iterator[Finding]:
     """An output and a target of different shapes, each value of one compared with each of the other."""
     if evidence.broadcast is not None:
         output, target = evidence.broadcast
-        yield find(
-            "broadcast-loss",
-            "severe",
-            "",
+        message = (
             f"The output has the shape {output} and the target {target}: every output is compared with every "
-            "target, of all examples.",
-            examples=output[0],
+            "target, of all examples."
         )
+        yield find("broadcast-loss", "severe", "", message, examples=output[0])
 
 
 def output_range(evidence: Evidence) -> Iterator[Finding]:
@@ -116,7 +108,7 @@ def output_range(evidence: Evidence) -> Iterator[Finding]:
         return
     yield find(
         "output-range",
-        "severe" if facts.outside >= thresholds.OUT_OF_REACH_SEVERE else "warning",
+        facts.outside >= thresholds.OUT_OF_REACH_SEVERE,
         facts.layer,
         f"The model ends in {facts.kind}, from {number(facts.low)} to {number(facts.high)}; the targets go "
         f"from {number(facts.smallest)} to {number(facts.largest)}, {100 * facts.outside:.0f} % of them out "

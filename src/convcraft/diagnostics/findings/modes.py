@@ -18,14 +18,11 @@ def unexplained(evidence: Evidence) -> Iterator[Finding]:
     if facts is None:
         return
     if facts.random is not None and facts.random > thresholds.OUTPUT_TOLERANCE:
-        yield find(
-            "random-evaluation",
-            "warning",
-            facts.random_layer,
+        message = (
             f"Two passes in eval mode over the same batch differ by {100 * facts.random:.1f} % of the "
-            "output's norm.",
-            difference=facts.random,
+            "output's norm."
         )
+        yield find("random-evaluation", "warning", facts.random_layer, message, difference=facts.random)
     if facts.unexplained is not None and facts.unexplained > thresholds.OUTPUT_TOLERANCE:
         yield find(
             "train-eval-mismatch",

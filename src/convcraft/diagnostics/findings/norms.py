@@ -121,7 +121,7 @@ def small_batch(evidence: Evidence) -> Iterator[Finding]:
         message += f"; training mode refuses the batch: {evidence.failure.split(chr(10))[0][:100]}"
     yield find(
         "batch-norm-small-batch",
-        "severe" if severe else "warning",
+        severe,
         facts[0].name if facts else next(iter(_modules(evidence))),
         message + ".",
         examples=examples,
@@ -145,13 +145,8 @@ def eval_mode(evidence: Evidence) -> Iterator[Finding]:
             found.append(name)
     if found:
         of = "a model that is in training mode" if training else "a model that is given with its optimizer"
-        yield find(
-            "batch-norm-eval-mode",
-            "warning",
-            found[0],
-            f"{len(found)} of {len(_modules(evidence))} batch normalizations are in eval mode, in {of}.",
-            layers=len(found),
-        )
+        message = f"{len(found)} of {len(_modules(evidence))} batch normalizations are in eval mode, in {of}."
+        yield find("batch-norm-eval-mode", "warning", found[0], message, layers=len(found))
 
 
 def running(evidence: Evidence) -> Iterator[Finding]:
@@ -176,15 +171,11 @@ def running(evidence: Evidence) -> Iterator[Finding]:
         shift, ratio = min(_distance(module, mean, var, alive, left) for left in (0.0, lag))
         if shift <= thresholds.RUNNING_SHIFT and ratio <= thresholds.RUNNING_RATIO:
             continue
-        yield find(
-            "batch-norm-running-statistics",
-            "warning",
-            facts.name,
+        message = (
             f"The running means are {number(shift)} standard deviations from those of the batches on "
-            f"average, the running variances differ by a factor of {number(ratio)}.",
-            shift=shift,
-            ratio=ratio,
+            f"average, the running variances differ by a factor of {number(ratio)}."
         )
+        yield find("batch-norm-running-statistics", "warning", facts.name, message, shift=shift, ratio=ratio)
 
 
 def _distance(

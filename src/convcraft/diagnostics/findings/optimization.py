@@ -26,14 +26,10 @@ def no_gradient(evidence: Evidence) -> Iterator[Finding]:
     missing = [fact.name for fact in facts if not fact.given]
     if missing:
         everything = len(missing) == len(facts)
-        yield find(
-            "no-gradient",
-            "severe" if everything else "warning",
-            missing[0].rpartition(".")[0],
-            f"{len(missing)} of {len(facts)} parameters that require a gradient get none: "
-            f"{_listed(missing)}.",
-            parameters=len(missing),
+        message = (
+            f"{len(missing)} of {len(facts)} parameters that require a gradient get none: {_listed(missing)}."
         )
+        yield find("no-gradient", everything, missing[0].rpartition(".")[0], message, parameters=len(missing))
     if evidence.nonfinite is None:
         yield from _silent(evidence, missing)
 
@@ -48,14 +44,11 @@ def _silent(evidence: Evidence, missing: list[str]) -> Iterator[Finding]:
     zeros = [name for name in dead if silent[name].size == 0 and not name.endswith("bias")]
     everything = len(dead) + len(missing) == len(facts)
     if zeros and not everything:
-        yield find(
-            "dead-branch",
-            "severe",
-            zeros[0].rpartition(".")[0],
+        message = (
             f"{len(dead)} of {len(facts)} parameters get a gradient of exactly zero, and still do when the "
-            f"others have moved: {_listed(dead)}. All zero are {_listed(zeros)}.",
-            parameters=len(dead),
+            f"others have moved: {_listed(dead)}. All zero are {_listed(zeros)}."
         )
+        yield find("dead-branch", "severe", zeros[0].rpartition(".")[0], message, parameters=len(dead))
     elif dead:
         moving = {fact.name.rpartition(".")[0] for fact in facts if fact.norm > 0}
         whole = any(name.rpartition(".")[0] not in moving for name in dead)
@@ -67,14 +60,11 @@ def _silent(evidence: Evidence, missing: list[str]) -> Iterator[Finding]:
             parameters=len(dead),
         )
     if waiting:
-        yield find(
-            "no-gradient",
-            "note",
-            waiting[0].rpartition(".")[0],
+        message = (
             f"{len(waiting)} of {len(facts)} parameters get a gradient once the others have moved: "
-            f"{_listed(waiting)}.",
-            parameters=len(waiting),
+            f"{_listed(waiting)}."
         )
+        yield find("no-gradient", "note", waiting[0].rpartition(".")[0], message, parameters=len(waiting))
 
 
 def _held(evidence: Evidence) -> set[int] | None:
@@ -93,7 +83,7 @@ def not_optimized(evidence: Evidence) -> Iterator[Finding]:
         everything = len(missing) == len(wanted)
         yield find(
             "not-optimized",
-            "severe" if everything else "warning",
+            everything,
             missing[0].rpartition(".")[0],
             f"The optimizer does not hold {len(missing)} of {len(wanted)} parameters: {_listed(missing)}.",
             parameters=len(missing),
@@ -138,7 +128,7 @@ def updates(evidence: Evidence) -> Iterator[Finding]:
     if fastest > thresholds.UPDATE_LARGE:
         yield find(
             "update-too-large",
-            "severe" if fastest > thresholds.UPDATE_SEVERE else "warning",
+            fastest > thresholds.UPDATE_SEVERE,
             name.rpartition(".")[0],
             f"One step changes {name} by {number(fastest)} of its norm; {number(thresholds.UPDATE_USUAL)} is "
             "usual.",
@@ -186,7 +176,7 @@ def rise(evidence: Evidence) -> Iterator[Finding]:
     reason = " The optimizer maximizes." if maximize else " The step goes up the gradient." if up else ""
     yield find(
         "step-raises-loss",
-        "severe" if up or lost else "warning",
+        up or lost,
         "",
         f"One step takes the loss on its own batch from {number(facts.before)} to {number(facts.after)}."
         f"{reason}",

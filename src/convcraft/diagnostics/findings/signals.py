@@ -19,13 +19,11 @@ def not_finite(evidence: Evidence) -> Iterator[Finding]:
     found = evidence.nonfinite
     if found is not None:
         where = f" at {found.layer}" if found.layer else ""
-        yield find(
-            "not-finite",
-            "severe",
-            found.layer,
+        message = (
             f"The first value that is not finite ({found.kind}) is in {found.what}{where}; nothing else that "
-            "depends on the values was judged.",
+            "depends on the values was judged."
         )
+        yield find("not-finite", "severe", found.layer, message)
 
 
 def fitted_factor(values: Sequence[float]) -> float:
@@ -60,7 +58,7 @@ def drift(evidence: Evidence) -> Iterator[Finding]:
         return
     yield find(
         "activation-drift",
-        "severe" if away >= thresholds.DRIFT_SEVERE else "warning",
+        away >= thresholds.DRIFT_SEVERE,
         "",
         f"The standard deviation within a unit goes from {number(values[0])} at {layers[0].name} to "
         f"{number(values[-1])} at {layers[-1].name}: a factor of {number(factor)} over {len(values)} layers.",
@@ -83,29 +81,20 @@ def gradient(evidence: Evidence) -> Iterator[Finding]:
         ratio = slopes[0] / slopes[-1]
         name, severity = _judge(ratio)
         if severity and not (ratio == 0 and _has_zero_weights(evidence)):
-            yield find(
-                name,
-                severity,
-                names[0],
+            message = (
                 f"The gradient's norm is {number(slopes[0])} at {names[0]} and {number(slopes[-1])} at "
-                f"{names[-1]}: a ratio of {number(ratio)} over {len(slopes)} layers.",
-                first=slopes[0],
-                last=slopes[-1],
-                ratio=ratio,
+                f"{names[-1]}: a ratio of {number(ratio)} over {len(slopes)} layers."
             )
+            yield find(name, severity, names[0], message, first=slopes[0], last=slopes[-1], ratio=ratio)
             return
     gradients = math.sqrt(sum(fact.norm**2 for fact in evidence.gradients))
     weights = math.sqrt(sum(fact.size**2 for fact in evidence.gradients))
     if weights and gradients / weights > thresholds.GRADIENT_NORM_SEVERE:
-        yield find(
-            "exploding-gradient",
-            "severe",
-            "",
+        message = (
             f"The norm of all gradients is {number(gradients)}, that of all parameters {number(weights)}: a "
-            f"ratio of {number(gradients / weights)}.",
-            gradients=gradients,
-            parameters=weights,
+            f"ratio of {number(gradients / weights)}."
         )
+        yield find("exploding-gradient", "severe", "", message, gradients=gradients, parameters=weights)
 
 
 def _judge(ratio: float) -> tuple[str, str]:

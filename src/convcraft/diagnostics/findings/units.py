@@ -42,15 +42,12 @@ def saturated(evidence: Evidence) -> Iterator[Finding]:
         severity = "severe" if layer.saturated >= thresholds.SATURATED_SEVERE else "warning"
         if evidence.trained and severity == "warning":
             severity = "note"  # a trained unit may have made up its mind
-        yield find(
-            "saturated-units",
-            severity,
-            layer.name,
+        message = (
             f"{100 * layer.saturated:.0f} % of the values of {layer.kind} lie within "
             f"{100 * (1 - thresholds.SATURATED):.1f} % of a limit, where its slope is below a twentieth of "
-            "its largest.",
-            saturated=layer.saturated,
+            "its largest."
         )
+        yield find("saturated-units", severity, layer.name, message, saturated=layer.saturated)
 
 
 def attention(evidence: Evidence) -> Iterator[Finding]:
@@ -58,13 +55,10 @@ def attention(evidence: Evidence) -> Iterator[Finding]:
     for name, spread in evidence.attention.items():
         if evidence.trained or spread < thresholds.ATTENTION_WARNING:
             continue
-        yield find(
-            "saturated-attention",
-            "severe" if spread >= thresholds.ATTENTION_SEVERE else "warning",
-            name,
-            f"Before training, a query's scores have a standard deviation of {number(spread)} over its keys.",
-            spread=spread,
+        message = (
+            f"Before training, a query's scores have a standard deviation of {number(spread)} over its keys."
         )
+        yield find("saturated-attention", spread >= thresholds.ATTENTION_SEVERE, name, message, spread=spread)
 
 
 CHECKS = (dead, saturated, attention)

@@ -87,7 +87,7 @@ def mismatch(evidence: Evidence) -> Iterator[Finding]:
         wanted = _wanted(first)
         yield find(
             "initialization-mismatch",
-            "severe" if away >= thresholds.DRIFT_SEVERE else "warning",
+            away >= thresholds.DRIFT_SEVERE,
             first.name,
             f"Over {len(chain)} layers from {first.name} to {chain[-1].name} the weights' variance times the "
             f"fan-in is {number(gains)} in the geometric mean; {first.activation.name} keeps the signal at "
