@@ -25,17 +25,9 @@ from .branches import is_normalization, residual
 from .recorder import Operation, arguments, in_order, leaves, run, symbolic, tensors, twin
 
 __all__ = [
-    "Activation",
-    "Graph",
-    "Layer",
-    "Operation",
-    "arguments",
-    "kinds",
-    "leaves",
-    "successors",
-    "tensors",
+    "Activation", "Graph", "Layer", "Operation", "arguments", "kinds", "leaves", "successors", "tensors",
     "twin",
-]
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

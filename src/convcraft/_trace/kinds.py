@@ -14,127 +14,45 @@ from torch.nn.modules import batchnorm, conv, instancenorm
 
 #: Activations by the name of their class, in torch.nn as in convcraft.activations.
 ACTIVATION_CLASSES = {
+    **{
+        name: name.lower()
+        for name in """
+        CELU ELU FReLU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LogSigmoid Mish PReLU RReLU ReLU
+        ReLU6 SELU SiLU Sigmoid Softmax Softmin Softplus Softshrink Softsign Swish Tanh Tanhshrink
+        Threshold
+    """.split()
+    },
     "AconC": "acon_c",
-    "CELU": "celu",
     "DynamicReLU": "dynamic_relu",
-    "ELU": "elu",
-    "FReLU": "frelu",
-    "GELU": "gelu",
-    "GLU": "glu",
-    "Hardshrink": "hardshrink",
-    "Hardsigmoid": "hardsigmoid",
-    "Hardswish": "hardswish",
-    "Hardtanh": "hardtanh",
     "LeakyReLU": "leaky_relu",
-    "LogSigmoid": "logsigmoid",
     "LogSoftmax": "log_softmax",
     "MetaAconC": "meta_acon_c",
-    "Mish": "mish",
-    "PReLU": "prelu",
-    "RReLU": "rrelu",
-    "ReLU": "relu",
-    "ReLU6": "relu6",
-    "SELU": "selu",
-    "SiLU": "silu",
-    "Sigmoid": "sigmoid",
-    "Softmax": "softmax",
     "Softmax2d": "softmax",
-    "Softmin": "softmin",
-    "Softplus": "softplus",
-    "Softshrink": "softshrink",
-    "Softsign": "softsign",
-    "Swish": "swish",
-    "Tanh": "tanh",
-    "Tanhshrink": "tanhshrink",
-    "Threshold": "threshold",
 }
 ACTIVATION_FUNCTIONS = {*ACTIVATION_CLASSES.values(), "clamp", "clamp_min", "sin"}
 #: What turns the values of an output layer into probabilities.
 READOUTS = {"softmax", "log_softmax", "softmin", "sigmoid", "logsigmoid"}
 SUMS = {"add", "iadd", "radd", "sub", "isub", "rsub", "subtract"}
-PRODUCTS = {
-    "mul",
-    "imul",
-    "rmul",
-    "multiply",
-    "div",
-    "divide",
-    "truediv",
-    "itruediv",
-    "rtruediv",
-    "true_divide",
-}
+PRODUCTS = set("mul imul rmul multiply div divide truediv itruediv rtruediv true_divide".split())
 #: Functions that make a tensor like another one and take nothing from its values.
 FACTORIES = {
     *("new_empty", "new_full", "new_ones", "new_tensor", "new_zeros"),
     *("empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like"),
 }
 #: Functions that keep the scale of what they move, or change it by a constant; so do dropout and pooling.
-PASSING = {
-    *(
-        "view",
-        "view_as",
-        "reshape",
-        "reshape_as",
-        "permute",
-        "transpose",
-        "t",
-        "mt",
-        "get",
-        "flatten",
-        "unflatten",
-    ),
-    *(
-        "squeeze",
-        "unsqueeze",
-        "swapaxes",
-        "swapdims",
-        "movedim",
-        "moveaxis",
-        "contiguous",
-        "clone",
-        "to",
-        "type",
-    ),
-    *(
-        "float",
-        "double",
-        "half",
-        "bfloat16",
-        "type_as",
-        "cpu",
-        "cuda",
-        "getitem",
-        "setitem",
-        "narrow",
-        "select",
-    ),
-    *(
-        "index_select",
-        "gather",
-        "scatter",
-        "index_add",
-        "chunk",
-        "split",
-        "tensor_split",
-        "unbind",
-        "cat",
-        "concat",
-    ),
-    *(
-        "stack",
-        "pad",
-        "roll",
-        "flip",
-        "expand",
-        "expand_as",
-        "repeat",
-        "repeat_interleave",
-        "masked_fill",
-        "mean",
-    ),
-    *("sum", "neg", "interpolate", "pixel_shuffle", "pixel_unshuffle", *SUMS, *PRODUCTS),
-}
+PASSING = (
+    SUMS
+    | PRODUCTS
+    | set(
+        """
+    view view_as reshape reshape_as permute transpose t mt get flatten unflatten squeeze unsqueeze swapaxes
+    swapdims movedim moveaxis contiguous clone to type float double half bfloat16 type_as cpu cuda getitem
+    setitem narrow select index_select gather scatter index_add chunk split tensor_split unbind cat concat
+    stack pad roll flip expand expand_as repeat repeat_interleave masked_fill mean sum neg interpolate
+    pixel_shuffle pixel_unshuffle
+    """.split()
+    )
+)
 #: Functions that mix features by weights of their own: what stands before and after them is not neighbours.
 WALLS = {
     *("linear", "bilinear", "matmul", "imatmul", "rmatmul", "mm", "bmm", "addmm", "baddbmm", "einsum"),
@@ -142,19 +60,7 @@ WALLS = {
     *(f"conv{transposed}{n}d" for transposed in ("", "_transpose") for n in (1, 2, 3)),
 }
 #: Questions about a tensor, whose answers are no tensors with features.
-QUESTIONS = {
-    "size",
-    "shape",
-    "dim",
-    "ndim",
-    "numel",
-    "stride",
-    "device",
-    "dtype",
-    "len",
-    "is_cuda",
-    "requires_grad",
-}
+QUESTIONS = set("size shape dim ndim numel stride device dtype len is_cuda requires_grad".split())
 
 
 def function_name(target: Any) -> str:

@@ -22,12 +22,5 @@ from .report import Comparison, Report
 from .trace import Trace
 
 __all__ = [
-    "Comparison",
-    "Finding",
-    "LayerStatistics",
-    "Report",
-    "Trace",
-    "diagnose",
-    "record",
-    "thresholds",
-]
+    "Comparison", "Finding", "LayerStatistics", "Report", "Trace", "diagnose", "record", "thresholds",
+]  # fmt: skip

@@ -14,11 +14,6 @@ from .ratios import UpdateRatios, update_ratios
 from .sweep import RangeTest, range_test
 
 __all__ = [
-    "RangeTest",
-    "Sharpness",
-    "UpdateRatios",
-    "largest_stable_rate",
-    "range_test",
-    "sharpness",
+    "RangeTest", "Sharpness", "UpdateRatios", "largest_stable_rate", "range_test", "sharpness",
     "update_ratios",
-]
+]  # fmt: skip

@@ -20,16 +20,6 @@ from .values import elastic_net, group_lasso, l1_penalty, l2_penalty
 from .zeros import Sparsity, SparsityRow, sparsity
 
 __all__ = [
-    "Sparsity",
-    "SparsityRow",
-    "decay_groups",
-    "elastic_net",
-    "group_lasso",
-    "group_soft_threshold_",
-    "l1_penalty",
-    "l2_penalty",
-    "max_norm_",
-    "proximal",
-    "soft_threshold_",
-    "sparsity",
-]
+    "Sparsity", "SparsityRow", "decay_groups", "elastic_net", "group_lasso", "group_soft_threshold_",
+    "l1_penalty", "l2_penalty", "max_norm_", "proximal", "soft_threshold_", "sparsity",
+]  # fmt: skip

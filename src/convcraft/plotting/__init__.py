@@ -25,19 +25,9 @@ if TYPE_CHECKING:
     from .chart import Chart
 
 __all__ = [
-    "Chart",
-    "bars",
-    "differences",
-    "heatmap",
-    "histograms",
-    "images",
-    "intervals",
-    "learning_rates",
-    "lines",
-    "panels",
-    "points",
-    "save",
-]
+    "Chart", "bars", "differences", "heatmap", "histograms", "images", "intervals", "learning_rates",
+    "lines", "panels", "points", "save",
+]  # fmt: skip
 
 
 def save(chart: Chart, path: str | Path) -> Path:

@@ -10,17 +10,9 @@ from typing import Any, Literal, NamedTuple
 from convcraft.errors import ConvcraftError
 
 __all__ = [
-    "DASHES",
-    "MARKERS",
-    "THEMES",
-    "Theme",
-    "contrast",
-    "need_matplotlib",
-    "pick_theme",
-    "series_style",
-    "settings",
-    "text_colour",
-]
+    "DASHES", "MARKERS", "THEMES", "Theme", "contrast", "need_matplotlib", "pick_theme", "series_style",
+    "settings", "text_colour",
+]  # fmt: skip
 
 ThemeName = Literal["light", "dark"]
 

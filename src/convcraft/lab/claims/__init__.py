@@ -21,23 +21,6 @@ from .ledger import (
 from .samples import Sample, sample, samples
 
 __all__ = [
-    "ARTICLES",
-    "CHAPTERS",
-    "LEDGER",
-    "ORIGINALS",
-    "RECORD",
-    "STRENGTHS",
-    "VERDICTS",
-    "Amendment",
-    "Card",
-    "Claim",
-    "Condition",
-    "Sample",
-    "Setting",
-    "load",
-    "main",
-    "open_claim",
-    "sample",
-    "samples",
-    "settle",
-]
+    "ARTICLES", "CHAPTERS", "LEDGER", "ORIGINALS", "RECORD", "STRENGTHS", "VERDICTS", "Amendment", "Card",
+    "Claim", "Condition", "Sample", "Setting", "load", "main", "open_claim", "sample", "samples", "settle",
+]  # fmt: skip

@@ -12,19 +12,9 @@ from convcraft.lab.experiments.study import Contrast, Study
 from convcraft.lab.experiments.version import load_study, names, version
 
 __all__ = [
-    "Contrast",
-    "Contrasts",
-    "Judged",
-    "Results",
-    "Study",
-    "load",
-    "load_study",
-    "main",
-    "names",
-    "run_study",
-    "train_and_score",
-    "version",
-]
+    "Contrast", "Contrasts", "Judged", "Results", "Study", "load", "load_study", "main", "names",
+    "run_study", "train_and_score", "version",
+]  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:

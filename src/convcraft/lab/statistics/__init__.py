@@ -11,24 +11,8 @@ from convcraft.lab.statistics.intervals import Interval, bootstrap_interval, t_i
 from convcraft.lab.statistics.series import blocked_interval, blocks_of, mase
 
 __all__ = [
-    "Effect",
-    "Equivalence",
-    "Estimate",
-    "Interval",
-    "VarianceShares",
-    "blocked_interval",
-    "blocks_of",
-    "bootstrap_interval",
-    "crossed",
-    "crossed_interval",
-    "difference",
-    "expected_calibration_error",
-    "holm",
-    "mase",
-    "paired_difference",
-    "perfect_calibration_error",
-    "t_interval",
-    "tost",
-    "variance_shares",
+    "Effect", "Equivalence", "Estimate", "Interval", "VarianceShares", "blocked_interval", "blocks_of",
+    "bootstrap_interval", "crossed", "crossed_interval", "difference", "expected_calibration_error", "holm",
+    "mase", "paired_difference", "perfect_calibration_error", "t_interval", "tost", "variance_shares",
     "wilson",
-]
+]  # fmt: skip

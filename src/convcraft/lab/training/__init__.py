@@ -8,19 +8,6 @@ from convcraft.lab.training.many import Sweep, fit_many
 from convcraft.lab.training.together import Trained, fit_together, reason_against
 
 __all__ = [
-    "DivergedError",
-    "Epoch",
-    "Evaluation",
-    "History",
-    "Sweep",
-    "Trained",
-    "adam_together",
-    "correct",
-    "evaluate",
-    "fit",
-    "fit_many",
-    "fit_together",
-    "predict_probabilities",
-    "reason_against",
-    "seeded",
-]
+    "DivergedError", "Epoch", "Evaluation", "History", "Sweep", "Trained", "adam_together", "correct",
+    "evaluate", "fit", "fit_many", "fit_together", "predict_probabilities", "reason_against", "seeded",
+]  # fmt: skip
