@@ -41,33 +41,26 @@ class Activation:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer and what follows it.
+    """A layer and what follows it."""
 
-    Attributes:
-        name: qualified name in the model.
-        module: the module.
-        kind: "linear", "convolution", "transposed", "normalization", "recurrent", "embedding", "attention",
-            or "other" for a module of the user's own with a weight of two or more dimensions.
-        index: of its first operation.
-        calls: how often a forward pass uses it; 0 when it does not.
-        activation: the first that its values meet, seen through normalization, dropout, pooling, flattening,
-            concatenation and sums, but not through another layer; None when they meet none.
-        output: whether its values reach the return value without another layer in between and without an
-            activation other than softmax, sigmoid and their logarithms.
-        residual: whether it ends a residual branch and may start at zero: it is a normalization with a weight
-            or, where none follows, the last layer, and its values reach the sum as they are.
-        normalization: name of the normalization that alone takes its values, directly; None when there is
-            none, or when either is used more than once.
-    """
-
-    name: str
-    module: nn.Module
+    name: str  #: qualified name in the model
+    module: nn.Module  #: the module
+    #: "linear", "convolution", "transposed", "normalization", "recurrent", "embedding", "attention", or
+    #: "other" for a module of the user's own with a weight of two or more dimensions
     kind: str
-    index: int
-    calls: int
+    index: int  #: of its first operation
+    calls: int  #: how often a forward pass uses it; 0 when it does not
+    #: the first that its values meet, seen through normalization, dropout, pooling, flattening, concatenation
+    #: and sums, but not through another layer; None when they meet none
     activation: Activation | None = None
+    #: whether its values reach the return value without another layer in between and without an activation
+    #: other than softmax, sigmoid and their logarithms
     output: bool = False
+    #: whether it ends a residual branch and may start at zero: it is a normalization with a weight or, where
+    #: none follows, the last layer, and its values reach the sum as they are
     residual: bool = False
+    #: name of the normalization that alone takes its values, directly; None when there is none, or when
+    #: either is used more than once
     normalization: str | None = None
 
 

@@ -12,28 +12,18 @@ SEVERITIES = ("severe", "warning", "note")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, or unusual, with the numbers that say so.
+    """One thing that is wrong, or unusual, with the numbers that say so."""
 
-    Attributes:
-        name: of the kind of finding, for example "dead-units"; `findings.names()` lists them.
-        severity: "severe" (it will not train, or the result is wrong), "warning" (it will train worse than it
-            could) or "note" (worth knowing).
-        layer: where; "" where it is the whole model, its data or its optimizer.
-        message: what was seen, with the numbers.
-        numbers: the same by name.
-        why: why it matters.
-        remedy: what to do.
-        chapter: title of the book's chapter that explains it.
-    """
-
-    name: str
+    name: str  #: of the kind of finding, for example "dead-units"; `findings.names()` lists them
+    #: "severe" (it will not train, or the result is wrong), "warning" (it will train worse than it could) or
+    #: "note" (worth knowing)
     severity: str
-    layer: str
-    message: str
-    numbers: dict[str, float] = field(default_factory=dict)
-    why: str = ""
-    remedy: str = ""
-    chapter: str = ""
+    layer: str  #: where; "" where it is the whole model, its data or its optimizer
+    message: str  #: what was seen, with the numbers
+    numbers: dict[str, float] = field(default_factory=dict)  #: the same by name
+    why: str = ""  #: why it matters
+    remedy: str = ""  #: what to do
+    chapter: str = ""  #: title of the book's chapter that explains it
 
     @property
     def rank(self) -> int:

@@ -12,47 +12,34 @@ __all__ = ["LayerStatistics"]
 
 @dataclass(frozen=True)
 class LayerStatistics:
-    """Statistics of one call of one layer or activation, over all the data that was recorded.
+    """Statistics of one call of one layer or activation, over all the data that was recorded."""
 
-    Attributes:
-        name: qualified name of the module; of a functional activation, the module that calls it and its name;
-            from the second call in a pass on, with ":2", ":3", ...
-        kind: "relu", "tanh", "linear", "convolution", "normalization", ...
-        role: "activation", "weights" or "normalization".
-        units: channels or features; 0 where the values have no units.
-        seen: values seen of each unit.
-        mean, std: of all values.
-        signal: standard deviation within a unit, averaged over the units; `diagnose` alone measures it.
-        zeros: share of values that are exactly zero; of activations.
-        dead: share of units that were zero on everything seen; of activations with a flat piece at zero.
-        dead_units: which.
-        saturated: share of values so near a limit that the slope is below a twentieth of the largest; of
-            activations with two limits.
-        gradient: norm of the loss's gradient at the output, root mean square over the steps.
-        weight_gradient: norm of the loss's gradient at the weights, likewise.
-        update: norm of one step's change of the weights over their norm before it, mean over the steps; one
-            from zero does not count.
-        finite: whether every value was.
-        gate: whether something was multiplied by the activation's values.
-    """
-
+    #: qualified name of the module; of a functional activation, the module that calls it and its name; from
+    #: the second call in a pass on, with ":2", ":3" and so on
     name: str
-    kind: str
-    role: str
-    units: int = 0
-    seen: int = 0
-    mean: float | None = None
+    kind: str  #: "relu", "tanh", "linear", "convolution", "normalization", ...
+    role: str  #: "activation", "weights" or "normalization"
+    units: int = 0  #: channels or features; 0 where the values have no units
+    seen: int = 0  #: values seen of each unit
+    mean: float | None = None  #: of all values, as `std`
     std: float | None = None
+    #: standard deviation within a unit, averaged over the units; `diagnose` alone measures it
     signal: float | None = None
-    zeros: float | None = None
+    zeros: float | None = None  #: share of values that are exactly zero; of activations
+    #: share of units that were zero on everything seen; of activations with a flat piece at zero
     dead: float | None = None
-    dead_units: tuple[int, ...] = ()
+    dead_units: tuple[int, ...] = ()  #: which
+    #: share of values so near a limit that the slope is below a twentieth of the largest; of activations with
+    #: two limits
     saturated: float | None = None
+    #: norm of the loss's gradient at the output, root mean square over the steps
     gradient: float | None = None
-    weight_gradient: float | None = None
+    weight_gradient: float | None = None  #: norm of the loss's gradient at the weights, likewise
+    #: norm of one step's change of the weights over their norm before it, mean over the steps; one from zero
+    #: does not count
     update: float | None = None
-    finite: bool = True
-    gate: bool = False
+    finite: bool = True  #: whether every value was
+    gate: bool = False  #: whether something was multiplied by the activation's values
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -24,29 +24,18 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Report:
-    """The result of `diagnose`; printed, a summary, a table of the layers and the findings.
+    """The result of `diagnose`; printed, a summary, a table of the layers and the findings."""
 
-    Attributes:
-        model: name of the model's class.
-        parameters: number of parameters.
-        layers: statistics of each layer, in the order in which they run.
-        findings: the severe ones first.
-        loss, uniform_loss: of the batches, and of a guess that gives every class the same probability.
-        batches, examples: how much data was looked at.
-        device: of the model.
-        skipped: what could not be looked at, and why.
-    """
-
-    model: str
-    parameters: int
-    layers: tuple[LayerStatistics, ...]
-    findings: tuple[Finding, ...]
-    loss: float | None = None
+    model: str  #: name of the model's class
+    parameters: int  #: number of parameters
+    layers: tuple[LayerStatistics, ...]  #: statistics of each layer, in the order in which they run
+    findings: tuple[Finding, ...]  #: the severe ones first
+    loss: float | None = None  #: of the batches, and of a guess that gives every class the same probability
     uniform_loss: float | None = None
-    batches: int = 1
+    batches: int = 1  #: how much data was looked at
     examples: int = 0
-    device: str = "cpu"
-    skipped: tuple[str, ...] = ()
+    device: str = "cpu"  #: of the model
+    skipped: tuple[str, ...] = ()  #: what could not be looked at, and why
     torch: str = ""
 
     def of(self, severity: str) -> tuple[Finding, ...]:

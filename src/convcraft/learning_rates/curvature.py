@@ -23,26 +23,17 @@ Vector = list[Tensor]
 
 @dataclass(frozen=True)
 class Sharpness:
-    """The largest eigenvalue of a Hessian, and how well it is known.
-
-    Attributes:
-        value: the eigenvalue (the largest, not the largest in size).
-        residual: :math:`\\lVert H v - \\lambda v \\rVert`: an eigenvalue lies within this distance.
-        iterations: Hessian-vector products computed.
-        converged: whether the residual is below tolerance times the largest size of an eigenvalue.
-        shifted: whether a more negative eigenvalue had to be moved out of the way.
+    """The largest eigenvalue of a Hessian, and how well it is known. Chapter: Learning rates.
 
     >>> float(Sharpness(4.0, 1e-6, 12, True, False))
     4.0
-
-    Chapter: Learning rates.
     """
 
-    value: float
-    residual: float
-    iterations: int
-    converged: bool
-    shifted: bool
+    value: float  #: the eigenvalue (the largest, not the largest in size)
+    residual: float  #: norm of H v - lambda v: an eigenvalue lies within this distance
+    iterations: int  #: Hessian-vector products computed
+    converged: bool  #: whether the residual is below tolerance times the largest size of an eigenvalue
+    shifted: bool  #: whether a more negative eigenvalue had to be moved out of the way
 
     def __float__(self) -> float:
         return self.value

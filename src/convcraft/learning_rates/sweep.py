@@ -26,38 +26,28 @@ __all__ = ["RangeTest", "range_test"]
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What a range test saw, and the rates that it suggests.
-
-    Attributes:
-        rates: learning rate of each step.
-        losses: loss on the batches of that step, before the step.
-        smoothed: straight lines fitted to as many neighbours everywhere, at the ends on one side.
-        steepest: where these lines fall fastest per decade of the rate; None when the loss does not fall by
-            more than its noise.
-        lowest: where the smoothed loss is lowest.
-        largest: the largest rate whose smoothed loss is not above the first, its noise aside; None when
-            nothing diverged.
-        suggestion: a rate to start from; None when the test shows none.
-        why: how the suggestion comes about, in a sentence.
-        diverged: whether the test was ended by the loss.
+    """What a range test saw, and the rates that it suggests. Chapter: Learning rates.
 
     >>> result = RangeTest((0.1, 1.0), (2.0, 1.0), (2.0, 1.0), 0.3, 1.0, None, 0.1, "…", False)
     >>> print(result)
     range test: 2 steps, rates 0.1 to 1, did not diverge
     suggestion 0.1: …
-
-    Chapter: Learning rates.
     """
 
-    rates: tuple[float, ...]
-    losses: tuple[float, ...]
+    rates: tuple[float, ...]  #: learning rate of each step
+    losses: tuple[float, ...]  #: loss on the batches of that step, before the step
+    #: straight lines fitted to as many neighbours everywhere, at the ends on one side
     smoothed: tuple[float, ...]
+    #: where these lines fall fastest per decade of the rate; None when the loss does not fall by more than
+    #: its noise
     steepest: float | None
-    lowest: float
+    lowest: float  #: where the smoothed loss is lowest
+    #: the largest rate whose smoothed loss is not above the first, its noise aside; None when nothing
+    #: diverged
     largest: float | None
-    suggestion: float | None
-    why: str
-    diverged: bool
+    suggestion: float | None  #: a rate to start from; None when the test shows none
+    why: str  #: how the suggestion comes about, in a sentence
+    diverged: bool  #: whether the test was ended by the loss
 
     def __str__(self) -> str:
         end = "diverged" if self.diverged else "did not diverge"

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convcraft.lab.clinic.cases import CLASSES, Case, Maker, case, he_, images, mlp, vectors
+from convcraft.lab.clinic.cases import CLASSES, Case, by_name, case, he_, images, mlp, vectors
 
 
 def initial_loss(ill: bool) -> Case:
@@ -103,12 +103,7 @@ def output_range(ill: bool) -> Case:
     return Case(model, (x, y if ill else scaled), F.mse_loss, torch.optim.SGD(model.parameters(), 0.05))
 
 
-CASES: dict[str, Maker] = {
-    "initial-loss": initial_loss,
-    "softmax-before-cross-entropy": softmax_before_cross_entropy,
-    "inputs-not-standardized": inputs_not_standardized,
-    "train-eval-mismatch": train_eval_mismatch,
-    "random-evaluation": random_evaluation,
-    "broadcast-loss": broadcast_loss,
-    "output-range": output_range,
-}
+CASES = by_name(
+    initial_loss, softmax_before_cross_entropy, inputs_not_standardized, train_eval_mismatch,
+    random_evaluation, broadcast_loss, output_range,
+)  # fmt: skip

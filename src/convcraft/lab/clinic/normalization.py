@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from convcraft.lab.clinic.cases import Case, Maker, case, conv_net, images
+from convcraft.lab.clinic.cases import Case, by_name, case, conv_net, images
 
 
 def bias_before_normalization(ill: bool) -> Case:
@@ -45,10 +45,7 @@ def batch_norm_running_statistics(ill: bool) -> Case:
     return case(model, (x, y))
 
 
-CASES: dict[str, Maker] = {
-    "bias-before-normalization": bias_before_normalization,
-    "dropout-before-batch-norm": dropout_before_batch_norm,
-    "batch-norm-small-batch": batch_norm_small_batch,
-    "batch-norm-eval-mode": batch_norm_eval_mode,
-    "batch-norm-running-statistics": batch_norm_running_statistics,
-}
+CASES = by_name(
+    bias_before_normalization, dropout_before_batch_norm, batch_norm_small_batch, batch_norm_eval_mode,
+    batch_norm_running_statistics,
+)  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from convcraft.lab.clinic.cases import CLASSES, Case, Maker, case, he_, mlp, vectors
+from convcraft.lab.clinic.cases import CLASSES, Case, by_name, case, he_, mlp, vectors
 
 
 def dead_units(ill: bool) -> Case:
@@ -133,16 +133,7 @@ def dead_branch(ill: bool) -> Case:
     return case(model, vectors())
 
 
-CASES: dict[str, Maker] = {
-    "dead-units": dead_units,
-    "saturated-units": saturated_units,
-    "vanishing-gradient": vanishing_gradient,
-    "exploding-gradient": exploding_gradient,
-    "activation-drift": activation_drift,
-    "constant-weights": constant_weights,
-    "initialization-mismatch": initialization_mismatch,
-    "not-finite": not_finite,
-    "gradient-vanishes-in-time": gradient_vanishes_in_time,
-    "saturated-attention": saturated_attention,
-    "dead-branch": dead_branch,
-}
+CASES = by_name(
+    dead_units, saturated_units, vanishing_gradient, exploding_gradient, activation_drift, constant_weights,
+    initialization_mismatch, not_finite, gradient_vanishes_in_time, saturated_attention, dead_branch,
+)  # fmt: skip

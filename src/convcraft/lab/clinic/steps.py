@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convcraft.lab.clinic.cases import CLASSES, Case, Maker, case, conv_net, he_, images, mlp, vectors
+from convcraft.lab.clinic.cases import CLASSES, Case, by_name, case, conv_net, he_, images, mlp, vectors
 
 
 def update_too_large(ill: bool) -> Case:
@@ -59,11 +59,7 @@ def step_raises_loss(ill: bool) -> Case:
     return made
 
 
-CASES: dict[str, Maker] = {
-    "update-too-large": update_too_large,
-    "update-too-small": update_too_small,
-    "decayed-biases-and-norms": decayed_biases_and_norms,
-    "no-gradient": no_gradient,
-    "not-optimized": not_optimized,
-    "step-raises-loss": step_raises_loss,
-}
+CASES = by_name(
+    update_too_large, update_too_small, decayed_biases_and_norms, no_gradient, not_optimized,
+    step_raises_loss,
+)  # fmt: skip

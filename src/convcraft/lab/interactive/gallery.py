@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import struct
-import zlib
+import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,23 +15,11 @@ from numpy.typing import NDArray
 
 from convcraft.errors import ConvcraftError
 from convcraft.plotting.arrays import array
+from convcraft.plotting.style import need_matplotlib
 
 __all__ = ["Gallery", "gallery"]
 
-STYLE = """
-#ID{display:flex;flex-wrap:wrap;gap:.4rem;margin:.6rem 0}
-#ID>b{flex:1 0 100%;font-size:.9em}
-#ID>input{position:absolute;opacity:0;width:1px;height:1px;margin:0}
-#ID>label{display:flex;align-items:center;min-height:44px;padding:0 .8em;margin:0;cursor:pointer;
- border:1px solid var(--pst-color-border,#c5ccd3);border-radius:8px;font-size:.9em}
-#ID>input:checked+label{background:var(--pst-color-primary,#0f6470);color:var(--pst-color-background,#fff)}
-#ID>input:focus-visible+label{outline:3px solid var(--pst-color-secondary,#9a4a12);outline-offset:2px}
-#ID>div{display:none;flex:1 0 100%;min-width:0}
-#ID>div p{margin:.3rem 0 .5rem;font-size:.95em}
-#ID>div span{display:block;font-size:.82em;margin-top:.35rem}
-#ID>div img{display:block;width:100%;max-width:40rem;height:auto;image-rendering:pixelated}
-@media print{#ID>div{display:block}#ID>input,#ID>input+label{display:none}}
-"""
+STYLE = Path(__file__).with_name("gallery.css").read_text(encoding="utf-8")
 
 
 class Gallery:
@@ -152,17 +140,9 @@ def strip(pictures: NDArray[np.float64], scale: int = 1) -> NDArray[np.uint8]:
 
 def png(grey: NDArray[np.uint8]) -> bytes:
     """Bytes (H, W) as a PNG file, the same bytes every time."""
+    need_matplotlib()
+    from PIL import Image
 
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        check = zlib.crc32(kind + content)
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
-
-    height, width = grey.shape
-    rows = b"".join(b"\0" + line.tobytes() for line in grey)
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows, 9))
-        + chunk(b"IEND", b"")
-    )
+    file = io.BytesIO()
+    Image.fromarray(grey).save(file, "PNG", compress_level=9)
+    return file.getvalue()

@@ -40,29 +40,12 @@ class History:
     stopped: str = "completed"
     seconds: float = 0.0
 
-    @property
-    def train_loss(self) -> list[float]:
-        return [row.train_loss for row in self.rows]
-
-    @property
-    def train_accuracy(self) -> list[float]:
-        return [row.train_accuracy for row in self.rows]
-
-    @property
-    def validation_loss(self) -> list[float]:
-        return [row.validation_loss for row in self.rows]
-
-    @property
-    def validation_accuracy(self) -> list[float]:
-        return [row.validation_accuracy for row in self.rows]
-
-    @property
-    def learning_rate(self) -> list[float]:
-        return [row.learning_rate for row in self.rows]
-
-    @property
-    def updates(self) -> list[int]:
-        return [row.updates for row in self.rows]
+    train_loss = property(lambda self: [row.train_loss for row in self.rows])
+    train_accuracy = property(lambda self: [row.train_accuracy for row in self.rows])
+    validation_loss = property(lambda self: [row.validation_loss for row in self.rows])
+    validation_accuracy = property(lambda self: [row.validation_accuracy for row in self.rows])
+    learning_rate = property(lambda self: [row.learning_rate for row in self.rows])
+    updates = property(lambda self: [row.updates for row in self.rows])
 
     @property
     def falling(self) -> bool:
