@@ -4,16 +4,15 @@ Functions change images by given parameters (a number, or a tensor with one numb
 these parameters in training mode and do nothing in eval mode. Images are (N, C, H, W), floating-point, in
 [0, 1] or standardized; dtype, device and memory format are kept.
 
-Example:
-    >>> import torch
-    >>> from convcraft import augmentation
-    >>> images = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    >>> augment = augmentation.Compose(
-    ...     augmentation.RandomAffine(degrees=10, shift=2, horizontal_flip=0.5),
-    ...     augmentation.RandomErasing(8),
-    ... )
-    >>> augment(images).shape
-    torch.Size([16, 3, 32, 32])
+>>> import torch
+>>> from convcraft import augmentation
+>>> images = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+>>> augment = augmentation.Compose(
+...     augmentation.RandomAffine(degrees=10, shift=2, horizontal_flip=0.5),
+...     augmentation.RandomErasing(8),
+... )
+>>> augment(images).shape
+torch.Size([16, 3, 32, 32])
 """
 
 from __future__ import annotations

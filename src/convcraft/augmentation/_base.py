@@ -36,19 +36,15 @@ class Augmentation(nn.Module):
             for torch.nn.Dropout. A generator given to the call goes before it. torch.compile takes no
             generator into a graph: with one, torch refuses fullgraph=True, and the draws are made eagerly.
 
-    Raises:
-        ConvcraftError: when p is not in [0, 1], and in the call when images are not (N, C, H, W) of a
-            floating-point dtype, masks or boxes do not fit them, boxes would be sheared, or the generator is
-            on another device.
+    Raises ConvcraftError when p is not in [0, 1], and in the call when images are not (N, C, H, W) of a
+    floating-point dtype, masks or boxes do not fit them, boxes would be sheared, or the generator is on
+    another device. Chapter: Data augmentation.
 
-    Example:
-        >>> from convcraft.augmentation import RandomHorizontalFlip
-        >>> flip = RandomHorizontalFlip().eval()
-        >>> images = torch.zeros(2, 1, 4, 4)
-        >>> flip(images) is images
-        True
-
-    Chapter: Data augmentation.
+    >>> from convcraft.augmentation import RandomHorizontalFlip
+    >>> flip = RandomHorizontalFlip().eval()
+    >>> images = torch.zeros(2, 1, 4, 4)
+    >>> flip(images) is images
+    True
     """
 
     #: whether values are only moved, which integers allow; None where no setting makes it so

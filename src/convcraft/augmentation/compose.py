@@ -29,17 +29,13 @@ class Compose(nn.Sequential):
     A generator given to the call goes to every augmentation. Masks and boxes go through as in `Augmentation`.
     Modules in eval mode do nothing.
 
-    Raises:
-        ConvcraftError: when images are not (N, C, H, W) of a floating-point dtype, or the generator is on
-            another device.
+    Raises ConvcraftError when images are not (N, C, H, W) of a floating-point dtype, or the generator is on
+    another device. Chapter: Data augmentation.
 
-    Example:
-        >>> from convcraft.augmentation import RandomErasing, RandomHorizontalFlip, RandomShift
-        >>> augment = Compose(RandomHorizontalFlip(), RandomShift(4, padding="reflection"), RandomErasing(8))
-        >>> augment(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))).shape
-        torch.Size([8, 3, 32, 32])
-
-    Chapter: Data augmentation.
+    >>> from convcraft.augmentation import RandomErasing, RandomHorizontalFlip, RandomShift
+    >>> augment = Compose(RandomHorizontalFlip(), RandomShift(4, padding="reflection"), RandomErasing(8))
+    >>> augment(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))).shape
+    torch.Size([8, 3, 32, 32])
     """
 
     def forward(

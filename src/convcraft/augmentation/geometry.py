@@ -35,12 +35,10 @@ def horizontal_flip(images: Tensor, where: Tensor | bool = True) -> Tensor:
         images: (N, C, H, W), floating-point.
         where: True for all, or a bool tensor (N,).
 
-    Raises:
-        ConvcraftError: when images are no such tensor, or where is neither a bool nor (N,) of bools.
+    Raises ConvcraftError when images are no such tensor, or where is neither a bool nor (N,) of bools.
 
-    Example:
-        >>> horizontal_flip(torch.tensor([[[[1.0, 2.0, 3.0]]]])).flatten().tolist()
-        [3.0, 2.0, 1.0]
+    >>> horizontal_flip(torch.tensor([[[[1.0, 2.0, 3.0]]]])).flatten().tolist()
+    [3.0, 2.0, 1.0]
 
     Source: Krizhevsky, Sutskever and Hinton (2012), ImageNet Classification with Deep Convolutional Neural
     Networks, section 4.1. Chapter: Data augmentation.
@@ -57,12 +55,10 @@ def vertical_flip(images: Tensor, where: Tensor | bool = True) -> Tensor:
         images: (N, C, H, W), floating-point.
         where: True for all, or a bool tensor (N,).
 
-    Raises:
-        ConvcraftError: when images are no such tensor, or where is neither a bool nor (N,) of bools.
+    Raises ConvcraftError when images are no such tensor, or where is neither a bool nor (N,) of bools.
 
-    Example:
-        >>> vertical_flip(torch.tensor([[[[1.0], [2.0]]]]), torch.tensor([False])).flatten().tolist()
-        [1.0, 2.0]
+    >>> vertical_flip(torch.tensor([[[[1.0], [2.0]]]]), torch.tensor([False])).flatten().tolist()
+    [1.0, 2.0]
 
     Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
     Chapter: Data augmentation.
@@ -107,13 +103,11 @@ def shift(
         interpolation: "bilinear", or "nearest", which moves values and computes none: for masks, also of
             integers.
 
-    Raises:
-        ConvcraftError: when images are no such tensor, x or y neither a finite number nor one an image, the
-            padding unknown, or fill given with another padding than "zeros".
+    Raises ConvcraftError when images are no such tensor, x or y neither a finite number nor one an image, the
+    padding unknown, or fill given with another padding than "zeros".
 
-    Example:
-        >>> shift(torch.tensor([[[[1.0, 2.0, 3.0]]]]), x=1).flatten().tolist()
-        [0.0, 1.0, 2.0]
+    >>> shift(torch.tensor([[[[1.0, 2.0, 3.0]]]]), x=1).flatten().tolist()
+    [0.0, 1.0, 2.0]
 
     Source: Simard, Steinkraus and Platt (2003), Best Practices for Convolutional Neural Networks Applied to
     Visual Document Analysis. Chapter: Data augmentation.
@@ -143,13 +137,11 @@ def rotate(
         degrees: a number, or a tensor (N,).
         padding, fill, interpolation: as in `shift`.
 
-    Raises:
-        ConvcraftError: as `shift` does.
+    Raises ConvcraftError as `shift` does.
 
-    Example:
-        >>> rotate(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), 90)
-        tensor([[[[2., 4.],
-                  [1., 3.]]]])
+    >>> rotate(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), 90)
+    tensor([[[[2., 4.],
+              [1., 3.]]]])
 
     Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
     Chapter: Data augmentation.
@@ -183,12 +175,10 @@ def scale(
             out.
         padding, fill, interpolation: as in `shift`.
 
-    Raises:
-        ConvcraftError: as `shift` does, and when a factor is not positive.
+    Raises ConvcraftError as `shift` does, and when a factor is not positive.
 
-    Example:
-        >>> scale(torch.tensor([[[[1.0, 2.0, 3.0, 4.0]]]]), 2.0, 1.0).flatten().tolist()
-        [1.75, 2.25, 2.75, 3.25]
+    >>> scale(torch.tensor([[[[1.0, 2.0, 3.0, 4.0]]]]), 2.0, 1.0).flatten().tolist()
+    [1.75, 2.25, 2.75, 3.25]
 
     Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
     Chapter: Data augmentation.
@@ -224,13 +214,11 @@ def shear(
         x, y: angle in degrees, between -90 and 90, each a number or a tensor (N,).
         padding, fill, interpolation: as in `shift`.
 
-    Raises:
-        ConvcraftError: as `shift` does, and when an angle is not between -90 and 90.
+    Raises ConvcraftError as `shift` does, and when an angle is not between -90 and 90.
 
-    Example:
-        >>> shear(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), x=45.0, padding="border")
-        tensor([[[[1.5000, 2.0000],
-                  [3.0000, 3.5000]]]])
+    >>> shear(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), x=45.0, padding="border")
+    tensor([[[[1.5000, 2.0000],
+              [3.0000, 3.5000]]]])
 
     Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
     Chapter: Data augmentation.
@@ -263,13 +251,11 @@ def affine(
         matrix: (2, 3), or (N, 2, 3) with one map an image; it can be undone.
         padding, fill, interpolation: as in `shift`.
 
-    Raises:
-        ConvcraftError: as `shift` does, and when a matrix has no inverse.
+    Raises ConvcraftError as `shift` does, and when a matrix has no inverse.
 
-    Example:
-        >>> half_turn = torch.tensor([[-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-        >>> affine(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), half_turn).flatten().tolist()
-        [4.0, 3.0, 2.0, 1.0]
+    >>> half_turn = torch.tensor([[-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+    >>> affine(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), half_turn).flatten().tolist()
+    [4.0, 3.0, 2.0, 1.0]
 
     Source: Jaderberg, Simonyan, Zisserman and Kavukcuoglu (2015), Spatial Transformer Networks, section 3.2.
     Chapter: Data augmentation.

@@ -51,16 +51,14 @@ def mixup(
         The images, and the targets in float32 at least: (N, K) for `torch.nn.functional.cross_entropy`
             from integers, else in the shape given.
 
-    Raises:
-        ConvcraftError: when images are no such tensor, labels are neither of the two or out of range,
-            classes is missing, alpha is negative, weight outside [0, 1], partner not (N,) of indices, or
-            the generator on another device.
+    Raises ConvcraftError when images are no such tensor, labels are neither of the two or out of range,
+    classes is missing, alpha is negative, weight outside [0, 1], partner not (N,) of indices, or the
+    generator on another device.
 
-    Example:
-        >>> images, labels = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), torch.tensor([0, 1])
-        >>> mixed, targets = mixup(images, labels, classes=2, weight=0.75, partner=torch.tensor([1, 0]))
-        >>> mixed.flatten().tolist(), targets.tolist()
-        ([0.25, 0.75], [[0.75, 0.25], [0.25, 0.75]])
+    >>> images, labels = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), torch.tensor([0, 1])
+    >>> mixed, targets = mixup(images, labels, classes=2, weight=0.75, partner=torch.tensor([1, 0]))
+    >>> mixed.flatten().tolist(), targets.tolist()
+    ([0.25, 0.75], [[0.75, 0.25], [0.25, 0.75]])
 
     Source: Zhang, Cisse, Dauphin and Lopez-Paz (2018), mixup: Beyond Empirical Risk Minimization. There one
     weight serves a whole batch; here each image has its own. Chapter: Data augmentation.
@@ -107,15 +105,13 @@ def cutmix(
     Returns:
         The images, and the targets as `mixup` returns them, or the masks.
 
-    Raises:
-        ConvcraftError: as `mixup` does, and when box does not hold four numbers, or a negative size.
+    Raises ConvcraftError as `mixup` does, and when box does not hold four numbers, or a negative size.
 
-    Example:
-        >>> images = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
-        >>> labels, other = torch.tensor([0, 1]), torch.tensor([1, 0])
-        >>> mixed, targets = cutmix(images, labels, classes=2, box=(0, 0, 1, 1), partner=other)
-        >>> mixed[0].tolist(), targets[0].tolist()
-        ([[[1.0, 0.0], [0.0, 0.0]]], [0.75, 0.25])
+    >>> images = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
+    >>> labels, other = torch.tensor([0, 1]), torch.tensor([1, 0])
+    >>> mixed, targets = cutmix(images, labels, classes=2, box=(0, 0, 1, 1), partner=other)
+    >>> mixed[0].tolist(), targets[0].tolist()
+    ([[[1.0, 0.0], [0.0, 0.0]]], [0.75, 0.25])
 
     Source: Yun, Han, Oh, Chun, Choe and Yoo (2019), CutMix: Regularization Strategy to Train Strong
     Classifiers with Localizable Features. There one rectangle serves a whole batch; here each image has its
@@ -219,13 +215,11 @@ class Mixup(_Mixing):
         alpha, classes, generator: as in `mixup`.
         p: the share of images that are mixed.
 
-    Raises:
-        ConvcraftError: when alpha is negative, p not in [0, 1], and in the call as `mixup` does.
+    Raises ConvcraftError when alpha is negative, p not in [0, 1], and in the call as `mixup` does.
 
-    Example:
-        >>> images, targets = Mixup(0.2, classes=10)(torch.rand(8, 1, 8, 8), torch.arange(8))
-        >>> targets.shape
-        torch.Size([8, 10])
+    >>> images, targets = Mixup(0.2, classes=10)(torch.rand(8, 1, 8, 8), torch.arange(8))
+    >>> targets.shape
+    torch.Size([8, 10])
 
     Source: Zhang, Cisse, Dauphin and Lopez-Paz (2018), mixup: Beyond Empirical Risk Minimization.
     Chapter: Data augmentation.
@@ -251,13 +245,11 @@ class CutMix(_Mixing):
         alpha, classes, generator: as in `cutmix`.
         p: the share of images that are mixed.
 
-    Raises:
-        ConvcraftError: when alpha is negative, p not in [0, 1], and in the call as `cutmix` does.
+    Raises ConvcraftError when alpha is negative, p not in [0, 1], and in the call as `cutmix` does.
 
-    Example:
-        >>> images, targets = CutMix(classes=10)(torch.rand(8, 1, 8, 8), torch.arange(8))
-        >>> bool(torch.allclose(targets.sum(1), torch.ones(8)))
-        True
+    >>> images, targets = CutMix(classes=10)(torch.rand(8, 1, 8, 8), torch.arange(8))
+    >>> bool(torch.allclose(targets.sum(1), torch.ones(8)))
+    True
 
     Source: Yun, Han, Oh, Chun, Choe and Yoo (2019), CutMix: Regularization Strategy to Train Strong
     Classifiers with Localizable Features. Chapter: Data augmentation.

@@ -30,14 +30,12 @@ class RandomBrightness(Augmentation):
         p: the share of images that are changed.
         generator: as in `Augmentation`.
 
-    Raises:
-        ConvcraftError: when amount is neither, clip not a pair in order, p not in [0, 1], and in the call as
-            `brightness` does.
+    Raises ConvcraftError when amount is neither, clip not a pair in order, p not in [0, 1], and in the call
+    as `brightness` does.
 
-    Example:
-        >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-        >>> bool(RandomBrightness(0.2, clip=(0.0, 1.0))(images).max() <= 1)
-        True
+    >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> bool(RandomBrightness(0.2, clip=(0.0, 1.0))(images).max() <= 1)
+    True
 
     Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
     Chapter: Data augmentation.
@@ -77,14 +75,12 @@ class RandomContrast(Augmentation):
         p: the share of images that are changed.
         generator: as in `Augmentation`.
 
-    Raises:
-        ConvcraftError: when factor is neither, clip not a pair in order, p not in [0, 1], and in the call as
-            `contrast` does.
+    Raises ConvcraftError when factor is neither, clip not a pair in order, p not in [0, 1], and in the call
+    as `contrast` does.
 
-    Example:
-        >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-        >>> bool(torch.allclose(RandomContrast(0.5)(images).mean(), images.mean()))
-        True
+    >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    >>> bool(torch.allclose(RandomContrast(0.5)(images).mean(), images.mean()))
+    True
 
     Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
     Chapter: Data augmentation.
@@ -124,14 +120,12 @@ class RandomNoise(Augmentation):
         p: the share of images that are changed.
         generator: as in `Augmentation`.
 
-    Raises:
-        ConvcraftError: when std is neither, clip not a pair in order, p not in [0, 1], and in the call as
-            `noise` does.
+    Raises ConvcraftError when std is neither, clip not a pair in order, p not in [0, 1], and in the call as
+    `noise` does.
 
-    Example:
-        >>> noisy = RandomNoise(0.1, generator=torch.Generator().manual_seed(0))(torch.zeros(4, 1, 64, 64))
-        >>> round(noisy.std().item(), 2)
-        0.1
+    >>> noisy = RandomNoise(0.1, generator=torch.Generator().manual_seed(0))(torch.zeros(4, 1, 64, 64))
+    >>> round(noisy.std().item(), 2)
+    0.1
 
     Source: Bishop (1995), Training with Noise is Equivalent to Tikhonov Regularization.
     Chapter: Data augmentation.
@@ -179,14 +173,12 @@ class RandomErasing(Augmentation):
         p: the share of images that are changed.
         generator: as in `Augmentation`.
 
-    Raises:
-        ConvcraftError: unless exactly one of size and area is given, or when one of them, ratio or value is
-            not as above, p is not in [0, 1], and in the call as `erase` does.
+    Raises ConvcraftError unless exactly one of size and area is given, or when one of them, ratio or value is
+    not as above, p is not in [0, 1], and in the call as `erase` does.
 
-    Example:
-        >>> erased = RandomErasing(8)(torch.ones(16, 3, 32, 32))
-        >>> bool(((erased == 0).sum((1, 2, 3)) <= 3 * 64).all())
-        True
+    >>> erased = RandomErasing(8)(torch.ones(16, 3, 32, 32))
+    >>> bool(((erased == 0).sum((1, 2, 3)) <= 3 * 64).all())
+    True
 
     Source: DeVries and Taylor (2017), Improved Regularization of Convolutional Neural Networks with Cutout;
     Zhong, Zheng, Kang, Li and Yang (2020), Random Erasing Data Augmentation. Chapter: Data augmentation.

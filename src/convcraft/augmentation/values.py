@@ -38,13 +38,11 @@ def brightness(images: Tensor, amount: Number, *, clip: Clip = None) -> Tensor:
         amount: a number, or a tensor (N,).
         clip: None, or (low, high), each one number or one a channel: (0.0, 1.0) for images in [0, 1].
 
-    Raises:
-        ConvcraftError: when images are no such tensor, the amount neither a finite number nor one an image,
-            or clip not a pair in order.
+    Raises ConvcraftError when images are no such tensor, the amount neither a finite number nor one an image,
+    or clip not a pair in order.
 
-    Example:
-        >>> brightness(torch.tensor([[[[0.25, 0.75]]]]), 0.5, clip=(0.0, 1.0)).flatten().tolist()
-        [0.75, 1.0]
+    >>> brightness(torch.tensor([[[[0.25, 0.75]]]]), 0.5, clip=(0.0, 1.0)).flatten().tolist()
+    [0.75, 1.0]
 
     Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
     Chapter: Data augmentation.
@@ -69,12 +67,10 @@ def contrast(images: Tensor, factor: Number, *, clip: Clip = None) -> Tensor:
         factor: 0 or more, a number, or a tensor (N,).
         clip: as in `brightness`.
 
-    Raises:
-        ConvcraftError: as `brightness` does, and when the factor is negative.
+    Raises ConvcraftError as `brightness` does, and when the factor is negative.
 
-    Example:
-        >>> contrast(torch.tensor([[[[0.25, 0.75]]]]), 0.5).flatten().tolist()
-        [0.375, 0.625]
+    >>> contrast(torch.tensor([[[[0.25, 0.75]]]]), 0.5).flatten().tolist()
+    [0.375, 0.625]
 
     Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
     Chapter: Data augmentation.
@@ -106,13 +102,11 @@ def noise(
         clip: as in `brightness`.
         generator: on the device of the images; None is torch's own.
 
-    Raises:
-        ConvcraftError: as `brightness` does, and when std is negative or the generator on another device.
+    Raises ConvcraftError as `brightness` does, and when std is negative or the generator on another device.
 
-    Example:
-        >>> noisy = noise(torch.zeros(4, 1, 64, 64), 0.1, generator=torch.Generator().manual_seed(0))
-        >>> round(noisy.std().item(), 2)
-        0.1
+    >>> noisy = noise(torch.zeros(4, 1, 64, 64), 0.1, generator=torch.Generator().manual_seed(0))
+    >>> round(noisy.std().item(), 2)
+    0.1
 
     Source: Bishop (1995), Training with Noise is Equivalent to Tikhonov Regularization.
     Chapter: Data augmentation.
@@ -152,13 +146,11 @@ def erase(
             value.
         generator: of the noise, on the device of the images; None is torch's own.
 
-    Raises:
-        ConvcraftError: when images are no such tensor, a position or a size neither a finite number nor one
-            an image, a size negative, value none of the three, or the generator on another device.
+    Raises ConvcraftError when images are no such tensor, a position or a size neither a finite number nor one
+    an image, a size negative, value none of the three, or the generator on another device.
 
-    Example:
-        >>> erase(torch.ones(1, 1, 2, 3), 1, 0, width=5, height=1).tolist()
-        [[[[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]]]
+    >>> erase(torch.ones(1, 1, 2, 3), 1, 0, width=5, height=1).tolist()
+    [[[[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]]]
 
     Source: DeVries and Taylor (2017), Improved Regularization of Convolutional Neural Networks with Cutout.
     Chapter: Data augmentation.

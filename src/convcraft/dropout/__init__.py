@@ -5,11 +5,10 @@ from. The masks live on the input's device. Modules act in training mode only. U
 `torch.compile` the numbers come from torch's global generator: `generator=` breaks the graph there, which
 `fullgraph=True` refuses.
 
-Example:
-    >>> import torch
-    >>> from convcraft import dropout
-    >>> dropout.dropout(torch.ones(4), p=0.5, training=False)
-    tensor([1., 1., 1., 1.])
+>>> import torch
+>>> from convcraft import dropout
+>>> dropout.dropout(torch.ones(4), p=0.5, training=False)
+tensor([1., 1., 1., 1.])
 """
 
 from __future__ import annotations

@@ -25,9 +25,8 @@ def affine_of(keep: float) -> tuple[float, float]:
     Formula: with :math:`q` the probability of keeping and :math:`\alpha' = -\lambda\alpha`,
     :math:`a = (q + \alpha'^2 q (1 - q))^{-1/2}` and :math:`b = -a (1 - q) \alpha'`.
 
-    Example:
-        >>> [round(v, 4) for v in affine_of(0.5)]
-        [0.8864, 0.7792]
+    >>> [round(v, 4) for v in affine_of(0.5)]
+    [0.8864, 0.7792]
     """
     a = 1 / math.sqrt(keep + SELU_FLOOR**2 * keep * (1 - keep))
     return a, -a * (1 - keep) * SELU_FLOOR
@@ -56,16 +55,13 @@ def alpha_dropout(
         input: any shape, floating-point; mean 0 and variance 1, as SELU gives them, are kept.
         p: probability of dropping. p = 0 gives the input, p = 1 zeros.
         training: when False, which is torch's default here, the input is returned as it is.
-        inplace: write the result over the input.
         generator: where the random numbers come from; None is torch's global generator.
 
-    Raises:
-        ConvcraftError: as :func:`dropout`.
+    Raises ConvcraftError as :func:`dropout`.
 
-    Example:
-        >>> y = alpha_dropout(torch.zeros(100), 0.5, training=True)
-        >>> sorted(round(v, 4) for v in y.unique().tolist())
-        [-0.7792, 0.7792]
+    >>> y = alpha_dropout(torch.zeros(100), 0.5, training=True)
+    >>> sorted(round(v, 4) for v in y.unique().tolist())
+    [-0.7792, 0.7792]
 
     Source: Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks.
     Chapter: Dropout.
@@ -101,17 +97,14 @@ def feature_alpha_dropout(
         input: (N, C, ...), floating-point, at least two dimensions.
         p: probability of dropping. p = 0 gives the input, p = 1 zeros.
         training: when False, which is torch's default here, the input is returned as it is.
-        inplace: write the result over the input.
         generator: where the random numbers come from; None is torch's global generator.
 
-    Raises:
-        ConvcraftError: when p is outside [0, 1], the input is not a floating-point tensor or has fewer
-            than two dimensions, or the generator is on another device.
+    Raises ConvcraftError when p is outside [0, 1], the input is not a floating-point tensor or has fewer than
+    two dimensions, or the generator is on another device.
 
-    Example:
-        >>> y = feature_alpha_dropout(torch.zeros(8, 8, 5), 0.5, training=True)
-        >>> bool((y == y[:, :, :1]).all())
-        True
+    >>> y = feature_alpha_dropout(torch.zeros(8, 8, 5), 0.5, training=True)
+    >>> bool((y == y[:, :, :1]).all())
+    True
 
     Source: Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks, for the
     constants. Chapter: Dropout.
@@ -130,9 +123,8 @@ def feature_alpha_dropout(
 class AlphaDropout(DropoutModule, nn.AlphaDropout):
     """Module of :func:`alpha_dropout`, a drop-in for `torch.nn.AlphaDropout`; arguments as :class:`Dropout`.
 
-    Example:
-        >>> AlphaDropout(0.1).eval()(torch.ones(2))
-        tensor([1., 1.])
+    >>> AlphaDropout(0.1).eval()(torch.ones(2))
+    tensor([1., 1.])
 
     Chapter: Dropout.
     """
@@ -144,13 +136,10 @@ class AlphaDropout(DropoutModule, nn.AlphaDropout):
 class FeatureAlphaDropout(DropoutModule, nn.FeatureAlphaDropout):
     """Module of :func:`feature_alpha_dropout`, a drop-in for `torch.nn.FeatureAlphaDropout`.
 
-    Arguments and errors are those of :class:`Dropout`.
+    Arguments and errors are those of :class:`Dropout`. Chapter: Dropout.
 
-    Example:
-        >>> FeatureAlphaDropout(0.1).eval()(torch.ones(1, 2))
-        tensor([[1., 1.]])
-
-    Chapter: Dropout.
+    >>> FeatureAlphaDropout(0.1).eval()(torch.ones(1, 2))
+    tensor([[1., 1.]])
     """
 
     def forward(self, input: Tensor) -> Tensor:

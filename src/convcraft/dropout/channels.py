@@ -67,16 +67,13 @@ def dropout1d(
         input: (N, C, L) or (C, L), floating-point.
         p: probability of dropping. p = 0 gives the input, p = 1 zeros.
         training: when False the input is returned as it is.
-        inplace: write the result over the input.
         generator: where the random numbers come from; None is torch's global generator.
 
-    Raises:
-        ConvcraftError: when p is outside [0, 1], the input is not a floating-point tensor or has another
-            number of dimensions, or the generator is on another device.
+    Raises ConvcraftError when p is outside [0, 1], the input is not a floating-point tensor or has another
+    number of dimensions, or the generator is on another device.
 
-    Example:
-        >>> dropout1d(torch.ones(8, 8, 4)).sum(2).unique()  # a channel is kept as a whole or not at all
-        tensor([0., 8.])
+    >>> dropout1d(torch.ones(8, 8, 4)).sum(2).unique()  # a channel is kept as a whole or not at all
+    tensor([0., 8.])
 
     Source: Tompson, Goroshin, Jain, LeCun and Bregler (2015), Efficient Object Localization Using
     Convolutional Networks. Chapter: Dropout.
@@ -102,15 +99,12 @@ def dropout2d(
         input: (N, C, H, W), floating-point. Three dimensions are taken for (N, C, L), with torch's warning.
         p: probability of dropping. p = 0 gives the input, p = 1 zeros.
         training: when False the input is returned as it is.
-        inplace: write the result over the input.
         generator: where the random numbers come from; None is torch's global generator.
 
-    Raises:
-        ConvcraftError: as :func:`dropout1d`.
+    Raises ConvcraftError as :func:`dropout1d`.
 
-    Example:
-        >>> dropout2d(torch.ones(8, 8, 2, 2)).sum((2, 3)).unique()
-        tensor([0., 8.])
+    >>> dropout2d(torch.ones(8, 8, 2, 2)).sum((2, 3)).unique()
+    tensor([0., 8.])
 
     Source: Tompson et al. (2015), Efficient Object Localization Using Convolutional Networks.
     Chapter: Dropout.
@@ -135,15 +129,12 @@ def dropout3d(
         input: (N, C, D, H, W) or (C, D, H, W), floating-point.
         p: probability of dropping. p = 0 gives the input, p = 1 zeros.
         training: when False the input is returned as it is.
-        inplace: write the result over the input.
         generator: where the random numbers come from; None is torch's global generator.
 
-    Raises:
-        ConvcraftError: as :func:`dropout1d`.
+    Raises ConvcraftError as :func:`dropout1d`.
 
-    Example:
-        >>> dropout3d(torch.ones(8, 8, 2, 2, 1)).sum((2, 3, 4)).unique()
-        tensor([0., 8.])
+    >>> dropout3d(torch.ones(8, 8, 2, 2, 1)).sum((2, 3, 4)).unique()
+    tensor([0., 8.])
 
     Source: Tompson et al. (2015), Efficient Object Localization Using Convolutional Networks.
     Chapter: Dropout.
@@ -155,13 +146,10 @@ def dropout3d(
 class Dropout1d(DropoutModule, nn.Dropout1d):
     """Module of :func:`dropout1d`, a drop-in for `torch.nn.Dropout1d`; it acts in training mode only.
 
-    Arguments and errors are those of :class:`Dropout`.
+    Arguments and errors are those of :class:`Dropout`. Chapter: Dropout.
 
-    Example:
-        >>> Dropout1d(0.5).eval()(torch.ones(1, 1, 2))
-        tensor([[[1., 1.]]])
-
-    Chapter: Dropout.
+    >>> Dropout1d(0.5).eval()(torch.ones(1, 1, 2))
+    tensor([[[1., 1.]]])
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -171,13 +159,10 @@ class Dropout1d(DropoutModule, nn.Dropout1d):
 class Dropout2d(DropoutModule, nn.Dropout2d):
     """Module of :func:`dropout2d`, a drop-in for `torch.nn.Dropout2d`; it acts in training mode only.
 
-    Arguments and errors are those of :class:`Dropout`.
+    Arguments and errors are those of :class:`Dropout`. Chapter: Dropout.
 
-    Example:
-        >>> Dropout2d(0.5).eval()(torch.ones(1, 1, 1, 2))
-        tensor([[[[1., 1.]]]])
-
-    Chapter: Dropout.
+    >>> Dropout2d(0.5).eval()(torch.ones(1, 1, 1, 2))
+    tensor([[[[1., 1.]]]])
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -187,13 +172,10 @@ class Dropout2d(DropoutModule, nn.Dropout2d):
 class Dropout3d(DropoutModule, nn.Dropout3d):
     """Module of :func:`dropout3d`, a drop-in for `torch.nn.Dropout3d`; it acts in training mode only.
 
-    Arguments and errors are those of :class:`Dropout`.
+    Arguments and errors are those of :class:`Dropout`. Chapter: Dropout.
 
-    Example:
-        >>> Dropout3d(0.5).eval()(torch.ones(1, 1, 1, 1, 2)).sum()
-        tensor(2.)
-
-    Chapter: Dropout.
+    >>> Dropout3d(0.5).eval()(torch.ones(1, 1, 1, 1, 2)).sum()
+    tensor(2.)
     """
 
     def forward(self, input: Tensor) -> Tensor:

@@ -26,9 +26,8 @@ def seed_probability(p: float, block_size: int) -> float:
     Formula: an element is kept when none of the :math:`b^2` blocks that cover it is there, so that
     :math:`1 - p = (1 - \gamma)^{b^2}` and :math:`\gamma = 1 - (1 - p)^{1 / b^2}`.
 
-    Example:
-        >>> round(seed_probability(0.1, 7), 6)
-        0.002148
+    >>> round(seed_probability(0.1, 7), 6)
+    0.002148
     """
     return 1 - (1 - p) ** (1 / block_size**2)
 
@@ -69,17 +68,14 @@ def drop_block2d(
         p: probability of dropping, for each element. p = 0 gives the input, p = 1 zeros.
         block_size: side b of the blocks; they may be larger than the image.
         training: when False the input is returned as it is.
-        inplace: write the result over the input.
         generator: where the random numbers come from; None is torch's global generator.
 
-    Raises:
-        ConvcraftError: when p is outside [0, 1], block_size is no positive integer, the input is not a
-            floating-point tensor of four dimensions, or the generator is on another device.
+    Raises ConvcraftError when p is outside [0, 1], block_size is no positive integer, the input is not a
+    floating-point tensor of four dimensions, or the generator is on another device.
 
-    Example:
-        >>> y = drop_block2d(torch.ones(64, 8, 16, 16), 0.2, 3, generator=torch.Generator().manual_seed(0))
-        >>> round((y == 0).float().mean().item(), 1), y.max().item()
-        (0.2, 1.25)
+    >>> y = drop_block2d(torch.ones(64, 8, 16, 16), 0.2, 3, generator=torch.Generator().manual_seed(0))
+    >>> round((y == 0).float().mean().item(), 1), y.max().item()
+    (0.2, 1.25)
 
     Source: Ghiasi, Lin and Le (2018), DropBlock: A Regularization Method for Convolutional Networks.
     Chapter: Dropout.
@@ -114,17 +110,12 @@ class DropBlock2d(nn.Module):
     Args:
         p: probability of dropping, for each element.
         block_size: side of the squares.
-        inplace: write the result over the input.
         generator: where the random numbers come from; None is torch's global generator.
 
-    Raises:
-        ConvcraftError: when p is outside [0, 1], or block_size is no positive integer.
+    Raises ConvcraftError when p is outside [0, 1], or block_size is no positive integer. Chapter: Dropout.
 
-    Example:
-        >>> DropBlock2d(0.1, 3).eval()(torch.ones(1, 1, 1, 2))
-        tensor([[[[1., 1.]]]])
-
-    Chapter: Dropout.
+    >>> DropBlock2d(0.1, 3).eval()(torch.ones(1, 1, 1, 2))
+    tensor([[[[1., 1.]]]])
     """
 
     __constants__ = ["p", "block_size", "inplace"]

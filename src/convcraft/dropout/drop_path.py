@@ -28,18 +28,15 @@ def drop_path(
         input: (N, ...), floating-point.
         p: probability of dropping. p = 0 gives the input, p = 1 zeros.
         training: when False the input is returned as it is.
-        inplace: write the result over the input.
         scale_by_keep: divide by 1 - p; when False the mean is (1 - p) x.
         generator: where the random numbers come from; None is torch's global generator.
 
-    Raises:
-        ConvcraftError: when p is outside [0, 1], the input is not a floating-point tensor or has no
-            dimension, or the generator is on another device.
+    Raises ConvcraftError when p is outside [0, 1], the input is not a floating-point tensor or has no
+    dimension, or the generator is on another device.
 
-    Example:
-        >>> y = drop_path(torch.ones(50, 3, 2), 0.5)
-        >>> y.sum((1, 2)).unique()
-        tensor([ 0., 12.])
+    >>> y = drop_path(torch.ones(50, 3, 2), 0.5)
+    >>> y.sum((1, 2)).unique()
+    tensor([ 0., 12.])
 
     Source: Huang, Sun, Liu, Sedra and Weinberger (2016), Deep Networks with Stochastic Depth; named in
     Larsson, Maire and Shakhnarovich (2017), FractalNet. Chapter: Dropout.
@@ -64,18 +61,13 @@ class DropPath(nn.Module):
 
     Args:
         p: probability of dropping a sample.
-        inplace: write the result over the input.
         scale_by_keep: divide by 1 - p.
         generator: where the random numbers come from; None is torch's global generator.
 
-    Raises:
-        ConvcraftError: when p is outside [0, 1].
+    Raises ConvcraftError when p is outside [0, 1]. Chapter: Dropout.
 
-    Example:
-        >>> DropPath(0.2).eval()(torch.ones(2))
-        tensor([1., 1.])
-
-    Chapter: Dropout.
+    >>> DropPath(0.2).eval()(torch.ones(2))
+    tensor([1., 1.])
     """
 
     __constants__ = ["p", "inplace", "scale_by_keep"]

@@ -36,18 +36,15 @@ def dropout(
         input: any shape, floating-point.
         p: probability of dropping. p = 0 gives the input, p = 1 zeros.
         training: when False the input is returned as it is.
-        inplace: write the result over the input.
         generator: where the random numbers come from; None is torch's global generator.
 
-    Raises:
-        ConvcraftError: when p is outside [0, 1], the input is not a floating-point tensor, or the
-            generator is on another device.
+    Raises ConvcraftError when p is outside [0, 1], the input is not a floating-point tensor, or the generator
+    is on another device.
 
-    Example:
-        >>> dropout(torch.ones(6), 0.5, generator=torch.Generator().manual_seed(1)).unique()
-        tensor([0., 2.])
-        >>> dropout(torch.ones(3), 0.5, training=False)
-        tensor([1., 1., 1.])
+    >>> dropout(torch.ones(6), 0.5, generator=torch.Generator().manual_seed(1)).unique()
+    tensor([0., 2.])
+    >>> dropout(torch.ones(3), 0.5, training=False)
+    tensor([1., 1., 1.])
 
     Source: Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), Dropout: A Simple Way to
     Prevent Neural Networks from Overfitting. Chapter: Dropout.
@@ -81,17 +78,14 @@ def gaussian_dropout(
         input: any shape, floating-point.
         p: the probability of dropping of the dropout with the same variance, in [0, 1).
         training: when False the input is returned as it is.
-        inplace: write the result over the input.
         generator: where the random numbers come from; None is torch's global generator.
 
-    Raises:
-        ConvcraftError: when p is outside [0, 1), the input is not a floating-point tensor, or the
-            generator is on another device.
+    Raises ConvcraftError when p is outside [0, 1), the input is not a floating-point tensor, or the generator
+    is on another device.
 
-    Example:
-        >>> y = gaussian_dropout(torch.ones(10000), 0.2, generator=torch.Generator().manual_seed(0))
-        >>> abs(y.var().item() - 0.25) < 0.02
-        True
+    >>> y = gaussian_dropout(torch.ones(10000), 0.2, generator=torch.Generator().manual_seed(0))
+    >>> abs(y.var().item() - 0.25) < 0.02
+    True
 
     Source: Srivastava et al. (2014), section 10, Multiplicative Gaussian Noise. Chapter: Dropout.
     """
@@ -113,17 +107,12 @@ class Dropout(DropoutModule, nn.Dropout):
 
     Args:
         p: probability of dropping.
-        inplace: write the result over the input.
         generator: where the random numbers come from; None is torch's global generator.
 
-    Raises:
-        ConvcraftError: when p is outside [0, 1].
+    Raises ConvcraftError when p is outside [0, 1]. Chapter: Dropout.
 
-    Example:
-        >>> Dropout(0.5).eval()(torch.ones(2))
-        tensor([1., 1.])
-
-    Chapter: Dropout.
+    >>> Dropout(0.5).eval()(torch.ones(2))
+    tensor([1., 1.])
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -135,17 +124,12 @@ class GaussianDropout(nn.Module):
 
     Args:
         p: the probability of dropping of the dropout with the same variance, in [0, 1).
-        inplace: write the result over the input.
         generator: where the random numbers come from; None is torch's global generator.
 
-    Raises:
-        ConvcraftError: when p is outside [0, 1).
+    Raises ConvcraftError when p is outside [0, 1). Chapter: Dropout.
 
-    Example:
-        >>> GaussianDropout(0.2).eval()(torch.ones(2))
-        tensor([1., 1.])
-
-    Chapter: Dropout.
+    >>> GaussianDropout(0.2).eval()(torch.ones(2))
+    tensor([1., 1.])
     """
 
     __constants__ = ["p", "inplace"]

@@ -48,9 +48,8 @@ def quantize(keep: float) -> tuple[int, int]:
     It has at least 16 digits, and enough for a relative error of at most 2^-13 in the rarer of keeping and
     dropping.
 
-    Example:
-        >>> quantize(0.5), quantize(0.75), quantize(0.8)
-        ((1, 1), (3, 2), (52429, 16))
+    >>> quantize(0.5), quantize(0.75), quantize(0.8)
+    ((1, 1), (3, 2), (52429, 16))
     """
     digits = max(LEAST_DIGITS, 12 + math.ceil(-math.log2(min(keep, 1 - keep))))
     numerator = round(keep * (1 << digits))

@@ -3,13 +3,12 @@
 `initialize(model)` finds the activation after each layer and picks scheme and gain; `lsuv_` scales by data;
 `variance_map` tells what a scheme does to the variance from layer to layer.
 
-Example:
-    >>> from torch import nn
-    >>> from convcraft import initialization
-    >>> initialization.fans(nn.Conv2d(8, 8, 3, groups=8))
-    Fans(fan_in=9, fan_out=9)
-    >>> round(initialization.calculate_gain("mish"), 4)
-    1.4868
+>>> from torch import nn
+>>> from convcraft import initialization
+>>> initialization.fans(nn.Conv2d(8, 8, 3, groups=8))
+Fans(fan_in=9, fan_out=9)
+>>> round(initialization.calculate_gain("mish"), 4)
+1.4868
 """
 
 from __future__ import annotations

@@ -125,12 +125,11 @@ def initialize(
             names nothing in the model, memory is below 2 or there is no gated layer with a bias, or the
             generator is elsewhere.
 
-    Example:
-        >>> model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
-        >>> for row in initialize(model):
-        ...     print(row.layer, row.activation, row.scheme, round(row.gain, 4))
-        0 relu kaiming_normal 1.4142
-        3 output lecun_normal 1.0
+    >>> model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
+    >>> for row in initialize(model):
+    ...     print(row.layer, row.activation, row.scheme, round(row.gain, 4))
+    0 relu kaiming_normal 1.4142
+    3 output lecun_normal 1.0
 
     Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers, for the variances; Goyal et al.
     (2017), Accurate, Large Minibatch SGD, for the zero weight of the last normalization; Zhang, Dauphin and

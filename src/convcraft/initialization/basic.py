@@ -30,14 +30,11 @@ def uniform_(
         b: the upper end, not below a.
         generator: source of the random numbers, on the tensor's device; torch's own by default.
 
-    Raises:
-        ConvcraftError: when the tensor is not floating-point, b is below a, or the generator is elsewhere.
-
-    Example:
-        >>> uniform_(torch.empty(100)).max() < 1
-        tensor(True)
-
+    Raises ConvcraftError when the tensor is not floating-point, b is below a, or the generator is elsewhere.
     Chapter: Weight initialization.
+
+    >>> uniform_(torch.empty(100)).max() < 1
+    tensor(True)
     """
     check_weight("uniform_", tensor)
     check_number("uniform_", "a", a)
@@ -60,15 +57,12 @@ def normal_(
         std: the standard deviation, not negative.
         generator: source of the random numbers, on the tensor's device; torch's own by default.
 
-    Raises:
-        ConvcraftError: when the tensor is not floating-point, std is negative, or the generator is elsewhere.
+    Raises ConvcraftError when the tensor is not floating-point, std is negative, or the generator is
+    elsewhere. Chapter: Weight initialization.
 
-    Example:
-        >>> normal_(torch.empty(2, 3), std=0.0)
-        tensor([[0., 0., 0.],
-                [0., 0., 0.]])
-
-    Chapter: Weight initialization.
+    >>> normal_(torch.empty(2, 3), std=0.0)
+    tensor([[0., 0., 0.],
+            [0., 0., 0.]])
     """
     check_weight("normal_", tensor)
     check_number("normal_", "mean", mean)
@@ -102,15 +96,12 @@ def trunc_normal_(
         b: the upper end, above a.
         generator: source of the random numbers, on the tensor's device; torch's own by default.
 
-    Raises:
-        ConvcraftError: when the tensor is not floating-point, std is not above 0, b is not above a, [a, b] is
-            more than 37 standard deviations away from the mean, or the generator is elsewhere.
-
-    Example:
-        >>> trunc_normal_(torch.empty(1000)).abs().max() <= 2
-        tensor(True)
-
+    Raises ConvcraftError when the tensor is not floating-point, std is not above 0, b is not above a, [a, b]
+    is more than 37 standard deviations away from the mean, or the generator is elsewhere.
     Chapter: Weight initialization.
+
+    >>> trunc_normal_(torch.empty(1000)).abs().max() <= 2
+    tensor(True)
     """
     check_weight("trunc_normal_", tensor)
     check_number("trunc_normal_", "mean", mean)
@@ -144,14 +135,11 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
         tensor: any shape, floating-point; it is changed and returned.
         val: the number.
 
-    Raises:
-        ConvcraftError: when the tensor is not floating-point or val is no finite number.
-
-    Example:
-        >>> constant_(torch.empty(2), 0.5)
-        tensor([0.5000, 0.5000])
-
+    Raises ConvcraftError when the tensor is not floating-point or val is no finite number.
     Chapter: Weight initialization.
+
+    >>> constant_(torch.empty(2), 0.5)
+    tensor([0.5000, 0.5000])
     """
     check_weight("constant_", tensor)
     return tensor.fill_(check_number("constant_", "val", val))
@@ -163,14 +151,10 @@ def ones_(tensor: Tensor) -> Tensor:
 
     Formula: :math:`w = 1`.
 
-    Raises:
-        ConvcraftError: when the tensor is not floating-point.
+    Raises ConvcraftError when the tensor is not floating-point. Chapter: Weight initialization.
 
-    Example:
-        >>> ones_(torch.empty(2))
-        tensor([1., 1.])
-
-    Chapter: Weight initialization.
+    >>> ones_(torch.empty(2))
+    tensor([1., 1.])
     """
     return check_weight("ones_", tensor).fill_(1)
 
@@ -181,14 +165,10 @@ def zeros_(tensor: Tensor) -> Tensor:
 
     Formula: :math:`w = 0`.
 
-    Raises:
-        ConvcraftError: when the tensor is not floating-point.
+    Raises ConvcraftError when the tensor is not floating-point. Chapter: Weight initialization.
 
-    Example:
-        >>> zeros_(torch.empty(2))
-        tensor([0., 0.])
-
-    Chapter: Weight initialization.
+    >>> zeros_(torch.empty(2))
+    tensor([0., 0.])
     """
     return check_weight("zeros_", tensor).zero_()
 
@@ -202,15 +182,12 @@ def eye_(tensor: Tensor) -> Tensor:
     Args:
         tensor: (n, m), floating-point; it is changed and returned.
 
-    Raises:
-        ConvcraftError: when the tensor is not floating-point or has not 2 dimensions.
-
-    Example:
-        >>> eye_(torch.empty(2, 3))
-        tensor([[1., 0., 0.],
-                [0., 1., 0.]])
-
+    Raises ConvcraftError when the tensor is not floating-point or has not 2 dimensions.
     Chapter: Weight initialization.
+
+    >>> eye_(torch.empty(2, 3))
+    tensor([[1., 0., 0.],
+            [0., 1., 0.]])
     """
     check_weight("eye_", tensor, dimensions=(2,)).zero_().diagonal().fill_(1)
     return tensor
@@ -227,13 +204,11 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         tensor: (C_out, C_in / groups, ...) with 1 to 3 kernel dimensions; it is changed and returned.
         groups: of the convolution.
 
-    Raises:
-        ConvcraftError: when the tensor is not floating-point, has other dimensions, or C_out is no multiple
-            of groups.
+    Raises ConvcraftError when the tensor is not floating-point, has other dimensions, or C_out is no multiple
+    of groups.
 
-    Example:
-        >>> dirac_(torch.empty(1, 1, 3))
-        tensor([[[0., 1., 0.]]])
+    >>> dirac_(torch.empty(1, 1, 3))
+    tensor([[[0., 1., 0.]]])
 
     Source: Zagoruyko and Komodakis (2017), DiracNets: Training Very Deep Neural Networks Without
     Skip-Connections. Chapter: Weight initialization.
@@ -275,13 +250,11 @@ def sparse_(
         std: the standard deviation of the others, not negative.
         generator: source of the random numbers, on the tensor's device; torch's own by default.
 
-    Raises:
-        ConvcraftError: when the tensor is not floating-point or has not 2 dimensions, sparsity lies outside
-            [0, 1], std is negative, or the generator is elsewhere.
+    Raises ConvcraftError when the tensor is not floating-point or has not 2 dimensions, sparsity lies outside
+    [0, 1], std is negative, or the generator is elsewhere.
 
-    Example:
-        >>> (sparse_(torch.empty(10, 3), 0.8) == 0).sum(0)
-        tensor([8, 8, 8])
+    >>> (sparse_(torch.empty(10, 3), 0.8) == 0).sum(0)
+    tensor([8, 8, 8])
 
     Source: Martens (2010), Deep learning via Hessian-free optimization. Chapter: Weight initialization.
     """

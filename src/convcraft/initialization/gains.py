@@ -49,13 +49,11 @@ def calculate_gain(
         param: the parameter of a named activation, for example the negative slope of leaky_relu.
         direction: "forward" or "backward".
 
-    Raises:
-        ConvcraftError: when the name or the direction is not known, param is no number or belongs to nothing,
-            the activation is not element-wise (softmax, GLU and normalizations are not), or its moment is 0.
+    Raises ConvcraftError when the name or the direction is not known, param is no number or belongs to
+    nothing, the activation is not element-wise (softmax, GLU and normalizations are not), or its moment is 0.
 
-    Example:
-        >>> round(calculate_gain("gelu"), 4), round(calculate_gain(torch.tanh, direction="backward"), 4)
-        (1.5335, 1.4674)
+    >>> round(calculate_gain("gelu"), 4), round(calculate_gain(torch.tanh, direction="backward"), 4)
+    (1.5335, 1.4674)
 
     Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Weight initialization.
     """

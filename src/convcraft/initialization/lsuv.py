@@ -77,15 +77,13 @@ def lsuv_(
     Returns:
         A list of `LsuvStep` that prints as a table.
 
-    Raises:
-        ConvcraftError: when the model has no such layer or does not run on the batch, tol or max_iterations
-            is not positive, the generator is elsewhere, or the output of a layer is constant or not finite.
+    Raises ConvcraftError when the model has no such layer or does not run on the batch, tol or max_iterations
+    is not positive, the generator is elsewhere, or the output of a layer is constant or not finite.
 
-    Example:
-        >>> model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4))
-        >>> steps = lsuv_(model, torch.randn(64, 8))
-        >>> [step.layer for step in steps], all(abs(step.after - 1) <= 0.01 for step in steps)
-        (['0', '2'], True)
+    >>> model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4))
+    >>> steps = lsuv_(model, torch.randn(64, 8))
+    >>> [step.layer for step in steps], all(abs(step.after - 1) <= 0.01 for step in steps)
+    (['0', '2'], True)
 
     Source: Mishkin and Matas (2016), All you need is a good init. Chapter: Weight initialization.
     """

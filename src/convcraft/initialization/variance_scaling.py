@@ -48,13 +48,11 @@ def xavier_uniform_(
         gain: factor on the standard deviation, not negative.
         generator: source of the random numbers, on the tensor's device; torch's own by default.
 
-    Raises:
-        ConvcraftError: when the tensor is no floating-point weight or layer, gain is negative, or the
-            generator is elsewhere.
+    Raises ConvcraftError when the tensor is no floating-point weight or layer, gain is negative, or the
+    generator is elsewhere.
 
-    Example:
-        >>> xavier_uniform_(torch.empty(3, 3)).abs().max() <= 1
-        tensor(True)
+    >>> xavier_uniform_(torch.empty(3, 3)).abs().max() <= 1
+    tensor(True)
 
     Source: Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
     networks. Chapter: Weight initialization.
@@ -75,15 +73,13 @@ def xavier_normal_(
         gain: factor on the standard deviation, not negative.
         generator: source of the random numbers, on the tensor's device; torch's own by default.
 
-    Raises:
-        ConvcraftError: as `xavier_uniform_` does.
+    Raises ConvcraftError as `xavier_uniform_` does.
 
-    Example:
-        >>> xavier_normal_(nn.Linear(2, 3), gain=0.0)
-        Parameter containing:
-        tensor([[0., 0.],
-                [0., 0.],
-                [0., 0.]], requires_grad=True)
+    >>> xavier_normal_(nn.Linear(2, 3), gain=0.0)
+    Parameter containing:
+    tensor([[0., 0.],
+            [0., 0.],
+            [0., 0.]], requires_grad=True)
 
     Source: Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
     networks. Chapter: Weight initialization.
@@ -125,12 +121,10 @@ def kaiming_uniform_(
         nonlinearity: what `calculate_gain` takes.
         generator: source of the random numbers, on the tensor's device; torch's own by default.
 
-    Raises:
-        ConvcraftError: as `xavier_uniform_` and `calculate_gain` do, and when mode is not known.
+    Raises ConvcraftError as `xavier_uniform_` and `calculate_gain` do, and when mode is not known.
 
-    Example:
-        >>> kaiming_uniform_(torch.empty(3, 6), nonlinearity="relu").abs().max() <= 1
-        tensor(True)
+    >>> kaiming_uniform_(torch.empty(3, 6), nonlinearity="relu").abs().max() <= 1
+    tensor(True)
 
     Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Weight initialization.
     """
@@ -155,12 +149,10 @@ def kaiming_normal_(
         nonlinearity: what `calculate_gain` takes.
         generator: source of the random numbers, on the tensor's device; torch's own by default.
 
-    Raises:
-        ConvcraftError: as `xavier_uniform_` and `calculate_gain` do, and when mode is not known.
+    Raises ConvcraftError as `xavier_uniform_` and `calculate_gain` do, and when mode is not known.
 
-    Example:
-        >>> kaiming_normal_(torch.empty(5, 4), nonlinearity="mish").shape
-        torch.Size([5, 4])
+    >>> kaiming_normal_(torch.empty(5, 4), nonlinearity="mish").shape
+    torch.Size([5, 4])
 
     Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Weight initialization.
     """
@@ -176,12 +168,10 @@ def lecun_uniform_(tensor: Tensor | nn.Module, generator: torch.Generator | None
         tensor: a weight, or a layer, as for `xavier_uniform_`. It is changed; the weight is returned.
         generator: source of the random numbers, on the tensor's device; torch's own by default.
 
-    Raises:
-        ConvcraftError: as `xavier_uniform_` does.
+    Raises ConvcraftError as `xavier_uniform_` does.
 
-    Example:
-        >>> lecun_uniform_(torch.empty(2, 3)).abs().max() <= 1
-        tensor(True)
+    >>> lecun_uniform_(torch.empty(2, 3)).abs().max() <= 1
+    tensor(True)
 
     Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp. Chapter: Weight initialization.
     """
@@ -197,12 +187,10 @@ def lecun_normal_(tensor: Tensor | nn.Module, generator: torch.Generator | None 
         tensor: a weight, or a layer, as for `xavier_uniform_`. It is changed; the weight is returned.
         generator: source of the random numbers, on the tensor's device; torch's own by default.
 
-    Raises:
-        ConvcraftError: as `xavier_uniform_` does.
+    Raises ConvcraftError as `xavier_uniform_` does.
 
-    Example:
-        >>> lecun_normal_(torch.empty(2, 3)).shape
-        torch.Size([2, 3])
+    >>> lecun_normal_(torch.empty(2, 3)).shape
+    torch.Size([2, 3])
 
     Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp; Klambauer, Unterthiner, Mayr and
     Hochreiter (2017), Self-Normalizing Neural Networks. Chapter: Weight initialization.
@@ -223,17 +211,15 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: torch.Generator | No
         gain: factor on the matrix.
         generator: source of the random numbers, on the tensor's device; torch's own by default.
 
-    Raises:
-        ConvcraftError: when the tensor is not floating-point or has fewer than 2 dimensions, gain is no
-            finite number, or the generator is elsewhere.
+    Raises ConvcraftError when the tensor is not floating-point or has fewer than 2 dimensions, gain is no
+    finite number, or the generator is elsewhere.
 
-    Example:
-        >>> w = orthogonal_(torch.empty(2, 3))
-        >>> torch.allclose(w @ w.T, torch.eye(2), atol=1e-6)
-        True
+    >>> w = orthogonal_(torch.empty(2, 3))
+    >>> torch.allclose(w @ w.T, torch.eye(2), atol=1e-6)
+    True
 
-    Source: Saxe, McClelland and Ganguli (2014), Exact solutions to the nonlinear dynamics of learning in
-    deep linear neural networks. Chapter: Weight initialization.
+    Source: Saxe, McClelland and Ganguli (2014), Exact solutions to the nonlinear dynamics of learning in deep
+    linear neural networks. Chapter: Weight initialization.
     """
     fans(check_weight("orthogonal_", tensor))
     check_number("orthogonal_", "gain", gain)
@@ -270,19 +256,18 @@ def delta_orthogonal_(
         groups: of the convolution; each group gets a matrix of its own.
         generator: source of the random numbers, on the tensor's device; torch's own by default.
 
-    Raises:
-        ConvcraftError: when the tensor is no floating-point weight of a convolution, is that of a transposed
-            one, has fewer output than input channels, groups do not divide it, or the generator is elsewhere.
+    Raises ConvcraftError when the tensor is no floating-point weight of a convolution, is that of a
+    transposed one, has fewer output than input channels, groups do not divide it, or the generator is
+    elsewhere.
 
-    Example:
-        >>> layer = nn.Conv2d(2, 4, 3, padding=1, bias=False)
-        >>> _ = delta_orthogonal_(layer)
-        >>> x = torch.ones(1, 2, 5, 5)
-        >>> torch.allclose(layer(x).norm(), x.norm())
-        True
+    >>> layer = nn.Conv2d(2, 4, 3, padding=1, bias=False)
+    >>> _ = delta_orthogonal_(layer)
+    >>> x = torch.ones(1, 2, 5, 5)
+    >>> torch.allclose(layer(x).norm(), x.norm())
+    True
 
-    Source: Xiao, Bahri, Sohl-Dickstein, Schoenholz and Pennington (2018), Dynamical Isometry and a Mean
-    Field Theory of CNNs. Chapter: Weight initialization.
+    Source: Xiao, Bahri, Sohl-Dickstein, Schoenholz and Pennington (2018), Dynamical Isometry and a Mean Field
+    Theory of CNNs. Chapter: Weight initialization.
     """
     if isinstance(tensor, nn.Module):
         if not isinstance(tensor, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):

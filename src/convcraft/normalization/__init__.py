@@ -2,11 +2,10 @@
 
 The formulas, with the backward pass derived, stand in `convcraft.normalization.definitions`.
 
-Example:
-    >>> import torch
-    >>> from convcraft import normalization
-    >>> normalization.layer_norm(torch.tensor([[1.0, 3.0]]), (2,), eps=0.0)
-    tensor([[-1.,  1.]])
+>>> import torch
+>>> from convcraft import normalization
+>>> normalization.layer_norm(torch.tensor([[1.0, 3.0]]), (2,), eps=0.0)
+tensor([[-1.,  1.]])
 """
 
 from __future__ import annotations

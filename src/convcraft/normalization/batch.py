@@ -56,16 +56,14 @@ def batch_norm(
         momentum: share m of the batch in the running averages.
         eps: added to the variance.
 
-    Raises:
-        ConvcraftError: when the input is not a floating-point tensor or has fewer than two dimensions,
-            the number of channels does not fit, eps is negative (or 0, in training), a channel has
-            a single value in training, or the running statistics are missing else.
+    Raises ConvcraftError when the input is not a floating-point tensor or has fewer than two dimensions, the
+    number of channels does not fit, eps is negative (or 0, in training), a channel has a single value in
+    training, or the running statistics are missing else.
 
-    Example:
-        >>> x = torch.tensor([[1.0], [3.0]])
-        >>> batch_norm(x, None, None, training=True).round(decimals=3)
-        tensor([[-1.],
-                [ 1.]])
+    >>> x = torch.tensor([[1.0], [3.0]])
+    >>> batch_norm(x, None, None, training=True).round(decimals=3)
+    tensor([[-1.],
+            [ 1.]])
 
     Source: Ioffe and Szegedy (2015), Batch Normalization: Accelerating Deep Network Training by Reducing
     Internal Covariate Shift. Chapter: Batch normalization.
@@ -144,13 +142,11 @@ class BatchNorm1d(_BatchNorm, nn.BatchNorm1d):
         track_running_stats: whether running averages are kept; without them the batch's are used in eval
             mode too.
 
-    Raises:
-        ConvcraftError: when the input has another number of dimensions or channels, or a channel has a single
-            value in training.
+    Raises ConvcraftError when the input has another number of dimensions or channels, or a channel has a
+    single value in training.
 
-    Example:
-        >>> BatchNorm1d(3)(torch.randn(8, 3)).mean(0).abs().max() < 1e-5
-        tensor(True)
+    >>> BatchNorm1d(3)(torch.randn(8, 3)).mean(0).abs().max() < 1e-5
+    tensor(True)
 
     Source: Ioffe and Szegedy (2015), Batch Normalization. Chapter: Batch normalization.
     """
@@ -164,9 +160,8 @@ class BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
     It is a `torch.nn.BatchNorm2d`, with its constructor, parameters, buffers and loading. Arguments and
     errors are those of :class:`BatchNorm1d`.
 
-    Example:
-        >>> list(BatchNorm2d(3).state_dict())
-        ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
+    >>> list(BatchNorm2d(3).state_dict())
+    ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
 
     Source: Ioffe and Szegedy (2015), Batch Normalization. Chapter: Batch normalization.
     """
@@ -180,9 +175,8 @@ class BatchNorm3d(_BatchNorm, nn.BatchNorm3d):
     It is a `torch.nn.BatchNorm3d`, with its constructor, parameters, buffers and loading. Arguments and
     errors are those of :class:`BatchNorm1d`.
 
-    Example:
-        >>> BatchNorm3d(2)(torch.randn(4, 2, 2, 2, 2)).shape
-        torch.Size([4, 2, 2, 2, 2])
+    >>> BatchNorm3d(2)(torch.randn(4, 2, 2, 2, 2)).shape
+    torch.Size([4, 2, 2, 2, 2])
 
     Source: Ioffe and Szegedy (2015), Batch Normalization. Chapter: Batch normalization.
     """
@@ -202,11 +196,9 @@ class SyncBatchNorm(nn.SyncBatchNorm):
     too. In training it needs a GPU and `torch.distributed`: on CPU tensors torch raises ValueError once a
     process group is joined. In eval mode, and without a process group, it is a batch norm on every device.
     `examples/data_parallel.py` trains one network with it, and on the CPU with the same in two sums.
-
-    Example:
-        >>> model = SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(nn.Conv2d(1, 2, 3), BatchNorm2d(2)))
-        >>> type(model[1]).__name__
-        'SyncBatchNorm'
-
     Chapter: Batch normalization.
+
+    >>> model = SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(nn.Conv2d(1, 2, 3), BatchNorm2d(2)))
+    >>> type(model[1]).__name__
+    'SyncBatchNorm'
     """

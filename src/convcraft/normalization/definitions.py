@@ -50,9 +50,8 @@ def moments(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     :math:`\frac1n \sum x_i^2 - \mu^2` is the difference of two large numbers when
     :math:`\mu \gg \sqrt v`, and can come out negative.
 
-    Example:
-        >>> moments(torch.tensor([1e4, 1e4 + 1]), (0,))
-        (tensor([10000.5000]), tensor([0.2500]))
+    >>> moments(torch.tensor([1e4, 1e4 + 1]), (0,))
+    (tensor([10000.5000]), tensor([0.2500]))
     """
     mean = x.mean(dims, keepdim=True)
     return mean, (x - mean).square().mean(dims, keepdim=True)
@@ -71,9 +70,8 @@ def normalize(
         weight: w, in a shape that broadcasts with x; None for 1.
         bias: b, likewise; None for 0.
 
-    Example:
-        >>> normalize(torch.tensor([1.0, 3.0]), (0,), 0.0)
-        tensor([-1.,  1.])
+    >>> normalize(torch.tensor([1.0, 3.0]), (0,), 0.0)
+    tensor([-1.,  1.])
     """
     mean, variance = moments(x, dims)
     y = (x - mean) * torch.rsqrt(variance + eps)
@@ -90,12 +88,11 @@ def normalize_backward(
     Formula: :math:`r (h - \overline{h} - \hat x\, \overline{h \hat x})` with :math:`h = w g` and bars
     for means over `dims`.
 
-    Example:
-        >>> x = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64, requires_grad=True)
-        >>> grad = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
-        >>> by_autograd, = torch.autograd.grad(normalize(x, (0,), 0.1), x, grad)
-        >>> torch.allclose(normalize_backward(grad, x, (0,), 0.1)[0], by_autograd)
-        True
+    >>> x = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64, requires_grad=True)
+    >>> grad = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+    >>> by_autograd, = torch.autograd.grad(normalize(x, (0,), 0.1), x, grad)
+    >>> torch.allclose(normalize_backward(grad, x, (0,), 0.1)[0], by_autograd)
+    True
     """
     mean, variance = moments(x, dims)
     r = torch.rsqrt(variance + eps)

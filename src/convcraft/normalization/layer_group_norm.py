@@ -42,13 +42,11 @@ def layer_norm(
         bias: b, of normalized_shape, or None for 0.
         eps: added to the variance.
 
-    Raises:
-        ConvcraftError: when the input is not a floating-point tensor or does not end in
-            normalized_shape, or eps is negative.
+    Raises ConvcraftError when the input is not a floating-point tensor or does not end in normalized_shape,
+    or eps is negative.
 
-    Example:
-        >>> layer_norm(torch.tensor([[1.0, 3.0]]), (2,), eps=0.0)
-        tensor([[-1.,  1.]])
+    >>> layer_norm(torch.tensor([[1.0, 3.0]]), (2,), eps=0.0)
+    tensor([[-1.,  1.]])
 
     Source: Ba, Kiros and Hinton (2016), Layer Normalization. Chapter: Batch normalization.
     """
@@ -83,13 +81,11 @@ def group_norm(
         bias: b, of shape (C,), or None for 0.
         eps: added to the variance.
 
-    Raises:
-        ConvcraftError: when the input is not a floating-point tensor or has fewer than two dimensions,
-            num_groups does not divide its channels, or eps is negative.
+    Raises ConvcraftError when the input is not a floating-point tensor or has fewer than two dimensions,
+    num_groups does not divide its channels, or eps is negative.
 
-    Example:
-        >>> group_norm(torch.tensor([[1.0, 3.0, 10.0, 30.0]]), 2, eps=0.0)
-        tensor([[-1.,  1., -1.,  1.]])
+    >>> group_norm(torch.tensor([[1.0, 3.0, 10.0, 30.0]]), 2, eps=0.0)
+    tensor([[-1.,  1., -1.,  1.]])
 
     Source: Wu and He (2018), Group Normalization. Chapter: Batch normalization.
     """
@@ -113,12 +109,10 @@ class LayerNorm(nn.LayerNorm):
         elementwise_affine: whether w and b are learned.
         bias: whether there is a b.
 
-    Raises:
-        ConvcraftError: when the input does not end in normalized_shape.
+    Raises ConvcraftError when the input does not end in normalized_shape.
 
-    Example:
-        >>> LayerNorm(4)(torch.randn(2, 4)).mean(1).abs().max() < 1e-5
-        tensor(True)
+    >>> LayerNorm(4)(torch.randn(2, 4)).mean(1).abs().max() < 1e-5
+    tensor(True)
 
     Source: Ba, Kiros and Hinton (2016), Layer Normalization. Chapter: Batch normalization.
     """
@@ -137,13 +131,11 @@ class GroupNorm(nn.GroupNorm):
         affine: whether w and b are learned.
         bias: whether there is a b.
 
-    Raises:
-        ConvcraftError: when num_groups does not divide num_channels, or the input has another number of
-            channels.
+    Raises ConvcraftError when num_groups does not divide num_channels, or the input has another number of
+    channels.
 
-    Example:
-        >>> GroupNorm(2, 4)(torch.randn(3, 4, 5)).shape
-        torch.Size([3, 4, 5])
+    >>> GroupNorm(2, 4)(torch.randn(3, 4, 5)).shape
+    torch.Size([3, 4, 5])
 
     Source: Wu and He (2018), Group Normalization. Chapter: Batch normalization.
     """

@@ -130,17 +130,15 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any]) -> nn.Modul
     Returns:
         The model.
 
-    Raises:
-        ConvcraftError: when the model has no batch normalization with running statistics, there are no
-            batches, one holds no tensor or is on another device, or a channel has a single value. Then
-            nothing is changed.
+    Raises ConvcraftError when the model has no batch normalization with running statistics, there are no
+    batches, one holds no tensor or is on another device, or a channel has a single value. Then nothing is
+    changed.
 
-    Example:
-        >>> model = nn.Sequential(nn.BatchNorm1d(1))
-        >>> data = [torch.tensor([[0.0], [2.0]]), torch.tensor([[4.0], [6.0]])]
-        >>> norm = recalibrate_batch_norm(model, data)[0]
-        >>> norm.running_mean, norm.running_var
-        (tensor([3.]), tensor([6.6667]))
+    >>> model = nn.Sequential(nn.BatchNorm1d(1))
+    >>> data = [torch.tensor([[0.0], [2.0]]), torch.tensor([[4.0], [6.0]])]
+    >>> norm = recalibrate_batch_norm(model, data)[0]
+    >>> norm.running_mean, norm.running_var
+    (tensor([3.]), tensor([6.6667]))
 
     Source: Wu and Johnson (2021), Rethinking "Batch" in BatchNorm, section 3. Chapter: Batch normalization.
     """
@@ -187,9 +185,8 @@ class Frozen(nn.Module):
     It is a child, because `SyncBatchNorm.convert_sync_batchnorm` moves the children of a layer to the one
     that takes its place. That one is then frozen as well.
 
-    Example:
-        >>> freeze_batch_norm(nn.Sequential(nn.BatchNorm1d(2)))[0].frozen
-        Frozen()
+    >>> freeze_batch_norm(nn.Sequential(nn.BatchNorm1d(2)))[0].frozen
+    Frozen()
     """
 
     def __init__(self, learned: dict[str, bool]) -> None:
@@ -242,16 +239,12 @@ def freeze_batch_norm(model: nn.Module, affine: bool = True) -> nn.Module:
     Returns:
         The model.
 
-    Raises:
-        ConvcraftError: when model is not a module, or has no batch normalization, or one without running
-            statistics, which has nothing to freeze. Then nothing is changed.
+    Raises ConvcraftError when model is not a module, or has no batch normalization, or one without running
+    statistics, which has nothing to freeze. Then nothing is changed. Chapter: Batch normalization.
 
-    Example:
-        >>> model = freeze_batch_norm(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)))
-        >>> model.train().training, model[1].training
-        (True, False)
-
-    Chapter: Batch normalization.
+    >>> model = freeze_batch_norm(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)))
+    >>> model.train().training, model[1].training
+    (True, False)
     """
     layers = _layers("freeze_batch_norm", model)
     for name, module in model.named_modules():
@@ -283,15 +276,12 @@ def unfreeze_batch_norm(model: nn.Module) -> nn.Module:
     Returns:
         The model.
 
-    Raises:
-        ConvcraftError: when model is not a module, or none of its layers is frozen.
-
-    Example:
-        >>> model = freeze_batch_norm(nn.Sequential(nn.BatchNorm2d(2)).train())
-        >>> unfreeze_batch_norm(model)[0].training
-        True
-
+    Raises ConvcraftError when model is not a module, or none of its layers is frozen.
     Chapter: Batch normalization.
+
+    >>> model = freeze_batch_norm(nn.Sequential(nn.BatchNorm2d(2)).train())
+    >>> unfreeze_batch_norm(model)[0].training
+    True
     """
     check_module("unfreeze_batch_norm", model)
     frozen = [module for module in model.modules() if _is_frozen(module)]

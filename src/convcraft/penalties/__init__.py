@@ -4,11 +4,10 @@ The gradient of an L1 penalty pushes a weight past zero and back, and never leav
 step does. `proximal(optimizer, l1=...)` adds it to an optimizer, and `sparsity(model)` counts what it set to
 zero.
 
-Example:
-    >>> import torch
-    >>> from convcraft import penalties
-    >>> penalties.elastic_net([torch.tensor([1.0, -2.0])], l1=0.5, l2=0.1)
-    tensor(2.)
+>>> import torch
+>>> from convcraft import penalties
+>>> penalties.elastic_net([torch.tensor([1.0, -2.0])], l1=0.5, l2=0.1)
+tensor(2.)
 """
 
 from __future__ import annotations

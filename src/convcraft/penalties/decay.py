@@ -69,17 +69,15 @@ def decay_groups(
         Two parameter groups for any torch optimizer, or with `layer_decay` up to two for each layer; the
         order within each is that of the model.
 
-    Raises:
-        ConvcraftError: when model is not a module or has no parameters, a strength or a rate is out of range
-            or not a number, `spare` names nothing in the model, or an option is not a strength.
+    Raises ConvcraftError when model is not a module or has no parameters, a strength or a rate is out of
+    range or not a number, `spare` names nothing in the model, or an option is not a strength.
 
-    Example:
-        >>> import torch
-        >>> model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.PReLU())
-        >>> groups = decay_groups(model, 1e-2)
-        >>> [(len(group["params"]), group["weight_decay"]) for group in groups]
-        [(1, 0.01), (4, 0.0)]
-        >>> optimizer = torch.optim.AdamW(groups, lr=1e-3)
+    >>> import torch
+    >>> model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.PReLU())
+    >>> groups = decay_groups(model, 1e-2)
+    >>> [(len(group["params"]), group["weight_decay"]) for group in groups]
+    [(1, 0.01), (4, 0.0)]
+    >>> optimizer = torch.optim.AdamW(groups, lr=1e-3)
 
     Source: Loshchilov and Hutter (2019), Decoupled Weight Decay Regularization; He, Zhang, Zhang, Zhang, Xie
     and Li (2019), Bag of Tricks for Image Classification with Convolutional Neural Networks; for the rates,

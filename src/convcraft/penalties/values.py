@@ -74,12 +74,10 @@ def l1_penalty(p: Parameters) -> Tensor:
     Returns:
         A tensor without dimensions; it can be differentiated twice.
 
-    Raises:
-        ConvcraftError: when there is no parameter, or one is not floating-point.
+    Raises ConvcraftError when there is no parameter, or one is not floating-point.
 
-    Example:
-        >>> l1_penalty([torch.tensor([1.0, -2.0]), torch.tensor([[3.0]])])
-        tensor(6.)
+    >>> l1_penalty([torch.tensor([1.0, -2.0]), torch.tensor([[3.0]])])
+    tensor(6.)
 
     Source: Tibshirani (1996), Regression Shrinkage and Selection via the Lasso. Chapter: L1 and L2 penalties.
     """
@@ -98,12 +96,10 @@ def l2_penalty(p: Parameters) -> Tensor:
     Returns:
         A tensor without dimensions; it can be differentiated twice.
 
-    Raises:
-        ConvcraftError: when there is no parameter, or one is not floating-point.
+    Raises ConvcraftError when there is no parameter, or one is not floating-point.
 
-    Example:
-        >>> l2_penalty([torch.tensor([1.0, -2.0]), torch.tensor([[3.0]])])
-        tensor(14.)
+    >>> l2_penalty([torch.tensor([1.0, -2.0]), torch.tensor([[3.0]])])
+    tensor(14.)
 
     Source: Hoerl and Kennard (1970), Ridge Regression: Biased Estimation for Nonorthogonal Problems.
     Chapter: L1 and L2 penalties.
@@ -124,13 +120,11 @@ def elastic_net(p: Parameters, l1: float, l2: float) -> Tensor:
     Returns:
         A tensor without dimensions; it can be differentiated twice.
 
-    Raises:
-        ConvcraftError: when there is no parameter, one is not floating-point, or a strength is negative or no
-            finite number.
+    Raises ConvcraftError when there is no parameter, one is not floating-point, or a strength is negative or
+    no finite number.
 
-    Example:
-        >>> elastic_net(torch.tensor([1.0, -2.0]), l1=1.0, l2=0.5)
-        tensor(5.5000)
+    >>> elastic_net(torch.tensor([1.0, -2.0]), l1=1.0, l2=0.5)
+    tensor(5.5000)
 
     Source: Zou and Hastie (2005), Regularization and Variable Selection via the Elastic Net.
     Chapter: L1 and L2 penalties.
@@ -191,16 +185,14 @@ def group_lasso(p: Parameters, dim: int = 0) -> Tensor:
     Returns:
         A tensor without dimensions; it can be differentiated twice.
 
-    Raises:
-        ConvcraftError: when there is no parameter, one is not floating-point, or dim is none of its
-            dimensions.
+    Raises ConvcraftError when there is no parameter, one is not floating-point, or dim is none of its
+    dimensions.
 
-    Example:
-        >>> group_lasso(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
-        tensor(7.0711)
+    >>> group_lasso(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    tensor(7.0711)
 
-    Source: Yuan and Lin (2006), Model Selection and Estimation in Regression with Grouped Variables;
-    Wen, Wu, Wang, Chen and Li (2016), Learning Structured Sparsity in Deep Neural Networks.
+    Source: Yuan and Lin (2006), Model Selection and Estimation in Regression with Grouped Variables; Wen, Wu,
+    Wang, Chen and Li (2016), Learning Structured Sparsity in Deep Neural Networks.
     Chapter: L1 and L2 penalties.
     """
     tensors = parameters("group_lasso", p)

@@ -74,16 +74,13 @@ def sparsity(model: nn.Module) -> Sparsity:
     Returns:
         A list of `SparsityRow` with `zeros`, `total` and `share` of all; it prints as a table.
 
-    Raises:
-        ConvcraftError: when model is no module or has no floating-point parameters.
-
-    Example:
-        >>> model = nn.Linear(3, 2)
-        >>> _ = nn.init.zeros_(model.bias)
-        >>> sparsity(model).share
-        0.25
-
+    Raises ConvcraftError when model is no module or has no floating-point parameters.
     Chapter: L1 and L2 penalties.
+
+    >>> model = nn.Linear(3, 2)
+    >>> _ = nn.init.zeros_(model.bias)
+    >>> sparsity(model).share
+    0.25
     """
     check_module("sparsity", model)
     parameters("sparsity", model)
