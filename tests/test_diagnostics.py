@@ -248,7 +248,7 @@ ERRORS = [
     (lambda: diagnose(small(), (X, Y), 3), "loss must be callable"),
     (lambda: diagnose(small(), (X.to("meta"), Y), F.cross_entropy), "model's device cpu, got meta"),
     (lambda: diagnose(small(), (X[:, :2], Y), F.cross_entropy), "must run on the batch, got RuntimeError"),
-    (lambda: diagnose(small(), (X, Y), batches=0), "batches must be an integer of 1 or more"),
+    (lambda: diagnose(small(), (X, Y), batches=0), "batches must be a whole number of at least 1"),
     (lambda: diagnose(small(), (X, Y), ignore=["dead-unit"]), "did you mean 'dead-units'"),
 ]
 

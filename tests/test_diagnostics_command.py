@@ -103,7 +103,7 @@ ERRORS = [
     (["models_of_mine:build", "--input", "6,a"], "--input must be whole numbers"),
     (["models_of_mine:build", "--input", "0"], "--input must be whole numbers"),
     (["models_of_mine:well", "--batch-size", "0"], "--batch-size must be 1 or more"),
-    (["models_of_mine:well", "--batches", "0"], "batches must be an integer of 1 or more"),
+    (["models_of_mine:well", "--batches", "0"], "batches must be a whole number of at least 1"),
     (["models_of_mine:well", "--ignore", "dead"], "unknown kind of finding"),
     (["models_of_mine:build", "--input", "6", "--loss", "mes"], "did you mean 'mse'"),
 ]

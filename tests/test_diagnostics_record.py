@@ -375,8 +375,11 @@ ERRORS = [
     (lambda: record(3).__enter__(), "model must be a torch.nn.Module"),
     (lambda: record(torch.compile(nn.Linear(2, 2))).__enter__(), "must not be compiled"),
     (lambda: record(torch.jit.script(nn.Linear(2, 2))).__enter__(), "must not be scripted"),
-    (lambda: record(nn.Linear(2, 2), every=0).__enter__(), "every must be an integer of 1 or more, got 0"),
-    (lambda: record(nn.Linear(2, 2), every=True).__enter__(), "every must be an integer"),
+    (
+        lambda: record(nn.Linear(2, 2), every=0).__enter__(),
+        "every must be a whole number of at least 1, got 0",
+    ),
+    (lambda: record(nn.Linear(2, 2), every=True).__enter__(), "every must be a whole number"),
     (lambda: record(nn.Linear(2, 2), layers="activation").__enter__(), "did you mean 'activations'"),
     (lambda: nothing()["conv"], "unknown layer 'conv'"),
     (lambda: something().history("0", "sdt"), "did you mean 'std'"),

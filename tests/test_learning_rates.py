@@ -351,9 +351,9 @@ def linear():
 
 
 RANGE = [
-    ({"low": 0.0}, "low must be a positive"),
-    ({"low": True}, "low must be a positive"),
-    ({"high": math.inf}, "high must be a positive"),
+    ({"low": 0.0}, "low must be a finite number above 0"),
+    ({"low": True}, "low must be a finite number above 0"),
+    ({"high": math.inf}, "high must be a finite number above 0"),
     ({"high": 1e-7}, "high must be above low"),
     ({"steps": 2}, "steps must be a whole number of at least 3"),
     ({"steps": 5.0}, "steps must be a whole number"),
@@ -435,7 +435,7 @@ class Root(nn.Module):
 
 SHARP = [
     ({"iterations": 0}, "iterations must be a whole number of at least 1"),
-    ({"tolerance": 0.0}, "tolerance must be a positive"),
+    ({"tolerance": 0.0}, "tolerance must be a finite number above 0"),
     ({"generator": 3}, "generator must be a torch.Generator on the CPU"),
     ({"loss": lambda o, t: o}, "loss must return a scalar"),
     ({"loss": lambda o, t: o.mean() * math.inf}, "loss must be finite"),

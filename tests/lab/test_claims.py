@@ -257,8 +257,12 @@ def test_outcomes_are_shown_in_the_unit_of_the_setting(small, capsys):
 
 def test_settle_says_what_is_wrong_with_the_outcomes(small):
     for claim_id, outcomes, message in [
-        ("relu-definition", {**ALL, "valeus": 1}, "has no setting 'valeus': did you mean 'values'"),
-        ("relu-definition", {**ALL, "zzz": 1}, "has no setting 'zzz': it has"),
+        (
+            "relu-definition",
+            {**ALL, "valeus": 1},
+            "unknown setting of 'relu-definition' in outcomes 'valeus': did you mean 'values'",
+        ),
+        ("relu-definition", {**ALL, "zzz": 1}, "outcomes 'zzz': Known: large network, rule, values"),
         ("relu-definition", {"rule": True}, r"got none for \['values'\]; None says that it was not measured"),
         (
             "relu-definition",
@@ -329,7 +333,7 @@ def test_an_unknown_claim_lists_near_matches():
         ConvcraftError, match="unknown claim 'relu-definitoin': did you mean 'relu-definition'"
     ):
         claims.settle("relu-definitoin", True, "1 of 1.")
-    with pytest.raises(ConvcraftError, match="no id is near to it"):
+    with pytest.raises(ConvcraftError, match="unknown claim 'zzzzzzzz': Known: "):
         claims.open_claim("zzzzzzzz")
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .._batch import Batch, Loss, loss_value, own_loss, resolve_loss, run, short, take, taker
+from .._checks import check_count
 from .._optimizer import check_optimizer
 from .._restore import buffers, preserved, random_state, seed_all
 from .._trace import successors, tensors
@@ -109,10 +110,7 @@ def diagnose(
 
 def _check(model: Any, optimizer: Any, batches: Any, ignore: Iterable[str]) -> set[str]:
     check_model(model, "diagnose")
-    if not isinstance(batches, int) or isinstance(batches, bool) or batches < 1:
-        raise ConvcraftError(
-            f"diagnose: batches must be an integer of 1 or more, got {batches!r}; leave it out for 16"
-        )
+    check_count("diagnose", "batches", batches)
     for name in (left_out := set(ignore)):
         if name not in names():
             raise unknown("kind of finding", name, names())

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConvcraftError, unknown
+from .._checks import check_count
+from ..errors import unknown
 from .hooks import LayerCall, Watcher, check_model
 from .layer_statistics import LayerStatistics
 from .running_stats import FOLD, ExactTally, Series, Tally, root_mean_square, wide
@@ -75,8 +76,7 @@ def record(
     Chapter: Combining.
     """
     check_model(model, "record")
-    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
-        raise ConvcraftError(f"record: every must be an integer of 1 or more, got {every!r}; use every=10")
+    check_count("record", "every", every)
     if layers not in LAYERS:
         raise unknown("value of record's argument layers", layers, LAYERS)
     recorder = Recorder(model, every=every, layers=layers, gradients=gradients, updates=updates)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from convcraft.errors import ConvcraftError
+from convcraft.errors import ConvcraftError, unknown
 
 STRENGTHS: Mapping[str, str] = {
     "does": "X does, is better, must: every setting counts. All show it: holds. Some show it, some the "
@@ -163,9 +162,7 @@ def judge_settings(
     names = [setting.name for setting in criterion]
     for name in outcomes:
         if name not in names:
-            near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {names}"
-            raise ConvcraftError(f"outcomes: the criterion of {claim_id!r} has no setting {name!r}: {hint}")
+            raise unknown(f"setting of {claim_id!r} in outcomes", name, names)
     missing = [s.name for s in criterion if s.name not in outcomes and not s.at_scale]
     if missing:
         raise ConvcraftError(

@@ -7,7 +7,6 @@ generated from the notebooks by `tools/claims_record.py`.
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from convcraft.errors import ConvcraftError
+from convcraft.errors import ConvcraftError, unknown
 
 from .criteria import STRENGTHS, Condition, Setting
 
@@ -186,12 +185,7 @@ def find(claim_id: str, ledger: Mapping[str, Claim] | None = None) -> Claim:
     """Return one claim; an unknown id is a :class:`~convcraft.ConvcraftError` that lists near matches."""
     ledger = load() if ledger is None else ledger
     if claim_id not in ledger:
-        near = difflib.get_close_matches(str(claim_id), list(ledger), n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "no id is near to it."
-        raise ConvcraftError(
-            f"unknown claim {claim_id!r}: {hint} `python -m convcraft claims` lists the open ones, "
-            "book/claims.ipynb all of them"
-        )
+        raise unknown("claim", claim_id, ledger)
     return ledger[claim_id]
 
 

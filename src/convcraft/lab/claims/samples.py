@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from convcraft.errors import ConvcraftError
+from convcraft.errors import ConvcraftError, unknown
 
 from .ledger import LEDGER
 
@@ -142,9 +141,7 @@ def sample(claim_id: str, path: str | Path | None = None) -> Sample:
     """
     known = samples(path)
     if claim_id not in known:
-        near = difflib.get_close_matches(str(claim_id), list(known), n=3, cutoff=0.5)
-        hint = f" did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise ConvcraftError(f"unknown code sample {claim_id!r}:{hint} Known: {', '.join(sorted(known))}")
+        raise unknown("code sample", claim_id, known)
     return known[claim_id]
 
 

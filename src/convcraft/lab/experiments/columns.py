@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 Record = dict[str, Any]
 Column = dict[str, Any] | list[Any]
-
-
-def digits(value: Any, kept: int) -> Any:
-    """Floats to so many significant digits, in lists too.
-
-    >>> digits([0.123456, 7, None], 3)
-    [0.123, 7, None]
-    """
-    if isinstance(value, float):
-        short = float(f"{value:.{kept}g}")
-        return int(short) if short.is_integer() and abs(short) < 10**kept else short
-    return [digits(item, kept) for item in value] if isinstance(value, list) else value
 
 
 def to_columns(runs: Sequence[Record], arms: Sequence[str]) -> dict[str, dict[str, Column]]:
@@ -70,14 +57,6 @@ def _values(column: Column) -> list[Any]:
     for row, value in column.get("but", {}).items():
         values[int(row)] = value
     return values
-
-
-def is_curve(value: Any) -> bool:
-    """Whether a value is a list of numbers, or of None."""
-    return isinstance(value, list) and all(
-        v is None or (isinstance(v, (int, float)) and not (isinstance(v, float) and math.isnan(v)))
-        for v in value
-    )
 
 
 def text_of(content: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from convcraft.lab.experiments.study import RESERVED, Study
 from convcraft.lab.experiments.tuning import choose_rates, count, plan_final, plan_tuning
 from convcraft.lab.experiments.vectorized import groups, reason_against
 from convcraft.lab.experiments.version import load_study, place, version
+from convcraft.lab.training.progress import Bar
 
 Records = dict[Key, Record]
 
@@ -56,7 +57,7 @@ class _Engine:
             session = content["session"]
             self.elapsed[session] = max(self.elapsed.get(session, 0.0), content["elapsed"])
 
-    def go(self, bar: Any) -> dict[str, float | None]:
+    def go(self, bar: Bar) -> dict[str, float | None]:
         if self.task.vectorized:
             self.together = self.arms_together()
         while keys := plan_tuning(self.study, self.records.values()):
@@ -70,13 +71,13 @@ class _Engine:
         self.records = {key: self.records[key] for key in (*keys, *final)}
         return rates
 
-    def phase(self, keys: Sequence[Key], bar: Any) -> None:
+    def phase(self, keys: Sequence[Key], bar: Bar) -> None:
         missing = [key for key in keys if key not in self.records]
-        bar.update(len(keys) - len(missing))
+        bar.advance(len(keys) - len(missing))
         for records in executors.map_unordered(self.tasks(missing), jobs=self.jobs, scheduler=self.scheduler):
             for record in records:
                 self.keep(record)
-                bar.update(1)
+                bar.advance(1)
 
     def tasks(self, keys: Sequence[Key]) -> list[Task]:
         """The tasks of work: a run each, or the runs of an arm together where its network allows it."""
@@ -125,35 +126,6 @@ def _check_contrasts(study: Study, measured: Collection[str], arm: str | None = 
         concerned = arm is None or arm in contrast.arms
         if concerned and contrast.measure not in measured:
             raise unknown("measure of a contrast", contrast.measure, measured)
-
-
-def _silent(text: str) -> None:
-    """Say nothing."""
-
-
-class _NoBar:
-    def update(self, count: int) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-def _bar(study: Study, wanted: bool | None) -> Any:
-    from convcraft.lab.training.progress import somebody_watches
-
-    if not (somebody_watches() if wanted is None else wanted):
-        return _NoBar()
-    from tqdm.auto import tqdm
-
-    watched = sys.stderr is not None and sys.stderr.isatty()
-    return tqdm(
-        total=count(study),
-        unit="run",
-        desc=study.name,
-        mininterval=0.1 if watched else 30.0,
-        dynamic_ncols=True,
-    )
 
 
 def run_study(
@@ -207,7 +179,7 @@ def run_study(
     together = device != "cpu" if vectorized is None else vectorized
     object_ = loaded if loaded.source is None else None
     task = Task(loaded.name, loaded.source, (), device, together, changes, object_)
-    engine = _Engine(task.resolve(), task, jobs, scheduler, say or _silent)
+    engine = _Engine(task.resolve(), task, jobs, scheduler, say or (lambda text: None))
     if not stored or isinstance(study, Study):
         return _finish(engine, progress)
     return _run_stored(engine, place(study, folder)[1], progress)
@@ -243,11 +215,10 @@ def _already_done(path: Path, study: Study, current: str) -> Results:
 
 
 def _finish(engine: _Engine, progress: bool | None) -> Results:
-    bar = _bar(engine.study, progress)
-    try:
+    study, watched = engine.study, sys.stderr is not None and sys.stderr.isatty()
+    pause = 0.1 if watched else 30.0  # between two lines of a log
+    with Bar(count(study), progress, "run", desc=study.name, leave=True, mininterval=pause) as bar:
         engine.go(bar)
-    finally:
-        bar.close()
     return Results(engine.content())
 
 

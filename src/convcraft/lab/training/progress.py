@@ -23,14 +23,14 @@ def somebody_watches() -> bool:
 class Bar:
     """tqdm's bar if wanted (None: where somebody watches) and installed; else nothing. A context manager."""
 
-    def __init__(self, total: int, wanted: bool | None, unit: str) -> None:
+    def __init__(self, total: int, wanted: bool | None, unit: str, **options: Any) -> None:
         self._bar: Any = None
         if somebody_watches() if wanted is None else wanted:
             try:
                 from tqdm.auto import tqdm
             except ImportError:
                 return
-            self._bar = tqdm(total=total, unit=unit, leave=False, dynamic_ncols=True)
+            self._bar = tqdm(total=total, unit=unit, dynamic_ncols=True, **{"leave": False, **options})
 
     def advance(self, steps: int = 1) -> None:
         if self._bar is not None:
