@@ -15,23 +15,9 @@ from convcraft.lab.data.splits import Split, Splits, stratified_order
 from convcraft.lab.data.tables import Ratings, Series, Visits, movielens, msweb, nab, nab_names
 
 __all__ = [
-    "Ratings",
-    "Series",
-    "Split",
-    "Splits",
-    "Visits",
-    "load",
-    "mackey_glass",
-    "main",
-    "movielens",
-    "msweb",
-    "nab",
-    "nab_names",
-    "names",
-    "ratings",
-    "seasonal",
-    "stratified_order",
-]
+    "Ratings", "Series", "Split", "Splits", "Visits", "load", "mackey_glass", "main", "movielens", "msweb",
+    "nab", "nab_names", "names", "ratings", "seasonal", "stratified_order",
+]  # fmt: skip
 
 _Arrays = tuple[NDArray[np.floating], NDArray[np.integer]]
 FASHION_CLASSES = (

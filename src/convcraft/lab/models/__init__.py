@@ -15,17 +15,6 @@ from convcraft.lab.models.recommenders import Factorization, PairNet
 from convcraft.lab.models.series import TCN, Recurrent
 
 __all__ = [
-    "HEADS",
-    "MLP",
-    "POOLS",
-    "TCN",
-    "Activation",
-    "ConvNet",
-    "Elementwise",
-    "Factorization",
-    "PairNet",
-    "Recurrent",
-    "activation_layer",
-    "build",
-    "names",
-]
+    "HEADS", "MLP", "POOLS", "TCN", "Activation", "ConvNet", "Elementwise", "Factorization", "PairNet",
+    "Recurrent", "activation_layer", "build", "names",
+]  # fmt: skip
