@@ -25,6 +25,10 @@ def base(request, site):
     return site.as_uri() + "/" if request.param == "file" else request.getfixturevalue("server")
 
 
+#: By day from the disk, by night from a server.
+WAYS = {"light": "file", "dark": "http"}
+
+
 class Visit:
     """A page that was opened, and what happened meanwhile."""
 
@@ -58,104 +62,91 @@ def inside(address: str) -> bool:
     return address.startswith(("file:", "data:", "blob:", "about:", "http://127.0.0.1:"))
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_nothing_leaves_and_nothing_breaks(browser, base, page):
-    with visiting(browser, f"{base}{page}.html") as visit:
-        assert [a for a in visit.requests if not inside(a)] == []
-        assert visit.failed == []
-        assert visit.errors == []
+def nothing_left_and_nothing_broke(visit):
+    assert [a for a in visit.requests if not inside(a)] == []
+    assert visit.failed == []
+    assert visit.errors == []
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_mathematics_is_rendered(browser, base, page):
-    with visiting(browser, f"{base}{page}.html") as visit:
-        raw = visit.page.eval_on_selector_all(
-            ".math", "all => all.filter(e => !e.querySelector('mjx-container')).map(e => e.textContent)"
-        )
-        assert raw == []
-        wrong = visit.page.eval_on_selector_all(
-            "mjx-merror, [data-mjx-error]", "all => all.map(e => e.textContent)"
-        )
-        assert wrong == []
-        red = visit.page.eval_on_selector_all(
-            "mjx-container [style*='color: red'], mjx-mtext[style*='red']",
-            "all => all.map(e => e.textContent)",
-        )
-        assert red == [], "a command that MathJax does not know"
-        if page in CHAPTER_PAGES:
-            assert visit.page.locator("mjx-container").count() > 10
+def mathematics_is_rendered(visit, page):
+    raw = visit.page.eval_on_selector_all(
+        ".math", "all => all.filter(e => !e.querySelector('mjx-container')).map(e => e.textContent)"
+    )
+    assert raw == []
+    wrong = visit.page.eval_on_selector_all(
+        "mjx-merror, [data-mjx-error]", "all => all.map(e => e.textContent)"
+    )
+    assert wrong == []
+    red = visit.page.eval_on_selector_all(
+        "mjx-container [style*='color: red'], mjx-mtext[style*='red']",
+        "all => all.map(e => e.textContent)",
+    )
+    assert red == [], "a command that MathJax does not know"
+    if page in CHAPTER_PAGES:
+        assert visit.page.locator("mjx-container").count() > 10
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("page", PAGES)
-def test_a_phone_does_not_scroll_sideways(browser, site, page, theme):
-    with visiting(browser, f"{site.as_uri()}/{page}.html", PHONE, theme) as visit:
-        assert visit.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        # Text and figures end within the screen; what scrolls in a box of its own may be wider.
-        wide = visit.page.evaluate(
-            """() => [...document.querySelectorAll(
-                '.bd-article :is(p, li, h1, h2, h3, figure, img, .admonition, dt)')]
-            .filter(e => !e.closest('pre, table, .pst-scrollable-table-container, .text_html'))
-            .filter(e => e.getBoundingClientRect().width > 0)
-            .filter(e => e.getBoundingClientRect().right > innerWidth + 1)
-            .map(e => e.tagName + ' ' + e.textContent.slice(0, 60))"""
-        )
-        assert wide == []
+def nothing_scrolls_sideways(visit):
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    # Text and figures end within the screen; what scrolls in a box of its own may be wider.
+    wide = visit.page.evaluate(
+        """() => [...document.querySelectorAll(
+            '.bd-article :is(p, li, h1, h2, h3, figure, img, .admonition, dt)')]
+        .filter(e => !e.closest('pre, table, .pst-scrollable-table-container, .text_html'))
+        .filter(e => e.getBoundingClientRect().width > 0)
+        .filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+        .map(e => e.tagName + ' ' + e.textContent.slice(0, 60))"""
+    )
+    assert wide == []
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_image_has_words(browser, site, page):
-    with visiting(browser, f"{site.as_uri()}/{page}.html") as visit:
-        silent = visit.page.eval_on_selector_all(
-            "img:not([role=presentation]), svg[role=img]:not([aria-hidden=true])",
-            "all => all.filter(e => !(e.getAttribute('alt') || e.getAttribute('aria-label')"
-            " || e.getAttribute('aria-labelledby')"
-            " || e.querySelector('title'))).map(e => e.outerHTML.slice(0, 120))",
-        )
-        assert silent == []
+def every_image_has_words(visit):
+    silent = visit.page.eval_on_selector_all(
+        "img:not([role=presentation]), svg[role=img]:not([aria-hidden=true])",
+        "all => all.filter(e => !(e.getAttribute('alt') || e.getAttribute('aria-label')"
+        " || e.getAttribute('aria-labelledby')"
+        " || e.querySelector('title'))).map(e => e.outerHTML.slice(0, 120))",
+    )
+    assert silent == []
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_keyboard_reaches_the_text(browser, site, page):
+def keyboard_reaches_the_text(visit):
     """The first stop of the tab key skips to the text, and a stop is seen."""
-    with visiting(browser, f"{site.as_uri()}/{page}.html") as visit:
-        visit.page.keyboard.press("Tab")
-        first = visit.page.evaluate(
-            "[document.activeElement.textContent.trim(), document.activeElement.getAttribute('href')]"
-        )
-        assert "skip" in first[0].lower() and first[1].startswith("#"), first
-        assert visit.page.locator(first[1]).count() == 1
-        visit.page.locator(".bd-article a[href]:visible, .bd-sidebar-primary a[href]:visible").first.focus()
-        visit.page.keyboard.press("Tab")
-        outline = visit.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-        assert outline != "none"
+    visit.page.keyboard.press("Tab")
+    first = visit.page.evaluate(
+        "[document.activeElement.textContent.trim(), document.activeElement.getAttribute('href')]"
+    )
+    assert "skip" in first[0].lower() and first[1].startswith("#"), first
+    assert visit.page.locator(first[1]).count() == 1
+    visit.page.locator(".bd-article a[href]:visible, .bd-sidebar-primary a[href]:visible").first.focus()
+    visit.page.keyboard.press("Tab")
+    outline = visit.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline != "none"
 
 
 def controls(page):
     return page.locator(".bd-article :is(input[type=range], select)")
 
 
-@pytest.mark.parametrize("page", CHAPTER_PAGES)
-def test_controls_move_by_keyboard_and_redraw(browser, base, page):
-    with visiting(browser, f"{base}{page}.html") as visit:
-        found = controls(visit.page)
-        assert found.count() >= 1, "no figure to interact with"
-        for number in range(found.count()):
-            control = found.nth(number)
-            assert control.evaluate(
-                "e => !!(e.labels && e.labels.length || e.getAttribute('aria-label')"
-                " || e.getAttribute('aria-labelledby'))"
-            ), "a control without a name"
-            control.focus()
-            before = drawing(control), control.input_value()
-            for key in ("ArrowRight", "ArrowLeft", "End", "Home", "ArrowDown", "ArrowUp"):
-                visit.page.keyboard.press(key)
-                after = drawing(control), control.input_value()
-                if after[0] != before[0] and after[1] != before[1]:
-                    break
-            assert after[1] != before[1], "the keyboard does not move the control"
-            assert after[0] != before[0], "the control does not redraw the figure"
-        assert visit.errors == []
+def controls_move_by_keyboard_and_redraw(visit):
+    found = controls(visit.page)
+    assert found.count() >= 1, "no figure to interact with"
+    for number in range(found.count()):
+        control = found.nth(number)
+        assert control.evaluate(
+            "e => !!(e.labels && e.labels.length || e.getAttribute('aria-label')"
+            " || e.getAttribute('aria-labelledby'))"
+        ), "a control without a name"
+        control.focus()
+        before = drawing(control), control.input_value()
+        for key in ("ArrowRight", "ArrowLeft", "End", "Home", "ArrowDown", "ArrowUp"):
+            visit.page.keyboard.press(key)
+            after = drawing(control), control.input_value()
+            if after[0] != before[0] and after[1] != before[1]:
+                break
+        assert after[1] != before[1], "the keyboard does not move the control"
+        assert after[0] != before[0], "the control does not redraw the figure"
+    assert visit.errors == []
 
 
 def drawing(control) -> str:
@@ -241,20 +232,17 @@ COLOURS = """() => {
 }"""
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("page", PAGES)
-def test_text_stands_out(browser, site, page, theme):
+def text_stands_out(visit, theme):
     """WCAG AA: 4.5 to 1, and 3 to 1 for large text, on every piece of text of the article."""
-    with visiting(browser, f"{site.as_uri()}/{page}.html", DESK, theme) as visit:
-        assert visit.page.evaluate("document.documentElement.dataset.theme") == theme
-        pieces = visit.page.evaluate(COLOURS)
-        assert len(pieces) >= 2
-        weak = [
-            (round(contrast(p["fore"], p["back"]), 2), p["text"], p["where"])
-            for p in pieces
-            if contrast(p["fore"], p["back"]) < (3 if p["big"] else 4.5)
-        ]
-        assert weak == []
+    assert visit.page.evaluate("document.documentElement.dataset.theme") == theme
+    pieces = visit.page.evaluate(COLOURS)
+    assert len(pieces) >= 2
+    weak = [
+        (round(contrast(p["fore"], p["back"]), 2), p["text"], p["where"])
+        for p in pieces
+        if contrast(p["fore"], p["back"]) < (3 if p["big"] else 4.5)
+    ]
+    assert weak == []
 
 
 FIGURE = """async img => {
@@ -267,21 +255,45 @@ FIGURE = """async img => {
 }"""
 
 
+def figures_take_the_ground_of_the_theme(visit, theme):
+    """White by day, and by night turned round: the corners of a figure are no light box on a dark page."""
+    figures = visit.page.locator(".bd-article .cell_output figure img, .bd-article .cell_output > img")
+    assert figures.count() >= 3
+    for number in range(figures.count()):
+        figure = figures.nth(number)
+        if figure.evaluate("e => !!e.closest('.tag_keep-colours') || e.classList.contains('keep-colours')"):
+            continue
+        shades = sorted(luminance(corner) for corner in figure.evaluate(FIGURE))  # one may hold a mark
+        assert shades[1] > 0.8 if theme == "light" else shades[2] < 0.05, (number, shades)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_on_the_desk(browser, site, server, page, theme):
+    """Day and night: nothing breaks, mathematics, words for images, contrast, keyboard, controls, figures."""
+    base = f"{site.as_uri()}/" if WAYS[theme] == "file" else server
+    with visiting(browser, f"{base}{page}.html", DESK, theme) as visit:
+        mathematics_is_rendered(visit, page)
+        every_image_has_words(visit)
+        text_stands_out(visit, theme)
+        keyboard_reaches_the_text(visit)
+        if page in CHAPTER_PAGES:
+            controls_move_by_keyboard_and_redraw(visit)
+        nothing_left_and_nothing_broke(visit)
+
+
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("page", CHAPTER_PAGES)
-def test_figures_take_the_ground_of_the_theme(browser, server, page, theme):
-    """White by day, and by night turned round: the corners of a figure are no light box on a dark page."""
+def test_figures_follow_the_theme(browser, server, page, theme):
     with visiting(browser, f"{server}{page}.html", DESK, theme) as visit:
-        figures = visit.page.locator(".bd-article .cell_output figure img, .bd-article .cell_output > img")
-        assert figures.count() >= 3
-        for number in range(figures.count()):
-            figure = figures.nth(number)
-            if figure.evaluate(
-                "e => !!e.closest('.tag_keep-colours') || e.classList.contains('keep-colours')"
-            ):
-                continue
-            shades = sorted(luminance(corner) for corner in figure.evaluate(FIGURE))  # one may hold a mark
-            assert shades[1] > 0.8 if theme == "light" else shades[2] < 0.05, (number, shades)
+        figures_take_the_ground_of_the_theme(visit, theme)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_on_a_phone(browser, site, page, theme):
+    with visiting(browser, f"{site.as_uri()}/{page}.html", PHONE, theme) as visit:
+        nothing_scrolls_sideways(visit)
 
 
 def test_html_outputs_follow_the_theme(browser, site):
