@@ -35,6 +35,15 @@ def test_ease_is_the_ridge_regression_of_each_item_on_the_others():
         assert weights[item, item] == 0
 
 
+def test_als_completes_a_table_of_low_rank_from_a_part_of_it():
+    table = RNG.standard_normal((30, 2)) @ RNG.standard_normal((2, 20))
+    held = np.where(RNG.random((30, 20)) < 0.3, np.nan, table)
+    errors = [np.abs(baselines.als(held, rank, 1e-3, rounds=60) - table).mean() for rank in (1, 2)]
+    assert errors[1] < 0.05 < errors[0]
+    shrunk = baselines.als(held, 2, 30.0)
+    assert np.abs(shrunk).mean() < np.abs(table).mean()
+
+
 def test_seasonal_naive_repeats_the_last_period():
     windows = np.arange(12.0).reshape(2, 6)
     assert baselines.seasonal_naive(windows, 5, period=3).tolist() == [[3, 4, 5, 3, 4], [9, 10, 11, 9, 10]]
@@ -61,6 +70,8 @@ def test_knn_distance_is_the_mean_distance_of_the_nearest():
         (lambda: baselines.ease(VISITS, 0.0), "strength must be above 0; got 0.0"),
         (lambda: baselines.item_knn(VISITS, 0), "k must be 1 or more; got 0"),
         (lambda: baselines.seasonal_naive([[1.0, 2.0]], 1, period=3), "between 1 and the 2 values"),
+        (lambda: baselines.als(VISITS, 0), "rank must be 1 or more"),
+        (lambda: baselines.als(VISITS, 1, 0.0), "strength above 0"),
         (lambda: baselines.seasonal_naive([[1.0, 2.0]], 0), "horizon be 1 or more"),
         (lambda: baselines.knn_distance([[1.0]], [[1.0]], k=2), "between 1 and 1; got 2"),
     ],

@@ -180,6 +180,23 @@ def test_the_command_knows_the_tables(capsys):
     assert data.main(["msweb"]) == 0 and "visits.csv" in capsys.readouterr().out
 
 
+def test_one_visit_of_each_further_visitor_is_held_out():
+    matrix = np.random.default_rng(0).random((60, 9)) < 0.4
+    splits = data.leave_one_out(matrix, (20, 10, 15), seed=3)
+    assert splits.train.x.shape == (20, 9) and (splits.train.x.sum(1) >= 2).all()
+    rows = [splits.train.x.bool().numpy()]
+    for part in (splits.validation, splits.test):
+        whole = part.x.bool().numpy().copy()
+        assert not whole[np.arange(len(part)), part.y].any()  # what is held out is not in the input
+        whole[np.arange(len(part)), part.y] = True
+        rows.append(whole)
+    left = [row.tolist() for row in matrix]
+    for row in np.concatenate(rows).tolist():
+        left.remove(row)  # each visitor is in one part
+    with pytest.raises(ConvcraftError, match="sizes must not exceed"):
+        data.leave_one_out(matrix, (50, 10, 10))
+
+
 def test_planted_worlds_have_the_rank_they_promise():
     for world, rank in (("bilinear", 3), ("xor", 1), ("ring", 10)):
         for seed in range(3):

@@ -84,6 +84,38 @@ def ease(visits: ArrayLike, strength: float = 100.0) -> Array:
     return weights
 
 
+def als(ratings: ArrayLike, rank: int, strength: float = 1.0, *, seed: int = 0, rounds: int = 15) -> Array:
+    """Matrix factorization of ratings (users, items), nan where there is none, by alternating ridge
+    regressions: of each user's ratings on the item vectors, then of each item's on those of the users.
+
+    Returns all predictions (users, items). Raises ConvcraftError for a rank below 1 and a strength that is
+    not above 0.
+
+    >>> table = np.outer([1.0, -1.0, 2.0], [1.0, 2.0, -1.0])
+    >>> held = np.where(np.eye(3) == 1, np.nan, table)
+    >>> bool(np.abs(als(held, 1, strength=1e-6) - table).max() < 1e-3)
+    True
+
+    Source: Koren, Bell and Volinsky (2009), Matrix Factorization Techniques for Recommender Systems.
+    Chapter: Recommenders.
+    """
+    if rank < 1 or not strength > 0:
+        raise ConvcraftError(f"rank must be 1 or more and strength above 0; got {rank} and {strength}.")
+    table = np.asarray(ratings, dtype=np.float64)
+    there, rest = (~np.isnan(table)).astype(float), np.nan_to_num(table)
+
+    def solve(fixed: Array, there: Array, rest: Array) -> Array:
+        gram = np.einsum("nm,mi,mj->nij", there, fixed, fixed, optimize=True)  # (rows, rank, rank)
+        gram += strength * np.eye(rank)
+        return np.asarray(np.linalg.solve(gram, (rest @ fixed)[..., None])[..., 0])
+
+    items = np.random.default_rng(seed).standard_normal((table.shape[1], rank))
+    for _ in range(rounds):
+        users = solve(items, there, rest)
+        items = solve(users, there.T, rest.T)
+    return users @ items.T
+
+
 def seasonal_naive(windows: ArrayLike, horizon: int, period: int = 1) -> Array:
     """The value one period before, (n, horizon), from windows of the last values (n, lags).
 

@@ -12,11 +12,11 @@ from convcraft.errors import unknown
 from convcraft.lab.data.files import FASHION_MNIST, find, read_idx
 from convcraft.lab.data.planted import mackey_glass, ratings, seasonal
 from convcraft.lab.data.splits import Split, Splits, stratified_order
-from convcraft.lab.data.tables import Ratings, Series, Visits, movielens, msweb, nab, nab_names
+from convcraft.lab.data.tables import Ratings, Series, Visits, leave_one_out, movielens, msweb, nab, nab_names
 
 __all__ = [
-    "Ratings", "Series", "Split", "Splits", "Visits", "load", "mackey_glass", "main", "movielens", "msweb",
-    "nab", "nab_names", "names", "ratings", "seasonal", "stratified_order",
+    "Ratings", "Series", "Split", "Splits", "Visits", "leave_one_out", "load", "mackey_glass", "main",
+    "movielens", "msweb", "nab", "nab_names", "names", "ratings", "seasonal", "stratified_order",
 ]  # fmt: skip
 
 _Arrays = tuple[NDArray[np.floating], NDArray[np.integer]]

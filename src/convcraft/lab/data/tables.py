@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from numpy.typing import ArrayLike, NDArray
 
-from convcraft.errors import unknown
+from convcraft.errors import ConvcraftError, unknown
 from convcraft.lab.data.files import find, provided_folder
 from convcraft.lab.data.published import MSWEB, MSWEB_TABLES, REGISTRY
+from convcraft.lab.data.splits import Split, Splits
 
 LICENCES = {
     "msweb": "MSWeb (Breese, Heckerman and Kadie 1998): donated to the UCI repository; cite it, and see its "
@@ -105,6 +107,35 @@ def _uci(path: Path) -> tuple[NDArray[np.int64], dict[int, str]]:
         elif kind == "V":
             visits.append((user, int(rest[0])))
     return np.array(visits, dtype=np.int64), titles
+
+
+def leave_one_out(visits: ArrayLike, sizes: tuple[int, int, int], *, seed: int = 0) -> Splits:
+    """Visitors with two visits or more in three parts; of validation and test visitors one visit is held out.
+
+    `train` has the whole rows (n, areas) as x and as y; the other parts have the row without one visit, drawn
+    at random, as x, and the number of its area as y. Raises ConvcraftError for fewer such visitors than the
+    sizes ask for.
+
+    >>> splits = leave_one_out(np.ones((9, 3)), (4, 2, 3))
+    >>> splits.train.x.shape, splits.test.x.sum(1).tolist(), len(splits.validation)
+    (torch.Size([4, 3]), [2.0, 2.0, 2.0], 2)
+
+    Chapter: Recommenders.
+    """
+    matrix, rng = np.asarray(visits, dtype=bool), np.random.default_rng(seed)
+    rows = matrix[rng.permutation(np.flatnonzero(matrix.sum(1) >= 2))]
+    if sum(sizes) > len(rows):
+        raise ConvcraftError(
+            f"sizes must not exceed the {len(rows)} visitors with two visits or more; got {sizes}."
+        )
+    known, *others, _ = np.split(rows, np.cumsum(sizes))
+    whole, parts = torch.from_numpy(known).float(), []
+    for part in others:
+        areas = np.array([rng.choice(np.flatnonzero(row)) for row in part], dtype=np.int64)
+        rest = part.copy()
+        rest[np.arange(len(part)), areas] = False
+        parts.append(Split(torch.from_numpy(rest).float(), torch.from_numpy(areas)))
+    return Splits(Split(whole, whole), *parts, "leave one out", ())
 
 
 def movielens() -> Ratings:
