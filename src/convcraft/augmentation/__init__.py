@@ -2,7 +2,8 @@
 
 Functions change images by given parameters (a number, or a tensor with one number an image); modules draw
 these parameters in training mode and do nothing in eval mode. Images are (N, C, H, W), floating-point, in
-[0, 1] or standardized; dtype, device and memory format are kept.
+[0, 1] or standardized; dtype, device and memory format are kept. Of modules `p` is the share of the images
+that are changed. `clip` is explained with `brightness`, `padding`, `fill` and `interpolation` with `shift`.
 
 >>> import torch
 >>> from convcraft import augmentation

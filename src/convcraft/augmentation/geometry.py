@@ -32,7 +32,6 @@ def horizontal_flip(images: Tensor, where: Tensor | bool = True) -> Tensor:
     computed.
 
     Args:
-        images: (N, C, H, W), floating-point.
         where: True for all, or a bool tensor (N,).
 
     Raises ConvcraftError when images are no such tensor, or where is neither a bool nor (N,) of bools.
@@ -52,7 +51,6 @@ def vertical_flip(images: Tensor, where: Tensor | bool = True) -> Tensor:
     Formula: :math:`y_{nchw} = x_{n,c,H-1-h,w}` for the images where it is told. Exact.
 
     Args:
-        images: (N, C, H, W), floating-point.
         where: True for all, or a bool tensor (N,).
 
     Raises ConvcraftError when images are no such tensor, or where is neither a bool nor (N,) of bools.
@@ -94,7 +92,6 @@ def shift(
     fraction) move pixels in one gather, exactly; fractions are interpolated.
 
     Args:
-        images: (N, C, H, W), floating-point.
         x, y: a number, or a tensor (N,).
         padding: what comes in from outside: "zeros" (or `fill`), "border" (the nearest pixel) or "reflection"
             (mirrored at the edge of the image, its outermost pixel repeated).
@@ -133,9 +130,7 @@ def rotate(
     interpolated. A number that is a multiple of 90 (of 180 where H is not W) is exact.
 
     Args:
-        images: (N, C, H, W), floating-point.
         degrees: a number, or a tensor (N,).
-        padding, fill, interpolation: as in `shift`.
 
     Raises ConvcraftError as `shift` does.
 
@@ -170,10 +165,8 @@ def scale(
     interpolated. No filter against aliasing: meant for factors near 1.
 
     Args:
-        images: (N, C, H, W), floating-point.
         x, y: positive factor along the width and the height, each a number or a tensor (N,); y is x when left
             out.
-        padding, fill, interpolation: as in `shift`.
 
     Raises ConvcraftError as `shift` does, and when a factor is not positive.
 
@@ -210,9 +203,7 @@ def shear(
     :math:`p_x' = p_x + \tan(x) p_y`, then :math:`p_y' = p_y + \tan(y) p_x'`; interpolated.
 
     Args:
-        images: (N, C, H, W), floating-point.
         x, y: angle in degrees, between -90 and 90, each a number or a tensor (N,).
-        padding, fill, interpolation: as in `shift`.
 
     Raises ConvcraftError as `shift` does, and when an angle is not between -90 and 90.
 
@@ -247,9 +238,7 @@ def affine(
     :math:`M (p_x, p_y, 1)^T`; interpolated.
 
     Args:
-        images: (N, C, H, W), floating-point.
         matrix: (2, 3), or (N, 2, 3) with one map an image; it can be undone.
-        padding, fill, interpolation: as in `shift`.
 
     Raises ConvcraftError as `shift` does, and when a matrix has no inverse.
 

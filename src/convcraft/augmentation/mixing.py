@@ -38,7 +38,6 @@ def mixup(
     :math:`\lambda_i \sim \mathrm{Beta}(\alpha, \alpha)` for each image and :math:`\pi` a random order.
 
     Args:
-        images: (N, C, H, W), floating-point.
         labels: integers (N,), or targets (N, ...) of a floating-point dtype: distributions over the classes
             (N, K), or values of a regression.
         alpha: 0 or more; 0 mixes nothing, 1 draws the weight uniformly.

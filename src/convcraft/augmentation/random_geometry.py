@@ -47,7 +47,6 @@ class Spatial(Augmentation):
     Args:
         padding, fill, interpolation: as in `convcraft.augmentation.shift`.
         p: the share of images that it moves.
-        generator: as in `Augmentation`.
     """
 
     #: True when every draw moves pixels onto pixels
@@ -136,7 +135,6 @@ class RandomHorizontalFlip(Flip):
 
     Args:
         p: the probability.
-        generator: as in `Augmentation`.
 
     Raises ConvcraftError when p is not in [0, 1], and in the call as `horizontal_flip` does.
 
@@ -157,7 +155,6 @@ class RandomVerticalFlip(Flip):
 
     Args:
         p: the probability.
-        generator: as in `Augmentation`.
 
     Raises ConvcraftError when p is not in [0, 1], and in the call as `vertical_flip` does.
 
@@ -180,9 +177,7 @@ class RandomShift(Spatial):
     Args:
         pixels: the largest shift, one number or (x, y); whole numbers unless subpixel.
         subpixel: shift by fractions, interpolated.
-        padding, fill, interpolation: as in `shift`.
         p: the share of images that are moved.
-        generator: as in `Augmentation`.
 
     Raises ConvcraftError when pixels is negative, or a fraction without subpixel, p is not in [0, 1], the
     padding unknown, and in the call as `shift` does.
@@ -242,9 +237,7 @@ class RandomAffine(Spatial):
         scale: (low, high) of the factor, or s for 1 - s to 1 + s.
         shear: slant along x in degrees, from -shear to shear, or (low, high).
         horizontal_flip, vertical_flip: probabilities.
-        padding, fill, interpolation: as in `shift`.
         p: the share of images that are moved.
-        generator: as in `Augmentation`.
 
     Raises ConvcraftError when a range is empty, negative where it cannot be, a probability not in [0, 1], the
     padding unknown, and in the call when images are not (N, C, H, W) of a floating-point dtype.

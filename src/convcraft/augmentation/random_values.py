@@ -26,9 +26,6 @@ class RandomBrightness(Augmentation):
 
     Args:
         amount: a number, or (low, high), in the scale of the images.
-        clip: as in `brightness`.
-        p: the share of images that are changed.
-        generator: as in `Augmentation`.
 
     Raises ConvcraftError when amount is neither, clip not a pair in order, p not in [0, 1], and in the call
     as `brightness` does.
@@ -71,9 +68,6 @@ class RandomContrast(Augmentation):
 
     Args:
         factor: a number up to 1, or (low, high) with low 0 or more.
-        clip: as in `brightness`.
-        p: the share of images that are changed.
-        generator: as in `Augmentation`.
 
     Raises ConvcraftError when factor is neither, clip not a pair in order, p not in [0, 1], and in the call
     as `contrast` does.
@@ -116,9 +110,6 @@ class RandomNoise(Augmentation):
 
     Args:
         std: a number, or (low, high), 0 or more, in the scale of the images.
-        clip: as in `brightness`.
-        p: the share of images that are changed.
-        generator: as in `Augmentation`.
 
     Raises ConvcraftError when std is neither, clip not a pair in order, p not in [0, 1], and in the call as
     `noise` does.
@@ -170,8 +161,6 @@ class RandomErasing(Augmentation):
         ratio: height / width with `area`, a positive number or (low, high).
         value: what is written there: one number, one for each channel, or "noise", standard normal for every
             value; 0 is the mean of standardized images.
-        p: the share of images that are changed.
-        generator: as in `Augmentation`.
 
     Raises ConvcraftError unless exactly one of size and area is given, or when one of them, ratio or value is
     not as above, p is not in [0, 1], and in the call as `erase` does.

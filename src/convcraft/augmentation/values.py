@@ -34,7 +34,6 @@ def brightness(images: Tensor, amount: Number, *, clip: Clip = None) -> Tensor:
     of [0, 1] is 0.1 / std in standardized images. The number 0 gives the images back, without a cut.
 
     Args:
-        images: (N, C, H, W), floating-point.
         amount: a number, or a tensor (N,).
         clip: None, or (low, high), each one number or one a channel: (0.0, 1.0) for images in [0, 1].
 
@@ -63,9 +62,7 @@ def contrast(images: Tensor, factor: Number, *, clip: Clip = None) -> Tensor:
     number 1 gives the images back, without a cut.
 
     Args:
-        images: (N, C, H, W), floating-point.
         factor: 0 or more, a number, or a tensor (N,).
-        clip: as in `brightness`.
 
     Raises ConvcraftError as `brightness` does, and when the factor is negative.
 
@@ -97,9 +94,7 @@ def noise(
     format. The number 0 gives the images back, without a cut, and draws nothing.
 
     Args:
-        images: (N, C, H, W), floating-point.
         std: 0 or more, in the scale of the images, a number, or a tensor (N,).
-        clip: as in `brightness`.
         generator: on the device of the images; None is torch's own.
 
     Raises ConvcraftError as `brightness` does, and when std is negative or the generator on another device.
@@ -139,7 +134,6 @@ def erase(
     the gradient of what is overwritten is 0.
 
     Args:
-        images: (N, C, H, W), floating-point.
         x, y: left column and upper row, a number or a tensor (N,) each.
         width, height: 0 or more.
         value: what is written there: one number, one for each channel, or "noise", standard normal for every

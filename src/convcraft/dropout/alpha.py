@@ -53,9 +53,7 @@ def alpha_dropout(
 
     Args:
         input: any shape, floating-point; mean 0 and variance 1, as SELU gives them, are kept.
-        p: probability of dropping. p = 0 gives the input, p = 1 zeros.
         training: when False, which is torch's default here, the input is returned as it is.
-        generator: where the random numbers come from; None is torch's global generator.
 
     Raises ConvcraftError as :func:`dropout`.
 
@@ -95,9 +93,7 @@ def feature_alpha_dropout(
 
     Args:
         input: (N, C, ...), floating-point, at least two dimensions.
-        p: probability of dropping. p = 0 gives the input, p = 1 zeros.
         training: when False, which is torch's default here, the input is returned as it is.
-        generator: where the random numbers come from; None is torch's global generator.
 
     Raises ConvcraftError when p is outside [0, 1], the input is not a floating-point tensor or has fewer than
     two dimensions, or the generator is on another device.

@@ -65,9 +65,6 @@ def dropout1d(
 
     Args:
         input: (N, C, L) or (C, L), floating-point.
-        p: probability of dropping. p = 0 gives the input, p = 1 zeros.
-        training: when False the input is returned as it is.
-        generator: where the random numbers come from; None is torch's global generator.
 
     Raises ConvcraftError when p is outside [0, 1], the input is not a floating-point tensor or has another
     number of dimensions, or the generator is on another device.
@@ -97,9 +94,6 @@ def dropout2d(
 
     Args:
         input: (N, C, H, W), floating-point. Three dimensions are taken for (N, C, L), with torch's warning.
-        p: probability of dropping. p = 0 gives the input, p = 1 zeros.
-        training: when False the input is returned as it is.
-        generator: where the random numbers come from; None is torch's global generator.
 
     Raises ConvcraftError as :func:`dropout1d`.
 
@@ -127,9 +121,6 @@ def dropout3d(
 
     Args:
         input: (N, C, D, H, W) or (C, D, H, W), floating-point.
-        p: probability of dropping. p = 0 gives the input, p = 1 zeros.
-        training: when False the input is returned as it is.
-        generator: where the random numbers come from; None is torch's global generator.
 
     Raises ConvcraftError as :func:`dropout1d`.
 

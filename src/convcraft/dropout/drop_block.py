@@ -67,8 +67,6 @@ def drop_block2d(
         input: (N, C, H, W), floating-point.
         p: probability of dropping, for each element. p = 0 gives the input, p = 1 zeros.
         block_size: side b of the blocks; they may be larger than the image.
-        training: when False the input is returned as it is.
-        generator: where the random numbers come from; None is torch's global generator.
 
     Raises ConvcraftError when p is outside [0, 1], block_size is no positive integer, the input is not a
     floating-point tensor of four dimensions, or the generator is on another device.
@@ -110,7 +108,6 @@ class DropBlock2d(nn.Module):
     Args:
         p: probability of dropping, for each element.
         block_size: side of the squares.
-        generator: where the random numbers come from; None is torch's global generator.
 
     Raises ConvcraftError when p is outside [0, 1], or block_size is no positive integer. Chapter: Dropout.
 

@@ -26,10 +26,7 @@ def drop_path(
 
     Args:
         input: (N, ...), floating-point.
-        p: probability of dropping. p = 0 gives the input, p = 1 zeros.
-        training: when False the input is returned as it is.
         scale_by_keep: divide by 1 - p; when False the mean is (1 - p) x.
-        generator: where the random numbers come from; None is torch's global generator.
 
     Raises ConvcraftError when p is outside [0, 1], the input is not a floating-point tensor or has no
     dimension, or the generator is on another device.
@@ -62,7 +59,6 @@ class DropPath(nn.Module):
     Args:
         p: probability of dropping a sample.
         scale_by_keep: divide by 1 - p.
-        generator: where the random numbers come from; None is torch's global generator.
 
     Raises ConvcraftError when p is outside [0, 1]. Chapter: Dropout.
 

@@ -34,9 +34,6 @@ def dropout(
 
     Args:
         input: any shape, floating-point.
-        p: probability of dropping. p = 0 gives the input, p = 1 zeros.
-        training: when False the input is returned as it is.
-        generator: where the random numbers come from; None is torch's global generator.
 
     Raises ConvcraftError when p is outside [0, 1], the input is not a floating-point tensor, or the generator
     is on another device.
@@ -77,8 +74,6 @@ def gaussian_dropout(
     Args:
         input: any shape, floating-point.
         p: the probability of dropping of the dropout with the same variance, in [0, 1).
-        training: when False the input is returned as it is.
-        generator: where the random numbers come from; None is torch's global generator.
 
     Raises ConvcraftError when p is outside [0, 1), the input is not a floating-point tensor, or the generator
     is on another device.
@@ -107,7 +102,6 @@ class Dropout(DropoutModule, nn.Dropout):
 
     Args:
         p: probability of dropping.
-        generator: where the random numbers come from; None is torch's global generator.
 
     Raises ConvcraftError when p is outside [0, 1]. Chapter: Dropout.
 
@@ -124,7 +118,6 @@ class GaussianDropout(nn.Module):
 
     Args:
         p: the probability of dropping of the dropout with the same variance, in [0, 1).
-        generator: where the random numbers come from; None is torch's global generator.
 
     Raises ConvcraftError when p is outside [0, 1). Chapter: Dropout.
 

@@ -1,5 +1,7 @@
 """Initialization: every scheme of `torch.nn.init` and LeCun's, right fans, any gain, whole models.
 
+A scheme changes a floating-point tensor in place and returns it; most take a layer in place of its weight.
+`generator` is the source of the random numbers, on the tensor's device; torch's own by default.
 `initialize(model)` finds the activation after each layer and picks scheme and gain; `lsuv_` scales by data;
 `variance_map` tells what a scheme does to the variance from layer to layer.
 

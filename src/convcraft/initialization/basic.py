@@ -25,10 +25,8 @@ def uniform_(
     Formula: :math:`w \sim U(a, b)`, with variance :math:`(b - a)^2 / 12`.
 
     Args:
-        tensor: any shape, floating-point; it is changed and returned.
         a: the lower end.
         b: the upper end, not below a.
-        generator: source of the random numbers, on the tensor's device; torch's own by default.
 
     Raises ConvcraftError when the tensor is not floating-point, b is below a, or the generator is elsewhere.
     Chapter: Weight initialization.
@@ -52,10 +50,7 @@ def normal_(
     Formula: :math:`w \sim N(\mu, \sigma^2)`.
 
     Args:
-        tensor: any shape, floating-point; it is changed and returned.
-        mean: the mean.
         std: the standard deviation, not negative.
-        generator: source of the random numbers, on the tensor's device; torch's own by default.
 
     Raises ConvcraftError when the tensor is not floating-point, std is negative, or the generator is
     elsewhere. Chapter: Weight initialization.
@@ -89,12 +84,10 @@ def trunc_normal_(
     uniform number for each weight.
 
     Args:
-        tensor: any shape, floating-point; it is changed and returned.
         mean: the mean of the normal distribution before it is cut.
         std: its standard deviation, above 0.
         a: the lower end.
         b: the upper end, above a.
-        generator: source of the random numbers, on the tensor's device; torch's own by default.
 
     Raises ConvcraftError when the tensor is not floating-point, std is not above 0, b is not above a, [a, b]
     is more than 37 standard deviations away from the mean, or the generator is elsewhere.
@@ -132,7 +125,6 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     Formula: :math:`w = c`. As the weights of a hidden layer it leaves all units equal for ever.
 
     Args:
-        tensor: any shape, floating-point; it is changed and returned.
         val: the number.
 
     Raises ConvcraftError when the tensor is not floating-point or val is no finite number.
@@ -248,7 +240,6 @@ def sparse_(
         tensor: (n, m), floating-point; it is changed and returned.
         sparsity: the share s of zeros in each column, 0 to 1.
         std: the standard deviation of the others, not negative.
-        generator: source of the random numbers, on the tensor's device; torch's own by default.
 
     Raises ConvcraftError when the tensor is not floating-point or has not 2 dimensions, sparsity lies outside
     [0, 1], std is negative, or the generator is elsewhere.

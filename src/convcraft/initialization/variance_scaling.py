@@ -46,7 +46,6 @@ def xavier_uniform_(
         tensor: a weight of 2 dimensions or more, with torch's fans; or a layer, with the right ones for
             groups, stride and transposition (see `fans`). It is changed; the weight is returned.
         gain: factor on the standard deviation, not negative.
-        generator: source of the random numbers, on the tensor's device; torch's own by default.
 
     Raises ConvcraftError when the tensor is no floating-point weight or layer, gain is negative, or the
     generator is elsewhere.
@@ -69,9 +68,7 @@ def xavier_normal_(
     Formula: :math:`w \sim N(0, \sigma^2)`, :math:`\sigma^2 = 2 g^2 / (\text{fan}_{in} + \text{fan}_{out})`.
 
     Args:
-        tensor: a weight, or a layer, as for `xavier_uniform_`. It is changed; the weight is returned.
         gain: factor on the standard deviation, not negative.
-        generator: source of the random numbers, on the tensor's device; torch's own by default.
 
     Raises ConvcraftError as `xavier_uniform_` does.
 
@@ -115,11 +112,9 @@ def kaiming_uniform_(
     Formula: :math:`w \sim U(-r, r)` with :math:`r = g \sqrt{3 / \text{fan}}` and g from `calculate_gain`.
 
     Args:
-        tensor: a weight, or a layer, as for `xavier_uniform_`. It is changed; the weight is returned.
         a: negative slope for leaky_relu.
         mode: "fan_in" keeps the variance of the forward pass, "fan_out" that of the gradients.
         nonlinearity: what `calculate_gain` takes.
-        generator: source of the random numbers, on the tensor's device; torch's own by default.
 
     Raises ConvcraftError as `xavier_uniform_` and `calculate_gain` do, and when mode is not known.
 
@@ -143,11 +138,9 @@ def kaiming_normal_(
     Formula: :math:`w \sim N(0, g^2 / \text{fan})` with g from `calculate_gain`.
 
     Args:
-        tensor: a weight, or a layer, as for `xavier_uniform_`. It is changed; the weight is returned.
         a: negative slope for leaky_relu.
         mode: "fan_in" keeps the variance of the forward pass, "fan_out" that of the gradients.
         nonlinearity: what `calculate_gain` takes.
-        generator: source of the random numbers, on the tensor's device; torch's own by default.
 
     Raises ConvcraftError as `xavier_uniform_` and `calculate_gain` do, and when mode is not known.
 
@@ -164,10 +157,6 @@ def lecun_uniform_(tensor: Tensor | nn.Module, generator: torch.Generator | None
 
     Formula: :math:`w \sim U(-r, r)` with :math:`r = \sqrt{3 / \text{fan}_{in}}`.
 
-    Args:
-        tensor: a weight, or a layer, as for `xavier_uniform_`. It is changed; the weight is returned.
-        generator: source of the random numbers, on the tensor's device; torch's own by default.
-
     Raises ConvcraftError as `xavier_uniform_` does.
 
     >>> lecun_uniform_(torch.empty(2, 3)).abs().max() <= 1
@@ -182,10 +171,6 @@ def lecun_normal_(tensor: Tensor | nn.Module, generator: torch.Generator | None 
     r"""Fill from a normal distribution of variance 1 / fan_in, as SELU needs it.
 
     Formula: :math:`w \sim N(0, 1 / \text{fan}_{in})`.
-
-    Args:
-        tensor: a weight, or a layer, as for `xavier_uniform_`. It is changed; the weight is returned.
-        generator: source of the random numbers, on the tensor's device; torch's own by default.
 
     Raises ConvcraftError as `xavier_uniform_` does.
 
@@ -209,7 +194,6 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: torch.Generator | No
     Args:
         tensor: 2 dimensions or more, floating-point; it is changed and returned.
         gain: factor on the matrix.
-        generator: source of the random numbers, on the tensor's device; torch's own by default.
 
     Raises ConvcraftError when the tensor is not floating-point or has fewer than 2 dimensions, gain is no
     finite number, or the generator is elsewhere.
@@ -254,7 +238,6 @@ def delta_orthogonal_(
             whose groups are taken then. It is changed; the weight is returned.
         gain: factor on the matrix.
         groups: of the convolution; each group gets a matrix of its own.
-        generator: source of the random numbers, on the tensor's device; torch's own by default.
 
     Raises ConvcraftError when the tensor is no floating-point weight of a convolution, is that of a
     transposed one, has fewer output than input channels, groups do not divide it, or the generator is

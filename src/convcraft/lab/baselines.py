@@ -27,12 +27,10 @@ def _table(values: ArrayLike, name: str = "visits") -> Array:
 
 
 def popularity(visits: ArrayLike) -> Array:
-    """How often each item was visited, (items,): the same list for everybody.
+    """How often each item was visited, (items,): the same list for everybody. Chapter: Recommenders.
 
     >>> popularity([[1, 0], [1, 1]])
     array([2., 1.])
-
-    Chapter: Recommenders.
     """
     return np.asarray(_table(visits).sum(0))
 

@@ -24,12 +24,10 @@ _CASES: dict[str, Maker] = {**SIGNALS, **DATA_AND_LOSSES, **NORMALIZATION, **STE
 
 
 def names() -> list[str]:
-    """Names of the illnesses; each is the name of the finding that diagnoses it.
+    """Names of the illnesses; each is the name of the finding that diagnoses it. Chapter: Combining.
 
     >>> names()[:2]
     ['dead-units', 'saturated-units']
-
-    Chapter: Combining.
     """
     return list(_CASES)
 

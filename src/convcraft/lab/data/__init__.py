@@ -65,12 +65,10 @@ _LOADERS: dict[str, Callable[[int, torch.device | str, torch.dtype], Splits]] = 
 
 
 def names() -> list[str]:
-    """Names of the data sets that `load` knows.
+    """Names of the data sets that `load` knows. Chapter: Convolutional networks.
 
     >>> names()
     ['digits', 'fashion-mnist']
-
-    Chapter: Convolutional networks.
     """
     return list(_LOADERS)
 

@@ -38,7 +38,7 @@ def stratified_order(labels: ArrayLike, seed: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Split:
-    """Examples `x` with one label each, `y`: one part of a data set.
+    """Examples `x` with one label each, `y`: one part of a data set. Chapter: Convolutional networks.
 
     `x` has the examples along its first dimension (images: N, C, H, W), `y` holds int64 class numbers, or
     floating-point targets where the task is regression. Raises ConvcraftError when the numbers of examples
@@ -47,8 +47,6 @@ class Split:
     >>> part = Split(torch.zeros(6, 1, 8, 8), torch.tensor([0, 0, 0, 1, 1, 1]))
     >>> len(part), len(part.subset(2, seed=0))
     (6, 2)
-
-    Chapter: Convolutional networks.
     """
 
     x: Tensor

@@ -159,12 +159,10 @@ def movielens() -> Ratings:
 
 
 def nab_names() -> list[str]:
-    """Names of the series of the Numenta Anomaly Benchmark that `nab` knows.
+    """Names of the series of the Numenta Anomaly Benchmark that `nab` knows. Chapter: Series.
 
     >>> "nyc_taxi" in nab_names()
     True
-
-    Chapter: Series.
     """
     return [Path(name).stem for name in REGISTRY["nab"] if name.endswith(".csv")]
 

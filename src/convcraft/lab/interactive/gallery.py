@@ -88,7 +88,7 @@ def gallery(
     title: str = "",
     notes: Mapping[str, str] | None = None,
 ) -> Gallery:
-    """Show rows of grey images, one set of rows for each choice of the reader.
+    """Show rows of grey images, one set of rows for each choice of the reader. Chapter: Data augmentation.
 
     Args:
         sets: for each choice the rows by their labels, each row images (N, H, W) or (N, 1, H, W) with values
@@ -103,8 +103,6 @@ def gallery(
     >>> import torch
     >>> gallery({"as it is": {"eye": torch.eye(8)[None]}}, alt="A diagonal.")
     <Gallery: as it is>
-
-    Chapter: Data augmentation.
     """
     if not isinstance(alt, str) or not alt.strip():
         raise ConvcraftError(f"alt: expected a sentence that says what the gallery shows, got {alt!r}")

@@ -235,12 +235,10 @@ _MODELS: dict[str, Callable[..., nn.Module]] = {"convnet": ConvNet, "mlp": MLP}
 
 
 def names() -> list[str]:
-    """Names of the models that `build` knows.
+    """Names of the models that `build` knows. Chapter: Convolutional networks.
 
     >>> names()
     ['convnet', 'mlp']
-
-    Chapter: Convolutional networks.
     """
     return list(_MODELS)
 

@@ -13,12 +13,10 @@ from convcraft.lab.statistics.intervals import Interval, check_level, interval_a
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its standard error and the degrees of freedom of that error.
+    """A mean with its standard error and the degrees of freedom of that error. Chapter: Activations.
 
     >>> Estimate(0.01, 0.002, 9, 10).interval()
     0.010 [0.005, 0.015]
-
-    Chapter: Activations.
     """
 
     mean: float

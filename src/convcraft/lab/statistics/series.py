@@ -43,14 +43,12 @@ def mase(forecast: ArrayLike, actual: ArrayLike, history: ArrayLike, period: int
 
 
 def blocks_of(values: ArrayLike, count: int) -> NDArray[np.float64]:
-    """Means over `count` blocks of consecutive values along the last axis, (..., count).
+    """Means over `count` blocks of consecutive values along the last axis, (..., count). Chapter: Series.
 
     The blocks differ in length by one at most. Raises ConvcraftError for fewer values than blocks.
 
     >>> blocks_of([1.0, 3.0, 5.0, 7.0], 2)
     array([2., 6.])
-
-    Chapter: Series.
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim < 1 or not 1 <= count <= array.shape[-1]:
