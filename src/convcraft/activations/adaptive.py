@@ -47,13 +47,11 @@ def acon_c(input: Tensor, p1: Tensor | float, p2: Tensor | float, beta: Tensor |
         p2: the slope for very negative input.
         beta: sharpness of the switch; each a number or a tensor that broadcasts with the input.
 
-    Raises ConvcraftError when the input is not a floating-point tensor.
+    Raises ConvcraftError when the input is not a floating-point tensor. Source: Ma, Zhang, Liu and Sun
+    (2021), Activate or Not: Learning Customized Activation. Chapter: Activations.
 
     >>> acon_c(torch.tensor([-100.0, 100.0]), 1.0, 0.25)
     tensor([-25., 100.])
-
-    Source: Ma, Zhang, Liu and Sun (2021), Activate or Not: Learning Customized Activation.
-    Chapter: Activations.
     """
     check_floating("acon_c", input)
     difference = (p1 - p2) * input
@@ -70,13 +68,11 @@ class AconC(nn.Module):
 
     p1 and p2 start as standard normal values and beta as 1, as in the authors' code.
 
-    Raises ConvcraftError when num_parameters is below 1 or does not fit the input.
+    Raises ConvcraftError when num_parameters is below 1 or does not fit the input. Source: Ma, Zhang, Liu and
+    Sun (2021), Activate or Not: Learning Customized Activation. Chapter: Activations.
 
     >>> AconC(3)(torch.zeros(2, 3, 4, 4)).shape
     torch.Size([2, 3, 4, 4])
-
-    Source: Ma, Zhang, Liu and Sun (2021), Activate or Not: Learning Customized Activation.
-    Chapter: Activations.
     """
 
     def __init__(self, num_parameters: int = 1, device: Any = None, dtype: Any = None) -> None:
@@ -114,13 +110,11 @@ class MetaAconC(nn.Module):
         channels: C of the input (N, C, ...).
         reduction: the hidden width is C / reduction, at least `reduction`.
 
-    Raises ConvcraftError when channels or reduction is below 1, or the input does not fit.
+    Raises ConvcraftError when channels or reduction is below 1, or the input does not fit. Source: Ma, Zhang,
+    Liu and Sun (2021), Activate or Not: Learning Customized Activation. Chapter: Activations.
 
     >>> MetaAconC(8)(torch.zeros(2, 8, 4, 4)).shape
     torch.Size([2, 8, 4, 4])
-
-    Source: Ma, Zhang, Liu and Sun (2021), Activate or Not: Learning Customized Activation.
-    Chapter: Activations.
     """
 
     def __init__(self, channels: int, reduction: int = 16, device: Any = None, dtype: Any = None) -> None:
@@ -164,12 +158,11 @@ class DynamicReLU(nn.Module):
 
     The second matrix starts at 0, so that the module starts as ReLU (for K = 2).
 
-    Raises ConvcraftError when an argument is below 1 (pieces below 2), or the input does not fit.
+    Raises ConvcraftError when an argument is below 1 (pieces below 2), or the input does not fit. Source:
+    Chen, Dai, Liu, Chen, Yuan and Liu (2020), Dynamic ReLU. Chapter: Activations.
 
     >>> DynamicReLU(8)(torch.full((1, 8, 2, 2), -1.0)).abs().max().item()
     0.0
-
-    Source: Chen, Dai, Liu, Chen, Yuan and Liu (2020), Dynamic ReLU. Chapter: Activations.
     """
 
     initial: Tensor
@@ -239,12 +232,11 @@ class FReLU(nn.Module):
         channels: C of the input (N, C, H, W).
         kernel_size: of the neighbourhood; odd.
 
-    Raises ConvcraftError when channels is below 1, kernel_size is even, or the input does not fit.
+    Raises ConvcraftError when channels is below 1, kernel_size is even, or the input does not fit. Source:
+    Ma, Zhang and Sun (2020), Funnel Activation for Visual Recognition. Chapter: Activations.
 
     >>> FReLU(3)(torch.zeros(2, 3, 4, 4)).shape
     torch.Size([2, 3, 4, 4])
-
-    Source: Ma, Zhang and Sun (2020), Funnel Activation for Visual Recognition. Chapter: Activations.
     """
 
     def __init__(self, channels: int, kernel_size: int = 3, device: Any = None, dtype: Any = None) -> None:

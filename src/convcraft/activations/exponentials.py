@@ -19,13 +19,12 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
     Formula: :math:`x` for :math:`x > 0`, else :math:`\alpha (e^x - 1)`; derivative 1 or :math:`\alpha e^x`.
 
-    Takes floating-point input of any shape, and raises ConvcraftError for any other.
+    Takes floating-point input of any shape, and raises ConvcraftError for any other. Source: Clevert,
+    Unterthiner and Hochreiter (2016), Fast and Accurate Deep Network Learning by Exponential Linear Units
+    (ELUs). Chapter: Activations.
 
     >>> elu(torch.tensor([-100.0, 0.0, 2.0]))
     tensor([-1.,  0.,  2.])
-
-    Source: Clevert, Unterthiner and Hochreiter (2016), Fast and Accurate Deep Network Learning by Exponential
-    Linear Units (ELUs). Chapter: Activations.
     """
     check_floating("elu", input)
     return _fast.elu(input, alpha, inplace)
@@ -38,11 +37,10 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     :math:`e^{x / \alpha}`.
 
     Takes floating-point input of any shape; raises ConvcraftError for any other, and where alpha is 0.
+    Source: Barron (2017), Continuously Differentiable Exponential Linear Units. Chapter: Activations.
 
     >>> celu(torch.tensor([-100.0, 0.0, 2.0]), 0.5)
     tensor([-0.5000,  0.0000,  2.0000])
-
-    Source: Barron (2017), Continuously Differentiable Exponential Linear Units. Chapter: Activations.
     """
     check_floating("celu", input)
     _check_nonzero("celu", "alpha", alpha)
@@ -56,13 +54,11 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     :math:`\lambda = 1.0507` and :math:`\alpha = 1.6733`; derivative :math:`\lambda` or :math:`\lambda \alpha
     e^x`.
 
-    Takes floating-point input of any shape, and raises ConvcraftError for any other.
+    Takes floating-point input of any shape, and raises ConvcraftError for any other. Source: Klambauer,
+    Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks. Chapter: Activations.
 
     >>> selu(torch.tensor([-100.0, 0.0, 1.0]))
     tensor([-1.7581,  0.0000,  1.0507])
-
-    Source: Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks.
-    Chapter: Activations.
     """
     check_floating("selu", input)
     return _fast.selu(input, inplace)
@@ -74,13 +70,12 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     Formula: :math:`\frac{1}{\beta} \log(1 + e^{\beta x})`, and :math:`x` itself where :math:`\beta x` exceeds
     the threshold; derivative :math:`\sigma(\beta x)`.
 
-    Takes floating-point input of any shape; raises ConvcraftError for any other, and where beta is 0.
+    Takes floating-point input of any shape; raises ConvcraftError for any other, and where beta is 0. Source:
+    Dugas, Bengio, Bélisle, Nadeau and Garcia (2001), Incorporating Second-Order Functional Knowledge for
+    Better Option Pricing. Chapter: Activations.
 
     >>> softplus(torch.tensor([-100.0, 0.0, 100.0]))
     tensor([3.7835e-44, 6.9315e-01, 1.0000e+02])
-
-    Source: Dugas, Bengio, Bélisle, Nadeau and Garcia (2001), Incorporating Second-Order Functional Knowledge
-    for Better Option Pricing. Chapter: Activations.
     """
     check_floating("softplus", input)
     _check_nonzero("softplus", "beta", beta)

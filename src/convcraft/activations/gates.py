@@ -23,11 +23,10 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     :math:`\frac{x}{2} (1 + \tanh(\sqrt{2 / \pi} (x + 0.044715 x^3)))`.
 
     Takes floating-point input of any shape; raises ConvcraftError for any other, or another `approximate`.
+    Source: Hendrycks and Gimpel (2016), Gaussian Error Linear Units (GELUs). Chapter: Activations.
 
     >>> gelu(torch.tensor([-1.0, 0.0, 1.0]))
     tensor([-0.1587,  0.0000,  0.8413])
-
-    Source: Hendrycks and Gimpel (2016), Gaussian Error Linear Units (GELUs). Chapter: Activations.
     """
     check_floating("gelu", input)
     if approximate != "none":
@@ -40,13 +39,12 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
 
     Formula: :math:`x \sigma(x)`; derivative :math:`\sigma(x) (1 + x (1 - \sigma(x)))`.
 
-    Takes floating-point or complex input of any shape, and raises ConvcraftError for any other.
+    Takes floating-point or complex input of any shape, and raises ConvcraftError for any other. Source:
+    Elfwing, Uchibe and Doya (2018), Sigmoid-Weighted Linear Units for Neural Network Function Approximation
+    in Reinforcement Learning. Chapter: Activations.
 
     >>> silu(torch.tensor([-1.0, 0.0, 1.0]))
     tensor([-0.2689,  0.0000,  0.7311])
-
-    Source: Elfwing, Uchibe and Doya (2018), Sigmoid-Weighted Linear Units for Neural Network Function
-    Approximation in Reinforcement Learning. Chapter: Activations.
     """
     check_floating("silu", input, COMPLEX)
     return F.silu(input, inplace)
@@ -59,12 +57,11 @@ def swish(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     :math:`x^2 \sigma'(z)`, with :math:`z = \beta x`.
 
     Takes floating-point input of any shape, and raises ConvcraftError for any other; beta is a number, or a
-    tensor that broadcasts with the input.
+    tensor that broadcasts with the input. Source: Ramachandran, Zoph and Le (2017), Searching for Activation
+    Functions. Chapter: Activations.
 
     >>> swish(torch.tensor([-1.0, 0.0, 1.0]), beta=2.0)
     tensor([-0.1192,  0.0000,  0.8808])
-
-    Source: Ramachandran, Zoph and Le (2017), Searching for Activation Functions. Chapter: Activations.
     """
     check_floating("swish", input)
     if isinstance(beta, int | float) and beta == 1:
@@ -78,12 +75,11 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     Formula: :math:`x \tanh(\log(1 + e^x)) = x n / (n + 2)` with :math:`n = e^x (e^x + 2)`; derivative
     :math:`n / (n + 2) + 4 x e^x (1 + e^x) / (n + 2)^2`.
 
-    Takes floating-point input of any shape, and raises ConvcraftError for any other.
+    Takes floating-point input of any shape, and raises ConvcraftError for any other. Source: Misra (2020),
+    Mish: A Self Regularized Non-Monotonic Activation Function. Chapter: Activations.
 
     >>> mish(torch.tensor([-1.0, 0.0, 1.0]))
     tensor([-0.3034,  0.0000,  0.8651])
-
-    Source: Misra (2020), Mish: A Self Regularized Non-Monotonic Activation Function. Chapter: Activations.
     """
     check_floating("mish", input)
     if inplace:
@@ -97,12 +93,11 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     Formula: :math:`x \min(\max(x + 3, 0), 6) / 6`; derivative 0 below -3, :math:`x / 3 + 1/2` between, 1
     above 3.
 
-    Takes floating-point input of any shape, and raises ConvcraftError for any other.
+    Takes floating-point input of any shape, and raises ConvcraftError for any other. Source: Howard et al.
+    (2019), Searching for MobileNetV3. Chapter: Activations.
 
     >>> hardswish(torch.tensor([-4.0, -1.0, 4.0]))
     tensor([-0.0000, -0.3333,  4.0000])
-
-    Source: Howard et al. (2019), Searching for MobileNetV3. Chapter: Activations.
     """
     check_floating("hardswish", input)
     return F.hardswish(input, inplace)
@@ -140,12 +135,11 @@ class Swish(nn.Module):
         learnable: whether beta is a parameter, or a constant (a buffer).
         num_parameters: 1, or the number of channels.
 
-    Raises ConvcraftError when num_parameters is below 1, or neither 1 nor the number of channels.
+    Raises ConvcraftError when num_parameters is below 1, or neither 1 nor the number of channels. Source:
+    Ramachandran, Zoph and Le (2017), Searching for Activation Functions. Chapter: Activations.
 
     >>> Swish(beta=2.0)(torch.tensor([1.0])).item()  # doctest: +ELLIPSIS
     0.8807...
-
-    Source: Ramachandran, Zoph and Le (2017), Searching for Activation Functions. Chapter: Activations.
     """
 
     beta: Tensor

@@ -81,12 +81,11 @@ def moments(function: Callable[[Tensor], Tensor], order: int = 24) -> Moments:
         order: nodes of the Gauss-Legendre rule on each panel, 4 to 128.
 
     Raises ConvcraftError when order is out of range, the result has another shape, or a moment is not finite.
+    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers, for the part that E f(z)^2 plays.
+    Chapter: Activations.
 
     >>> moments(torch.relu).second
     0.5
-
-    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers, for the part that E f(z)^2 plays.
-    Chapter: Activations.
     """
     if not 4 <= order <= 128:
         raise ConvcraftError(f"moments: order must lie between 4 and 128, got {order}")

@@ -20,13 +20,11 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
     Formula: :math:`\max(x, 0)`; derivative 1 for :math:`x > 0`, else 0.
 
-    Takes floating-point or integer input of any shape, and raises ConvcraftError for any other.
+    Takes floating-point or integer input of any shape, and raises ConvcraftError for any other. Source: Nair
+    and Hinton (2010), Rectified Linear Units Improve Restricted Boltzmann Machines. Chapter: Activations.
 
     >>> relu(torch.tensor([-2.0, 0.0, 3.0]))
     tensor([0., 0., 3.])
-
-    Source: Nair and Hinton (2010), Rectified Linear Units Improve Restricted Boltzmann Machines.
-    Chapter: Activations.
     """
     check_floating("relu", input, INTEGERS)
     return torch.relu_(input) if inplace else torch.relu(input)
@@ -37,12 +35,11 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
     Formula: :math:`\min(\max(x, 0), 6)`; derivative 1 for :math:`0 < x < 6`, else 0.
 
-    Takes floating-point or integer input of any shape, and raises ConvcraftError for any other.
+    Takes floating-point or integer input of any shape, and raises ConvcraftError for any other. Source:
+    Krizhevsky (2010), Convolutional Deep Belief Networks on CIFAR-10. Chapter: Activations.
 
     >>> relu6(torch.tensor([-2.0, 3.0, 9.0]))
     tensor([0., 3., 6.])
-
-    Source: Krizhevsky (2010), Convolutional Deep Belief Networks on CIFAR-10. Chapter: Activations.
     """
     check_floating("relu6", input, INTEGERS)
     return F.relu6(input, inplace)
@@ -54,13 +51,11 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     Formula: :math:`x` for :math:`x > 0`, else :math:`a x` with a = negative_slope; derivative 1 or a.
 
     Takes floating-point input of any shape, and raises ConvcraftError for any other. Where `inplace` and a
-    gradient is needed the slope must not be negative.
+    gradient is needed the slope must not be negative. Source: Maas, Hannun and Ng (2013), Rectifier
+    Nonlinearities Improve Neural Network Acoustic Models. Chapter: Activations.
 
     >>> leaky_relu(torch.tensor([-2.0, 3.0]), 0.1)
     tensor([-0.2000,  3.0000])
-
-    Source: Maas, Hannun and Ng (2013), Rectifier Nonlinearities Improve Neural Network Acoustic Models.
-    Chapter: Activations.
     """
     check_floating("leaky_relu", input)
     return F.leaky_relu(input, negative_slope, inplace)
@@ -77,11 +72,10 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         weight: the slopes a, of shape (1,) or (C,), in the input's dtype.
 
     Raises ConvcraftError when the input is not a floating-point tensor, or the weight has another shape.
+    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Activations.
 
     >>> prelu(torch.tensor([[-2.0, -2.0]]), torch.tensor([0.1, 0.5]))
     tensor([[-0.2000, -1.0000]])
-
-    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Activations.
     """
     check_floating("prelu", input)
     _check_prelu_weight("prelu", input, weight)

@@ -21,12 +21,11 @@ def sigmoid(input: Tensor) -> Tensor:
     Formula: :math:`\sigma(x) = 1 / (1 + e^{-x})`; derivative :math:`\sigma(x) (1 - \sigma(x)) \le 1/4`.
 
     Takes a tensor of any shape and dtype; integers and booleans give the default floating-point dtype.
+    Source: Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating errors.
+    Chapter: Activations.
 
     >>> sigmoid(torch.tensor([-1e4, 0.0, 1e4]))
     tensor([0.0000, 0.5000, 1.0000])
-
-    Source: Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating errors.
-    Chapter: Activations.
     """
     check_floating("sigmoid", input, _ANY)
     return torch.sigmoid(input)
@@ -38,12 +37,11 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     Formula: :math:`\min(\max(x + 3, 0), 6) / 6`; derivative 1/6 for :math:`-3 < x < 3`, else 0.
     As in torch there is no second derivative.
 
-    Takes floating-point input of any shape, and raises ConvcraftError for any other.
+    Takes floating-point input of any shape, and raises ConvcraftError for any other. Source: Howard et al.
+    (2019), Searching for MobileNetV3. Chapter: Activations.
 
     >>> hardsigmoid(torch.tensor([-4.0, 0.0, 4.0]))
     tensor([0.0000, 0.5000, 1.0000])
-
-    Source: Howard et al. (2019), Searching for MobileNetV3. Chapter: Activations.
     """
     check_floating("hardsigmoid", input)
     return F.hardsigmoid(input, inplace)
@@ -55,11 +53,10 @@ def tanh(input: Tensor) -> Tensor:
     Formula: :math:`(e^x - e^{-x}) / (e^x + e^{-x}) = 2 \sigma(2x) - 1`; derivative :math:`1 - \tanh^2 x`.
 
     Takes a tensor of any shape and dtype; integers and booleans give the default floating-point dtype.
+    Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp. Chapter: Activations.
 
     >>> tanh(torch.tensor([-1e4, 0.0, 1e4]))
     tensor([-1.,  0.,  1.])
-
-    Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp. Chapter: Activations.
     """
     check_floating("tanh", input, _ANY)
     return torch.tanh(input)
@@ -71,12 +68,11 @@ def softsign(input: Tensor) -> Tensor:
     Formula: :math:`x / (1 + |x|)`; derivative :math:`1 / (1 + |x|)^2`.
 
     Takes floating-point, integer or complex input of any shape, and raises ConvcraftError for any other.
+    Source: Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
+    networks. Chapter: Activations.
 
     >>> softsign(torch.tensor([-1.0, 0.0, 3.0]))
     tensor([-0.5000,  0.0000,  0.7500])
-
-    Source: Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
-    networks. Chapter: Activations.
     """
     check_floating("softsign", input, INTEGERS | COMPLEX)
     return _fast.softsign(input)

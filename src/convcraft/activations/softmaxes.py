@@ -33,13 +33,11 @@ def softmax(
     :math:`\partial p_i / \partial x_j = p_i (\delta_{ij} - p_j)`.
 
     Takes any shape, floating-point, or any dtype when `dtype`, to compute in, is given; else it raises
-    ConvcraftError. Without `dim` torch chooses the dimension and warns.
+    ConvcraftError. Without `dim` torch chooses the dimension and warns. Source: Bridle (1990), Probabilistic
+    Interpretation of Feedforward Classification Network Outputs. Chapter: Activations.
 
     >>> softmax(torch.tensor([1000.0, 1000.0]), dim=0)
     tensor([0.5000, 0.5000])
-
-    Source: Bridle (1990), Probabilistic Interpretation of Feedforward Classification Network Outputs.
-    Chapter: Activations.
     """
     if dtype is None:
         check_floating("softmax", input)
@@ -56,13 +54,11 @@ def log_softmax(
     Formula: :math:`x_i - \log \sum_j e^{x_j}`; derivative :math:`\delta_{ij} - p_j`.
 
     Takes any shape, floating-point, or any dtype when `dtype`, to compute in, is given; else it raises
-    ConvcraftError. Without `dim` torch chooses the dimension and warns.
+    ConvcraftError. Without `dim` torch chooses the dimension and warns. Source: Bridle (1990), Probabilistic
+    Interpretation of Feedforward Classification Network Outputs. Chapter: Activations.
 
     >>> log_softmax(torch.tensor([0.0, -1e4]), dim=0)
     tensor([     0., -10000.])
-
-    Source: Bridle (1990), Probabilistic Interpretation of Feedforward Classification Network Outputs.
-    Chapter: Activations.
     """
     if dtype is None:
         check_floating("log_softmax", input)

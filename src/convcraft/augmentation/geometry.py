@@ -35,12 +35,11 @@ def horizontal_flip(images: Tensor, where: Tensor | bool = True) -> Tensor:
         where: True for all, or a bool tensor (N,).
 
     Raises ConvcraftError when images are no such tensor, or where is neither a bool nor (N,) of bools.
+    Source: Krizhevsky, Sutskever and Hinton (2012), ImageNet Classification with Deep Convolutional Neural
+    Networks, section 4.1. Chapter: Data augmentation.
 
     >>> horizontal_flip(torch.tensor([[[[1.0, 2.0, 3.0]]]])).flatten().tolist()
     [3.0, 2.0, 1.0]
-
-    Source: Krizhevsky, Sutskever and Hinton (2012), ImageNet Classification with Deep Convolutional Neural
-    Networks, section 4.1. Chapter: Data augmentation.
     """
     return _flip("horizontal_flip", images, where, -1)
 
@@ -54,12 +53,11 @@ def vertical_flip(images: Tensor, where: Tensor | bool = True) -> Tensor:
         where: True for all, or a bool tensor (N,).
 
     Raises ConvcraftError when images are no such tensor, or where is neither a bool nor (N,) of bools.
+    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
+    Chapter: Data augmentation.
 
     >>> vertical_flip(torch.tensor([[[[1.0], [2.0]]]]), torch.tensor([False])).flatten().tolist()
     [1.0, 2.0]
-
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
-    Chapter: Data augmentation.
     """
     return _flip("vertical_flip", images, where, -2)
 
@@ -101,13 +99,12 @@ def shift(
             integers.
 
     Raises ConvcraftError when images are no such tensor, x or y neither a finite number nor one an image, the
-    padding unknown, or fill given with another padding than "zeros".
+    padding unknown, or fill given with another padding than "zeros". Source: Simard, Steinkraus and Platt
+    (2003), Best Practices for Convolutional Neural Networks Applied to Visual Document Analysis.
+    Chapter: Data augmentation.
 
     >>> shift(torch.tensor([[[[1.0, 2.0, 3.0]]]]), x=1).flatten().tolist()
     [0.0, 1.0, 2.0]
-
-    Source: Simard, Steinkraus and Platt (2003), Best Practices for Convolutional Neural Networks Applied to
-    Visual Document Analysis. Chapter: Data augmentation.
     """
     check_sampling("shift", padding, fill, interpolation)
     nearest = interpolation == "nearest" or all(_is_whole(value) for value in (x, y))
@@ -132,14 +129,12 @@ def rotate(
     Args:
         degrees: a number, or a tensor (N,).
 
-    Raises ConvcraftError as `shift` does.
+    Raises ConvcraftError as `shift` does. Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data
+    Augmentation for Deep Learning. Chapter: Data augmentation.
 
     >>> rotate(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), 90)
     tensor([[[[2., 4.],
               [1., 3.]]]])
-
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
-    Chapter: Data augmentation.
     """
     check_sampling("rotate", padding, fill, interpolation)
     nearest = interpolation == "nearest"
@@ -168,13 +163,11 @@ def scale(
         x, y: positive factor along the width and the height, each a number or a tensor (N,); y is x when left
             out.
 
-    Raises ConvcraftError as `shift` does, and when a factor is not positive.
+    Raises ConvcraftError as `shift` does, and when a factor is not positive. Source: Shorten and Khoshgoftaar
+    (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter: Data augmentation.
 
     >>> scale(torch.tensor([[[[1.0, 2.0, 3.0, 4.0]]]]), 2.0, 1.0).flatten().tolist()
     [1.75, 2.25, 2.75, 3.25]
-
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
-    Chapter: Data augmentation.
     """
     check_sampling("scale", padding, fill, interpolation)
     nearest = interpolation == "nearest"
@@ -205,14 +198,12 @@ def shear(
     Args:
         x, y: angle in degrees, between -90 and 90, each a number or a tensor (N,).
 
-    Raises ConvcraftError as `shift` does, and when an angle is not between -90 and 90.
+    Raises ConvcraftError as `shift` does, and when an angle is not between -90 and 90. Source: Shorten and
+    Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter: Data augmentation.
 
     >>> shear(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), x=45.0, padding="border")
     tensor([[[[1.5000, 2.0000],
               [3.0000, 3.5000]]]])
-
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
-    Chapter: Data augmentation.
     """
     check_sampling("shear", padding, fill, interpolation)
     nearest = interpolation == "nearest"
@@ -240,14 +231,12 @@ def affine(
     Args:
         matrix: (2, 3), or (N, 2, 3) with one map an image; it can be undone.
 
-    Raises ConvcraftError as `shift` does, and when a matrix has no inverse.
+    Raises ConvcraftError as `shift` does, and when a matrix has no inverse. Source: Jaderberg, Simonyan,
+    Zisserman and Kavukcuoglu (2015), Spatial Transformer Networks, section 3.2. Chapter: Data augmentation.
 
     >>> half_turn = torch.tensor([[-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
     >>> affine(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), half_turn).flatten().tolist()
     [4.0, 3.0, 2.0, 1.0]
-
-    Source: Jaderberg, Simonyan, Zisserman and Kavukcuoglu (2015), Spatial Transformer Networks, section 3.2.
-    Chapter: Data augmentation.
     """
     check_sampling("affine", padding, fill, interpolation)
     nearest = interpolation == "nearest"

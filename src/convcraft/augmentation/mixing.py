@@ -46,21 +46,17 @@ def mixup(
         partner: :math:`\pi` instead of a draw, integers (N,).
         generator: on the device of the images; None is torch's own.
 
-    Returns:
-        The images, and the targets in float32 at least: (N, K) for `torch.nn.functional.cross_entropy`
-            from integers, else in the shape given.
-
-    Raises ConvcraftError when images are no such tensor, labels are neither of the two or out of range,
-    classes is missing, alpha is negative, weight outside [0, 1], partner not (N,) of indices, or the
-    generator on another device.
+    Returns the images, and the targets in float32 at least: (N, K) for `torch.nn.functional.cross_entropy`
+    from integers, else in the shape given. Raises ConvcraftError when images are no such tensor, labels are
+    neither of the two or out of range, classes is missing, alpha is negative, weight outside [0, 1], partner
+    not (N,) of indices, or the generator on another device. Source: Zhang, Cisse, Dauphin and Lopez-Paz
+    (2018), mixup: Beyond Empirical Risk Minimization. There one weight serves a whole batch; here each image
+    has its own. Chapter: Data augmentation.
 
     >>> images, labels = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), torch.tensor([0, 1])
     >>> mixed, targets = mixup(images, labels, classes=2, weight=0.75, partner=torch.tensor([1, 0]))
     >>> mixed.flatten().tolist(), targets.tolist()
     ([0.25, 0.75], [[0.75, 0.25], [0.25, 0.75]])
-
-    Source: Zhang, Cisse, Dauphin and Lopez-Paz (2018), mixup: Beyond Empirical Risk Minimization. There one
-    weight serves a whole batch; here each image has its own. Chapter: Data augmentation.
     """
     targets = _prepare("mixup", images, labels, alpha, classes, generator, False)
     if weight is None and alpha == 0:
@@ -101,20 +97,17 @@ def cutmix(
         box: (x, y, width, height) instead of a draw, each a number or a tensor (N,): left column, upper
             row, size.
 
-    Returns:
-        The images, and the targets as `mixup` returns them, or the masks.
-
-    Raises ConvcraftError as `mixup` does, and when box does not hold four numbers, or a negative size.
+    Returns the images, and the targets as `mixup` returns them, or the masks. Raises ConvcraftError as
+    `mixup` does, and when box does not hold four numbers, or a negative size. Source: Yun, Han, Oh, Chun,
+    Choe and Yoo (2019), CutMix: Regularization Strategy to Train Strong Classifiers with Localizable
+    Features. There one rectangle serves a whole batch; here each image has its own.
+    Chapter: Data augmentation.
 
     >>> images = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
     >>> labels, other = torch.tensor([0, 1]), torch.tensor([1, 0])
     >>> mixed, targets = cutmix(images, labels, classes=2, box=(0, 0, 1, 1), partner=other)
     >>> mixed[0].tolist(), targets[0].tolist()
     ([[[1.0, 0.0], [0.0, 0.0]]], [0.75, 0.25])
-
-    Source: Yun, Han, Oh, Chun, Choe and Yoo (2019), CutMix: Regularization Strategy to Train Strong
-    Classifiers with Localizable Features. There one rectangle serves a whole batch; here each image has its
-    own. Chapter: Data augmentation.
     """
     targets = _prepare("cutmix", images, labels, alpha, classes, generator, True)
     if (box is None and alpha == 0) or images.numel() == 0:
@@ -214,14 +207,13 @@ class Mixup(_Mixing):
         alpha, classes, generator: as in `mixup`.
         p: the share of images that are mixed.
 
-    Raises ConvcraftError when alpha is negative, p not in [0, 1], and in the call as `mixup` does.
+    Raises ConvcraftError when alpha is negative, p not in [0, 1], and in the call as `mixup` does. Source:
+    Zhang, Cisse, Dauphin and Lopez-Paz (2018), mixup: Beyond Empirical Risk Minimization.
+    Chapter: Data augmentation.
 
     >>> images, targets = Mixup(0.2, classes=10)(torch.rand(8, 1, 8, 8), torch.arange(8))
     >>> targets.shape
     torch.Size([8, 10])
-
-    Source: Zhang, Cisse, Dauphin and Lopez-Paz (2018), mixup: Beyond Empirical Risk Minimization.
-    Chapter: Data augmentation.
     """
 
     def __init__(
@@ -244,14 +236,13 @@ class CutMix(_Mixing):
         alpha, classes, generator: as in `cutmix`.
         p: the share of images that are mixed.
 
-    Raises ConvcraftError when alpha is negative, p not in [0, 1], and in the call as `cutmix` does.
+    Raises ConvcraftError when alpha is negative, p not in [0, 1], and in the call as `cutmix` does. Source:
+    Yun, Han, Oh, Chun, Choe and Yoo (2019), CutMix: Regularization Strategy to Train Strong Classifiers with
+    Localizable Features. Chapter: Data augmentation.
 
     >>> images, targets = CutMix(classes=10)(torch.rand(8, 1, 8, 8), torch.arange(8))
     >>> bool(torch.allclose(targets.sum(1), torch.ones(8)))
     True
-
-    Source: Yun, Han, Oh, Chun, Choe and Yoo (2019), CutMix: Regularization Strategy to Train Strong
-    Classifiers with Localizable Features. Chapter: Data augmentation.
     """
 
     masks = True

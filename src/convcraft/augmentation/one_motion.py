@@ -18,15 +18,13 @@ class RandomRotation(RandomAffine):
         degrees: a number, or (low, high); positive is counterclockwise.
         **options: padding, fill, interpolation, p and generator as in `RandomAffine`.
 
-    Raises ConvcraftError as `RandomAffine` does.
+    Raises ConvcraftError as `RandomAffine` does. Source: Simard, Steinkraus and Platt (2003), Best Practices
+    for Convolutional Neural Networks Applied to Visual Document Analysis. Chapter: Data augmentation.
 
     >>> import torch
     >>> images = torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     >>> RandomRotation(15)(images).shape
     torch.Size([8, 1, 28, 28])
-
-    Source: Simard, Steinkraus and Platt (2003), Best Practices for Convolutional Neural Networks Applied to
-    Visual Document Analysis. Chapter: Data augmentation.
     """
 
     def __init__(self, degrees: float | tuple[float, float], **options: Any) -> None:
@@ -42,15 +40,13 @@ class RandomScale(RandomAffine):
         scale: (low, high), or s for 1 - s to 1 + s.
         **options: padding, fill, interpolation, p and generator as in `RandomAffine`.
 
-    Raises ConvcraftError as `RandomAffine` does.
+    Raises ConvcraftError as `RandomAffine` does. Source: Shorten and Khoshgoftaar (2019), A Survey on Image
+    Data Augmentation for Deep Learning. Chapter: Data augmentation.
 
     >>> import torch
     >>> images = torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     >>> RandomScale((0.8, 1.2))(images).shape
     torch.Size([8, 1, 28, 28])
-
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
-    Chapter: Data augmentation.
     """
 
     def __init__(self, scale: float | tuple[float, float], **options: Any) -> None:
@@ -66,15 +62,13 @@ class RandomShear(RandomAffine):
         degrees: a number, or (low, high), between -89 and 89.
         **options: padding, fill, interpolation, p and generator as in `RandomAffine`.
 
-    Raises ConvcraftError as `RandomAffine` does.
+    Raises ConvcraftError as `RandomAffine` does. Source: Shorten and Khoshgoftaar (2019), A Survey on Image
+    Data Augmentation for Deep Learning. Chapter: Data augmentation.
 
     >>> import torch
     >>> images = torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     >>> RandomShear(10)(images).shape
     torch.Size([8, 1, 28, 28])
-
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
-    Chapter: Data augmentation.
     """
 
     def __init__(self, degrees: float | tuple[float, float], **options: Any) -> None:

@@ -136,13 +136,12 @@ class RandomHorizontalFlip(Flip):
     Args:
         p: the probability.
 
-    Raises ConvcraftError when p is not in [0, 1], and in the call as `horizontal_flip` does.
+    Raises ConvcraftError when p is not in [0, 1], and in the call as `horizontal_flip` does. Source:
+    Krizhevsky, Sutskever and Hinton (2012), ImageNet Classification with Deep Convolutional Neural Networks,
+    section 4.1. Chapter: Data augmentation.
 
     >>> RandomHorizontalFlip(p=1.0)(torch.tensor([[[[1.0, 2.0, 3.0]]]])).flatten().tolist()
     [3.0, 2.0, 1.0]
-
-    Source: Krizhevsky, Sutskever and Hinton (2012), ImageNet Classification with Deep Convolutional Neural
-    Networks, section 4.1. Chapter: Data augmentation.
     """
 
     dim = -1
@@ -156,13 +155,12 @@ class RandomVerticalFlip(Flip):
     Args:
         p: the probability.
 
-    Raises ConvcraftError when p is not in [0, 1], and in the call as `vertical_flip` does.
+    Raises ConvcraftError when p is not in [0, 1], and in the call as `vertical_flip` does. Source: Shorten
+    and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
+    Chapter: Data augmentation.
 
     >>> RandomVerticalFlip(p=1.0)(torch.tensor([[[[1.0], [2.0]]]])).flatten().tolist()
     [2.0, 1.0]
-
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
-    Chapter: Data augmentation.
     """
 
     dim = -2
@@ -180,14 +178,13 @@ class RandomShift(Spatial):
         p: the share of images that are moved.
 
     Raises ConvcraftError when pixels is negative, or a fraction without subpixel, p is not in [0, 1], the
-    padding unknown, and in the call as `shift` does.
+    padding unknown, and in the call as `shift` does. Source: Simard, Steinkraus and Platt (2003), Best
+    Practices for Convolutional Neural Networks Applied to Visual Document Analysis.
+    Chapter: Data augmentation.
 
     >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     >>> RandomShift(4, padding="reflection")(images).shape
     torch.Size([8, 3, 32, 32])
-
-    Source: Simard, Steinkraus and Platt (2003), Best Practices for Convolutional Neural Networks Applied to
-    Visual Document Analysis. Chapter: Data augmentation.
     """
 
     def __init__(
@@ -240,15 +237,14 @@ class RandomAffine(Spatial):
         p: the share of images that are moved.
 
     Raises ConvcraftError when a range is empty, negative where it cannot be, a probability not in [0, 1], the
-    padding unknown, and in the call when images are not (N, C, H, W) of a floating-point dtype.
+    padding unknown, and in the call when images are not (N, C, H, W) of a floating-point dtype. Source:
+    Simard, Steinkraus and Platt (2003), Best Practices for Convolutional Neural Networks Applied to Visual
+    Document Analysis; Jaderberg, Simonyan, Zisserman and Kavukcuoglu (2015), Spatial Transformer Networks.
+    Chapter: Data augmentation.
 
     >>> augment = RandomAffine(degrees=15, shift=2, scale=(0.9, 1.1), horizontal_flip=0.5)
     >>> augment(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))).shape
     torch.Size([8, 3, 32, 32])
-
-    Source: Simard, Steinkraus and Platt (2003), Best Practices for Convolutional Neural Networks Applied to
-    Visual Document Analysis; Jaderberg, Simonyan, Zisserman and Kavukcuoglu (2015), Spatial Transformer
-    Networks. Chapter: Data augmentation.
     """
 
     def __init__(

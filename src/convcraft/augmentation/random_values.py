@@ -28,14 +28,12 @@ class RandomBrightness(Augmentation):
         amount: a number, or (low, high), in the scale of the images.
 
     Raises ConvcraftError when amount is neither, clip not a pair in order, p not in [0, 1], and in the call
-    as `brightness` does.
+    as `brightness` does. Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for
+    Deep Learning. Chapter: Data augmentation.
 
     >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     >>> bool(RandomBrightness(0.2, clip=(0.0, 1.0))(images).max() <= 1)
     True
-
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
-    Chapter: Data augmentation.
     """
 
     def __init__(
@@ -70,14 +68,12 @@ class RandomContrast(Augmentation):
         factor: a number up to 1, or (low, high) with low 0 or more.
 
     Raises ConvcraftError when factor is neither, clip not a pair in order, p not in [0, 1], and in the call
-    as `contrast` does.
+    as `contrast` does. Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep
+    Learning. Chapter: Data augmentation.
 
     >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     >>> bool(torch.allclose(RandomContrast(0.5)(images).mean(), images.mean()))
     True
-
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
-    Chapter: Data augmentation.
     """
 
     def __init__(
@@ -112,14 +108,12 @@ class RandomNoise(Augmentation):
         std: a number, or (low, high), 0 or more, in the scale of the images.
 
     Raises ConvcraftError when std is neither, clip not a pair in order, p not in [0, 1], and in the call as
-    `noise` does.
+    `noise` does. Source: Bishop (1995), Training with Noise is Equivalent to Tikhonov Regularization.
+    Chapter: Data augmentation.
 
     >>> noisy = RandomNoise(0.1, generator=torch.Generator().manual_seed(0))(torch.zeros(4, 1, 64, 64))
     >>> round(noisy.std().item(), 2)
     0.1
-
-    Source: Bishop (1995), Training with Noise is Equivalent to Tikhonov Regularization.
-    Chapter: Data augmentation.
     """
 
     def __init__(
@@ -163,14 +157,13 @@ class RandomErasing(Augmentation):
             value; 0 is the mean of standardized images.
 
     Raises ConvcraftError unless exactly one of size and area is given, or when one of them, ratio or value is
-    not as above, p is not in [0, 1], and in the call as `erase` does.
+    not as above, p is not in [0, 1], and in the call as `erase` does. Source: DeVries and Taylor (2017),
+    Improved Regularization of Convolutional Neural Networks with Cutout; Zhong, Zheng, Kang, Li and Yang
+    (2020), Random Erasing Data Augmentation. Chapter: Data augmentation.
 
     >>> erased = RandomErasing(8)(torch.ones(16, 3, 32, 32))
     >>> bool(((erased == 0).sum((1, 2, 3)) <= 3 * 64).all())
     True
-
-    Source: DeVries and Taylor (2017), Improved Regularization of Convolutional Neural Networks with Cutout;
-    Zhong, Zheng, Kang, Li and Yang (2020), Random Erasing Data Augmentation. Chapter: Data augmentation.
     """
 
     def __init__(

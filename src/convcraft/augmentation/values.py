@@ -38,13 +38,11 @@ def brightness(images: Tensor, amount: Number, *, clip: Clip = None) -> Tensor:
         clip: None, or (low, high), each one number or one a channel: (0.0, 1.0) for images in [0, 1].
 
     Raises ConvcraftError when images are no such tensor, the amount neither a finite number nor one an image,
-    or clip not a pair in order.
+    or clip not a pair in order. Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation
+    for Deep Learning. Chapter: Data augmentation.
 
     >>> brightness(torch.tensor([[[[0.25, 0.75]]]]), 0.5, clip=(0.0, 1.0)).flatten().tolist()
     [0.75, 1.0]
-
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
-    Chapter: Data augmentation.
     """
     check_images("brightness", images)
     check_clip("brightness", clip)
@@ -64,13 +62,11 @@ def contrast(images: Tensor, factor: Number, *, clip: Clip = None) -> Tensor:
     Args:
         factor: 0 or more, a number, or a tensor (N,).
 
-    Raises ConvcraftError as `brightness` does, and when the factor is negative.
+    Raises ConvcraftError as `brightness` does, and when the factor is negative. Source: Shorten and
+    Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter: Data augmentation.
 
     >>> contrast(torch.tensor([[[[0.25, 0.75]]]]), 0.5).flatten().tolist()
     [0.375, 0.625]
-
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
-    Chapter: Data augmentation.
     """
     check_images("contrast", images)
     check_clip("contrast", clip)
@@ -98,13 +94,12 @@ def noise(
         generator: on the device of the images; None is torch's own.
 
     Raises ConvcraftError as `brightness` does, and when std is negative or the generator on another device.
+    Source: Bishop (1995), Training with Noise is Equivalent to Tikhonov Regularization.
+    Chapter: Data augmentation.
 
     >>> noisy = noise(torch.zeros(4, 1, 64, 64), 0.1, generator=torch.Generator().manual_seed(0))
     >>> round(noisy.std().item(), 2)
     0.1
-
-    Source: Bishop (1995), Training with Noise is Equivalent to Tikhonov Regularization.
-    Chapter: Data augmentation.
     """
     check_images("noise", images)
     check_clip("noise", clip)
@@ -141,13 +136,12 @@ def erase(
         generator: of the noise, on the device of the images; None is torch's own.
 
     Raises ConvcraftError when images are no such tensor, a position or a size neither a finite number nor one
-    an image, a size negative, value none of the three, or the generator on another device.
+    an image, a size negative, value none of the three, or the generator on another device. Source: DeVries
+    and Taylor (2017), Improved Regularization of Convolutional Neural Networks with Cutout.
+    Chapter: Data augmentation.
 
     >>> erase(torch.ones(1, 1, 2, 3), 1, 0, width=5, height=1).tolist()
     [[[[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]]]
-
-    Source: DeVries and Taylor (2017), Improved Regularization of Convolutional Neural Networks with Cutout.
-    Chapter: Data augmentation.
     """
     check_images("erase", images)
     check_erasing("erase", value)

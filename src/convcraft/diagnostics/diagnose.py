@@ -65,15 +65,14 @@ def diagnose(
 
     Raises ConvcraftError when model is not a module or holds compiled ones, optimizer is not an optimizer,
     the batch holds no tensor, lies on another device or does not fit the model, the loader yields nothing,
-    the loss does not accept the output or is not a scalar, or a name in ignore is not known.
+    the loss does not accept the output or is not a scalar, or a name in ignore is not known. Source: Karpathy
+    (2019), A Recipe for Training Neural Networks, for the habit. Chapter: Combining.
 
     >>> _ = torch.manual_seed(0)
     >>> model = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 5), nn.Softmax(1))
     >>> report = diagnose(model, (torch.randn(64, 20), torch.arange(64) % 5), nn.CrossEntropyLoss())
     >>> [(finding.severity, finding.name) for finding in report.findings]
     [('severe', 'softmax-before-cross-entropy')]
-
-    Source: Karpathy (2019), A Recipe for Training Neural Networks, for the habit. Chapter: Combining.
     """
     left_out = _check(model, optimizer, batches, ignore)
     function = resolve_loss("diagnose", loss)

@@ -62,6 +62,9 @@ def record(
         updates: whether update ratios are; needs a copy of the weights.
 
     Raises ConvcraftError when model is no module or is compiled, every is below 1, or layers is not known.
+    Source: Karpathy (2015), CS231n notes on neural networks 3, for the update ratio; Glorot and Bengio
+    (2010), Understanding the difficulty of training deep feedforward neural networks, for the rest.
+    Chapter: Combining.
 
     >>> _ = torch.manual_seed(0)
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -70,10 +73,6 @@ def record(
     ...         model(torch.randn(16, 4)).sum().backward()
     >>> [layer.name for layer in trace], trace.steps, 0 < trace["1"].zeros < 1
     (['0', '1', '2'], 3, True)
-
-    Source: Karpathy (2015), CS231n notes on neural networks 3, for the update ratio; Glorot and Bengio
-    (2010), Understanding the difficulty of training deep feedforward neural networks, for the rest.
-    Chapter: Combining.
     """
     check_model(model, "record")
     check_count("record", "every", every)

@@ -55,14 +55,12 @@ def alpha_dropout(
         input: any shape, floating-point; mean 0 and variance 1, as SELU gives them, are kept.
         training: when False, which is torch's default here, the input is returned as it is.
 
-    Raises ConvcraftError as :func:`dropout`.
+    Raises ConvcraftError as :func:`dropout`. Source: Klambauer, Unterthiner, Mayr and Hochreiter (2017),
+    Self-Normalizing Neural Networks. Chapter: Dropout.
 
     >>> y = alpha_dropout(torch.zeros(100), 0.5, training=True)
     >>> sorted(round(v, 4) for v in y.unique().tolist())
     [-0.7792, 0.7792]
-
-    Source: Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks.
-    Chapter: Dropout.
     """
     check_probability("alpha_dropout", p)
     check_floating("alpha_dropout", input)
@@ -96,14 +94,12 @@ def feature_alpha_dropout(
         training: when False, which is torch's default here, the input is returned as it is.
 
     Raises ConvcraftError when p is outside [0, 1], the input is not a floating-point tensor or has fewer than
-    two dimensions, or the generator is on another device.
+    two dimensions, or the generator is on another device. Source: Klambauer, Unterthiner, Mayr and Hochreiter
+    (2017), Self-Normalizing Neural Networks, for the constants. Chapter: Dropout.
 
     >>> y = feature_alpha_dropout(torch.zeros(8, 8, 5), 0.5, training=True)
     >>> bool((y == y[:, :, :1]).all())
     True
-
-    Source: Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks, for the
-    constants. Chapter: Dropout.
     """
     check_probability("feature_alpha_dropout", p)
     check_floating("feature_alpha_dropout", input)

@@ -67,13 +67,11 @@ def dropout1d(
         input: (N, C, L) or (C, L), floating-point.
 
     Raises ConvcraftError when p is outside [0, 1], the input is not a floating-point tensor or has another
-    number of dimensions, or the generator is on another device.
+    number of dimensions, or the generator is on another device. Source: Tompson, Goroshin, Jain, LeCun and
+    Bregler (2015), Efficient Object Localization Using Convolutional Networks. Chapter: Dropout.
 
     >>> dropout1d(torch.ones(8, 8, 4)).sum(2).unique()  # a channel is kept as a whole or not at all
     tensor([0., 8.])
-
-    Source: Tompson, Goroshin, Jain, LeCun and Bregler (2015), Efficient Object Localization Using
-    Convolutional Networks. Chapter: Dropout.
     """
     forms = ("(N, C, L)", "(C, L)")
     return _drop_channels("dropout1d", F.dropout1d, forms, input, p, training, inplace, generator)
@@ -95,13 +93,11 @@ def dropout2d(
     Args:
         input: (N, C, H, W), floating-point. Three dimensions are taken for (N, C, L), with torch's warning.
 
-    Raises ConvcraftError as :func:`dropout1d`.
+    Raises ConvcraftError as :func:`dropout1d`. Source: Tompson et al. (2015), Efficient Object Localization
+    Using Convolutional Networks. Chapter: Dropout.
 
     >>> dropout2d(torch.ones(8, 8, 2, 2)).sum((2, 3)).unique()
     tensor([0., 8.])
-
-    Source: Tompson et al. (2015), Efficient Object Localization Using Convolutional Networks.
-    Chapter: Dropout.
     """
     forms = ("(N, C, H, W)", "(N, C, L)")
     return _drop_channels("dropout2d", F.dropout2d, forms, input, p, training, inplace, generator)
@@ -122,13 +118,11 @@ def dropout3d(
     Args:
         input: (N, C, D, H, W) or (C, D, H, W), floating-point.
 
-    Raises ConvcraftError as :func:`dropout1d`.
+    Raises ConvcraftError as :func:`dropout1d`. Source: Tompson et al. (2015), Efficient Object Localization
+    Using Convolutional Networks. Chapter: Dropout.
 
     >>> dropout3d(torch.ones(8, 8, 2, 2, 1)).sum((2, 3, 4)).unique()
     tensor([0., 8.])
-
-    Source: Tompson et al. (2015), Efficient Object Localization Using Convolutional Networks.
-    Chapter: Dropout.
     """
     forms = ("(N, C, D, H, W)", "(C, D, H, W)")
     return _drop_channels("dropout3d", F.dropout3d, forms, input, p, training, inplace, generator)

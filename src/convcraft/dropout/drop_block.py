@@ -69,14 +69,12 @@ def drop_block2d(
         block_size: side b of the blocks; they may be larger than the image.
 
     Raises ConvcraftError when p is outside [0, 1], block_size is no positive integer, the input is not a
-    floating-point tensor of four dimensions, or the generator is on another device.
+    floating-point tensor of four dimensions, or the generator is on another device. Source: Ghiasi, Lin and
+    Le (2018), DropBlock: A Regularization Method for Convolutional Networks. Chapter: Dropout.
 
     >>> y = drop_block2d(torch.ones(64, 8, 16, 16), 0.2, 3, generator=torch.Generator().manual_seed(0))
     >>> round((y == 0).float().mean().item(), 1), y.max().item()
     (0.2, 1.25)
-
-    Source: Ghiasi, Lin and Le (2018), DropBlock: A Regularization Method for Convolutional Networks.
-    Chapter: Dropout.
     """
     check_probability("drop_block2d", p)
     _check_block_size("drop_block2d", block_size)

@@ -29,14 +29,13 @@ def drop_path(
         scale_by_keep: divide by 1 - p; when False the mean is (1 - p) x.
 
     Raises ConvcraftError when p is outside [0, 1], the input is not a floating-point tensor or has no
-    dimension, or the generator is on another device.
+    dimension, or the generator is on another device. Source: Huang, Sun, Liu, Sedra and Weinberger (2016),
+    Deep Networks with Stochastic Depth; named in Larsson, Maire and Shakhnarovich (2017), FractalNet.
+    Chapter: Dropout.
 
     >>> y = drop_path(torch.ones(50, 3, 2), 0.5)
     >>> y.sum((1, 2)).unique()
     tensor([ 0., 12.])
-
-    Source: Huang, Sun, Liu, Sedra and Weinberger (2016), Deep Networks with Stochastic Depth; named in
-    Larsson, Maire and Shakhnarovich (2017), FractalNet. Chapter: Dropout.
     """
     check_probability("drop_path", p)
     check_floating("drop_path", input)

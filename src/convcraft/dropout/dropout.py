@@ -36,15 +36,13 @@ def dropout(
         input: any shape, floating-point.
 
     Raises ConvcraftError when p is outside [0, 1], the input is not a floating-point tensor, or the generator
-    is on another device.
+    is on another device. Source: Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), Dropout:
+    A Simple Way to Prevent Neural Networks from Overfitting. Chapter: Dropout.
 
     >>> dropout(torch.ones(6), 0.5, generator=torch.Generator().manual_seed(1)).unique()
     tensor([0., 2.])
     >>> dropout(torch.ones(3), 0.5, training=False)
     tensor([1., 1., 1.])
-
-    Source: Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), Dropout: A Simple Way to
-    Prevent Neural Networks from Overfitting. Chapter: Dropout.
     """
     check_probability("dropout", p)
     check_floating("dropout", input)
@@ -76,13 +74,12 @@ def gaussian_dropout(
         p: the probability of dropping of the dropout with the same variance, in [0, 1).
 
     Raises ConvcraftError when p is outside [0, 1), the input is not a floating-point tensor, or the generator
-    is on another device.
+    is on another device. Source: Srivastava et al. (2014), section 10, Multiplicative Gaussian Noise.
+    Chapter: Dropout.
 
     >>> y = gaussian_dropout(torch.ones(10000), 0.2, generator=torch.Generator().manual_seed(0))
     >>> abs(y.var().item() - 0.25) < 0.02
     True
-
-    Source: Srivastava et al. (2014), section 10, Multiplicative Gaussian Noise. Chapter: Dropout.
     """
     check_probability("gaussian_dropout", p, below_one=True)
     check_floating("gaussian_dropout", input)

@@ -144,21 +144,17 @@ def mc_predict(
         samples: the number T of passes, at least 2.
         generator: a CPU generator, for a result that can be repeated.
 
-    Returns:
-        `Prediction(mean, variance)`, each in the form of the output (a tensor, or tuples and mappings of
-        tensors, with None in place of what is not floating-point), in float32 for half-precision output.
-
-    Raises ConvcraftError when samples is below 2, the model draws no random numbers in training mode or
-    returns something else there than in eval mode, it returns no floating-point tensor, or the generator is
-    not on the CPU.
+    Returns `Prediction(mean, variance)`, each in the form of the output (a tensor, or tuples and mappings of
+    tensors, with None in place of what is not floating-point), in float32 for half-precision output. Raises
+    ConvcraftError when samples is below 2, the model draws no random numbers in training mode or returns
+    something else there than in eval mode, it returns no floating-point tensor, or the generator is not on
+    the CPU. Source: Gal and Ghahramani (2016), Dropout as a Bayesian Approximation: Representing Model
+    Uncertainty in Deep Learning. Chapter: Dropout.
 
     >>> model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 2))
     >>> mean, variance = mc_predict(model, torch.ones(3, 4), samples=20)
     >>> mean.shape, bool((variance > 0).all())
     (torch.Size([3, 2]), True)
-
-    Source: Gal and Ghahramani (2016), Dropout as a Bayesian Approximation: Representing Model Uncertainty in
-    Deep Learning. Chapter: Dropout.
     """
     if isinstance(samples, bool) or not isinstance(samples, int) or samples < 2:
         raise ConvcraftError(

@@ -116,8 +116,7 @@ def initialize(
             update gates of `nn.GRU`, which in torch multiply the old state, get :math:`b_z \sim \log U(1, T -
             1)`. `bias_ih` carries them, `bias_hh` is 0. The same holds for the cells.
 
-    Returns:
-        A list of `Assignment` that prints as a table.
+    Returns a list of `Assignment` that prints as a table.
 
     Raises:
         ConvcraftError: before anything is changed, when the model has no layers, or uninitialized or meta

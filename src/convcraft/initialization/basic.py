@@ -197,13 +197,11 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         groups: of the convolution.
 
     Raises ConvcraftError when the tensor is not floating-point, has other dimensions, or C_out is no multiple
-    of groups.
+    of groups. Source: Zagoruyko and Komodakis (2017), DiracNets: Training Very Deep Neural Networks Without
+    Skip-Connections. Chapter: Weight initialization.
 
     >>> dirac_(torch.empty(1, 1, 3))
     tensor([[[0., 1., 0.]]])
-
-    Source: Zagoruyko and Komodakis (2017), DiracNets: Training Very Deep Neural Networks Without
-    Skip-Connections. Chapter: Weight initialization.
     """
     check_weight("dirac_", tensor, dimensions=(3, 4, 5))
     check_groups("dirac_", tensor, groups)
@@ -242,12 +240,11 @@ def sparse_(
         std: the standard deviation of the others, not negative.
 
     Raises ConvcraftError when the tensor is not floating-point or has not 2 dimensions, sparsity lies outside
-    [0, 1], std is negative, or the generator is elsewhere.
+    [0, 1], std is negative, or the generator is elsewhere. Source: Martens (2010), Deep learning via
+    Hessian-free optimization. Chapter: Weight initialization.
 
     >>> (sparse_(torch.empty(10, 3), 0.8) == 0).sum(0)
     tensor([8, 8, 8])
-
-    Source: Martens (2010), Deep learning via Hessian-free optimization. Chapter: Weight initialization.
     """
     check_weight("sparse_", tensor, dimensions=(2,))
     check_number("sparse_", "sparsity", sparsity, low=0, high=1)

@@ -41,12 +41,11 @@ def fans(module_or_tensor: nn.Module | Tensor) -> Fans:
             other module with a `weight` of two dimensions or more, or a weight.
 
     Raises ConvcraftError when there is no such weight, or it has fewer than 2 dimensions or no shape yet.
+    Source: Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
+    networks; He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Weight initialization.
 
     >>> fans(nn.Conv2d(16, 32, 3, groups=4)), fans(nn.Conv2d(16, 32, 3, groups=4).weight)
     (Fans(fan_in=36, fan_out=72), Fans(fan_in=36, fan_out=288))
-
-    Source: Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
-    networks; He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Weight initialization.
     """
     weight = _weight(module_or_tensor)
     kernel = math.prod(weight.shape[2:])

@@ -51,11 +51,10 @@ def calculate_gain(
 
     Raises ConvcraftError when the name or the direction is not known, param is no number or belongs to
     nothing, the activation is not element-wise (softmax, GLU and normalizations are not), or its moment is 0.
+    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Weight initialization.
 
     >>> round(calculate_gain("gelu"), 4), round(calculate_gain(torch.tanh, direction="backward"), 4)
     (1.5335, 1.4674)
-
-    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Weight initialization.
     """
     if direction not in ("forward", "backward"):
         raise unknown("value of calculate_gain's argument direction", direction, ("forward", "backward"))

@@ -74,18 +74,15 @@ def lsuv_(
         orthonormal: start from orthonormal weights; False scales the weights that are there.
         generator: source of the random numbers of the orthonormal start.
 
-    Returns:
-        A list of `LsuvStep` that prints as a table.
-
-    Raises ConvcraftError when the model has no such layer or does not run on the batch, tol or max_iterations
-    is not positive, the generator is elsewhere, or the output of a layer is constant or not finite.
+    Returns a list of `LsuvStep` that prints as a table. Raises ConvcraftError when the model has no such
+    layer or does not run on the batch, tol or max_iterations is not positive, the generator is elsewhere, or
+    the output of a layer is constant or not finite. Source: Mishkin and Matas (2016), All you need is a good
+    init. Chapter: Weight initialization.
 
     >>> model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4))
     >>> steps = lsuv_(model, torch.randn(64, 8))
     >>> [step.layer for step in steps], all(abs(step.after - 1) <= 0.01 for step in steps)
     (['0', '2'], True)
-
-    Source: Mishkin and Matas (2016), All you need is a good init. Chapter: Weight initialization.
     """
     check_number("lsuv_", "tol", tol, low=0, above=True)
     check_number("lsuv_", "max_iterations", max_iterations, low=1)

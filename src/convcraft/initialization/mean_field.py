@@ -147,21 +147,17 @@ def variance_map(
         weight_variance: :math:`\sigma_w^2`, not negative.
         bias_variance: :math:`\sigma_b^2`, not negative.
 
-    Returns:
-        A `VarianceMap`: call it for q', with `chi(q)`, `trajectory(q, depth)`, `fixed_points` (each with q,
-        chi1 and whether it is stable; looked for at 0 and from 1e-6 to 1e6) and `keeps_every_variance`.
-
-    Raises ConvcraftError when the activation is not known or not element-wise, a variance is negative or no
-    finite number, or the map is asked for a negative q.
+    Returns a `VarianceMap`: call it for q', with `chi(q)`, `trajectory(q, depth)`, `fixed_points` (each with
+    q, chi1 and whether it is stable; looked for at 0 and from 1e-6 to 1e6) and `keeps_every_variance`. Raises
+    ConvcraftError when the activation is not known or not element-wise, a variance is negative or no finite
+    number, or the map is asked for a negative q. Source: Poole, Lahiri, Raghu, Sohl-Dickstein and Ganguli
+    (2016), Exponential expressivity in deep neural networks through transient chaos; Schoenholz, Gilmer,
+    Ganguli and Sohl-Dickstein (2017), Deep Information Propagation. Chapter: Weight initialization.
 
     >>> variance_map("relu", 2.0)
     VarianceMap(2, 0): every q is fixed (chi=1)
     >>> variance_map("tanh", 2.0).fixed_points[-1].stable
     True
-
-    Source: Poole, Lahiri, Raghu, Sohl-Dickstein and Ganguli (2016), Exponential expressivity in deep neural
-    networks through transient chaos; Schoenholz, Gilmer, Ganguli and Sohl-Dickstein (2017), Deep Information
-    Propagation. Chapter: Weight initialization.
     """
     if isinstance(activation, str):
         function = named_function("variance_map", activation, None)

@@ -48,13 +48,11 @@ def xavier_uniform_(
         gain: factor on the standard deviation, not negative.
 
     Raises ConvcraftError when the tensor is no floating-point weight or layer, gain is negative, or the
-    generator is elsewhere.
+    generator is elsewhere. Source: Glorot and Bengio (2010), Understanding the difficulty of training deep
+    feedforward neural networks. Chapter: Weight initialization.
 
     >>> xavier_uniform_(torch.empty(3, 3)).abs().max() <= 1
     tensor(True)
-
-    Source: Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
-    networks. Chapter: Weight initialization.
     """
     check_number("xavier_uniform_", "gain", gain, low=0)
     return _fill("xavier_uniform_", tensor, lambda f: 2 * gain**2 / sum(f), True, generator)
@@ -70,16 +68,14 @@ def xavier_normal_(
     Args:
         gain: factor on the standard deviation, not negative.
 
-    Raises ConvcraftError as `xavier_uniform_` does.
+    Raises ConvcraftError as `xavier_uniform_` does. Source: Glorot and Bengio (2010), Understanding the
+    difficulty of training deep feedforward neural networks. Chapter: Weight initialization.
 
     >>> xavier_normal_(nn.Linear(2, 3), gain=0.0)
     Parameter containing:
     tensor([[0., 0.],
             [0., 0.],
             [0., 0.]], requires_grad=True)
-
-    Source: Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
-    networks. Chapter: Weight initialization.
     """
     check_number("xavier_normal_", "gain", gain, low=0)
     return _fill("xavier_normal_", tensor, lambda f: 2 * gain**2 / sum(f), False, generator)
@@ -116,12 +112,11 @@ def kaiming_uniform_(
         mode: "fan_in" keeps the variance of the forward pass, "fan_out" that of the gradients.
         nonlinearity: what `calculate_gain` takes.
 
-    Raises ConvcraftError as `xavier_uniform_` and `calculate_gain` do, and when mode is not known.
+    Raises ConvcraftError as `xavier_uniform_` and `calculate_gain` do, and when mode is not known. Source:
+    He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Weight initialization.
 
     >>> kaiming_uniform_(torch.empty(3, 6), nonlinearity="relu").abs().max() <= 1
     tensor(True)
-
-    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Weight initialization.
     """
     return _kaiming("kaiming_uniform_", tensor, a, mode, nonlinearity, True, generator)
 
@@ -142,12 +137,11 @@ def kaiming_normal_(
         mode: "fan_in" keeps the variance of the forward pass, "fan_out" that of the gradients.
         nonlinearity: what `calculate_gain` takes.
 
-    Raises ConvcraftError as `xavier_uniform_` and `calculate_gain` do, and when mode is not known.
+    Raises ConvcraftError as `xavier_uniform_` and `calculate_gain` do, and when mode is not known. Source:
+    He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Weight initialization.
 
     >>> kaiming_normal_(torch.empty(5, 4), nonlinearity="mish").shape
     torch.Size([5, 4])
-
-    Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Weight initialization.
     """
     return _kaiming("kaiming_normal_", tensor, a, mode, nonlinearity, False, generator)
 
@@ -157,12 +151,11 @@ def lecun_uniform_(tensor: Tensor | nn.Module, generator: torch.Generator | None
 
     Formula: :math:`w \sim U(-r, r)` with :math:`r = \sqrt{3 / \text{fan}_{in}}`.
 
-    Raises ConvcraftError as `xavier_uniform_` does.
+    Raises ConvcraftError as `xavier_uniform_` does. Source: LeCun, Bottou, Orr and Müller (1998), Efficient
+    BackProp. Chapter: Weight initialization.
 
     >>> lecun_uniform_(torch.empty(2, 3)).abs().max() <= 1
     tensor(True)
-
-    Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp. Chapter: Weight initialization.
     """
     return _fill("lecun_uniform_", tensor, lambda f: 1 / f.fan_in, True, generator)
 
@@ -172,13 +165,12 @@ def lecun_normal_(tensor: Tensor | nn.Module, generator: torch.Generator | None 
 
     Formula: :math:`w \sim N(0, 1 / \text{fan}_{in})`.
 
-    Raises ConvcraftError as `xavier_uniform_` does.
+    Raises ConvcraftError as `xavier_uniform_` does. Source: LeCun, Bottou, Orr and Müller (1998), Efficient
+    BackProp; Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks.
+    Chapter: Weight initialization.
 
     >>> lecun_normal_(torch.empty(2, 3)).shape
     torch.Size([2, 3])
-
-    Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp; Klambauer, Unterthiner, Mayr and
-    Hochreiter (2017), Self-Normalizing Neural Networks. Chapter: Weight initialization.
     """
     return _fill("lecun_normal_", tensor, lambda f: 1 / f.fan_in, False, generator)
 
@@ -196,14 +188,12 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: torch.Generator | No
         gain: factor on the matrix.
 
     Raises ConvcraftError when the tensor is not floating-point or has fewer than 2 dimensions, gain is no
-    finite number, or the generator is elsewhere.
+    finite number, or the generator is elsewhere. Source: Saxe, McClelland and Ganguli (2014), Exact solutions
+    to the nonlinear dynamics of learning in deep linear neural networks. Chapter: Weight initialization.
 
     >>> w = orthogonal_(torch.empty(2, 3))
     >>> torch.allclose(w @ w.T, torch.eye(2), atol=1e-6)
     True
-
-    Source: Saxe, McClelland and Ganguli (2014), Exact solutions to the nonlinear dynamics of learning in deep
-    linear neural networks. Chapter: Weight initialization.
     """
     fans(check_weight("orthogonal_", tensor))
     check_number("orthogonal_", "gain", gain)
@@ -241,16 +231,14 @@ def delta_orthogonal_(
 
     Raises ConvcraftError when the tensor is no floating-point weight of a convolution, is that of a
     transposed one, has fewer output than input channels, groups do not divide it, or the generator is
-    elsewhere.
+    elsewhere. Source: Xiao, Bahri, Sohl-Dickstein, Schoenholz and Pennington (2018), Dynamical Isometry and a
+    Mean Field Theory of CNNs. Chapter: Weight initialization.
 
     >>> layer = nn.Conv2d(2, 4, 3, padding=1, bias=False)
     >>> _ = delta_orthogonal_(layer)
     >>> x = torch.ones(1, 2, 5, 5)
     >>> torch.allclose(layer(x).norm(), x.norm())
     True
-
-    Source: Xiao, Bahri, Sohl-Dickstein, Schoenholz and Pennington (2018), Dynamical Isometry and a Mean Field
-    Theory of CNNs. Chapter: Weight initialization.
     """
     if isinstance(tensor, nn.Module):
         if not isinstance(tensor, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):

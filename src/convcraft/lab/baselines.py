@@ -38,16 +38,13 @@ def popularity(visits: ArrayLike) -> Array:
 def item_knn(visits: ArrayLike, k: int = 50) -> Array:
     """Cosine similarity of the items (items, items), zero but for the k most similar ones of each column.
 
-    The diagonal is zero. Raises ConvcraftError for a k below 1.
+    The diagonal is zero. Raises ConvcraftError for a k below 1. Source: Sarwar, Karypis, Konstan and Riedl
+    (2001), Item-Based Collaborative Filtering Recommendation Algorithms. Chapter: Recommenders.
 
     >>> item_knn([[1, 1, 0], [1, 1, 0], [0, 1, 1]], k=1).round(2)
     array([[0.  , 0.82, 0.  ],
            [0.82, 0.  , 0.58],
            [0.  , 0.  , 0.  ]])
-
-    Source: Sarwar, Karypis, Konstan and Riedl (2001), Item-Based Collaborative Filtering Recommendation
-    Algorithms.
-    Chapter: Recommenders.
     """
     from sklearn.metrics.pairwise import cosine_similarity
 
@@ -63,15 +60,13 @@ def item_knn(visits: ArrayLike, k: int = 50) -> Array:
 def ease(visits: ArrayLike, strength: float = 100.0) -> Array:
     r"""Item-item weights by ridge regression of each item on the others, (items, items), in closed form.
 
-    With :math:`P = (X^\top X + \lambda I)^{-1}`: :math:`B_{ij} = -P_{ij} / P_{jj}` and
-    :math:`B_{jj} = 0`. Raises ConvcraftError for a strength that is not above 0.
+    With :math:`P = (X^\top X + \lambda I)^{-1}`: :math:`B_{ij} = -P_{ij} / P_{jj}` and :math:`B_{jj} = 0`.
+    Raises ConvcraftError for a strength that is not above 0. Source: Steck (2019), Embarrassingly Shallow
+    Autoencoders for Sparse Data. Chapter: Recommenders.
 
     >>> ease(np.eye(2), 1.0)
     array([[ 0., -0.],
            [-0.,  0.]])
-
-    Source: Steck (2019), Embarrassingly Shallow Autoencoders for Sparse Data.
-    Chapter: Recommenders.
     """
     if not strength > 0:
         raise ConvcraftError(f"strength must be above 0; got {strength}. Pass for example 100.")
@@ -117,13 +112,11 @@ def als(ratings: ArrayLike, rank: int, strength: float = 1.0, *, seed: int = 0, 
 def seasonal_naive(windows: ArrayLike, horizon: int, period: int = 1) -> Array:
     """The value one period before, (n, horizon), from windows of the last values (n, lags).
 
-    period=1: the last value. Raises ConvcraftError unless 1 <= period <= lags.
+    period=1: the last value. Raises ConvcraftError unless 1 <= period <= lags. Source: Hyndman and
+    Athanasopoulos (2021), Forecasting: Principles and Practice. Chapter: Series.
 
     >>> seasonal_naive([[1, 2, 3, 4]], horizon=3, period=2)
     array([[3., 4., 3.]])
-
-    Source: Hyndman and Athanasopoulos (2021), Forecasting: Principles and Practice.
-    Chapter: Series.
     """
     table = _table(windows, "windows")
     if not 1 <= period <= table.shape[1] or horizon < 1:
@@ -137,16 +130,14 @@ def seasonal_naive(windows: ArrayLike, horizon: int, period: int = 1) -> Array:
 def ridge_lags(windows: ArrayLike, targets: ArrayLike, alphas: ArrayLike | None = None) -> Any:
     """A linear forecast from the last values: scikit-learn's RidgeCV on windows (n, lags) and (n, horizon).
 
-    One strength of `alphas` is chosen by leaving one out. Call `.predict(windows)`.
+    One strength of `alphas` is chosen by leaving one out. Call `.predict(windows)`. Source: Hoerl and Kennard
+    (1970), Ridge Regression: Biased Estimation for Nonorthogonal Problems. Chapter: Series.
 
     >>> series = np.sin(np.arange(60))
     >>> windows = np.lib.stride_tricks.sliding_window_view(series, 5)
     >>> model = ridge_lags(windows[:, :4], windows[:, 4:], alphas=[1e-6])
     >>> bool(abs(model.predict(windows[:, :4]).squeeze() - windows[:, 4]).max() < 0.01)
     True
-
-    Source: Hoerl and Kennard (1970), Ridge Regression: Biased Estimation for Nonorthogonal Problems.
-    Chapter: Series.
     """
     from sklearn.linear_model import RidgeCV
 
@@ -157,13 +148,12 @@ def ridge_lags(windows: ArrayLike, targets: ArrayLike, alphas: ArrayLike | None 
 def knn_distance(train: ArrayLike, test: ArrayLike, k: int = 5) -> Array:
     """Mean distance of each test example to its k nearest training examples, (n,): large is anomalous.
 
-    Raises ConvcraftError for a k that is not between 1 and the number of training examples.
+    Raises ConvcraftError for a k that is not between 1 and the number of training examples. Source:
+    Ramaswamy, Rastogi and Shim (2000), Efficient Algorithms for Mining Outliers from Large Data Sets.
+    Chapter: Series.
 
     >>> knn_distance([[0.0], [1.0]], [[0.0], [3.0]], k=1)
     array([0., 2.])
-
-    Source: Ramaswamy, Rastogi and Shim (2000), Efficient Algorithms for Mining Outliers from Large Data Sets.
-    Chapter: Series.
     """
     from sklearn.neighbors import NearestNeighbors
 

@@ -68,17 +68,15 @@ def sharpness(
 
     Raises ConvcraftError when the model has nothing to train, the batch is not of this form or on another
     device, the loss is not a scalar, it or its second derivative is not finite, or iterations or tolerance
-    are out of range.
+    are out of range. Source: Pearlmutter (1994), Fast Exact Multiplication by the Hessian; LeCun, Simard and
+    Pearlmutter (1993), Automatic Learning Rate Maximization by On-Line Estimation of the Hessian's
+    Eigenvectors. Chapter: Learning rates.
 
     >>> from torch import nn
     >>> model = nn.Linear(2, 1, bias=False)
     >>> inputs = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
     >>> round(sharpness(model, (inputs, torch.zeros(2, 1)), nn.MSELoss()).value, 3)
     4.0
-
-    Source: Pearlmutter (1994), Fast Exact Multiplication by the Hessian; LeCun, Simard and Pearlmutter
-    (1993), Automatic Learning Rate Maximization by On-Line Estimation of the Hessian's Eigenvectors.
-    Chapter: Learning rates.
     """
     trained = check_learns("sharpness", model)
     check_count("sharpness", "iterations", iterations)
@@ -129,14 +127,13 @@ def largest_stable_rate(
         nesterov: with momentum.
         weight_decay: 0 or more; coupled, as torch.optim.SGD's.
 
-    Raises ConvcraftError when curvature is not a finite number or an argument is outside its range.
+    Raises ConvcraftError when curvature is not a finite number or an argument is outside its range. Source:
+    Polyak (1964), Some Methods of Speeding Up the Convergence of Iteration Methods; Cohen, Kaur, Li, Kolter
+    and Talwalkar (2021), Gradient Descent on Neural Networks Typically Occurs at the Edge of Stability,
+    appendix B. Chapter: Learning rates.
 
     >>> largest_stable_rate(4.0), largest_stable_rate(4.0, momentum=0.9)
     (0.5, 0.95)
-
-    Source: Polyak (1964), Some Methods of Speeding Up the Convergence of Iteration Methods; Cohen, Kaur, Li,
-    Kolter and Talwalkar (2021), Gradient Descent on Neural Networks Typically Occurs at the Edge of
-    Stability, appendix B. Chapter: Learning rates.
     """
     value = curvature.value if isinstance(curvature, Sharpness) else curvature
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

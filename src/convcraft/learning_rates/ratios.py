@@ -82,7 +82,9 @@ def update_ratios(model: nn.Module, optimizer: Optimizer) -> Iterator[UpdateRati
     The training is not disturbed: the weights are read before and after each step, nothing else is touched.
     It costs one copy of the parameters that learn.
 
-    Raises ConvcraftError when the model has nothing to train, or the optimizer holds none of it.
+    Raises ConvcraftError when the model has nothing to train, or the optimizer holds none of it. Source:
+    Karpathy (2016), CS231n Convolutional Neural Networks for Visual Recognition, notes, "Ratio of
+    weights:updates". Chapter: Learning rates.
 
     >>> from torch import nn
     >>> model = nn.Linear(2, 1, bias=False)
@@ -92,9 +94,6 @@ def update_ratios(model: nn.Module, optimizer: Optimizer) -> Iterator[UpdateRati
     ...     optimizer.step()
     >>> [round(ratio, 4) for ratio in ratios["weight"]]
     [0.05]
-
-    Source: Karpathy (2016), CS231n Convolutional Neural Networks for Visual Recognition, notes, "Ratio of
-    weights:updates". Chapter: Learning rates.
     """
     check_learns("update_ratios", model)
     check_optimizer("update_ratios", optimizer, model)

@@ -98,7 +98,8 @@ def range_test(
 
     Raises ConvcraftError when the model has nothing to train, the optimizer holds none of it, the batches are
     not of this form, too few, or on another device, the loss is not a scalar or not finite at the start, or
-    low, high, steps or divergence are out of range.
+    low, high, steps or divergence are out of range. Source: Smith (2017), Cyclical Learning Rates for
+    Training Neural Networks, section 3.3. Chapter: Learning rates.
 
     >>> import torch
     >>> from torch import nn
@@ -108,9 +109,6 @@ def range_test(
     >>> result = range_test(model, [(x, x.sum(1, keepdim=True))], optimizer, nn.MSELoss(), high=100.0)
     >>> result.diverged, 0.001 < result.suggestion < result.largest < 10
     (True, True)
-
-    Source: Smith (2017), Cyclical Learning Rates for Training Neural Networks, section 3.3.
-    Chapter: Learning rates.
     """
     check_learns("range_test", model)
     check_number("range_test", "low", low, 0, above=True)

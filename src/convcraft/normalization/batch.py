@@ -58,15 +58,14 @@ def batch_norm(
 
     Raises ConvcraftError when the input is not a floating-point tensor or has fewer than two dimensions, the
     number of channels does not fit, eps is negative (or 0, in training), a channel has a single value in
-    training, or the running statistics are missing else.
+    training, or the running statistics are missing else. Source: Ioffe and Szegedy (2015), Batch
+    Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift.
+    Chapter: Batch normalization.
 
     >>> x = torch.tensor([[1.0], [3.0]])
     >>> batch_norm(x, None, None, training=True).round(decimals=3)
     tensor([[-1.],
             [ 1.]])
-
-    Source: Ioffe and Szegedy (2015), Batch Normalization: Accelerating Deep Network Training by Reducing
-    Internal Covariate Shift. Chapter: Batch normalization.
     """
     check_floating("batch_norm", input)
     check_eps("batch_norm", eps, positive=training)
@@ -143,12 +142,11 @@ class BatchNorm1d(_BatchNorm, nn.BatchNorm1d):
             mode too.
 
     Raises ConvcraftError when the input has another number of dimensions or channels, or a channel has a
-    single value in training.
+    single value in training. Source: Ioffe and Szegedy (2015), Batch Normalization.
+    Chapter: Batch normalization.
 
     >>> BatchNorm1d(3)(torch.randn(8, 3)).mean(0).abs().max() < 1e-5
     tensor(True)
-
-    Source: Ioffe and Szegedy (2015), Batch Normalization. Chapter: Batch normalization.
     """
 
     _dimensions = ((2, 3), "(N, C) or (N, C, L)")
@@ -158,12 +156,11 @@ class BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
     """Module of :func:`batch_norm` for (N, C, H, W), a drop-in for `torch.nn.BatchNorm2d`.
 
     It is a `torch.nn.BatchNorm2d`, with its constructor, parameters, buffers and loading. Arguments and
-    errors are those of :class:`BatchNorm1d`.
+    errors are those of :class:`BatchNorm1d`. Source: Ioffe and Szegedy (2015), Batch Normalization.
+    Chapter: Batch normalization.
 
     >>> list(BatchNorm2d(3).state_dict())
     ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
-
-    Source: Ioffe and Szegedy (2015), Batch Normalization. Chapter: Batch normalization.
     """
 
     _dimensions = ((4,), "(N, C, H, W)")
@@ -173,12 +170,11 @@ class BatchNorm3d(_BatchNorm, nn.BatchNorm3d):
     """Module of :func:`batch_norm` for (N, C, D, H, W), a drop-in for `torch.nn.BatchNorm3d`.
 
     It is a `torch.nn.BatchNorm3d`, with its constructor, parameters, buffers and loading. Arguments and
-    errors are those of :class:`BatchNorm1d`.
+    errors are those of :class:`BatchNorm1d`. Source: Ioffe and Szegedy (2015), Batch Normalization.
+    Chapter: Batch normalization.
 
     >>> BatchNorm3d(2)(torch.randn(4, 2, 2, 2, 2)).shape
     torch.Size([4, 2, 2, 2, 2])
-
-    Source: Ioffe and Szegedy (2015), Batch Normalization. Chapter: Batch normalization.
     """
 
     _dimensions = ((5,), "(N, C, D, H, W)")

@@ -41,15 +41,13 @@ def instance_norm(
 
     Raises ConvcraftError when the input is not a floating-point tensor or has fewer than three dimensions,
     the number of channels does not fit, a channel has a single place, eps is negative, or the running
-    statistics are missing when they are to be used.
+    statistics are missing when they are to be used. Source: Ulyanov, Vedaldi and Lempitsky (2016), Instance
+    Normalization: The Missing Ingredient for Fast Stylization. Chapter: Batch normalization.
 
     >>> import torch
     >>> instance_norm(torch.tensor([[[1.0, 3.0], [10.0, 30.0]]]), eps=0.0)
     tensor([[[-1.,  1.],
              [-1.,  1.]]])
-
-    Source: Ulyanov, Vedaldi and Lempitsky (2016), Instance Normalization: The Missing Ingredient for Fast
-    Stylization. Chapter: Batch normalization.
     """
     check_floating("instance_norm", input)
     check_eps("instance_norm", eps)
@@ -103,13 +101,12 @@ class InstanceNorm1d(_InstanceNorm, nn.InstanceNorm1d):
 
     A drop-in for `torch.nn.InstanceNorm1d`.
 
-    Raises ConvcraftError when the input has another number of dimensions or channels.
+    Raises ConvcraftError when the input has another number of dimensions or channels. Source: Ulyanov,
+    Vedaldi and Lempitsky (2016), Instance Normalization. Chapter: Batch normalization.
 
     >>> import torch
     >>> InstanceNorm1d(3)(torch.randn(2, 3, 8)).mean(2).abs().max() < 1e-5
     tensor(True)
-
-    Source: Ulyanov, Vedaldi and Lempitsky (2016), Instance Normalization. Chapter: Batch normalization.
     """
 
     _dimensions = ((2, 3), "(N, C, L) or (C, L)")
@@ -120,13 +117,12 @@ class InstanceNorm2d(_InstanceNorm, nn.InstanceNorm2d):
 
     A drop-in for `torch.nn.InstanceNorm2d`.
 
-    Raises ConvcraftError when the input has another number of dimensions or channels.
+    Raises ConvcraftError when the input has another number of dimensions or channels. Source: Ulyanov,
+    Vedaldi and Lempitsky (2016), Instance Normalization. Chapter: Batch normalization.
 
     >>> import torch
     >>> InstanceNorm2d(3)(torch.randn(3, 4, 4)).shape
     torch.Size([3, 4, 4])
-
-    Source: Ulyanov, Vedaldi and Lempitsky (2016), Instance Normalization. Chapter: Batch normalization.
     """
 
     _dimensions = ((3, 4), "(N, C, H, W) or (C, H, W)")
@@ -137,13 +133,12 @@ class InstanceNorm3d(_InstanceNorm, nn.InstanceNorm3d):
 
     A drop-in for `torch.nn.InstanceNorm3d`.
 
-    Raises ConvcraftError when the input has another number of dimensions or channels.
+    Raises ConvcraftError when the input has another number of dimensions or channels. Source: Ulyanov,
+    Vedaldi and Lempitsky (2016), Instance Normalization. Chapter: Batch normalization.
 
     >>> import torch
     >>> InstanceNorm3d(3)(torch.randn(2, 3, 2, 2, 2)).shape
     torch.Size([2, 3, 2, 2, 2])
-
-    Source: Ulyanov, Vedaldi and Lempitsky (2016), Instance Normalization. Chapter: Batch normalization.
     """
 
     _dimensions = ((4, 5), "(N, C, D, H, W) or (C, D, H, W)")

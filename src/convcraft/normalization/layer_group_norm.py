@@ -43,12 +43,11 @@ def layer_norm(
         eps: added to the variance.
 
     Raises ConvcraftError when the input is not a floating-point tensor or does not end in normalized_shape,
-    or eps is negative.
+    or eps is negative. Source: Ba, Kiros and Hinton (2016), Layer Normalization.
+    Chapter: Batch normalization.
 
     >>> layer_norm(torch.tensor([[1.0, 3.0]]), (2,), eps=0.0)
     tensor([[-1.,  1.]])
-
-    Source: Ba, Kiros and Hinton (2016), Layer Normalization. Chapter: Batch normalization.
     """
     check_floating("layer_norm", input)
     check_eps("layer_norm", eps)
@@ -82,12 +81,11 @@ def group_norm(
         eps: added to the variance.
 
     Raises ConvcraftError when the input is not a floating-point tensor or has fewer than two dimensions,
-    num_groups does not divide its channels, or eps is negative.
+    num_groups does not divide its channels, or eps is negative. Source: Wu and He (2018), Group
+    Normalization. Chapter: Batch normalization.
 
     >>> group_norm(torch.tensor([[1.0, 3.0, 10.0, 30.0]]), 2, eps=0.0)
     tensor([[-1.,  1., -1.,  1.]])
-
-    Source: Wu and He (2018), Group Normalization. Chapter: Batch normalization.
     """
     check_floating("group_norm", input)
     check_eps("group_norm", eps)
@@ -109,12 +107,11 @@ class LayerNorm(nn.LayerNorm):
         elementwise_affine: whether w and b are learned.
         bias: whether there is a b.
 
-    Raises ConvcraftError when the input does not end in normalized_shape.
+    Raises ConvcraftError when the input does not end in normalized_shape. Source: Ba, Kiros and Hinton
+    (2016), Layer Normalization. Chapter: Batch normalization.
 
     >>> LayerNorm(4)(torch.randn(2, 4)).mean(1).abs().max() < 1e-5
     tensor(True)
-
-    Source: Ba, Kiros and Hinton (2016), Layer Normalization. Chapter: Batch normalization.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -132,12 +129,10 @@ class GroupNorm(nn.GroupNorm):
         bias: whether there is a b.
 
     Raises ConvcraftError when num_groups does not divide num_channels, or the input has another number of
-    channels.
+    channels. Source: Wu and He (2018), Group Normalization. Chapter: Batch normalization.
 
     >>> GroupNorm(2, 4)(torch.randn(3, 4, 5)).shape
     torch.Size([3, 4, 5])
-
-    Source: Wu and He (2018), Group Normalization. Chapter: Batch normalization.
     """
 
     def __init__(

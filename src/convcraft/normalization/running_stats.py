@@ -127,20 +127,16 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any]) -> nn.Modul
         batches: an iterable of batches as a DataLoader gives them: inputs, or inputs and targets in tuples,
             lists or mappings; targets that `forward` does not take are left out.
 
-    Returns:
-        The model.
-
-    Raises ConvcraftError when the model has no batch normalization with running statistics, there are no
-    batches, one holds no tensor or is on another device, or a channel has a single value. Then nothing is
-    changed.
+    Returns the model. Raises ConvcraftError when the model has no batch normalization with running
+    statistics, there are no batches, one holds no tensor or is on another device, or a channel has a single
+    value. Then nothing is changed. Source: Wu and Johnson (2021), Rethinking "Batch" in BatchNorm, section 3.
+    Chapter: Batch normalization.
 
     >>> model = nn.Sequential(nn.BatchNorm1d(1))
     >>> data = [torch.tensor([[0.0], [2.0]]), torch.tensor([[4.0], [6.0]])]
     >>> norm = recalibrate_batch_norm(model, data)[0]
     >>> norm.running_mean, norm.running_var
     (tensor([3.]), tensor([6.6667]))
-
-    Source: Wu and Johnson (2021), Rethinking "Batch" in BatchNorm, section 3. Chapter: Batch normalization.
     """
     layers = {
         name: layer
@@ -236,11 +232,9 @@ def freeze_batch_norm(model: nn.Module, affine: bool = True) -> nn.Module:
         model: with at least one batch normalization with running statistics; changed in place.
         affine: let weight and bias of the layers get no gradient either (`requires_grad=False`).
 
-    Returns:
-        The model.
-
-    Raises ConvcraftError when model is not a module, or has no batch normalization, or one without running
-    statistics, which has nothing to freeze. Then nothing is changed. Chapter: Batch normalization.
+    Returns the model. Raises ConvcraftError when model is not a module, or has no batch normalization, or one
+    without running statistics, which has nothing to freeze. Then nothing is changed.
+    Chapter: Batch normalization.
 
     >>> model = freeze_batch_norm(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)))
     >>> model.train().training, model[1].training
@@ -273,10 +267,7 @@ def unfreeze_batch_norm(model: nn.Module) -> nn.Module:
     Args:
         model: with at least one frozen batch normalization; changed in place.
 
-    Returns:
-        The model.
-
-    Raises ConvcraftError when model is not a module, or none of its layers is frozen.
+    Returns the model. Raises ConvcraftError when model is not a module, or none of its layers is frozen.
     Chapter: Batch normalization.
 
     >>> model = freeze_batch_norm(nn.Sequential(nn.BatchNorm2d(2)).train())

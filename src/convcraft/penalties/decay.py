@@ -65,12 +65,13 @@ def decay_groups(
         lr: :math:`\eta`, the rate of the last layer; only with `layer_decay`.
         options: further strengths of the first group, each 0 in the second: `l1=1e-4` for `proximal`.
 
-    Returns:
-        Two parameter groups for any torch optimizer, or with `layer_decay` up to two for each layer; the
-        order within each is that of the model.
-
-    Raises ConvcraftError when model is not a module or has no parameters, a strength or a rate is out of
-    range or not a number, `spare` names nothing in the model, or an option is not a strength.
+    Returns two parameter groups for any torch optimizer, or with `layer_decay` up to two for each layer; the
+    order within each is that of the model. Raises ConvcraftError when model is not a module or has no
+    parameters, a strength or a rate is out of range or not a number, `spare` names nothing in the model, or
+    an option is not a strength. Source: Loshchilov and Hutter (2019), Decoupled Weight Decay Regularization;
+    He, Zhang, Zhang, Zhang, Xie and Li (2019), Bag of Tricks for Image Classification with Convolutional
+    Neural Networks; for the rates, Bao, Dong, Piao and Wei (2022), BEiT: BERT Pre-Training of Image
+    Transformers. Chapter: L1 and L2 penalties.
 
     >>> import torch
     >>> model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.PReLU())
@@ -78,11 +79,6 @@ def decay_groups(
     >>> [(len(group["params"]), group["weight_decay"]) for group in groups]
     [(1, 0.01), (4, 0.0)]
     >>> optimizer = torch.optim.AdamW(groups, lr=1e-3)
-
-    Source: Loshchilov and Hutter (2019), Decoupled Weight Decay Regularization; He, Zhang, Zhang, Zhang, Xie
-    and Li (2019), Bag of Tricks for Image Classification with Convolutional Neural Networks; for the rates,
-    Bao, Dong, Piao and Wei (2022), BEiT: BERT Pre-Training of Image Transformers.
-    Chapter: L1 and L2 penalties.
     """
     check_module("decay_groups", model, advice="pass the model, whose names tell biases from weights")
     everything = parameters("decay_groups", model)

@@ -62,7 +62,10 @@ def proximal(
             have a gradient, one rate or a list of a tensor for each.
 
     Raises ConvcraftError when optimizer is none, or one whose rates are not known and are not given; when a
-    strength is negative or no number; when dim is no dimension of a parameter that it counts for.
+    strength is negative or no number; when dim is no dimension of a parameter that it counts for. Source:
+    Parikh and Boyd (2014), Proximal Algorithms; Duchi, Hazan and Singer (2011), Adaptive Subgradient Methods,
+    for the metric; Simon, Friedman, Hastie and Tibshirani (2013), A Sparse-Group Lasso, for the order of the
+    two thresholds. Chapter: L1 and L2 penalties.
 
     >>> w = torch.nn.Parameter(torch.tensor([0.05, 1.0]))
     >>> optimizer = proximal(torch.optim.SGD([w], lr=0.1), l1=1.0)
@@ -70,10 +73,6 @@ def proximal(
     >>> _ = optimizer.step()
     >>> w.tolist()
     [0.0, 0.8999999761581421]
-
-    Source: Parikh and Boyd (2014), Proximal Algorithms; Duchi, Hazan and Singer (2011), Adaptive Subgradient
-    Methods, for the metric; Simon, Friedman, Hastie and Tibshirani (2013), A Sparse-Group Lasso, for the
-    order of the two thresholds. Chapter: L1 and L2 penalties.
     """
     if not isinstance(optimizer, Optimizer):
         raise ConvcraftError(

@@ -29,16 +29,14 @@ def soft_threshold_(params: Parameters, threshold: float | Sequence[Tensor]) -> 
         threshold: t, one number that is not negative, or a tensor of thresholds for each of the parameters.
 
     Raises ConvcraftError when there is no parameter, one is not floating-point, a threshold is negative, or
-    the number or shapes of the thresholds are not those of the parameters.
+    the number or shapes of the thresholds are not those of the parameters. Source: Donoho (1995), De-Noising
+    by Soft-Thresholding; Daubechies, Defrise and De Mol (2004), An Iterative Thresholding Algorithm for
+    Linear Inverse Problems with a Sparsity Constraint. Chapter: L1 and L2 penalties.
 
     >>> w = torch.tensor([-3.0, 0.5, 1.5])
     >>> soft_threshold_(w, 1.0)
     >>> w
     tensor([-2.0000,  0.0000,  0.5000])
-
-    Source: Donoho (1995), De-Noising by Soft-Thresholding; Daubechies, Defrise and De Mol (2004), An
-    Iterative Thresholding Algorithm for Linear Inverse Problems with a Sparsity Constraint.
-    Chapter: L1 and L2 penalties.
     """
     tensors = parameters("soft_threshold_", params)
     if isinstance(threshold, (int, float)):
@@ -94,16 +92,15 @@ def group_soft_threshold_(params: Parameters, threshold: float | Sequence[Tensor
         threshold: t, one number that is not negative, or a tensor of thresholds for each of the parameters.
         dim: the dimension that counts the groups, as in `group_lasso`.
 
-    Raises ConvcraftError as `soft_threshold_` does, and when dim is no dimension of a parameter.
+    Raises ConvcraftError as `soft_threshold_` does, and when dim is no dimension of a parameter. Source: Yuan
+    and Lin (2006), Model Selection and Estimation in Regression with Grouped Variables; Parikh and Boyd
+    (2014), Proximal Algorithms. Chapter: L1 and L2 penalties.
 
     >>> w = torch.tensor([[3.0, 4.0], [0.1, 0.1]])
     >>> group_soft_threshold_(w, 2.5 / 2**0.5)
     >>> w
     tensor([[1.5000, 2.0000],
             [0.0000, 0.0000]])
-
-    Source: Yuan and Lin (2006), Model Selection and Estimation in Regression with Grouped Variables; Parikh
-    and Boyd (2014), Proximal Algorithms. Chapter: L1 and L2 penalties.
     """
     tensors = parameters("group_soft_threshold_", params)
     for w in tensors:
@@ -166,15 +163,13 @@ def max_norm_(weight: Tensor, max_norm: float, dim: int = 0) -> Tensor:
             those of a transposed convolution with one group.
 
     Raises ConvcraftError when the weight is not floating-point, max_norm is not above 0, or dim is none of
-    its dimensions.
+    its dimensions. Source: Srebro and Shraibman (2005), Rank, Trace-Norm and Max-Norm; Srivastava, Hinton,
+    Krizhevsky, Sutskever and Salakhutdinov (2014), Dropout: A Simple Way to Prevent Neural Networks from
+    Overfitting. Chapter: L1 and L2 penalties.
 
     >>> max_norm_(torch.tensor([[3.0, 4.0], [0.3, 0.4]]), 1.0)
     tensor([[0.6000, 0.8000],
             [0.3000, 0.4000]])
-
-    Source: Srebro and Shraibman (2005), Rank, Trace-Norm and Max-Norm; Srivastava, Hinton, Krizhevsky,
-    Sutskever and Salakhutdinov (2014), Dropout: A Simple Way to Prevent Neural Networks from Overfitting.
-    Chapter: L1 and L2 penalties.
     """
     if not isinstance(weight, Tensor):
         raise ConvcraftError(

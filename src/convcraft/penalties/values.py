@@ -71,15 +71,12 @@ def l1_penalty(p: Parameters) -> Tensor:
     Args:
         p: a model, its parameters, or one tensor; floating-point. Each counts once.
 
-    Returns:
-        A tensor without dimensions; it can be differentiated twice.
-
-    Raises ConvcraftError when there is no parameter, or one is not floating-point.
+    Returns a tensor without dimensions; it can be differentiated twice. Raises ConvcraftError when there is
+    no parameter, or one is not floating-point. Source: Tibshirani (1996), Regression Shrinkage and Selection
+    via the Lasso. Chapter: L1 and L2 penalties.
 
     >>> l1_penalty([torch.tensor([1.0, -2.0]), torch.tensor([[3.0]])])
     tensor(6.)
-
-    Source: Tibshirani (1996), Regression Shrinkage and Selection via the Lasso. Chapter: L1 and L2 penalties.
     """
     return _elastic(parameters("l1_penalty", p), 1, 0)
 
@@ -93,16 +90,12 @@ def l2_penalty(p: Parameters) -> Tensor:
     Args:
         p: a model, its parameters, or one tensor; floating-point. Each counts once.
 
-    Returns:
-        A tensor without dimensions; it can be differentiated twice.
-
-    Raises ConvcraftError when there is no parameter, or one is not floating-point.
+    Returns a tensor without dimensions; it can be differentiated twice. Raises ConvcraftError when there is
+    no parameter, or one is not floating-point. Source: Hoerl and Kennard (1970), Ridge Regression: Biased
+    Estimation for Nonorthogonal Problems. Chapter: L1 and L2 penalties.
 
     >>> l2_penalty([torch.tensor([1.0, -2.0]), torch.tensor([[3.0]])])
     tensor(14.)
-
-    Source: Hoerl and Kennard (1970), Ridge Regression: Biased Estimation for Nonorthogonal Problems.
-    Chapter: L1 and L2 penalties.
     """
     return _elastic(parameters("l2_penalty", p), 0, 1)
 
@@ -117,17 +110,12 @@ def elastic_net(p: Parameters, l1: float, l2: float) -> Tensor:
         l1: :math:`\lambda_1`, not negative.
         l2: :math:`\lambda_2`, not negative.
 
-    Returns:
-        A tensor without dimensions; it can be differentiated twice.
-
-    Raises ConvcraftError when there is no parameter, one is not floating-point, or a strength is negative or
-    no finite number.
+    Returns a tensor without dimensions; it can be differentiated twice. Raises ConvcraftError when there is
+    no parameter, one is not floating-point, or a strength is negative or no finite number. Source: Zou and
+    Hastie (2005), Regularization and Variable Selection via the Elastic Net. Chapter: L1 and L2 penalties.
 
     >>> elastic_net(torch.tensor([1.0, -2.0]), l1=1.0, l2=0.5)
     tensor(5.5000)
-
-    Source: Zou and Hastie (2005), Regularization and Variable Selection via the Elastic Net.
-    Chapter: L1 and L2 penalties.
     """
     tensors = parameters("elastic_net", p)
     return _elastic(tensors, strength("elastic_net", "l1", l1), strength("elastic_net", "l2", l2))
@@ -182,18 +170,13 @@ def group_lasso(p: Parameters, dim: int = 0) -> Tensor:
         p: a model, its parameters, or one tensor; floating-point. Each counts once.
         dim: the dimension that counts the groups, in every tensor.
 
-    Returns:
-        A tensor without dimensions; it can be differentiated twice.
-
-    Raises ConvcraftError when there is no parameter, one is not floating-point, or dim is none of its
-    dimensions.
+    Returns a tensor without dimensions; it can be differentiated twice. Raises ConvcraftError when there is
+    no parameter, one is not floating-point, or dim is none of its dimensions. Source: Yuan and Lin (2006),
+    Model Selection and Estimation in Regression with Grouped Variables; Wen, Wu, Wang, Chen and Li (2016),
+    Learning Structured Sparsity in Deep Neural Networks. Chapter: L1 and L2 penalties.
 
     >>> group_lasso(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
     tensor(7.0711)
-
-    Source: Yuan and Lin (2006), Model Selection and Estimation in Regression with Grouped Variables; Wen, Wu,
-    Wang, Chen and Li (2016), Learning Structured Sparsity in Deep Neural Networks.
-    Chapter: L1 and L2 penalties.
     """
     tensors = parameters("group_lasso", p)
     for w in tensors:

@@ -44,14 +44,12 @@ def ratings(world: str, *, users: int = 300, items: int = 200, seed: int = 0) ->
 def mackey_glass(n: int, *, tau: int = 17, step: int = 3, seed: int = 0) -> Array:
     r"""A chaotic series: :math:`\dot x = 0.2\, x_{t-\tau} / (1 + x_{t-\tau}^{10}) - 0.1\, x_t`.
 
-    Euler's method with steps of 0.1, from a random start; every `step` units of time one value, (n,).
+    Euler's method with steps of 0.1, from a random start; every `step` units of time one value, (n,). Source:
+    Mackey and Glass (1977), Oscillation and Chaos in Physiological Control Systems. Chapter: Series.
 
     >>> series = mackey_glass(200)
     >>> series.shape, bool(0.2 < series.min() < series.max() < 1.5)
     ((200,), True)
-
-    Source: Mackey and Glass (1977), Oscillation and Chaos in Physiological Control Systems.
-    Chapter: Series.
     """
     fine, warm = 10, 500
     delay = tau * fine

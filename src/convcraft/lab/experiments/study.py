@@ -34,12 +34,11 @@ class Contrast:
     than d to c.
 
     Raises ConvcraftError when `a` is `b`, for a margin that is not above 0, and for an `against` that is not
-    another pair.
+    another pair. Source: Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure.
+    Chapter: Activations.
 
     >>> Contrast("leaky_relu", "relu").margin, str(Contrast("a", "b", against=("c", "d")))
     (0.01, '(a - b) - (c - d)')
-
-    Source: Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure. Chapter: Activations.
     """
 
     a: str

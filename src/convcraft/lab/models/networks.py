@@ -97,8 +97,9 @@ class MLP(nn.Module):
     `widths` are the sizes from input to output; an input of any shape (N, ...) with widths[0] entries an
     example is flattened. `activation` is a name of the catalogue, a module class or factory, a function, or
     None for a stack of linear layers. The layers are named linear1, act1, linear2, ...; each has torch's
-    default initialization.
-    Raises ConvcraftError for fewer than two widths, a width below 1, or an unknown activation.
+    default initialization. Raises ConvcraftError for fewer than two widths, a width below 1, or an unknown
+    activation. Source: Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating
+    errors. Chapter: Activations.
 
     >>> import torch
     >>> model = MLP((64, 32, 10), activation=nn.Tanh)
@@ -106,9 +107,6 @@ class MLP(nn.Module):
     torch.Size([5, 10])
     >>> [name for name, _ in model.layers.named_children()]
     ['flatten', 'linear1', 'act1', 'linear2']
-
-    Source: Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating errors.
-    Chapter: Activations.
     """
 
     def __init__(self, widths: Sequence[int], *, activation: Activation = "relu", bias: bool = True) -> None:

@@ -21,13 +21,11 @@ class Factorization(nn.Module):
     r"""Matrix factorization: :math:`\mu + a_u + b_i + p_u^\top q_i`, with vectors of `rank` numbers.
 
     Takes pairs (N, 2) of user and item as int64, returns (N,). The vectors start normal with standard
-    deviation 0.1, the biases at 0. Raises ConvcraftError for a size below 1.
+    deviation 0.1, the biases at 0. Raises ConvcraftError for a size below 1. Source: Koren, Bell and Volinsky
+    (2009), Matrix Factorization Techniques for Recommender Systems. Chapter: Recommenders.
 
     >>> Factorization(300, 200, rank=8)(torch.tensor([[0, 5], [299, 199]])).shape
     torch.Size([2])
-
-    Source: Koren, Bell and Volinsky (2009), Matrix Factorization Techniques for Recommender Systems.
-    Chapter: Recommenders.
     """
 
     def __init__(self, users: int, items: int, rank: int) -> None:

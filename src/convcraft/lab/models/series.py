@@ -14,14 +14,11 @@ class TCN(nn.Module):
     """Temporal convolutional network: causal convolutions with kernel 3 and dilation 1, 2, 4, 8.
 
     The last position's channels are read out linearly, (N, lags) -> (N, horizon). Each convolution sees the
-    past alone, together the last 31 values.
+    past alone, together the last 31 values. Source: Bai, Kolter and Koltun (2018), An Empirical Evaluation of
+    Generic Convolutional and Recurrent Networks for Sequence Modeling. Chapter: Series.
 
     >>> TCN(12, 6)(torch.zeros(5, 24)).shape
     torch.Size([5, 6])
-
-    Source: Bai, Kolter and Koltun (2018), An Empirical Evaluation of Generic Convolutional and Recurrent
-    Networks for Sequence Modeling.
-    Chapter: Series.
     """
 
     def __init__(self, channels: int, horizon: int, *, activation: Activation = "relu") -> None:
@@ -43,15 +40,13 @@ class Recurrent(nn.Module):
     .. math:: \text{rnn: } h_t = f(W x_t + U h_{t-1} + b), \qquad
               \text{gru: } h_t = z_t \odot h_{t-1} + (1 - z_t) \odot f(W x_t + b + r_t \odot (U h_{t-1} + c))
 
-    With f = tanh both equal torch's, whose parameters they have. The last state is read out linearly,
-    (N, lags) -> (N, horizon). Raises ConvcraftError for an unknown kind.
+    With f = tanh both equal torch's, whose parameters they have. The last state is read out linearly, (N,
+    lags) -> (N, horizon). Raises ConvcraftError for an unknown kind. Source: Elman (1990), Finding Structure
+    in Time; Cho and others (2014), Learning Phrase Representations using RNN Encoder-Decoder for Statistical
+    Machine Translation. Chapter: Series.
 
     >>> Recurrent("gru", 16, 6, activation="relu")(torch.zeros(5, 24)).shape
     torch.Size([5, 6])
-
-    Source: Elman (1990), Finding Structure in Time; Cho and others (2014), Learning Phrase Representations
-    using RNN Encoder-Decoder for Statistical Machine Translation.
-    Chapter: Series.
     """
 
     def __init__(self, kind: str, hidden: int, horizon: int, *, activation: Activation = "tanh") -> None:

@@ -17,14 +17,12 @@ def expected_calibration_error(
     r"""Mean gap between confidence and accuracy, over bins of confidence of equal width.
 
     :math:`\mathrm{ECE} = \sum_b \frac{n_b}{n} |\mathrm{acc}(b) - \mathrm{conf}(b)|`, with the confidence of
-    an example the largest of its probabilities. `probabilities` (n, classes), `labels` (n,) integers.
-    Raises ConvcraftError when shapes do not fit, rows do not sum to 1, or bins is below 1.
+    an example the largest of its probabilities. `probabilities` (n, classes), `labels` (n,) integers. Raises
+    ConvcraftError when shapes do not fit, rows do not sum to 1, or bins is below 1. Source: Guo, Pleiss, Sun
+    and Weinberger (2017), On Calibration of Modern Neural Networks, section 2. Chapter: Activations.
 
     >>> round(expected_calibration_error([[0.8, 0.2], [0.8, 0.2]], [0, 1]), 6)
     0.3
-
-    Source: Guo, Pleiss, Sun and Weinberger (2017), On Calibration of Modern Neural Networks, section 2.
-    Chapter: Activations.
     """
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if p.ndim != 2 or y.shape != p.shape[:1] or not len(y) or bins < 1:
@@ -53,15 +51,14 @@ def perfect_calibration_error(
 
     It is above 0, for a bin of few examples misses its confidence by chance: labels are drawn with the
     probabilities as they are, `draws` times. `mean` is the mean error, `low` and `high` hold `level` of the
-    draws. Report it beside the error found on the same examples.
-    Raises ConvcraftError as `expected_calibration_error` does, for a level outside (0, 1), and below 2 draws.
+    draws. Report it beside the error found on the same examples. Raises ConvcraftError as
+    `expected_calibration_error` does, for a level outside (0, 1), and below 2 draws. Source: Guo, Pleiss, Sun
+    and Weinberger (2017), On Calibration of Modern Neural Networks; Vaicenavicius et al. (2019), Evaluating
+    model calibration in classification. Chapter: Activations.
 
     >>> sure = np.tile([0.9, 0.1], (500, 1))
     >>> perfect_calibration_error(sure).mean < perfect_calibration_error(sure[:50]).mean < 0.05
     True
-
-    Source: Guo, Pleiss, Sun and Weinberger (2017), On Calibration of Modern Neural Networks; Vaicenavicius et
-    al. (2019), Evaluating model calibration in classification. Chapter: Activations.
     """
     check_level(level)
     if draws < 2:

@@ -82,15 +82,13 @@ def tost(
 
     :math:`p = \max\{P(T \ge (\bar d + m)/s_d), P(T \le (\bar d - m)/s_d)\}`; equivalent when p < 0.05, which
     is when the 90 % interval of the difference lies within ±margin. Unpaired samples are compared by Welch's
-    t. `step` as in `difference`.
-    Raises ConvcraftError for a margin that is not positive, for paired samples of unequal length, and as
-    `t_interval` does.
+    t. `step` as in `difference`. Raises ConvcraftError for a margin that is not positive, for paired samples
+    of unequal length, and as `t_interval` does. Source: Schuirmann (1987), A comparison of the two one-sided
+    tests procedure and the power approach for assessing the equivalence of average bioavailability.
+    Chapter: Convolutional networks.
 
     >>> tost([0.95, 0.96, 0.95, 0.96], [0.95, 0.95, 0.96, 0.96], margin=0.02).equivalent
     True
-
-    Source: Schuirmann (1987), A comparison of the two one-sided tests procedure and the power approach for
-    assessing the equivalence of average bioavailability. Chapter: Convolutional networks.
     """
     if not margin > 0:
         raise ConvcraftError(
@@ -113,12 +111,11 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 
     With the p-values in rising order, :math:`\tilde p_{(i)} = \max_{j \le i} \min(1, (m - j + 1)\, p_{(j)})`:
     to call those below 0.05 significant keeps the chance of any false call at 5 %. Raises ConvcraftError for
-    a value outside [0, 1].
+    a value outside [0, 1]. Source: Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure.
+    Chapter: Activations.
 
     >>> holm([0.01, 0.04, 0.03])
     array([0.03, 0.06, 0.06])
-
-    Source: Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure. Chapter: Activations.
     """
     p = np.asarray(p_values, dtype=np.float64)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():

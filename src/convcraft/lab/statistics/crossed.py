@@ -64,17 +64,16 @@ class Estimate:
 def crossed(values: ArrayLike) -> Estimate:
     r"""The mean of a table (seeds, images), both of them random samples.
 
-    With the sample variances of the S row means, of the I column means and of what neither explains,
-    :math:`V = s_S^2/S + s_I^2/I - s_{SI}^2/(SI)`, at least the larger of the first two terms; degrees of
-    freedom by Satterthwaite. For two arms on the same seeds and images pass the difference of their tables.
-    Raises ConvcraftError unless there are two seeds and two images or more, all finite.
+    With the sample variances of the S row means, of the I column means and of what neither explains, :math:`V
+    = s_S^2/S + s_I^2/I - s_{SI}^2/(SI)`, at least the larger of the first two terms; degrees of freedom by
+    Satterthwaite. For two arms on the same seeds and images pass the difference of their tables. Raises
+    ConvcraftError unless there are two seeds and two images or more, all finite. Source: Owen (2007), The
+    pigeonhole bootstrap; Satterthwaite (1946), An Approximate Distribution of Estimates of Variance
+    Components. Chapter: Activations.
 
     >>> right = np.array([[1, 1, 0, 1], [1, 0, 0, 1], [1, 1, 0, 1]])
     >>> crossed(right).interval()
     0.667 [-0.093, 1.427]
-
-    Source: Owen (2007), The pigeonhole bootstrap; Satterthwaite (1946), An Approximate Distribution of
-    Estimates of Variance Components. Chapter: Activations.
     """
     table: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
     if table.ndim != 2 or min(table.shape) < 2 or not np.isfinite(table).all():
@@ -97,13 +96,12 @@ def crossed(values: ArrayLike) -> Estimate:
 def crossed_interval(a: ArrayLike, b: ArrayLike | None = None, level: float = 0.95) -> Interval:
     """Interval of the accuracy `a`, or of a - b, over seeds and test images; both (seeds, images).
 
-    Raises ConvcraftError where the shapes differ, for a level outside (0, 1), and as `crossed` does.
+    Raises ConvcraftError where the shapes differ, for a level outside (0, 1), and as `crossed` does. Source:
+    Owen (2007), The pigeonhole bootstrap. Chapter: Activations.
 
     >>> right = np.array([[1, 1, 0, 1], [1, 0, 0, 1], [1, 1, 0, 1]])
     >>> crossed_interval(right, right).mean
     0.0
-
-    Source: Owen (2007), The pigeonhole bootstrap. Chapter: Activations.
     """
     check_level(level)
     first = np.asarray(a, dtype=np.float64)

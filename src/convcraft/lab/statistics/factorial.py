@@ -168,16 +168,15 @@ def variance_shares(
 
     Raises ConvcraftError for values that are not finite or do not vary, labels that do not fit, a design that
     is not full and balanced, an `order` outside 1 to the number of factors, and a level outside (0, 1).
+    Source: Fisher (1925), Statistical Methods for Research Workers; Steiger (2004), Beyond the F Test: Effect
+    Size Confidence Intervals and Tests of Close Fit in the Analysis of Variance and Contrast Analysis.
+    Chapter: Combining techniques.
 
     >>> runs = [(a, b, seed) for a in "xy" for b in (1, 2) for seed in range(3)]
     >>> values = [{"x": 0, "y": 3}[a] + b + 0.1 * seed for a, b, seed in runs]
     >>> found = variance_shares(values, {"a": [a for a, _, _ in runs], "b": [b for _, b, _ in runs]})
     >>> [(e.name, round(e.share, 3)) for e in found.effects]
     [('a', 0.898), ('b', 0.1), ('a x b', 0.0), ('residual', 0.003)]
-
-    Source: Fisher (1925), Statistical Methods for Research Workers; Steiger (2004), Beyond the F Test: Effect
-    Size Confidence Intervals and Tests of Close Fit in the Analysis of Variance and Contrast Analysis.
-    Chapter: Combining techniques.
     """
     check_level(level)
     sample, names = sample_of(values), list(factors)

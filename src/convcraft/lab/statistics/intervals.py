@@ -148,13 +148,11 @@ def wilson(k: int, n: int, level: float = 0.95) -> Interval:
     r"""Confidence interval of a proportion of k among n by Wilson's score; its `mean` is k/n.
 
     :math:`\big(\hat p + \tfrac{z^2}{2n} \pm z\sqrt{\hat p(1-\hat p)/n + z^2/4n^2}\big)\big/(1 + z^2/n)`.
-    Raises ConvcraftError unless 0 <= k <= n and n >= 1, or for a level outside (0, 1).
+    Raises ConvcraftError unless 0 <= k <= n and n >= 1, or for a level outside (0, 1). Source: Wilson (1927),
+    Probable Inference, the Law of Succession, and Statistical Inference. Chapter: Convolutional networks.
 
     >>> wilson(48, 50)
     0.960 [0.865, 0.989]
-
-    Source: Wilson (1927), Probable Inference, the Law of Succession, and Statistical Inference.
-    Chapter: Convolutional networks.
     """
     from scipy import stats
 

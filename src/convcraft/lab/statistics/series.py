@@ -15,13 +15,11 @@ def mase(forecast: ArrayLike, actual: ArrayLike, history: ArrayLike, period: int
     :math:`\frac{\operatorname{mean}|y - \hat y|}{\operatorname{mean}_t |y_t - y_{t-P}|}`, the denominator
     from the training part `history` (n,). Below 1 is better than the rule was there. Raises ConvcraftError
     for different shapes, values that are not finite, and a history that is not longer than the period or
-    repeats itself exactly.
+    repeats itself exactly. Source: Hyndman and Koehler (2006), Another look at measures of forecast accuracy.
+    Chapter: Series.
 
     >>> mase([3.0, 3.0], [4.0, 5.0], history=[1.0, 2.0, 4.0])
     1.0
-
-    Source: Hyndman and Koehler (2006), Another look at measures of forecast accuracy.
-    Chapter: Series.
     """
     predicted, true, past = (np.asarray(v, dtype=np.float64) for v in (forecast, actual, history))
     if predicted.shape != true.shape or not true.size or not np.isfinite([*predicted.flat, *true.flat]).all():
@@ -63,13 +61,11 @@ def blocked_interval(values: ArrayLike, level: float = 0.95) -> Interval:
 
     Neighbouring values of a series share their errors, and seeds share the data, so that neither counts as a
     sample of its own. `values` may be (blocks,). Raises ConvcraftError for fewer than two blocks, other
-    shapes, and values that are not finite.
+    shapes, and values that are not finite. Source: Künsch (1989), The Jackknife and the Bootstrap for General
+    Stationary Observations. Chapter: Series.
 
     >>> blocked_interval([[0.0, 2.0, 4.0], [2.0, 4.0, 6.0]])
     3.000 [-1.968, 7.968]
-
-    Source: Künsch (1989), The Jackknife and the Bootstrap for General Stationary Observations.
-    Chapter: Series.
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim not in (1, 2):

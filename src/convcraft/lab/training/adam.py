@@ -40,16 +40,14 @@ def adam_together(
     and `validation` are one split for all or one for each copy, of equal length. Every `look_every` updates
     all are measured; with `flat` training stops when every copy's validation loss has stopped falling, as in
     `fit`. A copy with a loss that is not finite does not stop the others; its history says "diverged".
-    Networks with buffers are refused: raises ConvcraftError, also for unusable settings.
+    Networks with buffers are refused: raises ConvcraftError, also for unusable settings. Source: Kingma and
+    Ba (2015), Adam: A Method for Stochastic Optimization. Chapter: Recommenders.
 
     >>> part = Split(torch.randn(64, 3), torch.zeros(64, 1))
     >>> found = adam_together(lambda: nn.Linear(3, 1), part, part, [{"seed": 0}, {"seed": 1, "l2": 1.0}],
     ...                       learning_rate=0.01, updates=100, batch_size=32)
     >>> [one.history.validation_loss[-1] < 1 for one in found]
     [True, True]
-
-    Source: Kingma and Ba (2015), Adam: A Method for Stochastic Optimization.
-    Chapter: Recommenders.
     """
     check_rate(learning_rate)
     check_flat(flat)

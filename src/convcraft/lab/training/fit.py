@@ -217,16 +217,15 @@ def fit(
     at least every 100 updates.
 
     Raises DivergedError, which is a ConvcraftError, when a loss is not finite, naming epoch, batch and
-    learning rate (the weights are of no use then), and ConvcraftError for unusable settings.
+    learning rate (the weights are of no use then), and ConvcraftError for unusable settings. Source: Robbins
+    and Monro (1951), A Stochastic Approximation Method; Polyak (1964), Some methods of speeding up the
+    convergence of iteration methods. Chapter: Convolutional networks.
 
     >>> from convcraft.lab import data, models
     >>> model = models.build("mlp", widths=(64, 10), activation=None, seed=0)
     >>> history = fit(model, data.load("digits"), epochs=2)
     >>> history.epochs, history.stopped, history.validation_accuracy[-1] > 0.8
     (2, 'completed', True)
-
-    Source: Robbins and Monro (1951), A Stochastic Approximation Method; Polyak (1964), Some methods of
-    speeding up the convergence of iteration methods. Chapter: Convolutional networks.
     """
     check_data(splits, epochs, batch_size)
     check_strengths(momentum, weight_decay, l1)

@@ -37,20 +37,18 @@ def fit_many(
 ) -> Sweep:
     """Train the network of a factory at every learning rate from every seed, many at once.
 
-    `fit_together` over the grid: the numbers are those of
-    `fit(seeded(factory, s), splits, learning_rate=r, seed=s, ...)` to rounding. `factory()` is called once a
-    seed, with torch's generator at that seed; the order of the batches and the noise (dropout, augmentation)
-    are the seed's too, the same for all rates. A run whose loss is not finite counts as chance accuracy. The
-    other arguments are those of `fit_together`.
-    Raises ConvcraftError for an empty or repeated list of rates or seeds, and as `fit_together`.
+    `fit_together` over the grid: the numbers are those of `fit(seeded(factory, s), splits, learning_rate=r,
+    seed=s, ...)` to rounding. `factory()` is called once a seed, with torch's generator at that seed; the
+    order of the batches and the noise (dropout, augmentation) are the seed's too, the same for all rates. A
+    run whose loss is not finite counts as chance accuracy. The other arguments are those of `fit_together`.
+    Raises ConvcraftError for an empty or repeated list of rates or seeds, and as `fit_together`. Source:
+    Robbins and Monro (1951), A Stochastic Approximation Method. Chapter: Activations.
 
     >>> from convcraft.lab import data, models
     >>> sweep = fit_many(lambda: models.MLP((64, 10), activation=None), data.load("digits"),
     ...                  learning_rates=[0.001, 0.1], seeds=range(3), epochs=2)
     >>> sweep.validation_accuracy.shape, sweep.best_rate
     ((2, 3, 2), 0.1)
-
-    Source: Robbins and Monro (1951), A Stochastic Approximation Method. Chapter: Activations.
     """
     rates, seeds = [float(rate) for rate in learning_rates], [check_seed(seed) for seed in seeds]
     for name, values in (("learning_rates", rates), ("seeds", seeds)):

@@ -69,9 +69,10 @@ def fit_together(
     than in layers without parameters, is trained one by one by `fit`; `reason_against` says why.
 
     Returns the trained networks in the order of `copies`; one whose loss was not finite has the history up to
-    there, with `stopped == "diverged"`. The test part is not touched.
-    Raises ConvcraftError for a factory whose networks differ in architecture, an unknown or repeated entry of
-    `copies`, data of different sizes, and unusable settings.
+    there, with `stopped == "diverged"`. The test part is not touched. Raises ConvcraftError for a factory
+    whose networks differ in architecture, an unknown or repeated entry of `copies`, data of different sizes,
+    and unusable settings. Source: Robbins and Monro (1951), A Stochastic Approximation Method.
+    Chapter: Activations.
 
     >>> from convcraft.lab import data, models
     >>> trained = fit_together(
@@ -79,8 +80,6 @@ def fit_together(
     ...     [{"seed": s, "weight_decay": d} for s in range(2) for d in (0.0, 0.1)], epochs=2)
     >>> [round(one.history.validation_accuracy[-1], 1) for one in trained]
     [0.9, 0.9, 0.9, 0.9]
-
-    Source: Robbins and Monro (1951), A Stochastic Approximation Method. Chapter: Activations.
     """
     chosen = _checked(copies)
     seeds = list(dict.fromkeys(seed for seed, _ in chosen))
