@@ -113,26 +113,14 @@ def feature_alpha_dropout(
 
 
 class AlphaDropout(DropoutModule, nn.AlphaDropout):
-    """Module of :func:`alpha_dropout`, a drop-in for `torch.nn.AlphaDropout`; arguments as :class:`Dropout`.
-
-    >>> AlphaDropout(0.1).eval()(torch.ones(2))
-    tensor([1., 1.])
-
-    Chapter: Dropout.
-    """
+    """Module of :func:`alpha_dropout`, a drop-in for `torch.nn.AlphaDropout`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return alpha_dropout(input, self.p, self.training, self.inplace, self.generator)
 
 
 class FeatureAlphaDropout(DropoutModule, nn.FeatureAlphaDropout):
-    """Module of :func:`feature_alpha_dropout`, a drop-in for `torch.nn.FeatureAlphaDropout`.
-
-    Arguments and errors are those of :class:`Dropout`. Chapter: Dropout.
-
-    >>> FeatureAlphaDropout(0.1).eval()(torch.ones(1, 2))
-    tensor([[1., 1.]])
-    """
+    """Module of :func:`feature_alpha_dropout`, a drop-in for `torch.nn.FeatureAlphaDropout`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return feature_alpha_dropout(input, self.p, self.training, self.inplace, self.generator)

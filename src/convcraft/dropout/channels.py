@@ -129,39 +129,21 @@ def dropout3d(
 
 
 class Dropout1d(DropoutModule, nn.Dropout1d):
-    """Module of :func:`dropout1d`, a drop-in for `torch.nn.Dropout1d`; it acts in training mode only.
-
-    Arguments and errors are those of :class:`Dropout`. Chapter: Dropout.
-
-    >>> Dropout1d(0.5).eval()(torch.ones(1, 1, 2))
-    tensor([[[1., 1.]]])
-    """
+    """Module of :func:`dropout1d`, a drop-in for `torch.nn.Dropout1d`; it acts in training mode only."""
 
     def forward(self, input: Tensor) -> Tensor:
         return dropout1d(input, self.p, self.training, self.inplace, self.generator)
 
 
 class Dropout2d(DropoutModule, nn.Dropout2d):
-    """Module of :func:`dropout2d`, a drop-in for `torch.nn.Dropout2d`; it acts in training mode only.
-
-    Arguments and errors are those of :class:`Dropout`. Chapter: Dropout.
-
-    >>> Dropout2d(0.5).eval()(torch.ones(1, 1, 1, 2))
-    tensor([[[[1., 1.]]]])
-    """
+    """Module of :func:`dropout2d`, a drop-in for `torch.nn.Dropout2d`; it acts in training mode only."""
 
     def forward(self, input: Tensor) -> Tensor:
         return dropout2d(input, self.p, self.training, self.inplace, self.generator)
 
 
 class Dropout3d(DropoutModule, nn.Dropout3d):
-    """Module of :func:`dropout3d`, a drop-in for `torch.nn.Dropout3d`; it acts in training mode only.
-
-    Arguments and errors are those of :class:`Dropout`. Chapter: Dropout.
-
-    >>> Dropout3d(0.5).eval()(torch.ones(1, 1, 1, 1, 2)).sum()
-    tensor(2.)
-    """
+    """Module of :func:`dropout3d`, a drop-in for `torch.nn.Dropout3d`; it acts in training mode only."""
 
     def forward(self, input: Tensor) -> Tensor:
         return dropout3d(input, self.p, self.training, self.inplace, self.generator)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._checks import (
+    check_count,
     check_dimensions,
     check_floating,
     check_generator,
     check_probability,
 )
-from ..errors import ConvcraftError
 from .packed_bits import masked, pack, random_bits, takes_bits, unpack
 
 __all__ = ["DropBlock2d", "drop_block2d"]
@@ -77,7 +75,7 @@ def drop_block2d(
     (0.2, 1.25)
     """
     check_probability("drop_block2d", p)
-    _check_block_size("drop_block2d", block_size)
+    check_count("drop_block2d", "block_size", block_size)
     check_floating("drop_block2d", input)
     check_generator("drop_block2d", generator, input)
     check_dimensions("drop_block2d", input, (4,), "(N, C, H, W)")
@@ -101,17 +99,7 @@ def drop_block2d(
 
 
 class DropBlock2d(nn.Module):
-    """Module of :func:`drop_block2d`; it acts in training mode only.
-
-    Args:
-        p: probability of dropping, for each element.
-        block_size: side of the squares.
-
-    Raises ConvcraftError when p is outside [0, 1], or block_size is no positive integer. Chapter: Dropout.
-
-    >>> DropBlock2d(0.1, 3).eval()(torch.ones(1, 1, 1, 2))
-    tensor([[[[1., 1.]]]])
-    """
+    """Module of :func:`drop_block2d`; it acts in training mode only."""
 
     __constants__ = ["p", "block_size", "inplace"]
 
@@ -124,7 +112,7 @@ class DropBlock2d(nn.Module):
     ) -> None:
         check_probability(type(self).__name__, p)
         check_generator(type(self).__name__, generator)
-        _check_block_size(type(self).__name__, block_size)
+        check_count(type(self).__name__, "block_size", block_size)
         super().__init__()
         self.p, self.block_size, self.inplace, self.generator = p, block_size, inplace, generator
 
@@ -133,12 +121,3 @@ class DropBlock2d(nn.Module):
 
     def extra_repr(self) -> str:
         return f"p={self.p}, block_size={self.block_size}, inplace={self.inplace}"
-
-
-def _check_block_size(function: str, block_size: Any) -> None:
-    """Refuse a side of the block that is not a positive integer."""
-    if isinstance(block_size, bool) or not isinstance(block_size, int) or block_size < 1:
-        raise ConvcraftError(
-            f"{function}: block_size must be an integer of at least 1, got {block_size!r}; "
-            "the authors use 7; block_size=1 is plain dropout"
-        )

@@ -53,17 +53,7 @@ def drop_path(
 
 
 class DropPath(nn.Module):
-    """Module of :func:`drop_path`; it acts in training mode only.
-
-    Args:
-        p: probability of dropping a sample.
-        scale_by_keep: divide by 1 - p.
-
-    Raises ConvcraftError when p is outside [0, 1]. Chapter: Dropout.
-
-    >>> DropPath(0.2).eval()(torch.ones(2))
-    tensor([1., 1.])
-    """
+    """Module of :func:`drop_path`; it acts in training mode only."""
 
     __constants__ = ["p", "inplace", "scale_by_keep"]
 

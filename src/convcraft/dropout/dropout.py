@@ -95,32 +95,14 @@ def gaussian_dropout(
 
 
 class Dropout(DropoutModule, nn.Dropout):
-    """Module of :func:`dropout`, a drop-in for `torch.nn.Dropout`; it acts in training mode only.
-
-    Args:
-        p: probability of dropping.
-
-    Raises ConvcraftError when p is outside [0, 1]. Chapter: Dropout.
-
-    >>> Dropout(0.5).eval()(torch.ones(2))
-    tensor([1., 1.])
-    """
+    """Module of :func:`dropout`, a drop-in for `torch.nn.Dropout`; it acts in training mode only."""
 
     def forward(self, input: Tensor) -> Tensor:
         return dropout(input, self.p, self.training, self.inplace, self.generator)
 
 
 class GaussianDropout(nn.Module):
-    """Module of :func:`gaussian_dropout`; it acts in training mode only.
-
-    Args:
-        p: the probability of dropping of the dropout with the same variance, in [0, 1).
-
-    Raises ConvcraftError when p is outside [0, 1). Chapter: Dropout.
-
-    >>> GaussianDropout(0.2).eval()(torch.ones(2))
-    tensor([1., 1.])
-    """
+    """Module of :func:`gaussian_dropout`; it acts in training mode only."""
 
     __constants__ = ["p", "inplace"]
 

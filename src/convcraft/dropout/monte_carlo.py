@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from .. import _batch
-from .._checks import check_generator, check_module
+from .._checks import check_count, check_generator, check_module
 from .._restore import modes, random_state
 from ..errors import ConvcraftError
 
@@ -156,11 +156,7 @@ def mc_predict(
     >>> mean.shape, bool((variance > 0).all())
     (torch.Size([3, 2]), True)
     """
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 2:
-        raise ConvcraftError(
-            f"mc_predict: samples must be an integer of at least 2, got {samples!r}; "
-            "one pass has no variance, 30 or more give a usable one"
-        )
+    check_count("mc_predict", "samples", samples, 2)
     check_module("mc_predict", model)
     check_generator("mc_predict", generator, torch.empty(0, device="cpu"))
     batch = _batch.split("mc_predict", x, model, "nobody")

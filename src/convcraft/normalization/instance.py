@@ -97,48 +97,18 @@ class _InstanceNorm(_Base):
 
 
 class InstanceNorm1d(_InstanceNorm, nn.InstanceNorm1d):
-    """Module of :func:`instance_norm` for (N, C, L) and (C, L).
-
-    A drop-in for `torch.nn.InstanceNorm1d`.
-
-    Raises ConvcraftError when the input has another number of dimensions or channels. Source: Ulyanov,
-    Vedaldi and Lempitsky (2016), Instance Normalization. Chapter: Batch normalization.
-
-    >>> import torch
-    >>> InstanceNorm1d(3)(torch.randn(2, 3, 8)).mean(2).abs().max() < 1e-5
-    tensor(True)
-    """
+    """Module of :func:`instance_norm` for (N, C, L) and (C, L), as `torch.nn.InstanceNorm1d`."""
 
     _dimensions = ((2, 3), "(N, C, L) or (C, L)")
 
 
 class InstanceNorm2d(_InstanceNorm, nn.InstanceNorm2d):
-    """Module of :func:`instance_norm` for (N, C, H, W) and (C, H, W).
-
-    A drop-in for `torch.nn.InstanceNorm2d`.
-
-    Raises ConvcraftError when the input has another number of dimensions or channels. Source: Ulyanov,
-    Vedaldi and Lempitsky (2016), Instance Normalization. Chapter: Batch normalization.
-
-    >>> import torch
-    >>> InstanceNorm2d(3)(torch.randn(3, 4, 4)).shape
-    torch.Size([3, 4, 4])
-    """
+    """Module of :func:`instance_norm` for (N, C, H, W) and (C, H, W), as `torch.nn.InstanceNorm2d`."""
 
     _dimensions = ((3, 4), "(N, C, H, W) or (C, H, W)")
 
 
 class InstanceNorm3d(_InstanceNorm, nn.InstanceNorm3d):
-    """Module of :func:`instance_norm` for (N, C, D, H, W) and (C, D, H, W).
-
-    A drop-in for `torch.nn.InstanceNorm3d`.
-
-    Raises ConvcraftError when the input has another number of dimensions or channels. Source: Ulyanov,
-    Vedaldi and Lempitsky (2016), Instance Normalization. Chapter: Batch normalization.
-
-    >>> import torch
-    >>> InstanceNorm3d(3)(torch.randn(2, 3, 2, 2, 2)).shape
-    torch.Size([2, 3, 2, 2, 2])
-    """
+    """Module of :func:`instance_norm` for (N, C, D, H, W) and (C, D, H, W), as `torch.nn.InstanceNorm3d`."""
 
     _dimensions = ((4, 5), "(N, C, D, H, W) or (C, D, H, W)")
