@@ -132,16 +132,18 @@ def splits(arm: dict) -> data.Splits:
 
 def looks(updates: int) -> list[int]:
     """The updates after which the validation part is looked at."""
-    return sorted({*range(20, min(updates, 200) + 1, 20), *range((tenth := updates // 10), updates + 1, tenth)})
+    tenth = updates // 10
+    return sorted({*range(20, min(updates, 200) + 1, 20), *range(tenth, updates + 1, tenth)})
 
 
 def run(arm: dict, rate: float, seed: int, splits: data.Splits, final: bool) -> dict:
     """Train one network; in the final phase look at it under shifts, noise and half the light."""
     updates = arm["updates"]
     net = seeded(lambda: Residual(arm), seed).to(splits.train.x.device)
+    groups = penalties.decay_groups(net, 2 * arm["l2"])
     found = train_and_score(
         net, splits, seed=seed, final=final, updates=updates, batch_size=BATCH, evaluate_at=looks(updates),
-        optimizer=lambda _: torch.optim.SGD(penalties.decay_groups(net, 2 * arm["l2"]), lr=rate, momentum=0.9),
+        optimizer=lambda _: torch.optim.SGD(groups, lr=rate, momentum=0.9),
         schedule=lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates),
         curves=("validation_accuracy",),
     )  # fmt: skip
@@ -165,7 +167,8 @@ def tested(net: nn.Module, test: data.Split, seed: int) -> dict:
 
 BASE = {
     "activation": "relu", "initialization": "he", "bn": True, "noise": False,
-    "augmentation": ["crop", "flip"], "dropout": 0.0, "l2": 0.0, "updates": EPOCHS * IMAGES // BATCH, "width": WIDTH, "images": IMAGES,
+    "augmentation": ["crop", "flip"], "dropout": 0.0, "l2": 0.0,
+    "updates": EPOCHS * IMAGES // BATCH, "width": WIDTH, "images": IMAGES,
 }  # fmt: skip
 SHORT, LONG = ({"updates": BASE["updates"] * tenths // 10} for tenths in (3, 30))
 ACTIVATIONS = ("leaky_relu", "elu", "silu", "gelu", "tanh")
