@@ -162,14 +162,12 @@ def _run_in_training(
 ) -> None:
     """Forward and backward on every batch, and one step of the optimizer after the last."""
     examiner = Examiner(model, tensors([(batch.args, batch.kwargs) for batch in batches]))
-    watcher = Watcher(model, examiner, every_function=True)
     sizes = {name: _norm(p) for name, p in model.named_parameters() if p.requires_grad}
     squares: dict[str, float] = {}
     given: set[str] = set()
     losses: list[float] = []
     try:
-        watcher.attach()
-        with torch.enable_grad():
+        with Watcher(model, examiner, every_function=True), torch.enable_grad():
             for i, batch in enumerate(batches):
                 seed_all(model, seed + i)
                 model.zero_grad(set_to_none=True)
@@ -179,10 +177,9 @@ def _run_in_training(
                     if value.requires_grad:
                         value.backward()
                     _add_gradients(model, squares, given)
-        sound = all(math.isfinite(number) for number in (*losses, *squares.values()))
-        cosine = _step(evidence, model, optimizer) if given and optimizer is not None and sound else None
+            sound = all(math.isfinite(number) for number in (*losses, *squares.values()))
+            cosine = _step(evidence, model, optimizer) if given and optimizer is not None and sound else None
     finally:
-        watcher.detach()
         examiner.detach()
     if cosine is not None:
         with torch.no_grad(), contextlib.suppress(Exception):  # a step may leave a model that does not run

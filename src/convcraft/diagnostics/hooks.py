@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,14 +39,12 @@ class LayerCall:
     unit_dim: int | None  # None: the values have no units
 
 
-class Observer(Protocol):
-    """What a watcher reports to."""
+class Observer:
+    """What a watcher reports to; a subclass says what it wants to hear of."""
 
     def begin(self) -> bool:
         """A pass begins; False when it is to be skipped."""
-
-    def end(self) -> None:
-        """The pass is over, whether it went well or not."""
+        return True
 
     def layer(self, call: LayerCall, inputs: Any, output: Tensor) -> None:
         """A layer or a functional activation has returned."""
@@ -145,13 +143,14 @@ class Watcher:
         self.counts: dict[tuple[str, str], int] = {}
         self.unit_dim: int = 1
 
-    def attach(self) -> None:
+    def __enter__(self) -> Watcher:
         """Put the hooks in place."""
         for module in self.names:
             self.hooks.append(module.register_forward_pre_hook(self._enter))
             self.hooks.append(module.register_forward_hook(self._leave, always_call=True))
+        return self
 
-    def detach(self) -> None:
+    def __exit__(self, *_: Any) -> None:
         """Take the hooks away, and end a pass that was broken off."""
         for hook in self.hooks:
             hook.remove()
@@ -162,8 +161,6 @@ class Watcher:
         if self.entered and self.mode is not None:
             self.entered = False
             self.mode.__exit__(None, None, None)
-        if self.active:
-            self.observer.end()
         self._reset()
 
     # hooks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,22 +15,12 @@ from .._batch import Batch
 from .._restore import seed_all
 from .._trace import tensors
 from . import thresholds
-from .hooks import LayerCall, Watcher
+from .hooks import LayerCall, Observer, Watcher
 
 #: Functions of torch with an argument that switches their randomness or their statistics; its place.
-_SWITCHED: dict[Any, int] = {
-    F.dropout: 2,
-    F.dropout1d: 2,
-    F.dropout2d: 2,
-    F.dropout3d: 2,
-    F.alpha_dropout: 2,
-    F.feature_alpha_dropout: 2,
-    F.rrelu: 3,
-    F.batch_norm: 5,
-    torch.dropout: 2,
-    torch.feature_dropout: 2,
-    torch.alpha_dropout: 2,
-}
+_TRAIN = (torch.dropout, torch.feature_dropout, torch.alpha_dropout)  # call it train
+_TRAINING = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout)
+_SWITCHED: dict[Any, int] = {**dict.fromkeys((*_TRAIN, *_TRAINING), 2), F.rrelu: 3, F.batch_norm: 5}
 
 
 @dataclass(frozen=True)
@@ -46,23 +37,14 @@ class ModeFacts:
     random_layer: str = ""
 
 
-class _Outputs:
-    """An observer that keeps what every layer returned."""
+class _Outputs(Observer):
+    """Keeps what every layer returned."""
 
     def __init__(self) -> None:
         self.values: dict[str, Tensor] = {}
 
-    def begin(self) -> bool:
-        return True
-
-    def end(self) -> None:
-        pass
-
     def layer(self, call: LayerCall, inputs: Any, output: Tensor) -> None:
         self.values[call.name] = output.detach().clone()
-
-    def function(self, name: str, path: str, inputs: Any, output: Any) -> None:
-        pass
 
 
 class _Still(TorchFunctionMode):
@@ -78,12 +60,7 @@ class _Still(TorchFunctionMode):
             if len(args) > place:
                 args = (*args[:place], False, *args[place + 1 :])
             else:
-                name = (
-                    "train"
-                    if func in (torch.dropout, torch.feature_dropout, torch.alpha_dropout)
-                    else "training"
-                )
-                kwargs[name] = False
+                kwargs["train" if func in _TRAIN else "training"] = False
         return func(*args, **kwargs)
 
 
@@ -100,19 +77,9 @@ def known_to_differ(module: nn.Module) -> bool:
 def _run(model: nn.Module, batch: Batch, seed: int, *, still: bool) -> tuple[Any, dict[str, Tensor]]:
     """One pass: what the model returns, and what its layers do."""
     outputs = _Outputs()
-    watcher = Watcher(model, outputs)
     seed_all(model, seed)
-    watcher.attach()
-    try:
-        with torch.no_grad():
-            if still:
-                with _Still():
-                    result = batch(model)
-            else:
-                result = batch(model)
-    finally:
-        watcher.detach()
-    return result, outputs.values
+    with Watcher(model, outputs), torch.no_grad(), _Still() if still else nullcontext():
+        return batch(model), outputs.values
 
 
 def compare_modes(model: nn.Module, batch: Batch) -> ModeFacts:
@@ -137,8 +104,7 @@ def compare_modes(model: nn.Module, batch: Batch) -> ModeFacts:
 
 
 def difference(a: Any, b: Any) -> float | None:
-    """Norm of the difference over the norm, of the first floating-point tensor in each; None for other "
-    "shapes."""
+    """Norm of the difference over the norm, of the first floating-point tensors; None for other shapes."""
     x, y = (next((t for t in tensors(value) if t.is_floating_point()), None) for value in (a, b))
     if x is None or y is None or x.shape != y.shape:
         return None

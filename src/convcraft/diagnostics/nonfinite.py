@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .._batch import Batch
 from .._trace import tensors
-from .hooks import LayerCall, Watcher
+from .hooks import LayerCall, Observer, Watcher
 
 #: Functions that put an infinity where one is wanted, as a mask.
 _MASKS = {"masked_fill", "where", "full", "full_like", "fill", "triu", "tril", "setitem", "new_full"}
@@ -30,17 +30,11 @@ def not_finite(tensor: Tensor) -> str:
     return "NaN" if bool(torch.isnan(tensor).any()) else "infinity"
 
 
-class _Finite:
-    """An observer that remembers the first result that is not finite while every argument is."""
+class _Finite(Observer):
+    """Remembers the first result that is not finite while every argument is."""
 
     def __init__(self) -> None:
         self.found: NonFinite | None = None
-
-    def begin(self) -> bool:
-        return True
-
-    def end(self) -> None:
-        pass
 
     def layer(self, call: LayerCall, inputs: Any, output: Tensor) -> None:
         self._look(call.name, "the output", inputs, output)
@@ -61,11 +55,6 @@ class _Finite:
 def locate(model: nn.Module, batch: Batch) -> NonFinite | None:
     """Where the first NaN or infinity of a forward pass appears; None when it has none."""
     observer = _Finite()
-    watcher = Watcher(model, observer, every_function=True)
-    watcher.attach()
-    try:
-        with torch.no_grad():
-            batch(model)
-    finally:
-        watcher.detach()
+    with Watcher(model, observer, every_function=True), torch.no_grad():
+        batch(model)
     return observer.found

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .._checks import check_count
 from ..errors import unknown
-from .hooks import LayerCall, Watcher, check_model
+from .hooks import LayerCall, Observer, Watcher, check_model
 from .layer_statistics import LayerStatistics
 from .running_stats import FOLD, ExactTally, Series, Tally, root_mean_square, wide
 from .trace import Trace
@@ -80,16 +80,14 @@ def record(
         raise unknown("value of record's argument layers", layers, LAYERS)
     recorder = Recorder(model, every=every, layers=layers, gradients=gradients, updates=updates)
     roles = None if layers == "all" else frozenset({"activation", "weights"})
-    watcher = Watcher(model, recorder, functional=functional, roles=roles)
     try:
-        watcher.attach()
-        yield Trace(recorder)
+        with Watcher(model, recorder, functional=functional, roles=roles):
+            yield Trace(recorder)
     finally:
-        watcher.detach()
         recorder.detach()
 
 
-class Recorder:
+class Recorder(Observer):
     """Gathers what a watcher reports into one tally a layer."""
 
     def __init__(
@@ -169,12 +167,6 @@ class Recorder:
         longest = max(waiting, key=len, default=None)
         if longest is not None and len(longest) >= FOLD:
             longest.fold()
-
-    def end(self) -> None:
-        pass
-
-    def function(self, name: str, path: str, inputs: Any, output: Any) -> None:
-        pass
 
     def layer(self, call: LayerCall, inputs: Any, output: Tensor) -> None:
         if call.role == "other" or (not self.all and call.role != "activation"):
