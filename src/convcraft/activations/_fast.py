@@ -108,14 +108,10 @@ def _mish_second(x: Tensor) -> Tensor:
     return 2 * first + bounded * (e * (1 + 2 * e) / (d * d) - 2 * first * q / d)
 
 
-def _softsign_second(x: Tensor) -> Tensor:
-    return -2 * torch.sign(x) / (1 + x.abs()) ** 3
-
-
 #: Value, value of the derivative times a gradient, second derivative.
 _KERNELS: dict[str, tuple[Kernel, Kernel, Callable[[Tensor], Tensor]]] = {
     "mish": (_mish, _mish_slope, _mish_second),
-    "softsign": (_softsign, _softsign_slope, _softsign_second),
+    "softsign": (_softsign, _softsign_slope, lambda x: -2 * torch.sign(x) / (1 + x.abs()) ** 3),
 }
 
 

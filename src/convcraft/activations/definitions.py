@@ -65,14 +65,6 @@ def leaky_relu_derivative(x: Tensor, negative_slope: float | Tensor = 0.01) -> T
     return torch.where(x > 0, torch.ones_like(x), negative_slope * torch.ones_like(x))
 
 
-def prelu(x: Tensor, weight: float | Tensor = 0.25) -> Tensor:
-    return leaky_relu(x, weight)
-
-
-def prelu_derivative(x: Tensor, weight: float | Tensor = 0.25) -> Tensor:
-    return leaky_relu_derivative(x, weight)
-
-
 @_wide
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     return torch.where(x > 0, x, alpha * torch.expm1(x.clamp(max=0)))
@@ -96,14 +88,6 @@ def celu_derivative(x: Tensor, alpha: float = 1.0) -> Tensor:
 def _nonpositive(ratio: Tensor, alpha: float) -> Tensor:
     """x / alpha on the negative half-line; for alpha < 0 that ratio is positive there, as in torch."""
     return ratio.clamp(max=0) if alpha > 0 else ratio.clamp(min=0)
-
-
-def selu(x: Tensor) -> Tensor:
-    return SELU_SCALE * elu(x, SELU_ALPHA)
-
-
-def selu_derivative(x: Tensor) -> Tensor:
-    return SELU_SCALE * elu_derivative(x, SELU_ALPHA)
 
 
 @_wide
@@ -143,14 +127,6 @@ def swish(x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
 def swish_derivative(x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     z = beta * x
     return sigmoid(z) + z * sigmoid_derivative(z)
-
-
-def silu(x: Tensor) -> Tensor:
-    return swish(x, 1.0)
-
-
-def silu_derivative(x: Tensor) -> Tensor:
-    return swish_derivative(x, 1.0)
 
 
 @_wide
@@ -238,12 +214,18 @@ DEFINITIONS: dict[str, tuple[Formula, Formula]] = {
     "relu": (relu, relu_derivative),
     "relu6": (relu6, relu6_derivative),
     "leaky_relu": (leaky_relu, leaky_relu_derivative),
-    "prelu": (prelu, prelu_derivative),
+    "prelu": (
+        lambda x, weight=0.25: leaky_relu(x, weight),
+        lambda x, weight=0.25: leaky_relu_derivative(x, weight),
+    ),
     "elu": (elu, elu_derivative),
     "celu": (celu, celu_derivative),
-    "selu": (selu, selu_derivative),
+    "selu": (
+        lambda x: SELU_SCALE * elu(x, SELU_ALPHA),
+        lambda x: SELU_SCALE * elu_derivative(x, SELU_ALPHA),
+    ),
     "gelu": (gelu, gelu_derivative),
-    "silu": (silu, silu_derivative),
+    "silu": (swish, swish_derivative),
     "swish": (swish, swish_derivative),
     "mish": (mish, mish_derivative),
     "sigmoid": (sigmoid, sigmoid_derivative),

@@ -195,7 +195,9 @@ def _run_in_training(
             for name, size in sizes.items()
         ]
     evidence.nonfinite = _nonfinite(evidence, model, batches[0])
-    evidence.trained = evidence.trained or _has_learned(evidence)
+    known = [c for c in evidence.loss_calls if c.name in ("cross_entropy", "nll_loss") and c.uniform]
+    learned = known and known[0].value < thresholds.LEARNED * (known[0].uniform or 0.0)
+    evidence.trained = evidence.trained or bool(learned)
     silent = {f.name for f in evidence.gradients if f.given and f.norm == 0}
     if silent and sound and any(f.norm for f in evidence.gradients):
         evidence.revived = _revived(model, batches[0], loss, silent, seed)
@@ -332,8 +334,3 @@ def _was_trained(model: nn.Module, optimizer: Any) -> bool:
     counts = (getattr(module, "num_batches_tracked", None) for module in model.modules())
     counted = any(isinstance(count, Tensor) and int(count) > 0 for count in counts)
     return counted or bool(getattr(optimizer, "state", None))
-
-
-def _has_learned(evidence: Evidence) -> bool:
-    calls = [c for c in evidence.loss_calls if c.name in ("cross_entropy", "nll_loss") and c.uniform]
-    return bool(calls) and calls[0].value < thresholds.LEARNED * (calls[0].uniform or 0.0)

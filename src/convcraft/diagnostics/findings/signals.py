@@ -80,7 +80,9 @@ def gradient(evidence: Evidence) -> Iterator[Finding]:
     if len(slopes) >= 3 and slopes[-1] > 0:
         ratio = slopes[0] / slopes[-1]
         name, severity = _judge(ratio)
-        if severity and not (ratio == 0 and _has_zero_weights(evidence)):
+        weights = [p for name, p in evidence.model.named_parameters() if not name.endswith("bias")]
+        zeros = ratio == 0 and not all(bool(p.any()) for p in weights)  # these explain it
+        if severity and not zeros:
             message = (
                 f"The gradient's norm is {number(slopes[0])} at {names[0]} and {number(slopes[-1])} at "
                 f"{names[-1]}: a ratio of {number(ratio)} over {len(slopes)} layers."
@@ -88,13 +90,13 @@ def gradient(evidence: Evidence) -> Iterator[Finding]:
             yield find(name, severity, names[0], message, first=slopes[0], last=slopes[-1], ratio=ratio)
             return
     gradients = math.sqrt(sum(fact.norm**2 for fact in evidence.gradients))
-    weights = math.sqrt(sum(fact.size**2 for fact in evidence.gradients))
-    if weights and gradients / weights > thresholds.GRADIENT_NORM_SEVERE:
+    size = math.sqrt(sum(fact.size**2 for fact in evidence.gradients))
+    if size and gradients / size > thresholds.GRADIENT_NORM_SEVERE:
         message = (
-            f"The norm of all gradients is {number(gradients)}, that of all parameters {number(weights)}: a "
-            f"ratio of {number(gradients / weights)}."
+            f"The norm of all gradients is {number(gradients)}, that of all parameters {number(size)}: a "
+            f"ratio of {number(gradients / size)}."
         )
-        yield find("exploding-gradient", "severe", "", message, gradients=gradients, parameters=weights)
+        yield find("exploding-gradient", "severe", "", message, gradients=gradients, parameters=size)
 
 
 def _judge(ratio: float) -> tuple[str, str]:
@@ -103,13 +105,6 @@ def _judge(ratio: float) -> tuple[str, str]:
     if ratio > thresholds.EXPLODING_WARNING:
         return "exploding-gradient", "severe" if ratio > thresholds.EXPLODING_SEVERE else "warning"
     return "", ""
-
-
-def _has_zero_weights(evidence: Evidence) -> bool:
-    """Whether zeros in the weights explain a gradient of exactly zero."""
-    return any(
-        not bool(p.any()) for name, p in evidence.model.named_parameters() if not name.endswith("bias")
-    )
 
 
 def in_time(evidence: Evidence) -> Iterator[Finding]:

@@ -85,10 +85,6 @@ def _show(results: Results) -> None:
         print(results.contrasts())
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 130 where it was interrupted."""
     parser = _parser()
@@ -99,7 +95,8 @@ def main(argv: list[str] | None = None) -> int:
     if given.name is None:
         parser.error("NAME is missing; --list shows the studies")
     importlib.import_module("scipy")  # before anything is trained: the intervals at the end need it
-    jobs = given.jobs if given.jobs is not None else 1 if given.device != "cpu" else _cores()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    jobs = given.jobs if given.jobs is not None else 1 if given.device != "cpu" else cores
     try:
         results = run_study(
             given.name,

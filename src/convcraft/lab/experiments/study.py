@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
+from convcraft._checks import check_count
 from convcraft.errors import ConvcraftError, unknown
 from convcraft.lab.experiments.to_json import plain
 from convcraft.lab.randomness import check_seed
@@ -166,11 +167,13 @@ class Study:
                 f"seeds and tuning_seeds must share none; got {common} in both. The rate would be chosen on "
                 "the runs that it is judged by; take other tuning seeds."
             )
-        _check_select(self.select)
-        for name, least in (("first", 1), ("extensions", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConvcraftError(f"{name} must be an integer of {least} or more; got {value!r}. Pass 3.")
+        if len(self.select) != 2 or self.select[1] not in ("min", "max"):
+            raise ConvcraftError(
+                f'select must be a measure and "min" or "max"; got {self.select!r}. Pass for example '
+                '("validation_loss", "min").'
+            )
+        check_count("Study", "first", self.first)
+        check_count("Study", "extensions", self.extensions, 0)
         self._check_work()
         self._check_contrasts()
         for key in self.quick:
@@ -282,13 +285,6 @@ def _seeds(name: str, values: Iterable[int]) -> tuple[int, ...]:
             f"{name} must hold one seed or more, none twice; got {list(seeds)}. Pass for example range(10)."
         )
     return seeds
-
-
-def _check_select(select: tuple[Any, ...]) -> None:
-    if len(select) != 2 or select[1] not in ("min", "max"):
-        raise ConvcraftError(
-            f'select must be a measure and "min" or "max"; got {select!r}. Pass ("validation_loss", "min").'
-        )
 
 
 @cache
