@@ -110,7 +110,7 @@ def test_a_curve_that_falls_by_more_than_one_percent_in_its_last_quarter_is_stil
     with pytest.raises(ConvcraftError, match="unknown arm in short 'bref'"):
         Study(arms=arms, run=run, short=("bref",))
     for name in ("first", "extensions"):
-        with pytest.raises(ConvcraftError, match=f"{name} must be an integer"):
+        with pytest.raises(ConvcraftError, match=f"{name} must be a whole number"):
             Study(arms=arms, run=run, **{name: -1})
 
 

@@ -193,9 +193,9 @@ def test_which_answers_are_right(small):
         ([], {}, "at least one dictionary"),
         ([{"sead": 1}], {}, "unknown entry of copies 'sead': did you mean 'seed'"),
         ([{"l1": -1.0}], {}, "l1 must be finite and 0 or more; got .* l1=-1"),
-        ([{}], {"updates": -1}, "updates must be an integer of 0"),
+        ([{}], {"updates": -1}, "updates must be a whole number of at least 0"),
         ([{}], {"updates": 5, "evaluate_at": [6]}, "up to the last one, 5; got 6"),
-        ([{}], {"evaluate_at": [0]}, "each of evaluate_at must be an integer of 1"),
+        ([{}], {"evaluate_at": [0]}, "each of evaluate_at must be a whole number of at least 1"),
         ([{}], {"flat": 1.0}, "flat must lie in"),
     ],
 )

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from convcraft._checks import check_count, check_number
 from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Split
 from convcraft.lab.randomness import batch_orders, forked, stream
-from convcraft.lab.training.budget import check_count, check_flat, check_rate, is_flat
+from convcraft.lab.training.budget import check_flat, is_flat
 from convcraft.lab.training.fit import seeded
 from convcraft.lab.training.history import Epoch, History
 from convcraft.lab.training.losses import Loss, resolve_loss
@@ -49,10 +50,10 @@ def adam_together(
     >>> [one.history.validation_loss[-1] < 1 for one in found]
     [True, True]
     """
-    check_rate(learning_rate)
+    check_number("fit", "learning_rate", learning_rate, 0, above=True)
     check_flat(flat)
     for name, value in (("updates", updates), ("look_every", look_every), ("batch_size", batch_size)):
-        check_count(name, value, 1)
+        check_count("adam_together", name, value)
     seeds, n = [int(one["seed"]) for one in copies], len(copies)
     models = [seeded(factory, seed) for seed in seeds]
     if not models or any(True for _ in models[0].buffers()):

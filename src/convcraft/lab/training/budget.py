@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from convcraft._checks import check_count
 from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Splits
 from convcraft.lab.randomness import batch_orders
@@ -34,11 +35,11 @@ class Budget:
         """From the arguments of `fit`; raises ConvcraftError for updates that cannot be."""
         per_epoch = math.ceil(examples / batch_size)
         if updates is not None:
-            check_count("updates", updates, 0)
+            check_count("fit", "updates", updates, 0)
         total = epochs * per_epoch if updates is None else updates
         looks = range(per_epoch, total + 1, per_epoch) if evaluate_at is None else list(evaluate_at)
         for look in looks:
-            check_count("each of evaluate_at", look, 1)
+            check_count("fit", "each of evaluate_at", look)
             if look > total:
                 raise ConvcraftError(
                     f"evaluate_at must hold updates up to the last one, {total}; got {look}. Train longer or "
@@ -78,22 +79,6 @@ def is_flat(losses: Sequence[float], updates: Sequence[int], tolerance: float = 
     return before - min(losses) <= tolerance * abs(before)
 
 
-def check_rate(rate: float) -> None:
-    """Raise ConvcraftError unless the learning rate is a finite number above 0."""
-    if not (rate > 0 and math.isfinite(rate)):
-        raise ConvcraftError(
-            f"learning_rate must be a finite number above 0; got {rate}. Pass for example 0.1."
-        )
-
-
-def check_count(name: str, value: int, least: int) -> None:
-    """Raise ConvcraftError unless the value is an integer of `least` or more."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConvcraftError(
-            f"{name} must be an integer of {least} or more; got {value!r}. Pass for example 10."
-        )
-
-
 def check_strengths(momentum: float, weight_decay: float, l1: float) -> None:
     """Raise ConvcraftError unless momentum lies in [0, 1) and the penalties are not negative."""
     if not (0 <= momentum < 1 and 0 <= weight_decay < math.inf and 0 <= l1 < math.inf):
@@ -112,8 +97,8 @@ def check_flat(flat: float | None) -> None:
 
 def check_data(splits: Splits, epochs: int, batch_size: int) -> None:
     """Raise ConvcraftError unless there are examples to learn from, in batches of at least one."""
-    check_count("epochs", epochs, 0)
-    check_count("batch_size", batch_size, 1)
+    check_count("fit", "epochs", epochs, 0)
+    check_count("fit", "batch_size", batch_size)
     for name, part in (("train", splits.train), ("validation", splits.validation)):
         if not len(part):
             raise ConvcraftError(f"splits.{name} must hold examples; got none. Split the data set anew.")

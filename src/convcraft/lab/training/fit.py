@@ -12,15 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from convcraft import penalties
+from convcraft._checks import check_count, check_number
 from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Splits
 from convcraft.lab.randomness import check_seed, forked, stream
 from convcraft.lab.training.budget import (
     Budget,
-    check_count,
     check_data,
     check_flat,
-    check_rate,
     check_strengths,
     is_flat,
 )
@@ -229,10 +228,10 @@ def fit(
     """
     check_data(splits, epochs, batch_size)
     check_strengths(momentum, weight_decay, l1)
-    check_rate(learning_rate)
+    check_number("fit", "learning_rate", learning_rate, 0, above=True)
     check_flat(flat)
     if patience is not None:
-        check_count("patience", patience, 1)
+        check_count("fit", "patience", patience)
     if optimizer is not None and (l1 or decayed is not None):
         raise ConvcraftError(
             f"l1 and decayed belong to fit's own optimizer; got l1={l1}, decayed={decayed} and optimizer. "

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from convcraft._checks import check_number
 from convcraft.errors import ConvcraftError, unknown
 from convcraft.lab.data.splits import Split, Splits
 from convcraft.lab.randomness import batch_orders, check_seed
-from convcraft.lab.training.budget import Budget, check_data, check_flat, check_rate, check_strengths, is_flat
+from convcraft.lab.training.budget import Budget, check_data, check_flat, check_strengths, is_flat
 from convcraft.lab.training.fit import Decayed, DivergedError, fit, seeded
 from convcraft.lab.training.history import Epoch, History
 from convcraft.lab.training.losses import Loss, resolve_loss
@@ -178,7 +179,7 @@ def _checked(copies: Sequence[Mapping[str, float]]) -> list[tuple[int, dict[str,
             if name not in ("seed", *STRENGTHS):
                 raise unknown("entry of copies", name, ("seed", *STRENGTHS))
         own = DEFAULTS | {name: float(value) for name, value in one.items() if name != "seed"}
-        check_rate(own["learning_rate"])
+        check_number("fit", "learning_rate", own["learning_rate"], 0, above=True)
         check_strengths(own["momentum"], own["weight_decay"], own["l1"])
         chosen.append((check_seed(one.get("seed", 0)), own))  # type: ignore[arg-type]
     if not chosen:
