@@ -136,6 +136,9 @@ class Recorder(TorchFunctionMode):
         for leaf in leaves(twin):
             leaf.__dict__["forward"] = functools.partial(self.leaf, leaf, leaf.forward)
 
+    def __deepcopy__(self, memo: Any) -> Recorder:
+        return self  # a model may copy its parts
+
     def inputs(self, *values: Any) -> tuple[int, ...]:
         found: list[int] = []
         for value in _values(values):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import itertools
 import random
-from collections import Counter
+import sys
+from collections import Counter, deque
 from dataclasses import dataclass, field
+from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from .._restore import random_state
-from .._trace.recorder import Recorder, _Symbols, twin
+from .._trace import kinds
+from .._trace.recorder import Recorder, _values, twin
+from ._symbols import OWN, UNFOLLOWED, Several, Symbol, Unknown, Unproven, Ways, hidden, owner
 
-MOST_WAYS = 256
+MOST_WAYS = 128
 MOST_OPTIONAL = 4
 #: What the forward pass may read of a watched module: it stays the same whatever the weights are.
 _HARMLESS = {
@@ -24,74 +28,85 @@ _HARMLESS = {
     *("in_channels", "out_channels", "in_features", "out_features", "kernel_size", "stride", "padding"),
     *("dilation", "groups"),
 }
-
-
-class Unproven(Exception):
-    """Some way through the forward pass cannot be followed; the message says why."""
-
-
+#: Methods of a tensor that have to return a value of Python's own, or an array.
+_VALUES = {"int", "float", "complex", "index", "len", "reversed", "array", "tolist", "numpy"}
+#: Functions that may return several values.
+_SEVERAL = {
+    *("chunk", "split", "tensor_split", "hsplit", "vsplit", "dsplit", "unbind", "topk", "sort", "max", "min"),
+    *("median", "mode", "kthvalue", "cummax", "cummin", "std_mean", "var_mean", "unique", "meshgrid"),
+}
 @dataclass
 class Calls:
-    """What one way through the forward pass does with the watched modules, by name."""
+    """What one way through the forward pass does with the watched modules, by name; `log` is every step."""
 
     count: Counter[str] = field(default_factory=Counter)
     before: dict[str, tuple[bool, str]] = field(default_factory=dict)  # (it is a layer, its name)
     readers: dict[str, int] = field(default_factory=dict)
     reads: dict[str, set[str]] = field(default_factory=dict)  # attributes and parameters
-
-
-class _Ways(_Symbols):
-    """Answers a question about a symbol by the decisions given, and with False after these."""
-
-    def __init__(self, recorder: Recorder, decided: tuple[bool, ...]) -> None:
-        super().__init__(recorder)
-        self.decided, self.taken, self.asked = decided, list[bool](), ""
-
-    def to_bool(self, obj: fx.Proxy) -> bool:
-        at = len(self.taken)
-        if at >= MOST_WAYS:
-            raise Unproven("the forward pass repeats itself without an end that can be seen")
-        self.taken.append(self.decided[at] if at < len(self.decided) else False)
-        return self.taken[at]
-
-    def iter(self, obj: fx.Proxy) -> Any:
-        self.asked = "the forward pass cannot be followed: it needs to know a value"
-        raise Unproven(self.asked)
-
-
-class _Unknown(fx.Proxy):
-    """A symbol whose value nobody knows; asking for it is noted, since the model may catch the error."""
-
-    def _ask(self) -> Any:
-        self.tracer.iter(self)
-
-    __int__ = __index__ = __float__ = __complex__ = __len__ = _ask
-
-
-class _Symbol(_Unknown):
-    """A symbol that `isinstance` takes for a tensor, with the attributes of one."""
-
-    _is_param = _is_buffer = False
-
-    def __getattr__(self, name: str) -> Any:
-        if callable(getattr(Tensor, name)):  # raises as a tensor does when there is none of this name
-            return super().__getattr__(name)
-        return self.tracer.create_proxy("call_function", getattr, (self, name), {})
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> Any:
-        return Tensor
+    log: list[Any] = field(default_factory=list)
 
 
 class _Follower(Recorder):
     """Gives a symbol for every tensor, and nothing with a value for what depends on shapes."""
 
-    def leaf(self, *args: Any, **kwargs: Any) -> Any:
-        return _Symbol(super().leaf(*args, **kwargs).node, self.symbols)
+    def __init__(self, model: nn.Module, copied: nn.Module, decided: tuple[bool, ...]) -> None:
+        super().__init__(model, copied, symbolic=True)
+        self.ways = self.symbols = Ways(self, decided)
+        self.log: list[Any] = []
+        self.codes: dict[CodeType, bool] = {}  # of each function that ran, whether it is the model's
 
-    def symbol(self, *args: Any) -> Any:
-        node = super().symbol(*args).node
-        return _Unknown(node, self.symbols) if node is None else _Symbol(node, self.symbols)  # type: ignore[arg-type]
+    def tensor(self, index: int, given: bool = False) -> Symbol:
+        symbol = Symbol(self.ways, given)
+        self.made(symbol, index)
+        return symbol
+
+    def leaf(self, module: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
+        held = [p for part in module.modules() for p in vars(part)["_parameters"].values() if p is not None]
+        if not all(id(p) in self.builder._held for p in held):
+            raise Unproven(UNFOLLOWED + f"it gives {type(module).__name__} other parameters for a call")
+        index: Any = super().leaf(module, forward, *args, **kwargs).node
+        self.log.append((self.builder.operations[index].name, self.builder.operations[index].inputs))
+        many = isinstance(module, nn.RNNBase | nn.LSTMCell | nn.MultiheadAttention)
+        many = many or vars(module).get("return_indices", False)
+        return Several(index, self.ways) if many else self.tensor(index)
+
+    def symbol(self, target: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        index: Any = super().symbol(target, args, kwargs).node
+        name = kinds.function_name(args[1] if target is getattr else target)
+        self.log.append((name, index, _snapshot((args, kwargs), self.inputs)))
+        if index is None:
+            return Unknown(index, self.ways)  # type: ignore[arg-type]
+        return Several(index, self.ways) if name in _SEVERAL else self.tensor(index)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        self.inputs(args, kwargs)  # a parameter may be read for a number
+        symbols = (v for v in _values((args, kwargs)) if isinstance(v, fx.Proxy) or type(v) is Symbol)
+        if next(symbols, None) is None:
+            return super().__torch_function__(func, types, args, kwargs)
+        if kinds.function_name(func) == "get":  # an attribute such as x.shape
+            return self.symbol(func.__self__.__name__, args, kwargs)
+        if kinds.function_name(func) == "bool":
+            return self.ways.to_bool(args[0])
+        if kinds.function_name(func) in ("repr", "format"):  # in the message of an error
+            return "a symbol"
+        if kinds.function_name(func) in _VALUES:
+            return self.ways.iter(args)
+        return self.symbol(func, args, kwargs)
+
+    def __enter__(self) -> Any:
+        self.profile = sys.getprofile()
+        sys.setprofile(self.note)
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        sys.setprofile(self.profile)
+        super().__exit__(*error)
+
+    def note(self, frame: FrameType, event: str, value: Any) -> None:
+        """Keep the code of every function that runs."""
+        if event == "call" and frame.f_code not in self.codes:
+            self.codes[frame.f_code] = owner(frame) not in OWN
 
 
 def follow(model: nn.Module, watched: tuple[type[nn.Module], ...]) -> list[Calls]:
@@ -138,15 +153,14 @@ def _way(
 ) -> tuple[Calls | None, tuple[bool, ...]]:
     """One way, and the decisions taken on it; None for the calls where it ends in a failed assertion."""
     copied = twin(model)
-    recorder = _Follower(model, copied, symbolic=True)
-    ways = recorder.symbols = _Ways(recorder, decided)
-    calls = Calls()
+    recorder = _Follower(model, copied, decided)
+    ways, calls = recorder.ways, Calls(log=recorder.log)
     for name, module in copied.named_modules():
         if isinstance(module, watched):
             _spy(module, calls.reads.setdefault(name, set()))
 
-    def symbol() -> fx.Proxy:
-        return _Symbol(recorder.builder.add("input", "input"), ways)  # type: ignore[arg-type]
+    def symbol() -> Symbol:
+        return recorder.tensor(recorder.builder.add("input", "input"), given=True)
 
     for seen in calls.reads.values():
         seen.clear()
@@ -155,10 +169,7 @@ def _way(
         with recorder:
             given = {name: symbol() if value is fx.Proxy else value for name, value in kwargs.items()}
             result = copied(*[symbol() for _ in range(args)], **given)
-        kept = [value for module in copied.modules() for value in vars(module).values()]
-        symbols = [value for value in kept if not isinstance(value, nn.Module | dict)]  # a cache, for example
         recorder.builder.add("output", "output", None, recorder.inputs(result))
-        recorder.builder.add("output", "kept", None, recorder.inputs(*symbols))
     except Unproven:
         raise
     except AssertionError as error:
@@ -170,25 +181,55 @@ def _way(
         raise Unproven(f"the forward pass cannot be followed ({type(error).__name__}: {text})") from error
     if ways.asked:
         raise Unproven(ways.asked)
-    if changed := next((name for name, value in _state(copied).items() if before.get(name) != value), ""):
+    own = (code for code, own in recorder.codes.items() if own)
+    if secret := next(filter(None, map(hidden, own)), ""):
+        raise Unproven(UNFOLLOWED + secret)
+    after = _state(copied)
+    if changed := next((name for name in {**before, **after} if before.get(name) != after.get(name)), ""):
         raise Unproven(f"the forward pass changes {changed}, on which the next one may depend")
     _collect(recorder, calls)
     return calls, tuple(ways.taken)
 
 
 def _state(model: nn.Module) -> dict[str, Any]:
-    """The numbers, flags and texts that modules hold, and the random states, by name."""
-    state: dict[str, Any] = {
-        f"the attribute {name!r} of {prefix or 'the model'}": value
+    """What the modules hold, nested values by value and tensors by version, and the random states."""
+    state = {
+        f"the attribute {name!r} of {prefix or 'the model'}": _snapshot(value)
         for prefix, module in model.named_modules()
+        if not any(owner(hook) == "torch" for hook in module._forward_pre_hooks.values())  # prune's
         for name, value in vars(module).items()
-        if isinstance(value, bool | int | float | str)
     }
+    numpy_state: Any = np.random.get_state()
     return state | {
         "Python's random state": random.getstate(),
-        "NumPy's random state": str(np.random.get_state()),
-        "torch's random state": torch.get_rng_state().tolist(),
+        "NumPy's random state": (numpy_state[1].tobytes(), *numpy_state[2:]),
+        "torch's random state": torch.get_rng_state().numpy().tobytes(),
     }
+
+
+def _snapshot(value: Any, index: Any = None, seen: set[int] | None = None) -> Any:
+    """Nested values in a form that can be compared; with `index`, tensors by the operation they come from."""
+    if value is None or type(value) in (bool, int, float, complex, str, bytes):
+        return value
+    if isinstance(value, fx.Proxy) or type(value) is Symbol or (index and isinstance(value, Tensor)):
+        return "symbol", index and index(value)
+    if isinstance(value, Tensor):
+        return id(value), value._version
+    seen = set() if seen is None else seen
+    if id(value) in seen:
+        return "again"
+    seen.add(id(value))
+    if isinstance(value, dict):
+        return tuple((str(key), _snapshot(item, index, seen)) for key, item in value.items())
+    if isinstance(value, list | tuple | set | deque):
+        return tuple(_snapshot(item, index, seen) for item in value)
+    if isinstance(value, slice):
+        return _snapshot((value.start, value.stop, value.step), index, seen)
+    if index:
+        return str(value) if isinstance(value, torch.dtype | torch.device) else type(value).__name__
+    held = getattr(value, "__dict__", None)
+    plain = type(held) is dict and not isinstance(value, nn.Module | type) and not callable(value)
+    return id(value), _snapshot(held, index, seen) if plain else None
 
 
 def _spy(module: nn.Module, seen: set[str]) -> None:

@@ -15,10 +15,11 @@ from .. import _batch
 from .._checks import check_module
 from .._restore import random_state
 from .._table import Table
-from .._trace import tensors
+from .._trace import tensors, twin
 from ..errors import ConvcraftError
 from . import batch
-from ._calls import Calls, Unproven, follow
+from ._calls import Calls, follow
+from ._symbols import Unproven
 from .running_stats import Frozen
 
 __all__ = ["FoldedLinear", "FoldedNorm", "Folding", "FoldingReport", "fold_batch_norm", "folding_report"]
@@ -54,12 +55,7 @@ class FoldedLinear(nn.Linear):
 
 
 class FoldedNorm(nn.Module):
-    """What is left of a layer that joins batch normalization with an activation: its children, in order.
-
-    Example:
-        >>> FoldedNorm()(torch.ones(1))
-        tensor([1.])
-    """
+    """What is left of a layer that joins batch normalization with an activation: its children, in order."""
 
     def forward(self, input: Tensor) -> Tensor:
         for child in self.children():
@@ -160,7 +156,27 @@ def _plan(model: nn.Module) -> FoldingReport:
         reason = _obstacle(modules[layer], norm) or next(filter(None, uses), "")
         return Folding(name, None if reason else layer, reason)
 
-    return FoldingReport(judge(name, norm) for name, norm in norms.items())
+    plan = FoldingReport(judge(name, norm) for name, norm in norms.items())
+    folded = [row for row in plan if row.layer is not None]
+    try:
+        without = follow(_bare(model, folded), FOLDABLE) if folded else calls
+        if [way.log for way in without] == [way.log for way in calls]:
+            return plan
+        reason = "without it the forward pass does something else"
+    except Unproven as error:
+        reason = str(error)
+    return FoldingReport(Folding(row.norm, None, row.reason if row.layer is None else reason) for row in plan)
+
+
+def _bare(model: nn.Module, rows: list[Folding]) -> nn.Module:
+    """A model with the same parameters, in which nothing is left of these normalizations, to be followed."""
+    bare = twin(model)
+    for row in rows:
+        layer: Any = bare.get_submodule(str(row.layer))
+        norm = bare.get_submodule(row.norm)
+        layer._parameters["bias"] = nn.Parameter(torch.empty(0))
+        norm.__class__, norm.__dict__ = nn.Identity, nn.Identity().eval().__dict__
+    return bare
 
 
 def _within(name: str, prefix: str) -> bool:
@@ -254,13 +270,7 @@ def _check(function: str, model: Any) -> None:
 
 
 def folding_report(model: nn.Module) -> FoldingReport:
-    """What :func:`fold_batch_norm` does with each batch normalization of a model, and why not more.
-
-    Formula: one row for each batch normalization: its name, the layer that can take it over, or the reason
-    why none can.
-
-    Args:
-        model: in eval mode; it is not changed.
+    """What :func:`fold_batch_norm` does with each batch normalization of a model, or why it does nothing.
 
     Raises:
         ConvcraftError: when a part of the model is in training mode, or it has no batch normalization.
@@ -287,11 +297,11 @@ def fold_batch_norm(model: nn.Module, strict: bool = False, example: Any = None)
 
     A convolution (transposed and grouped ones too) or a linear layer takes over a batch normalization where
     every way through `forward` calls both once, one after the other, and nothing else reads the layer's
-    output or the parameters of the two. This is established by running `forward` on symbols, on both sides of
-    each branch and with and without each optional argument. What cannot be established stays as it is, and
-    is exact too; :func:`folding_report` tells the reasons. The folded normalization becomes `nn.Identity`, or
-    the activation that it was joined with; the model keeps its class and its names. The result replaces
-    `model(...)`: who calls parts of the model alone gets the folded parts.
+    output or the parameters of the two. This is established by running `forward` on symbols in place of
+    tensors, on both sides of each branch, with and without each optional argument, and once more without the
+    normalizations. What cannot be established stays as it is; :func:`folding_report` tells the reasons. The
+    folded normalization becomes `nn.Identity`, or the activation that it was joined with. The result replaces
+    `model(...)` with the attributes that the model has now; its parts called alone are the folded parts.
 
     torch's `torch.nn.utils.fusion.fuse_conv_bn_eval` does this for a given pair.
 
