@@ -125,7 +125,8 @@ def test_planned_studies_load_and_await_their_run():
     """Designed under the protocol before any of their runs; each is new or to replace an old one."""
     for path in sorted((STUDIES / "planned").glob("*.py")):
         study = load_study(path)
-        assert path.stem in NOT_YET_RERUN or path.stem not in NAMES, f"{path.stem} has been run: delete its plan"
+        waits = path.stem in NOT_YET_RERUN or path.stem not in NAMES
+        assert waits, f"{path.stem} has been run: delete its plan"
         assert len(study.tuning_seeds) >= 10 and study.extensions and study.contrasts, path.stem
 
 
