@@ -149,7 +149,7 @@ def test_the_checks_of_the_chapters_are_found_by_name_and_no_two_share_one():
         if module.name not in ("framework", "kinds")
     ]
     held = [name for chapter in chapters for name in chapter.CHECKS]
-    assert len(chapters) == 10 and all(len(chapter.CHECKS) >= 6 for chapter in chapters)
+    assert len(chapters) >= 10 and all(len(chapter.CHECKS) >= 4 for chapter in chapters)
     assert sorted([*held, "slope"]) == names()
     assert check("stable-rate", 0.5)
 
