@@ -21,6 +21,8 @@ SPELLED = re.compile(rf"\b({'|'.join(list(WORDS)[5:])})\b|\b(two|three|four) (?=
 DIGITS = re.compile(r"(?<![\w.])[−-]?\d[\d,]*(?:\.\d+)?(?:e[−-]?\d+)?(?![\w])")
 # Not numbers of an experiment: mathematics, code, roles (citations, references), addresses, years.
 APART = re.compile(r"\$[^$]*\$|`[^`]*`|\{[\w:+-]+\}`[^`]*`|\]\([^)]*\)|\b(?:18|19|20)\d\d\b")
+# What an exercise gives is no result.
+GIVEN = re.compile(r"```\{exercise-start\}.*?```\{exercise-end\}\s*```", re.DOTALL)
 # Numbers that no cell of the section shows, by page: the text around each, and why it is right.
 EXCEPTIONS: dict[str, dict[str, str]] = {}
 
@@ -52,10 +54,11 @@ def sections(nb) -> list[tuple[str, set[float]]]:
     found: list[tuple[list[str], list[str]]] = [([], [])]
     for cell in nb.cells:
         if cell.cell_type == "markdown":
-            if re.match(r"##? ", cell.source) or "\n## " in cell.source:
-                found.append(([], []))
-            found[-1][0].append(cell.source)
-            found[-1][1].extend(re.findall(r"\$[^$]*\$|`[^`]*`", cell.source))
+            for part in re.split(r"^(?=##? )", cell.source, flags=re.MULTILINE):
+                if re.match(r"##? ", part):
+                    found.append(([], []))
+                found[-1][0].append(GIVEN.sub("", part))
+                found[-1][1].extend(re.findall(r"\$[^$]*\$|`[^`]*`", part))
         else:
             bare = re.sub(r"<style.*?</style>|<[^>]*>", " ", output_text(cell), flags=re.S)
             caption = cell.metadata.get("mystnb", {}).get("figure", {}).get("caption", "")

@@ -13,7 +13,7 @@ from torch import nn
 
 from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check, Hint, compare, plain
-from convcraft.lab.training import fit, seeded
+from convcraft.lab.training import evaluate, fit, seeded
 
 
 def takes(arguments: str) -> Callable[[Check], Check]:
@@ -92,6 +92,24 @@ def numbers(*parts: tuple[str, float] | tuple[str, float, Mapping[float | None, 
         return next((wrong for wrong in checked if wrong), None)
 
     return test
+
+
+def choice(right: str, why_not: Mapping[str, str]) -> Check:
+    """Check of one letter among several conclusions; `why_not` says for each other one what to look at."""
+
+    def test(answer: Any) -> str | None:
+        if answer == right:
+            return None
+        letters = ", ".join(sorted({right, *why_not}))
+        return why_not.get(answer, f"Give one letter of {letters}; got {answer!r}.")
+
+    return test
+
+
+def trained_accuracy(net: nn.Module, splits: data.Splits) -> float:
+    """Validation accuracy after five epochs."""
+    fit(net, splits, epochs=5, learning_rate=0.1, progress=False)
+    return evaluate(net, splits.validation).accuracy
 
 
 def gain_on_digits(
