@@ -338,7 +338,7 @@ def test_weight_of_a_first_page_and_of_the_next(browser, server):
 
 FORM = """() => {
   const page = document.querySelector('article');
-  const high = e => e.getBoundingClientRect().height, seen = e => e.offsetParent !== null && high(e) > 1;
+  const high = e => e.getBoundingClientRect().height, seen = e => e.checkVisibility() && high(e) > 1;
   const cut = e => e.scrollWidth > e.clientWidth + 2;
   const wide = e => cut(e) || (e.parentElement && cut(e.parentElement));
   const all = query => [...page.querySelectorAll(query)].filter(seen);
