@@ -81,7 +81,7 @@ def your_activation(answer: Any) -> str | None:
 
 
 _SQUARED = "The negative half is multiplied by the slope, so its square by the slope squared."
-_LAYERS = {
+_LAYERS: dict[float | None, str] = {
     39: "39 layers lose a little less than a million. Round up.",
     20: "That is half: the factor of a layer is the root of one half, not one half.",
 }
