@@ -67,8 +67,8 @@ def log_softmax(
     return F.log_softmax(input, dim, _stacklevel + 1, dtype)
 
 
-class Softmax(nn.Module):
-    """Module of :func:`softmax`, a drop-in for `torch.nn.Softmax`."""
+class _AlongDimension(nn.Module):
+    """A module whose only argument is `dim`."""
 
     __constants__ = ["dim"]
     dim: int | None
@@ -76,26 +76,20 @@ class Softmax(nn.Module):
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()
         self.dim = dim
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class Softmax(_AlongDimension):
+    """Module of :func:`softmax`, a drop-in for `torch.nn.Softmax`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return softmax(input, self.dim, _stacklevel=5)
 
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
 
-
-class LogSoftmax(nn.Module):
+class LogSoftmax(_AlongDimension):
     """Module of :func:`log_softmax`, a drop-in for `torch.nn.LogSoftmax`."""
-
-    __constants__ = ["dim"]
-    dim: int | None
-
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
 
     def forward(self, input: Tensor) -> Tensor:
         return log_softmax(input, self.dim, _stacklevel=5)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
