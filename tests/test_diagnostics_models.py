@@ -1,6 +1,8 @@
 """Good models of kinds that readers use, written with torch.nn alone: nothing severe may be found in them."""
 
 import pytest
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -237,3 +239,41 @@ def test_complex_weights_are_measured_whole(recwarn):
     batch = (torch.randn(64, 6), torch.arange(64) % 3)
     assert not diagnose(Phases(), batch, F.cross_entropy).findings
     assert not [warning for warning in recwarn if "imaginary" in str(warning.message)]
+
+
+def test_old_parametrizations_adversaries_packed_sequences_and_low_precision_are_accused_of_nothing():
+    torch.manual_seed(0)
+    old = nn.utils.spectral_norm
+    critic = nn.Sequential(
+        old(nn.Conv2d(3, 8, 3)), nn.LeakyReLU(0.2), old(nn.Conv2d(8, 16, 3)), nn.LeakyReLU(0.2),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), old(nn.Linear(16, 1)),
+    )  # fmt: skip
+    generator = nn.Sequential(
+        nn.Linear(16, 128), nn.Unflatten(1, (8, 4, 4)), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.ConvTranspose2d(8, 8, 4, 2, 1), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.ConvTranspose2d(8, 3, 4, 2, 1), nn.Tanh(),
+    )  # fmt: skip
+
+    class Packed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.recurrent, self.head = nn.GRU(8, 16, batch_first=True), nn.Linear(16, 2)
+
+        def forward(self, x, lengths):
+            packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+            return self.head(self.recurrent(packed)[1][0])
+
+    images, noise, sides = torch.randn(32, 3, 16, 16), torch.randn(32, 16), torch.arange(32) % 2
+    low = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 4))
+    for model, batch, loss, rate in (
+        (critic, (images, sides[:, None].float()), "binary_cross_entropy_with_logits", 2e-4),
+        (critic, (images, None), lambda out, _: out[:16].mean() - out[16:].mean(), 1e-4),
+        (generator, (noise, None), lambda out, _: F.softplus(-critic(out)).mean(), 2e-4),
+        (Packed(), (torch.randn(32, 12, 8), torch.randint(1, 13, (32,)), sides), "cross_entropy", 1e-3),
+        (low.bfloat16(), (torch.randn(64, 20).bfloat16(), torch.arange(64) % 4), "cross_entropy", 1e-3),
+    ):
+        optimizer = torch.optim.Adam(model.parameters(), rate)
+        before = copy.deepcopy(model.state_dict())
+        report = diagnose(model, batch, loss, optimizer)
+        assert [str(f) for f in report.findings if f.severity != "note"] == []
+        assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())

@@ -168,15 +168,30 @@ def test_empty_input(name, path):
 
 
 @pytest.mark.parametrize("source", [None, seeded()], ids=["global", "own"])
-def test_three_dimensions_in_dropout2d_are_sequences_with_a_warning_as_in_torch(source):
-    with pytest.warns(UserWarning, match="3-D input is taken for"):
-        y = D.Dropout2d(0.5, generator=source)(torch.ones(40, 10, 6))
-    with pytest.warns(UserWarning, match="3D input"):
-        F.dropout2d(torch.ones(40, 10, 6))
-    assert torch.equal(y, y[:, :, :1].expand_as(y)) and y[:, :, 0].unique().tolist() == [0.0, 2.0]
-    assert not torch.equal(y, y[:1].expand_as(y))  # each sample has channels of its own
-    with pytest.warns(UserWarning, match="3-D input is taken for"):
-        assert torch.equal(D.dropout2d(y, training=False), y)
+def test_other_numbers_of_dimensions_are_taken_as_torch_takes_them_with_a_warning(source):
+    for name, shapes in {
+        "Dropout2d": [(40, 10), (40, 10, 6), (40, 10, 6, 2, 2)],
+        "Dropout3d": [(40,), (40, 10), (40, 10, 6), (40, 2, 2, 2, 2, 2)],
+    }.items():
+        for shape in shapes:
+            ours, theirs = getattr(D, name)(0.5, generator=source), getattr(nn, name)(0.5)
+            with pytest.warns(UserWarning, match=f"a {len(shape)}-D input is taken for"):
+                y = ours(torch.ones(shape))
+            with pytest.warns(UserWarning, match=f"Received a {len(shape)}-?D input"):
+                same = theirs(torch.ones(shape))
+            for values in (y, same):
+                kept = values.flatten(2 if name == "Dropout2d" else 1) if values.dim() > 2 else values
+                assert kept.unique().tolist() == [0.0, 2.0] and y.shape == shape
+                if values.dim() > 2:
+                    assert torch.equal(kept, kept[..., :1].expand_as(kept))
+            if source is None:
+                for module in (ours, theirs):
+                    torch.manual_seed(0)
+                    with pytest.warns(UserWarning):
+                        module.kept = module(torch.ones(shape))
+                assert torch.equal(ours.kept, theirs.kept), (name, shape)
+            with pytest.warns(UserWarning, match="input is taken for"):
+                assert torch.equal(ours.eval()(y), y)
 
 
 @pytest.mark.parametrize("source", [None, seeded()], ids=["global", "own"])
@@ -415,8 +430,8 @@ ERRORS = [
     (lambda: D.alpha_dropout(torch.ones(2), 2.0), r"alpha_dropout: p is .* got 2.0"),
     (lambda: D.gaussian_dropout(torch.ones(2), 1.0), r"gaussian_dropout: p must lie in \[0, 1\), got 1.0"),
     (lambda: D.dropout1d(torch.ones(2)), r"dropout1d: .* shape \(N, C, L\) or \(C, L\), got 1 dim"),
-    (lambda: D.dropout2d(torch.ones(2, 3)), r"dropout2d: .* \(N, C, H, W\) or \(N, C, L\), got 2 dim"),
-    (lambda: D.dropout3d(torch.ones(2, 3)), r"dropout3d: .* \(N, C, D, H, W\) or \(C, D, H, W\), got 2 dim"),
+    (lambda: D.dropout2d(torch.ones(2)), r"dropout2d: .* \(N, C, H, W\), got 1 dim"),
+    (lambda: D.dropout3d(torch.tensor(1.0)), r"dropout3d: .* \(N, C, D, H, W\) or \(C, D, H, W\), got 0 dim"),
     (lambda: D.feature_alpha_dropout(torch.ones(2)), r"feature_alpha_dropout: .* \(N, C, ...\), got 1 dim"),
     (lambda: D.drop_path(torch.tensor(1.0)), r"drop_path: input must have shape \(N, ...\), got 0"),
     (lambda: D.drop_block2d(torch.ones(2, 3)), r"drop_block2d: input must have shape \(N, C, H, W\)"),

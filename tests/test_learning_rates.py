@@ -570,3 +570,26 @@ def test_range_test_puts_back_random_states_of_numpy_and_python_too():
     states = random.getstate(), np.random.get_state()[1].tolist()
     range_test(model, data, optimizer, loss, steps=5)
     assert (random.getstate(), np.random.get_state()[1].tolist()) == states
+
+
+def test_range_test_takes_dicts_with_accumulation_and_a_scaler():
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(6, 3)
+
+        def forward(self, a, b):
+            return self.head(a + b)
+
+    data, results = batches(4), []
+    named = [{"a": x, "b": torch.zeros_like(x), "labels": y} for x, y in data]
+    scaler = torch.amp.GradScaler("cpu")
+    for source, model in ((data, nn.Linear(6, 3)), (named, Sum())):
+        torch.manual_seed(0)
+        nn.init.normal_(getattr(model, "head", model).weight, std=0.1)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        with torch.no_grad():
+            getattr(model, "head", model).bias.zero_()
+        given = {"scaler": scaler} if source is named else {}
+        results.append(range_test(model, source, optimizer, steps=8, high=1.0, accumulate=2, **given).losses)
+    assert results[0] == pytest.approx(results[1], rel=1e-5)

@@ -69,6 +69,8 @@ def known_to_differ(module: nn.Module) -> bool:
     name = type(module).__name__.lower()
     if any(part in name for part in ("drop", "norm", "stochasticdepth", "rrelu")):
         return True
+    if any("norm" in type(hook).__name__.lower() for hook in module._forward_pre_hooks.values()):
+        return True  # torch.nn.utils.spectral_norm, which iterates in training
     if isinstance(module, nn.RNNBase | nn.MultiheadAttention):
         return True
     return type(module).__module__.startswith("convcraft.") and not any(module.children())

@@ -22,7 +22,7 @@ class DropoutModule(nn.Module):
         self.generator = generator
 
 
-def channel_flags(x: Tensor, p: float, batched: bool, generator: torch.Generator) -> Tensor:
+def channel_flags(x: Tensor, p: float, batched: bool, generator: torch.Generator | None) -> Tensor:
     """0 or 1 for each channel of each sample, in a shape that broadcasts with x."""
     kept = x.shape[: 2 if batched else 1]
     return x.new_empty((*kept, *(1,) * (x.dim() - len(kept)))).bernoulli_(1 - p, generator=generator)

@@ -32,22 +32,26 @@ def _drop_channels(
     check_floating(function, input)
     check_generator(function, generator, input)
     dimensions = {form.count(",") + 1: form for form in forms}
+    least = {"dropout2d": 2, "dropout3d": 1}.get(function, 65)
+    size = input.dim() if isinstance(input, Tensor) else max(dimensions)
+    batched = dimensions.get(size, "(N" if function == "dropout2d" else "(C").startswith("(N")
     check_dimensions(
-        function, input, dimensions, " or ".join(forms), advice="use dropout, which takes any shape"
-    )
-    if function == "dropout2d" and isinstance(input, Tensor) and input.dim() == 3:
+        function, input, {*dimensions, *range(least, 65)}, " or ".join(forms),
+        advice="use dropout, which takes any shape",
+    )  # fmt: skip
+    if size not in dimensions:
+        advice = "dropout1d for it, or input.unsqueeze(0) for a single image" if size == 3 else "dropout"
         warnings.warn(
-            "dropout2d: a 3-D input is taken for (N, C, L), as torch does for now; use dropout1d for it, or "
-            "input.unsqueeze(0) for a single image (C, H, W)",
+            f"{function}: a {size}-D input is taken for {'(N, C, ...)' if batched else '(C, ...)'}, as "
+            f"torch does for now; use {advice}",
             stacklevel=3,
         )
-        theirs = F.dropout1d
     if not training or p == 0:
         return input
-    if generator is None or p == 1:
+    if size in dimensions and (generator is None or p == 1):
         return theirs(input, p, True, inplace)
-    batched = dimensions[input.dim()].startswith("(N")
-    noise = channel_flags(input, p, batched, generator).div_(1 - p)
+    noise = channel_flags(input, p, batched, generator)
+    noise = noise.div_(1 - p) if p < 1 else noise
     return input.mul_(noise) if inplace else input * noise
 
 
@@ -91,7 +95,8 @@ def dropout2d(
     little; dropping a channel removes what it says.
 
     Args:
-        input: (N, C, H, W), floating-point. Three dimensions are taken for (N, C, L), with torch's warning.
+        input: (N, C, H, W), floating-point; another number of dimensions, from 2 on, for (N, C, ...), with a
+            warning, as in torch.
 
     Raises ConvcraftError as :func:`dropout1d`. Source: Tompson et al. (2015), Efficient Object Localization
     Using Convolutional Networks. Chapter: Dropout.
@@ -99,7 +104,7 @@ def dropout2d(
     >>> dropout2d(torch.ones(8, 8, 2, 2)).sum((2, 3)).unique()
     tensor([0., 8.])
     """
-    forms = ("(N, C, H, W)", "(N, C, L)")
+    forms = ("(N, C, H, W)",)
     return _drop_channels("dropout2d", F.dropout2d, forms, input, p, training, inplace, generator)
 
 
@@ -116,7 +121,8 @@ def dropout3d(
     :math:`P(m_{nc} = 0) = p`.
 
     Args:
-        input: (N, C, D, H, W) or (C, D, H, W), floating-point.
+        input: (N, C, D, H, W) or (C, D, H, W), floating-point; another number for (C, ...), with a
+            warning, as in torch.
 
     Raises ConvcraftError as :func:`dropout1d`. Source: Tompson et al. (2015), Efficient Object Localization
     Using Convolutional Networks. Chapter: Dropout.
