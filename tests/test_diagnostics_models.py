@@ -1,8 +1,8 @@
 """Good models of kinds that readers use, written with torch.nn alone: nothing severe may be found in them."""
 
-import pytest
 import copy
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
