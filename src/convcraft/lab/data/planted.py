@@ -26,7 +26,7 @@ def ratings(world: str, *, users: int = 300, items: int = 200, seed: int = 0) ->
 
     Chapter: Recommenders.
     """
-    table: Array
+    table: np.ndarray
     rng = np.random.default_rng([WORLDS.index(world) if world in WORLDS else 0, seed])
     if world == "bilinear":
         table = rng.standard_normal((users, 3)) @ rng.standard_normal((3, items))

@@ -135,7 +135,8 @@ def leave_one_out(visits: ArrayLike, sizes: tuple[int, int, int], *, seed: int =
         rest = part.copy()
         rest[np.arange(len(part)), areas] = False
         parts.append(Split(torch.from_numpy(rest).float(), torch.from_numpy(areas)))
-    return Splits(Split(whole, whole), *parts, "leave one out", ())
+    validation, test = parts
+    return Splits(Split(whole, whole), validation, test, "leave one out", ())
 
 
 def movielens() -> Ratings:
