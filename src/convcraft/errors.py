@@ -13,10 +13,9 @@ class ConvcraftError(ValueError):
 
     It is a `ValueError`, so that code which catches `ValueError` keeps working.
 
-    Example:
-        >>> from convcraft import ConvcraftError
-        >>> issubclass(ConvcraftError, ValueError)
-        True
+    >>> from convcraft import ConvcraftError
+    >>> issubclass(ConvcraftError, ValueError)
+    True
     """
 
 
@@ -31,9 +30,8 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> ConvcraftError:
         name: what was given.
         known: every name that would have been right.
 
-    Example:
-        >>> print(unknown("activation", "rleu", ["relu", "selu", "tanh"]))
-        unknown activation 'rleu': did you mean 'relu' or 'selu'? Known: relu, selu, tanh
+    >>> print(unknown("activation", "rleu", ["relu", "selu", "tanh"]))
+    unknown activation 'rleu': did you mean 'relu' or 'selu'? Known: relu, selu, tanh
     """
     names = sorted(str(item) for item in known)
     lowered = {item.lower(): item for item in names}

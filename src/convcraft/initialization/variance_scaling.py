@@ -65,10 +65,7 @@ def xavier_normal_(
 
     Formula: :math:`w \sim N(0, \sigma^2)`, :math:`\sigma^2 = 2 g^2 / (\text{fan}_{in} + \text{fan}_{out})`.
 
-    Args:
-        gain: factor on the standard deviation, not negative.
-
-    Raises ConvcraftError as `xavier_uniform_` does. Source: Glorot and Bengio (2010), Understanding the
+    Arguments and errors are those of `xavier_uniform_`. Source: Glorot and Bengio (2010), Understanding the
     difficulty of training deep feedforward neural networks. Chapter: Weight initialization.
 
     >>> xavier_normal_(nn.Linear(2, 3), gain=0.0)
@@ -132,13 +129,8 @@ def kaiming_normal_(
 
     Formula: :math:`w \sim N(0, g^2 / \text{fan})` with g from `calculate_gain`.
 
-    Args:
-        a: negative slope for leaky_relu.
-        mode: "fan_in" keeps the variance of the forward pass, "fan_out" that of the gradients.
-        nonlinearity: what `calculate_gain` takes.
-
-    Raises ConvcraftError as `xavier_uniform_` and `calculate_gain` do, and when mode is not known. Source:
-    He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Weight initialization.
+    Arguments and errors are those of `kaiming_uniform_`. Source: He, Zhang, Ren and Sun (2015), Delving Deep
+    into Rectifiers. Chapter: Weight initialization.
 
     >>> kaiming_normal_(torch.empty(5, 4), nonlinearity="mish").shape
     torch.Size([5, 4])

@@ -35,6 +35,8 @@ _SEVERAL = {
     *("chunk", "split", "tensor_split", "hsplit", "vsplit", "dsplit", "unbind", "topk", "sort", "max", "min"),
     *("median", "mode", "kthvalue", "cummax", "cummin", "std_mean", "var_mean", "unique", "meshgrid"),
 }
+
+
 @dataclass
 class Calls:
     """What one way through the forward pass does with the watched modules, by name; `log` is every step."""

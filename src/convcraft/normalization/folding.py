@@ -36,13 +36,11 @@ _ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-3}  # of the largest output;
 class FoldedLinear(nn.Linear):
     """A linear layer that took over a batch normalization: it takes (N, features) only, as that did.
 
-    Raises:
-        ConvcraftError: when the input has another number of dimensions; batch normalization would have taken
-            dimension 1 for the channels.
+    Raises ConvcraftError when the input has another number of dimensions; batch normalization would have
+    taken dimension 1 for the channels.
 
-    Example:
-        >>> FoldedLinear(2, 3)(torch.ones(4, 2)).shape
-        torch.Size([4, 3])
+    >>> FoldedLinear(2, 3)(torch.ones(4, 2)).shape
+    torch.Size([4, 3])
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -272,17 +270,14 @@ def _check(function: str, model: Any) -> None:
 def folding_report(model: nn.Module) -> FoldingReport:
     """What :func:`fold_batch_norm` does with each batch normalization of a model, or why it does nothing.
 
-    Raises:
-        ConvcraftError: when a part of the model is in training mode, or it has no batch normalization.
-
-    Example:
-        >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4)).eval()
-        >>> folding_report(model)
-        batch normalization  folded into  why not
-        1                    0
-        3                    -            it follows '2', not a convolution or a linear layer
-
+    Raises ConvcraftError when a part of the model is in training mode, or it has no batch normalization.
     Chapter: Batch normalization.
+
+    >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4)).eval()
+    >>> folding_report(model)
+    batch normalization  folded into  why not
+    1                    0
+    3                    -            it follows '2', not a convolution or a linear layer
     """
     _check("folding_report", model)
     return _plan(model)
@@ -310,24 +305,18 @@ def fold_batch_norm(model: nn.Module, strict: bool = False, example: Any = None)
         strict: refuse the model unless every batch normalization can be folded.
         example: a batch on which the outputs before and after are compared as well.
 
-    Returns:
-        A copy in eval mode.
+    Returns a copy in eval mode. Raises ConvcraftError when a part of the model is in training mode, it has no
+    batch normalization, none can be folded, or, if strict, one cannot; the message says which and why. Also
+    when the outputs on `example` differ by more than rounding, and when a linear layer that was folded is
+    called with another number of dimensions than two. Source: Jacob et al. (2018), Quantization and Training
+    of Neural Networks for Efficient Integer-Arithmetic-Only Inference, section 3.2.
+    Chapter: Batch normalization.
 
-    Raises:
-        ConvcraftError: when a part of the model is in training mode, it has no batch normalization, none
-            can be folded, or, if strict, one cannot; the message says which and why. Also when the outputs
-            on `example` differ by more than rounding, and when a linear layer that was folded is called with
-            another number of dimensions than two.
-
-    Example:
-        >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
-        >>> x = torch.ones(1, 1, 5, 5)
-        >>> folded = fold_batch_norm(model, example=x)
-        >>> folded[1], torch.allclose(folded(x), model(x), atol=1e-6)
-        (Identity(), True)
-
-    Source: Jacob et al. (2018), Quantization and Training of Neural Networks for Efficient
-    Integer-Arithmetic-Only Inference, section 3.2. Chapter: Batch normalization.
+    >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
+    >>> x = torch.ones(1, 1, 5, 5)
+    >>> folded = fold_batch_norm(model, example=x)
+    >>> folded[1], torch.allclose(folded(x), model(x), atol=1e-6)
+    (Identity(), True)
     """
     _check("fold_batch_norm", model)
     plan = _plan(model)

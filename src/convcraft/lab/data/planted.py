@@ -19,12 +19,10 @@ def ratings(world: str, *, users: int = 300, items: int = 200, seed: int = 0) ->
     - "ring": user and item lie on a circle, and the rating is :math:`e^{-d^2/2\sigma^2}` of the distance
       along it, with :math:`\sigma = 0.36`, minus the mean.
 
-    Raises ConvcraftError for an unknown world.
+    Raises ConvcraftError for an unknown world. Chapter: Recommenders.
 
     >>> np.linalg.matrix_rank(ratings("xor"))
     np.int64(1)
-
-    Chapter: Recommenders.
     """
     table: np.ndarray
     rng = np.random.default_rng([WORLDS.index(world) if world in WORLDS else 0, seed])
@@ -64,13 +62,11 @@ def mackey_glass(n: int, *, tau: int = 17, step: int = 3, seed: int = 0) -> Arra
 def seasonal(n: int, *, period: int = 24, noise: float = 0.3, trend: float = 0.0, seed: int = 0) -> Array:
     r"""A linear series (n,): two harmonics of the season, a trend per season, and AR(1) noise.
 
-    :math:`y_t = \sin\frac{2\pi t}{P} + \tfrac12 \cos\frac{4\pi t}{P} + \frac{\text{trend}}{P}\, t + e_t`
-    with :math:`e_t = 0.8\, e_{t-1} + \text{noise}\cdot\varepsilon_t`.
+    :math:`y_t = \sin\frac{2\pi t}{P} + \tfrac12 \cos\frac{4\pi t}{P} + \frac{\text{trend}}{P}\, t + e_t` with
+    :math:`e_t = 0.8\, e_{t-1} + \text{noise}\cdot\varepsilon_t`. Chapter: Series.
 
     >>> seasonal(48, noise=0.0)[[0, 24]]
     array([0.5, 0.5])
-
-    Chapter: Series.
     """
     t, e = np.arange(n), np.zeros(n)
     shocks = noise * np.random.default_rng(seed).standard_normal(n)

@@ -19,13 +19,11 @@ def stratified_order(labels: ArrayLike, seed: int) -> NDArray[np.int64]:
     with :math:`u \sim U(0, 1)`; the order is that of the keys. Whatever the stretch of the order, each class
     then has its share of it, give or take two examples.
 
-    Returns an int64 array, a permutation of `range(len(labels))`.
+    Returns an int64 array, a permutation of `range(len(labels))`. Chapter: Convolutional networks.
 
     >>> order = stratified_order([0, 0, 0, 0, 1, 1], seed=0)
     >>> sorted(order.tolist())
     [0, 1, 2, 3, 4, 5]
-
-    Chapter: Convolutional networks.
     """
     generator = np.random.default_rng(seed)
     labels = np.asarray(labels)
@@ -93,7 +91,7 @@ class Splits:
     """The training, validation and test part of one data set; `classes` holds the names of the classes.
 
     Weights are learned on `train`, every choice is made on `validation`, and `test` is looked at once, at the
-    end.
+    end. Chapter: Convolutional networks.
 
     >>> part = Split(torch.rand(4, 1, 8, 8), torch.tensor([0, 1, 0, 1]))
     >>> splits = Splits(part, part, part, "toy", ("cat", "dog"))
@@ -101,8 +99,6 @@ class Splits:
     0.5
     >>> splits.flattened().train.x.shape
     torch.Size([4, 64])
-
-    Chapter: Convolutional networks.
     """
 
     train: Split

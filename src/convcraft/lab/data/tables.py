@@ -78,8 +78,7 @@ def msweb() -> Visits:
     Raises ConvcraftError for a file that is missing or does not have the published bytes.
 
     Source: Breese, Heckerman and Kadie (1998), Empirical Analysis of Predictive Algorithms for Collaborative
-    Filtering.
-    Chapter: Recommenders.
+    Filtering. Chapter: Recommenders.
     """
     paths = [find("msweb", name) for name in files_of("msweb")]
     print(LICENCES["msweb"])
@@ -114,13 +113,11 @@ def leave_one_out(visits: ArrayLike, sizes: tuple[int, int, int], *, seed: int =
 
     `train` has the whole rows (n, areas) as x and as y; the other parts have the row without one visit, drawn
     at random, as x, and the number of its area as y. Raises ConvcraftError for fewer such visitors than the
-    sizes ask for.
+    sizes ask for. Chapter: Recommenders.
 
     >>> splits = leave_one_out(np.ones((9, 3)), (4, 2, 3))
     >>> splits.train.x.shape, splits.test.x.sum(1).tolist(), len(splits.validation)
     (torch.Size([4, 3]), [2.0, 2.0, 2.0], 2)
-
-    Chapter: Recommenders.
     """
     matrix, rng = np.asarray(visits, dtype=bool), np.random.default_rng(seed)
     rows = matrix[rng.permutation(np.flatnonzero(matrix.sum(1) >= 2))]
@@ -146,8 +143,7 @@ def movielens() -> Ratings:
     runs this, and is no part of the package. Films without a rating are left out.
     Raises ConvcraftError for a file that is missing or does not have the published bytes.
 
-    Source: Harper and Konstan (2015), The MovieLens Datasets: History and Context.
-    Chapter: Recommenders.
+    Source: Harper and Konstan (2015), The MovieLens Datasets: History and Context. Chapter: Recommenders.
     """
     paths = {name: find("movielens-latest-small", name) for name in files_of("movielens-latest-small")}
     print(LICENCES["movielens-latest-small"])
@@ -174,8 +170,7 @@ def nab(name: str = "nyc_taxi") -> Series:
     Raises ConvcraftError for an unknown name, and for a file that is missing or does not have the published
     bytes.
 
-    Source: Lavin and Ahmad (2015), Evaluating Real-Time Anomaly Detection Algorithms.
-    Chapter: Series.
+    Source: Lavin and Ahmad (2015), Evaluating Real-Time Anomaly Detection Algorithms. Chapter: Series.
     """
     if name not in nab_names():
         raise unknown("series", name, nab_names())

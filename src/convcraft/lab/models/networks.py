@@ -50,8 +50,8 @@ def activation_layer(activation: Activation, channels: int = 1) -> nn.Module | N
     """A fresh layer for an activation: a name, a module class or factory, a module, a function, or None.
 
     A class or factory is called without arguments, or with `channels` where that is the one argument that it
-    requires. A module is copied. A function of one tensor is wrapped, so that hooks see it.
-    Raises ConvcraftError for an unknown name, listing the near matches, and for anything else.
+    requires. A module is copied. A function of one tensor is wrapped, so that hooks see it. Raises
+    ConvcraftError for an unknown name, listing the near matches, and for anything else. Chapter: Activations.
 
     >>> import torch
     >>> activation_layer(torch.tanh)
@@ -60,8 +60,6 @@ def activation_layer(activation: Activation, channels: int = 1) -> nn.Module | N
     LeakyReLU(negative_slope=0.2)
     >>> activation_layer(lambda channels: nn.PReLU(channels), channels=16)
     PReLU(num_parameters=16)
-
-    Chapter: Activations.
     """
     if activation is None:
         return None
