@@ -21,7 +21,6 @@ FIRST_FORM = (
     "weight_initialization",
     "learning_rates",
     "l1_and_l2_penalties",
-    "dropout",
     "data_augmentation",
     "batch_normalization",
     "combining",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from convcraft import dropout
-from convcraft.lab import data, models
+from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check
-from convcraft.lab.exercises.kinds import formula, gain_on_digits, numbers, takes
+from convcraft.lab.exercises.kinds import formula, numbers, takes
 from convcraft.lab.randomness import forked
-from convcraft.lab.training import evaluate, seeded
+from convcraft.lab.training import evaluate, fit, seeded
 
 
 @takes("p")
@@ -79,35 +80,63 @@ def masks_on_norms_off(answer: Callable[[nn.Module, Tensor, int], Tensor]) -> st
     return None if far < 0.1 else f"the probabilities are off by up to {far:.2f}."
 
 
-DROPS = (
-    nn.modules.dropout._DropoutNd,
-    dropout.GaussianDropout,
-    dropout.DropBlock2d,
-    dropout.DropPath,
-)
+def noise_that_cancels(answer: Tensor) -> str | None:
+    """A 2x2 tensor of contributions whose channels (rows) add no noise to the sum when dropped whole."""
+    given = torch.as_tensor(answer, dtype=torch.float64)
+    if tuple(given.shape) != (2, 2):
+        return f"expected a tensor of shape (2, 2), got {tuple(given.shape)}."
+    if bool((given == 0).all()):
+        return "where all contributions are zero, dropping values adds no noise either."
+    if bool((given.sum(1).abs() < 1e-9).all()):
+        return None
+    if bool((given.sum(0).abs() < 1e-9).all()):
+        return "rows are channels: the contributions of one row share a bit, not those of one column."
+    return "what counts is the square of each channel's own sum: can it be zero?"
 
 
-def _has_dropout(net: nn.Module) -> str | None:
-    dropped = any(isinstance(layer, DROPS) and layer.p > 0 for layer in net.modules())
-    return None if dropped else "the network has no dropout layer with p > 0."
+def which_conclusion(answer: str) -> str | None:
+    """The letters of the conclusions that follow from a table of three intervals: b alone."""
+    if not isinstance(answer, str):
+        return 'expected a string of letters, such as "ac".'
+    letters = set(answer.lower()) & set("abcd")
+    if "a" in letters:
+        return "for (a): two effects are compared by the interval of their difference, which is not shown."
+    if "c" in letters:
+        return "for (c): an interval that just misses zero has a p near 0.04, and Holm multiplies it by 3."
+    if "d" in letters:
+        return "for (d): an interval that contains zero also contains other effects; up to which size?"
+    return None if letters == {"b"} else "one of them follows: what lies above the whole interval?"
 
 
-@takes("splits and seed")
-def your_dropout(answer: Callable[[data.Splits, int], nn.Module]) -> str | None:
-    """A function (splits, seed) -> a network trained on 100 digits, better by 0.05 nats than without."""
-    gain = gain_on_digits(
-        answer,
-        100,
-        lambda: models.MLP((64, 256, 256, 10)),
-        lambda net, test: -evaluate(net, test).loss,
-        _has_dropout,
-        epochs=100,
-        learning_rate=0.05,
-        batch_size=32,
-    )
-    if isinstance(gain, str) or gain >= 0.05:
-        return gain if isinstance(gain, str) else None
-    return f"the test loss is {gain:.3f} nats below that without dropout; 0.05 is asked for."
+def _wide(p: float) -> nn.Sequential:
+    """Twice 256 units with dropout behind each."""
+    hidden = (nn.Linear(64, 256), nn.ReLU(), nn.Dropout(p), nn.Linear(256, 256), nn.ReLU(), nn.Dropout(p))
+    return nn.Sequential(*hidden, nn.Linear(256, 10))
+
+
+def _loss(p: float, rate: float) -> float:
+    """Mean test loss over three seeds after 100 epochs on 100 digits."""
+    digits, losses = data.load("digits"), []
+    for seed in range(3):
+        splits = replace(digits, train=digits.train.subset(100, seed=seed)).standardized().flattened()
+        net = seeded(lambda: _wide(p), seed)
+        fit(net, splits, epochs=100, learning_rate=rate, batch_size=32, seed=seed, progress=False)
+        losses.append(evaluate(net, splits.test).loss)
+    return sum(losses) / 3
+
+
+def your_dropout(answer: Sequence[float]) -> str | None:
+    """(drop rate, learning rate) that beat the same network without dropout at the better of two rates."""
+    if not isinstance(answer, Sequence) or len(answer) != 2:
+        return f"Give 2 numbers: the drop rate, the learning rate; got {answer!r}."
+    drop, rate = (float(value) for value in answer)
+    if not 0.01 <= drop < 1 or not 0 < rate <= 1:
+        return "the drop rate must be from 0.01 to below 1, the learning rate above 0 and at most 1."
+    gain = min(_loss(0.0, r) for r in {rate, 0.003}) - _loss(drop, rate)
+    if gain >= 0.015:
+        return None
+    side = "below" if gain >= 0 else "above"
+    return f"the test loss is {abs(gain):.3f} nats {side} that without dropout; 0.015 below is asked for."
 
 
 def _noise(w: Tensor, x: Tensor) -> Tensor:
@@ -174,5 +203,7 @@ CHECKS: dict[str, Check] = {
     ),
     "mend-the-dropout": mend_the_dropout,
     "masks-on-norms-off": masks_on_norms_off,
+    "noise-that-cancels": noise_that_cancels,
+    "which-conclusion-dropout": which_conclusion,
     "your-dropout": your_dropout,
 }
