@@ -84,9 +84,26 @@ def with_fault(fault):
     return type("Faulty", (Layer,), {"fault": fault})
 
 
+def ladder(g, x, gamma, *, until=6, slip=1.0):
+    """The gradients line by line; `until` leaves the last ones out, `slip` is a factor on that by rho."""
+    mu = x.mean(0)
+    d = x - mu
+    rho = ((d * d).mean(0) + 1e-5) ** -0.5
+    by_hat = g * gamma
+    by_rho = slip * (by_hat * d).sum(0)
+    by_v = -0.5 * by_rho * rho**3
+    by_d = by_hat * rho + by_v * 2 * d / len(x)
+    by_mu = -by_d.sum(0)
+    found = {"hat": by_hat, "rho": by_rho, "v": by_v, "d": by_d, "mu": by_mu, "x": by_d + by_mu / len(x)}
+    return dict(list(found.items())[:until])
+
+
 RIGHT = [
     ("two-examples", (-1, 3)),
     ("forgetting-the-start", 44),
+    ("gradient-ladder", ladder),
+    ("useless-parameters", 40),
+    ("which-conclusion-batch-norm", "b"),
     ("rms-norm-backward", rms),
     ("fold-forward", fold),
     ("merge-statistics", merge),
@@ -104,6 +121,12 @@ WRONG = [
     ("forgetting-the-start", 2, "share of the new batch"),
     ("forgetting-the-start", 10, "by a factor"),
     ("forgetting-the-start", 20, "the number of updates"),
+    ("gradient-ladder", 1.0, "must be a function"),
+    ("gradient-ladder", lambda g, x, gamma: g, "must return a dict"),
+    ("gradient-ladder", lambda *a: ladder(*a, until=4), "the gradient by mu comes next"),
+    ("gradient-ladder", lambda *a: ladder(*a, slip=2.0), "rho is the first that is wrong"),
+    ("useless-parameters", 20, "length of a unit's weights"),
+    ("which-conclusion-batch-norm", "abc", "the interval of that difference"),
     ("rms-norm-backward", 1.0, "must be a function"),
     ("rms-norm-backward", lambda g, x, eps: g.sum(), "shape"),
     ("rms-norm-backward", lambda g, x, eps: rms(g, x, eps, project=False), "along x"),

@@ -11,9 +11,43 @@ from torch import Tensor, nn
 
 from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import number, numbers, takes
+from convcraft.lab.exercises.kinds import conclusions, number, numbers, takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate
+
+
+@takes("g, x and gamma")
+def gradient_ladder(answer: Callable[..., dict[str, Tensor]]) -> str | None:
+    """A function (g, x, gamma) -> the gradients by hat, rho, v, d, mu and x of gamma * (x - mu) * rho."""
+    with forked(0):
+        x, g = 2 + 3 * torch.randn(2, 7, 3, dtype=torch.float64)
+        gamma = torch.randn(3, dtype=torch.float64)
+    lines = {"x": x.clone().requires_grad_()}
+    lines["mu"] = lines["x"].mean(0)
+    lines["d"] = lines["x"] - lines["mu"]
+    lines["v"] = lines["d"].square().mean(0)
+    lines["rho"] = (lines["v"] + 1e-5) ** -0.5
+    lines["hat"] = lines["d"] * lines["rho"]
+    right = torch.autograd.grad(gamma * lines["hat"], list(lines.values()), g)
+    got = answer(g, x, gamma)
+    if not isinstance(got, dict):
+        return f"the function must return a dict of gradients; got {type(got).__name__}."
+    for name, wanted in reversed(list(zip(lines, right, strict=True))):
+        if name not in got:
+            return f"the gradient by {name} comes next."
+        if wrong := compare(got[name], wanted, f"the gradient by {name}", tolerance=1e-8):
+            return wrong.because(f"{name} is the first that is wrong: {_USES[name]}.")
+    return None
+
+
+_USES = {
+    "hat": "it is used once, times gamma",
+    "rho": "it is used for all examples, which add up",
+    "v": "the derivative of rho by v is -rho^3 / 2",
+    "d": "it is used twice, in v and in hat, and two gradients add up",
+    "mu": "it is subtracted from every example",
+    "x": "it is used twice, in d and in the mean",
+}
 
 
 @takes("g, x and eps")
@@ -172,7 +206,26 @@ CHECKS: dict[str, Check] = {
             10: "the weight of the start falls by a factor each time, not by a tenth of the start.",
         },
     ),
+    "gradient-ladder": gradient_ladder,
     "rms-norm-backward": rms_norm_backward,
+    "useless-parameters": number(
+        "the number of parameters",
+        40,
+        {
+            20: "the biases are one part; what does the length of a unit's weights do?",
+            60: "gamma and beta come after the normalization, which cannot take them away.",
+            80: "gamma and beta come after the normalization, which cannot take them away.",
+        },
+    ),
+    "which-conclusion-batch-norm": conclusions(
+        "b",
+        {
+            "a": "then the effect would be larger at 8 than at 300; look at the interval of that difference.",
+            "c": "look at the interval of the difference from batch normalization.",
+            "d": "ten seeds that see nothing allow for several points; how wide is the interval?",
+        },
+        'One of them follows: "there are" asks for a single setting.',
+    ),
     "fold-forward": fold_forward,
     "merge-statistics": merge_statistics,
     "mend-the-layer": mend_the_layer,

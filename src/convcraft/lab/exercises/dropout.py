@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from convcraft import dropout
 from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check
-from convcraft.lab.exercises.kinds import formula, numbers, takes
+from convcraft.lab.exercises.kinds import conclusions, formula, numbers, takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate, fit, seeded
 
@@ -92,20 +92,6 @@ def noise_that_cancels(answer: Tensor) -> str | None:
     if bool((given.sum(0).abs() < 1e-9).all()):
         return "rows are channels: the contributions of one row share a bit, not those of one column."
     return "what counts is the square of each channel's own sum: can it be zero?"
-
-
-def which_conclusion(answer: str) -> str | None:
-    """The letters of the conclusions that follow from a table of three intervals: b alone."""
-    if not isinstance(answer, str):
-        return 'expected a string of letters, such as "ac".'
-    letters = set(answer.lower()) & set("abcd")
-    if "a" in letters:
-        return "for (a): two effects are compared by the interval of their difference, which is not shown."
-    if "c" in letters:
-        return "for (c): an interval that just misses zero has a p near 0.04, and Holm multiplies it by 3."
-    if "d" in letters:
-        return "for (d): an interval that contains zero also contains other effects; up to which size?"
-    return None if letters == {"b"} else "one of them follows: what lies above the whole interval?"
 
 
 def _wide(p: float) -> nn.Sequential:
@@ -204,6 +190,14 @@ CHECKS: dict[str, Check] = {
     "mend-the-dropout": mend_the_dropout,
     "masks-on-norms-off": masks_on_norms_off,
     "noise-that-cancels": noise_that_cancels,
-    "which-conclusion-dropout": which_conclusion,
+    "which-conclusion-dropout": conclusions(
+        "b",
+        {
+            "a": "two effects are compared by the interval of their difference, which is not shown.",
+            "c": "an interval that just misses zero has a p near 0.04, and Holm multiplies it by 3.",
+            "d": "an interval that contains zero contains other effects, too; up to which size?",
+        },
+        "One of them follows: what lies above the whole interval?",
+    ),
     "your-dropout": your_dropout,
 }
