@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import pathlib
+import posixpath
 import re
 import sys
 from collections.abc import Mapping
@@ -192,7 +193,8 @@ class Edition:
         return f"`{shown or target}`"
 
     def link(self, role: str, shown: str, target: str) -> str:
-        place = self.names.get(target if role != "doc" else f"book/{target.strip('/').removeprefix('book/')}")
+        page = posixpath.normpath(posixpath.join("/", posixpath.dirname(self.page), target)).lstrip("/")
+        place = self.names.get(page if role == "doc" else target)
         if place is None:
             self.unknown.append(f"{self.page}: {target}")
             return shown or target

@@ -126,7 +126,7 @@ WRONG = [
     ("gradient-ladder", lambda *a: ladder(*a, until=4), "the gradient by mu comes next"),
     ("gradient-ladder", lambda *a: ladder(*a, slip=2.0), "rho is the first that is wrong"),
     ("useless-parameters", 20, "length of a unit's weights"),
-    ("which-conclusion-batch-norm", "abc", "the interval of that difference"),
+    ("which-conclusion-batch-norm", "a", "the interval of that difference"),
     ("rms-norm-backward", 1.0, "must be a function"),
     ("rms-norm-backward", lambda g, x, eps: g.sum(), "shape"),
     ("rms-norm-backward", lambda g, x, eps: rms(g, x, eps, project=False), "along x"),
