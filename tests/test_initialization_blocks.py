@@ -167,3 +167,56 @@ def test_every_parameter_learns_and_no_branch_jumps():
     random.Random(0).shuffle(everything)
     for recipe in everything[:40]:
         assert judge(recipe) is None, (recipe, judge(recipe))
+
+
+def wide():
+    return nn.Linear(WIDTH, WIDTH)
+
+
+PRODUCTS = {
+    "square": lambda: Fn(lambda m, x: x + (h := m.a(x)) * h, a=wide()),
+    "power": lambda: Fn(lambda m, x: x + m.a(x) ** 2, a=wide()),
+    "squared relu": lambda: Fn(lambda m, x: x + m.b(F.relu(m.a(x)).square()), a=wide(), b=wide()),
+    "relu times": lambda: Fn(lambda m, x: x + F.relu(m.a(x)) * m.b(x), a=wide(), b=wide()),
+    "addcmul": lambda: Fn(lambda m, x: torch.addcmul(x, m.a(x), m.b(x)), a=wide(), b=wide()),
+    "exponential gate": lambda: Fn(lambda m, x: x + torch.exp(m.a(x)) * m.b(x), a=wide(), b=wide()),
+    "one plus": lambda: Fn(lambda m, x: x * (1 + m.b(F.relu(m.a(x)))), a=wide(), b=wide()),
+    "one plus tanh": lambda: Fn(lambda m, x: (m.b(F.relu(m.a(x))).tanh() + 1) * x, a=wide(), b=wide()),
+    "einsum": lambda: Fn(
+        lambda m, x: x + torch.einsum("nli,nlj->nlij", m.a(x), m.b(x)).mean(2), a=wide(), b=wide()
+    ),
+    "three": lambda: Fn(lambda m, x: x + m.a(x) * m.b(x) * m.c(x), a=wide(), b=wide(), c=wide()),
+    "gated": lambda: Fn(lambda m, x: x + m.c(F.silu(m.a(x)) * m.b(x)), a=wide(), b=wide(), c=wide()),
+}  # fmt: skip
+
+
+def test_products_in_a_branch_do_not_run_away_under_plain_sgd():
+    for name, block in PRODUCTS.items():
+        torch.manual_seed(0)
+        blocks = nn.Sequential(*[block() for _ in range(6)])
+        model = nn.Sequential(nn.Linear(4, WIDTH), blocks, Fn(lambda m, x: x.mean(1)), nn.Linear(WIDTH, 3))
+        assert "in a product: times 0.2" in repr(initialize(model))
+        before = {key: p.detach().clone() for key, p in model.named_parameters()}
+        x, y = torch.randn(64, LENGTH, 4), torch.randint(3, (64,))
+        x[:, :, 0] += y[:, None]
+        optimizer, losses = torch.optim.SGD(model.parameters(), 0.05), []
+        for _ in range(16):
+            stem = model[0](x)
+            assert blocks(stem).square().mean() < 10 * stem.square().mean(), name
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert losses[-1] < losses[0], (name, losses)
+        assert all(not torch.equal(p, before[key]) for key, p in model.named_parameters()), name
+
+
+def test_bounded_gates_and_normalized_branches_are_drawn_as_before():
+    for block in (
+        lambda: Fn(lambda m, x: x + torch.sigmoid(m.a(x)) * m.b(x), a=wide(), b=wide()),
+        lambda: Fn(lambda m, x: x + m.b(m.n(x)) * m.a(m.n(x)), a=wide(), b=wide(), n=nn.LayerNorm(WIDTH)),
+        lambda: Fn(lambda m, x: x + m.b(F.relu(m.a(x))), a=wide(), b=wide()),
+        lambda: Fn(lambda m, x: m.a(x) * m.b(x), a=wide(), b=wide()),
+    ):
+        assert "in a product" not in repr(initialize(nn.Sequential(wide(), block(), wide())))

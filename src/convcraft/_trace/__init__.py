@@ -59,6 +59,8 @@ class Layer:
     #: whether it ends a residual branch and may start at zero: it is a normalization with a weight or, where
     #: none follows, the last layer, and its values reach the sum as they are
     residual: bool = False
+    #: whether it lies in a residual branch without a normalization that multiplies values or takes powers
+    growing: bool = False
     #: name of the normalization that alone takes its values, directly; None when there is none, or when
     #: either is used more than once
     normalization: str | None = None
@@ -100,13 +102,13 @@ def successors(model: nn.Module, example: Any = None) -> Graph:
         )
     operations, source, optional = _operations(model, example)
     _join_gates(operations)
-    ends, branches = residual(operations)
+    ends, growing, branches = residual(operations)
     found: dict[str, list[Operation]] = {}
     for operation in operations:
         if operation.kind == "layer":
             found.setdefault(operation.name, []).append(operation)
     calls = {name: len(uses) for name, uses in found.items()}
-    layers = [_layer(operations, uses, calls, ends) for uses in found.values()]
+    layers = [_layer(operations, uses, calls, ends, growing) for uses in found.values()]
     names = {id(module): name for name, module in reversed(list(model.named_modules()))}
     for module in leaves(model):
         kind, name = kinds.layer_kind(module), names[id(module)]
@@ -151,7 +153,11 @@ def _activation_name(operation: Operation) -> str:
 
 
 def _layer(
-    operations: list[Operation], uses: list[Operation], calls: dict[str, int], ends: set[str]
+    operations: list[Operation],
+    uses: list[Operation],
+    calls: dict[str, int],
+    ends: set[str],
+    growing: set[str],
 ) -> Layer:
     activation, output = None, False
     for use in uses:
@@ -168,6 +174,7 @@ def _layer(
         activation=activation,
         output=output,
         residual=uses[0].name in ends,
+        growing=uses[0].name in growing,
         normalization=_normalization(operations, uses, calls),
     )
 

@@ -13,11 +13,18 @@ def is_normalization(operation: Operation) -> bool:
     return isinstance(operation.target, nn.Module) and kinds.layer_kind(operation.target) == "normalization"
 
 
-def residual(operations: list[Operation]) -> tuple[set[str], int]:
-    """Names of the layers that end a residual branch and may start at zero, and the number of branches.
+_BOUNDED = {"sigmoid", "tanh", "softmax", "softmin", "hardsigmoid", "hardtanh", "softsign", "relu6"}
+_POWERS = {"square", "pow", "rpow", "exp", "expm1", "exp2", "sinh", "cosh"}
+_MIXED = {"einsum", "matmul", "bmm", "mm", "baddbmm", "addmm"}
+_NORMS = {"div", "divide", "true_divide", "truediv", "itruediv", "rsqrt", "normalize"}
+
+
+def residual(operations: list[Operation]) -> tuple[set[str], set[str], int]:
+    """Names of the layers that end a residual branch and may start at zero, of those in a branch that grows
+    faster than its input, and the number of branches.
 
     A sum has a residual branch when one side has no layers of its own, or a projection alone, and both come
-    from one origin.
+    from one origin; so has a product with 1 + f.
     """
     before: list[int] = []  # the operations that each depends on, itself included, as bits
     uses: dict[str, int] = {}
@@ -35,13 +42,17 @@ def residual(operations: list[Operation]) -> tuple[set[str], int]:
     products = sum(1 << o.index for o in operations if o.kind == "product")
 
     ends: dict[str, int] = {}
+    growing: set[str] = set()
     branches = 0
     for operation in operations:
-        if operation.kind != "sum" or len(operation.inputs) != 2:
+        inputs = operation.inputs
+        if operation.kind == "product":
+            inputs = tuple(_shifted(operations[i]) for i in inputs)
+        if len(set(inputs)) != 2 or not (operation.kind == "sum" or inputs != operation.inputs):
             continue
-        common = before[operation.inputs[0]] & before[operation.inputs[1]]
-        alone = {i: before[i] & layers & ~common for i in operation.inputs}
-        short, deep = sorted(operation.inputs, key=lambda i: alone[i].bit_count())
+        common = before[inputs[0]] & before[inputs[1]]
+        alone = {i: before[i] & layers & ~common for i in inputs}
+        short, deep = sorted(inputs, key=lambda i: alone[i].bit_count())
         few, many = alone[short].bit_count(), alone[deep].bit_count()
         other = (alone[short] | alone[deep]) & repeated | before[short] & ~common & activations
         if common and few < many and (few == 0 or few == 1 and not other):
@@ -50,7 +61,37 @@ def residual(operations: list[Operation]) -> tuple[set[str], int]:
                 continue  # as in a highway network: without its branch the block would not be its shortcut
             for name in _ends(operations, deep, common):
                 ends[name] = ends.get(name, 0) + 1
-    return {name for name, count in ends.items() if count == uses[name]}, branches
+            inside = [o for o in operations if (before[deep] & ~common) >> o.index & 1]
+            if not any(is_normalization(o) or o.name in _NORMS or o.name.endswith("_norm") for o in inside):
+                if operation.kind == "product" or any(_grows(operations, o) for o in inside):
+                    growing |= {o.name for o in inside if o.kind == "layer"}
+    return {name for name, count in ends.items() if count == uses[name]}, growing, branches
+
+
+def _shifted(operation: Operation) -> int:
+    """The operation itself, or f where it is f plus a number."""
+    plus = operation.kind == "other" and operation.name in kinds.SUMS and len(operation.inputs) == 1
+    return operation.inputs[0] if plus else operation.index
+
+
+def _grows(operations: list[Operation], operation: Operation) -> bool:
+    """Whether an operation makes more than twice as much of twice its input: a product or power."""
+    free = [i for i in operation.inputs if not _bounded(operations, i)]
+    if operation.kind == "product" or operation.name in _MIXED:
+        return len(free) > 1 or len(operation.inputs) == len(free) == 1
+    return operation.kind == "other" and operation.name in _POWERS and bool(free)
+
+
+def _bounded(operations: list[Operation], index: int) -> bool:
+    operation = operations[index]
+    if operation.kind == "activation":
+        target = operation.target
+        name = kinds.activation_name(target) if isinstance(target, nn.Module) else operation.name
+        return name in _BOUNDED
+    if operation.kind in ("constant", "parameter"):
+        return True
+    inner = [_bounded(operations, i) for i in operation.inputs]
+    return _passes(operation) and bool(inner) and all(inner)
 
 
 def _ends(operations: list[Operation], start: int, common: int) -> set[str]:

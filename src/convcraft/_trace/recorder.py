@@ -81,6 +81,9 @@ class Builder:
             return self.add("constant", name)
         if not data:
             return self.add("parameter" if learned else "constant", name, None, inputs)
+        if name in ("addcmul", "addcdiv") and len(set(inputs)) == 3:
+            product = self.add("product", "mul" if name == "addcmul" else "div", None, inputs[1:])
+            return self.add("sum", "add", None, (inputs[0], product))
         if name in kinds.SUMS and len(set(data)) > 1:
             return self.add("sum", name, None, inputs)
         if name in kinds.PRODUCTS and len(data) > 1:

@@ -38,6 +38,8 @@ Residual = Literal["zero", "scale", "none"]
 _WEIGHTED = ("linear", "convolution", "transposed", "other")
 #: Activations with parameters for each channel, and the plain one that they start as or near to.
 _START = {"dynamic_relu": "relu", "frelu": "relu", "acon_c": "silu", "meta_acon_c": "silu", "rrelu": "relu"}
+#: Of weights in a residual branch that multiplies its values, which grow as a power of the input.
+_DAMPED = 0.2
 _SOFTMAX = ("softmax", "log_softmax", "softmin")
 
 
@@ -90,14 +92,15 @@ def initialize(
     activations and scales, position embeddings, tokens; so are weights that are computed, as by weight norm.
     A weight that two layers share is drawn once.
 
-    A residual branch ends, with residual="zero", in a zero: the weight of the normalization at its end, or
-    of its last layer where there is none, so that each block starts as its shortcut. With "scale" that
-    weight is multiplied by :math:`1 / \sqrt L` for L branches instead, so that the variance of the sum grows
-    by a constant factor at most, whatever the depth. Of a product of two layers' values one factor ends the
-    branch. The end of a branch is drawn as any other layer where a zero would keep it from learning or would
-    be undone: before a learned scale (ReZero, LayerScale), a gate of the branch's own values or a
-    normalization without scale, and in a layer with a forward of its own, such as one that standardizes its
-    weight.
+    A residual branch ends, with residual="zero", in a zero: the weight of the normalization at its end, or of
+    its last layer where there is none, so that each block starts as its shortcut. With "scale" that weight is
+    multiplied by :math:`1 / \sqrt L` for L branches instead, so that the variance of the sum grows by a
+    constant factor at most, whatever the depth. Of a product of two layers' values one factor ends the
+    branch; :math:`x (1 + f)` has the branch f. A branch that multiplies unbounded values or takes powers, and
+    has no normalization, grows faster than its input: its weights are drawn a fifth as large. The end of a
+    branch is drawn as any other layer where a zero would keep it from learning or would be undone: before a
+    learned scale (ReZero, LayerScale), a gate of the branch's own values or a normalization without scale,
+    and in a layer with a forward of its own, such as one that standardizes its weight.
 
     Args:
         model: any module. Where its code cannot run on symbols, it is run on the example; without an example
@@ -272,6 +275,9 @@ class _Pass:
         else:
             lecun = scheme.replace("kaiming", "lecun")
             getattr(variance_scaling, f"{lecun}_")(layer.module, generator=self.generator).mul_(gain)
+        if layer.growing and self.residual != "none":
+            weight.mul_(_DAMPED)
+            note = ", ".join(filter(None, (note, f"in a product: times {_DAMPED}")))
         if layer.residual:
             weight.mul_(self.factor)
             note = ", ".join(filter(None, (note, self.ending)))
