@@ -115,7 +115,8 @@ def test_every_public_name_is_documented():
         assert len(text) >= 10 and text.split("\n")[0].endswith((".", ")")), (module, name)
         if module in DOCUMENTED and name[0].islower():
             for part in ("Formula", ">>>", "Chapter"):
-                assert part in text, (module, name, part)
+                # a report on another function points to it
+                assert part in text or (part == "Formula" and ":func:" in text), (module, name, part)
         if module in DOCUMENTED and inspect.isclass(thing) and issubclass(thing, torch.nn.Module):
             # what a function says is not said again
             complete = all(part in text for part in ("Formula", ">>>", "Chapter"))
