@@ -222,9 +222,13 @@
         if (bars) svg("path", { class: "bar", d: this.bars(view, y, half, data.series.length, j), fill: colour }, plot);
         else svg("path", { class: "line", d: this.line(view, y), stroke: colour, "stroke-dasharray": DASH[i] }, plot);
       });
+      let row = 0, free = -Infinity;  // values above the axis; where two would meet, the second goes below the first
       if (bars) data.series.forEach(y => y.forEach((v, q) => {
-        const at = sx(x[q]) + sx(half) - sx(0) + 4, flip = at > W - 45;
-        if (v > y1) svg("text", { class: "label", x: flip ? sx(x[q]) - sx(half) + sx(0) - 4 : at, y: top + 8, "text-anchor": flip ? "end" : "start" }, node).textContent = "↑ " + v.toFixed(2);
+        if (!(v > y1)) return;
+        const at = sx(x[q]) + sx(half) - sx(0) + 4, flip = at > W - 45, from = flip ? sx(x[q] - half) - 49 : at;
+        row = from < free ? row + 1 : 0;
+        free = from + 45;
+        svg("text", { class: "label", x: flip ? from + 45 : at, y: top + 8 + 13 * row, "text-anchor": flip ? "end" : "start" }, node).textContent = "↑ " + v.toFixed(2);
       }));
       view.mark = svg("g", {}, node);
     }
