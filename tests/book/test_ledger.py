@@ -22,7 +22,6 @@ NOT_YET_WRITTEN = {
     "case-images": "images",
     "case-speech": "recurrent_networks",
     "case-text": "recurrent_networks",
-    "case-recommender": "recommenders",
     "case-series": "series",
     "case-generative": "generation",
     "outlook": "outlook",

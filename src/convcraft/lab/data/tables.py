@@ -139,8 +139,8 @@ def leave_one_out(visits: ArrayLike, sizes: tuple[int, int, int], *, seed: int =
 def movielens() -> Ratings:
     """100,836 ratings of 610 users for 9,724 films, version of September 2018: only for reading here.
 
-    Its licence forbids commercial use and ties redistribution to the same terms, so it is fetched by whoever
-    runs this, and is no part of the package. Films without a rating are left out.
+    Its licence forbids commercial use and ties redistribution to the same terms, so it is fetched from its
+    publisher and is not part of the package. Films without a rating are left out.
     Raises ConvcraftError for a file that is missing or does not have the published bytes.
 
     Source: Harper and Konstan (2015), The MovieLens Datasets: History and Context. Chapter: Recommenders.
