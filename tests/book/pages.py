@@ -19,7 +19,6 @@ FIRST_FORM = (
     "convolutional_networks",
     "choosing_activations",
     "weight_initialization",
-    "learning_rates",
     "l1_and_l2_penalties",
     "data_augmentation",
     "batch_normalization",
@@ -78,7 +77,7 @@ def output_text(cell: nbformat.NotebookNode) -> str:
 
 def paragraphs(text: str) -> list[str]:
     """Running text: no headings, lists, tables, quotations, directives, mathematics."""
-    plain = re.sub(r"^(`{3,}|:{3,}|\$\$).*?^\1\s*$", "", text, flags=re.M | re.S)
+    plain = re.sub(r"^(`{3,}|:{3,}).*?^\1\s*$|^\$\$.*?^\$\$[^\n]*$", "", text, flags=re.M | re.S)
     found = [part.strip() for part in re.split(r"\n\s*\n", plain)]
     return [part for part in found if part and not re.match(r"([#>|:`({$]|[-*+] |\d+\. )", part)]
 

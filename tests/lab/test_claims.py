@@ -497,7 +497,7 @@ def test_changed_verdicts_are_listed_with_their_cause(small):
 
 def test_the_summary_counts_every_claim_once():
     rows = ledger_page.summary().rows()
-    assert len(rows) == 18 and rows[-1][0] == "All"
+    assert len(rows) == len(claims.CHAPTERS) + 1 and rows[-1][0] == "All"
     assert all(sum(numbers[:-1]) == numbers[-1] for _, numbers in rows)
     assert rows[-1][1][-1] == 152 == sum(numbers[-1] for _, numbers in rows[:-1])
     one = ledger_page.summary([settled()])

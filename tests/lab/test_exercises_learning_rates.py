@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 from torch.optim import lr_scheduler
 
@@ -41,23 +40,16 @@ def linear(optimizer, epochs, steps):
     return lr_scheduler.LinearLR(optimizer, 1.0, 1e-6, total_iters=epochs * steps)
 
 
-def surplus(count, accuracy, size):
-    draws = np.random.default_rng(1).binomial(size, accuracy, (4000, count)) / size
-    return float(draws.max(1).mean() - accuracy)
-
-
-def gaussian_bound(count, accuracy, size):
-    return math.sqrt(2 * math.log(count) * accuracy * (1 - accuracy) / size)
-
-
+CURVES = {"A": "raise", "B": "decay", "C": "lower", "D": "keep"}
 RIGHT = [
     ("stable-rate", 0.5),
     ("rate-with-momentum", 0.004),
     ("steps-to-shrink", steps),
     ("first-step-of-adam", adam_step),
     ("mend-the-cosine", cosine),
-    ("your-schedule", lambda share: min(10 * share, 1) * (1 - share)),
-    ("winner-by-luck", surplus),
+    ("your-schedule", lambda share: 0.01**share),
+    ("edge-with-momentum", 1.9),
+    ("read-the-curves", CURVES),
 ]
 WRONG = [
     ("stable-rate", 2 / 3, "an entry of the diagonal"),
@@ -86,12 +78,19 @@ WRONG = [
     ("mend-the-cosine", linear, "After a quarter"),
     ("your-schedule", 0.1, "must be a function"),
     ("your-schedule", lambda share: 2.0, "between 0 and 1"),
-    ("your-schedule", lambda share: 0.1, "below a half"),
+    ("your-schedule", lambda share: 0.5, "below 0.9"),
     ("your-schedule", lambda share: 1.0, "at most a tenth"),
-    ("your-schedule", lambda share: float(share < 0.02), "large for long enough"),
-    ("winner-by-luck", 0.05, "must be a function"),
-    ("winner-by-luck", lambda *_: 0.05, "nothing is chosen"),
-    ("winner-by-luck", gaussian_bound, "the surplus for"),
+    ("your-schedule", lambda share: float(share < 0.9), "above half of its largest"),
+    ("edge-with-momentum", 0.1, "changes its sign"),
+    ("edge-with-momentum", 10.0, "effective rate"),
+    ("edge-with-momentum", 1.0, "does move"),
+    ("edge-with-momentum", 3.8, "ratio of the edges"),
+    ("read-the-curves", "B", "must be a dict"),
+    ("read-the-curves", CURVES | {"A": "pray"}, "The remedies are"),
+    ("read-the-curves", CURVES | {"A": "lower"}, "still falling"),
+    ("read-the-curves", CURVES | {"B": "keep"}, "noisy level"),
+    ("read-the-curves", CURVES | {"C": "decay"}, "side of the edge"),
+    ("read-the-curves", CURVES | {"D": "raise"}, "anything to mend"),
 ]
 
 

@@ -47,6 +47,7 @@ CHAPTERS: Mapping[str, str] = {
     "choosing": "Choosing an activation",
     "initialization": "Initialization",
     "learning-rates": "Learning rates",
+    "searching": "Searching hyperparameters",
     "l1-l2": "L1 and L2 penalties",
     "dropout": "Dropout",
     "augmentation": "Augmentation",

@@ -1,0 +1,119 @@
+"""Checks of the exercises of the chapter "Searching hyperparameters"."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.kinds import formula, number, takes
+
+
+@takes("a NumPy generator")
+def log_uniform_rate(answer: Any) -> str | None:
+    """A function that draws a learning rate between 1e-4 and 1, every factor of ten equally often."""
+    rng = np.random.default_rng(0)
+    draws = np.array([float(answer(rng)) for _ in range(4000)])
+    if draws.min() < 1e-4 * (1 - 1e-9) or draws.max() > 1 + 1e-9:
+        span = f"{draws.min():.2g} to {draws.max():.2g}"
+        return f"The rates must lie between 0.0001 and 1; yours reach from {span}."
+    if (draws < 0.01).mean() < 0.1:
+        return "Few of your rates are below 0.01, half of the factors of ten. Draw the exponent instead."
+    for limit, share in ((0.001, 0.25), (0.01, 0.5), (0.1, 0.75)):
+        found = (draws < limit).mean()
+        if abs(found - share) > 0.04:
+            return f"Each factor of ten should be hit equally often; {found:.0%} are below {limit}."
+    return None
+
+
+def _surplus(count: int, accuracy: float, size: int) -> float:
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.binomial(
+        torch.full((4000, count), float(size)), torch.full((4000, count), accuracy), generator=generator
+    )
+    return float((draws / size).max(1).values.mean()) - accuracy
+
+
+@takes("the number of candidates, the accuracy and the size of the test set")
+def winner_by_luck(answer: Any) -> str | None:
+    """How much the best of n scores exceeds the truth when all candidates are equally good."""
+    value = float(answer(1, 0.9, 200))
+    if abs(value) > 0.004:
+        return f"With a single candidate nothing is chosen, so the expected surplus is 0; got {value:.3f}."
+    for count, accuracy, size in ((10, 0.9, 200), (40, 0.9, 200), (40, 0.95, 2000)):
+        right = _surplus(count, accuracy, size)
+        got = float(answer(count, accuracy, size))
+        what = f"the surplus for {count} candidates of accuracy {accuracy} and {size} images"
+        if wrong := compare(got, right, what, tolerance=0.15 * right + 5e-4):
+            return wrong
+    return None
+
+
+def two_reports(answer: Any) -> str | None:
+    """By how many points two reports are too good: the best of 5 on 100 images, of 500 on 10,000."""
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        return "The answer must be two numbers, in percentage points: for the first report and the second."
+    right = 100 * _surplus(5, 0.9, 100), 100 * _surplus(500, 0.9, 10_000)
+    if max(answer) < 0.1:
+        return "In percentage points, please: multiply the shares by 100."
+    if answer[0] < answer[1]:
+        return (
+            "So more trials would make the second report the worse one. The noise of a score falls with the "
+            "root of the number of images; how fast does the best of n grow with n?"
+        )
+    for name, mine, value in zip(("first", "second"), right, answer, strict=True):
+        if wrong := compare(value, mine, f"the surplus of the {name} report", tolerance=0.12):
+            return wrong
+    return None
+
+
+def read_the_search(answer: Any) -> str | None:
+    """Which conclusion follows from the table of shares."""
+    why = {
+        "a": "The share is one over this space: decays up to 0.1. A larger decay may ruin every network.",
+        "b": "Compare what the table says of depth with the interactions.",
+        "d": "The share depends on the range that was searched. What happens to it as the range shrinks?",
+    }
+    if answer not in (*why, "c"):
+        return f"The answer is one of the letters a, b, c and d; got {answer!r}."
+    return why.get(answer)
+
+
+def _trials(share: float, chance: float) -> float:
+    return math.log(1 - chance) / math.log1p(-share)
+
+
+CHECKS: dict[str, Check] = {
+    "log-uniform-rate": log_uniform_rate,
+    "trials-to-hit": formula(
+        "the share of the space that is good and the probability",
+        lambda share, chance: math.ceil(_trials(share, chance) - 1e-12),
+        [(0.05, 0.95), (0.1, 0.9), (0.01, 0.5)],
+        "the trials for a share of {:g} and a probability of {:g}",
+        (_trials, "The number of trials is a whole one, and the probability must be reached: round up."),
+        (lambda *case: math.floor(_trials(*case)), "The probability must be reached: round up."),
+        (lambda share, chance: chance / share, "Chances do not add up. Start from the chance that all miss."),
+        (
+            lambda share, chance: math.ceil(math.log(chance) / math.log1p(-share) - 1e-12),
+            "The chance that all trials miss must fall to 1 minus the probability.",
+        ),
+    ),
+    "share-of-a-product": number(
+        "the share",
+        3 / 7,
+        {
+            1 / 2: "Two equal shares add up to 1 only without interaction. Compute both variances.",
+            1 / 48: "That is the variance of the mean over x2. Divide it by the variance of the product.",
+            7 / 144: "That is the variance of the product. Which part of it has x1 alone?",
+            1 / 7: "That is what both shares together lack to 1: the interaction.",
+            1 / 12: "That is the variance of x1; averaging the product over x2 halves x1 first.",
+        },
+        tolerance=1e-3,
+    ),
+    "winner-by-luck": winner_by_luck,
+    "two-reports": two_reports,
+    "read-the-search": read_the_search,
+}
