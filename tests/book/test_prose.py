@@ -24,7 +24,9 @@ APART = re.compile(r"\$[^$]*\$|`[^`]*`|\{[\w:+-]+\}`[^`]*`|\]\([^)]*\)|\b(?:18|1
 # What an exercise gives is no result.
 GIVEN = re.compile(r"```\{exercise-start\}.*?```\{exercise-end\}\s*```", re.DOTALL)
 # Numbers that no cell of the section shows, by page: the text around each, and why it is right.
-EXCEPTIONS: dict[str, dict[str, str]] = {}
+EXCEPTIONS: dict[str, dict[str, str]] = {
+    "dropout": {"64 in: shows a network": "the width of a recorded study's network"},
+}
 
 
 def numbers(text: str) -> list[tuple[float, int]]:

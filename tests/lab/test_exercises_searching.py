@@ -57,7 +57,7 @@ WRONG = [
     ("two-reports", (0.035, 0.009), "percentage points"),
     ("two-reports", (1.0, 3.0), "more trials"),
     ("two-reports", (3.5, 3.0), "second report"),
-    ("read-the-search", "e", "one of the letters"),
+    ("read-the-search", "e", "Give one letter"),
     ("read-the-search", "a", "larger decay"),
     ("read-the-search", "b", "interactions"),
     ("read-the-search", "d", "range"),

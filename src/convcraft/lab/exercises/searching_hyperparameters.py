@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import formula, number, takes
+from convcraft.lab.exercises.kinds import choice, formula, number, takes
 
 
 @takes("a NumPy generator")
@@ -70,18 +70,6 @@ def two_reports(answer: Any) -> str | None:
     return None
 
 
-def read_the_search(answer: Any) -> str | None:
-    """Which conclusion follows from the table of shares."""
-    why = {
-        "a": "The share is one over this space: decays up to 0.1. A larger decay may ruin every network.",
-        "b": "Compare what the table says of depth with the interactions.",
-        "d": "The share depends on the range that was searched. What happens to it as the range shrinks?",
-    }
-    if answer not in (*why, "c"):
-        return f"The answer is one of the letters a, b, c and d; got {answer!r}."
-    return why.get(answer)
-
-
 def _trials(share: float, chance: float) -> float:
     return math.log(1 - chance) / math.log1p(-share)
 
@@ -115,5 +103,12 @@ CHECKS: dict[str, Check] = {
     ),
     "winner-by-luck": winner_by_luck,
     "two-reports": two_reports,
-    "read-the-search": read_the_search,
+    "read-the-search": choice(
+        "c",
+        {
+            "a": "The share is one over this space. A larger decay than 0.1 may ruin every network.",
+            "b": "Compare what the table says of depth with the interactions.",
+            "d": "The share depends on the range that was searched. What happens to it as the range shrinks?",
+        },
+    ),
 }
