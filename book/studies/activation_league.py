@@ -11,8 +11,10 @@ share of activations that are exactly 0 and their mean; the slopes or betas that
 parameters. Twenty seeds, so that the question how well one chooses by few runs can be answered by drawing
 from them.
 
+Budgets: 60 epochs (1,200 updates) and, on purpose short, 12 (240), each with rates of its own.
+
 Reduced, to finish in minutes on two cores: digits alone (the tests of the claims ask for MNIST and CIFAR-10
-too; Fashion-MNIST has a study of its own), 12 epochs. That ReLU is the most widely used is a count of other
+too; Fashion-MNIST has a study of its own). That ReLU is the most widely used is a count of other
 people's programs, which no training can settle: only its rank is measured.
 """
 
@@ -144,6 +146,19 @@ def _contrasts() -> tuple[Contrast, ...]:
         for measure in ("test_accuracy", "test_loss", "train_loss_end", "mean_activation"):
             family = f"{claim}: {measure}"
             found.append(Contrast(f"{net}-elu", f"{net}-leaky_relu", measure, claim, family=family))
+    found += [
+        Contrast(f"{net}-{name} short", f"{net}-relu short", family=f"{net}, short")
+        for net in ("cnn", "rnn")
+        for name in FUNCTIONS
+        if name != "relu"
+    ]
+    found += [
+        Contrast(f"{net}-{name}", f"{net}-relu", against=(f"{net}-{name} short", f"{net}-relu short"),
+                 family=f"{net}, budget")
+        for net in ("cnn", "rnn")
+        for name in FUNCTIONS
+        if name != "relu"
+    ]  # fmt: skip
     return (
         *found,
         Contrast(
@@ -155,15 +170,33 @@ def _contrasts() -> tuple[Contrast, ...]:
     )
 
 
+LONG: dict[str, dict[str, Any]] = {
+    f"{net}-{name}": {"net": net, **arm} for net in ("cnn", "rnn") for name, arm in FUNCTIONS.items()
+} | {"cnn-relu_wider": {"net": "cnn", "activation": "relu", "wider": True}}
+BUDGETS = {"": 60, " short": 12}  # epochs
+ARMS = {
+    f"{name}{budget}": {**arm, "epochs": epochs}
+    for budget, epochs in BUDGETS.items()
+    for name, arm in LONG.items()
+}
+
 STUDY = Study(
-    arms={f"{net}-{name}": {"net": net, **arm} for net in ("cnn", "rnn") for name, arm in FUNCTIONS.items()}
-    | {"cnn-relu_wider": {"net": "cnn", "activation": "relu", "wider": True}},
-    rates=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
+    arms=ARMS,
+    rates=(0.003, 0.01, 0.03, 0.1, 0.3),
     seeds=range(20),
+    tuning_seeds=range(100, 110),
+    short=tuple(name for name in ARMS if name.endswith("short")),
     splits=splits,
     model=model,
     measure=measure,
-    fit={"epochs": 12, "batch_size": 50},
+    fit=lambda arm: {
+        "epochs": arm["epochs"],
+        "batch_size": 50,
+        "evaluate_at": range(arm["epochs"], arm["epochs"] * 20 + 1, arm["epochs"]),
+    },
     contrasts=_contrasts(),
-    quick={"seeds": range(2), "tuning_seeds": range(100, 101), "rates": (0.01, 0.03), "fit": {"epochs": 1}},
+    quick={
+        "seeds": range(2), "tuning_seeds": range(100, 101), "rates": (0.01, 0.03),
+        "fit": {"epochs": 1, "evaluate_at": None},
+    },  # fmt: skip
 )
