@@ -21,7 +21,6 @@ FIRST_FORM = (
     "weight_initialization",
     "l1_and_l2_penalties",
     "data_augmentation",
-    "batch_normalization",
     "combining",
 )
 
