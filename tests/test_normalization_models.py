@@ -471,6 +471,14 @@ def folds(kind, forward=None, **keywords):
     return lambda: N.fold_batch_norm(settled(kind(forward)), **keywords)
 
 
+def ill_conditioned():
+    """A model in which folding is more accurate than the layers one by one."""
+    model = settled(Pair(lambda m, x: m.norm(m.conv(x))))
+    with torch.no_grad():
+        model.conv.bias.fill_(1e7), model.norm.running_mean.fill_(1e7), model.norm.running_var.fill_(1e-4)
+    return model
+
+
 class NormAct(nn.BatchNorm2d):
     """Batch norm joined with dropout and an activation, as other libraries have it."""
 
@@ -850,6 +858,10 @@ ERRORS = [
     (folds(Catches), r"cannot be followed: it needs to know a value"),
     (folds(Counts), r"changes the attribute 'seen' of the model, on which the next one may depend"),
     (folds(Pair, NOT_FOLDED["through a number"][0]), r"cannot be followed: it needs to know a value"),
+    (folds(Pair, NOT_SEEN["its type"][0]), r"it asks for a type \(type\)"),
+    (folds(Pair, NOT_SEEN["a weight given"][0]), r"it gives Conv2d other parameters for a call"),
+    (folds(Pair, lambda m, x: m.norm(m.conv(x)) * len(range(x.shape[0]))), r"it needs to know a value"),
+    (lambda: N.fold_batch_norm(ill_conditioned(), example=torch.rand(1, 4, 2, 2)), r"outputs on example must"),
     (folds(Drifts), r"without it the forward pass does something else"),
     (lambda: N.fold_batch_norm(NORM), r"must be in eval mode, got training mode in the model itself"),
     (lambda: N.fold_batch_norm(HALF_EVAL), r"got training mode in 1; call model.eval\(\)"),
