@@ -861,7 +861,7 @@ ERRORS = [
     (folds(Pair, NOT_SEEN["its type"][0]), r"it asks for a type \(type\)"),
     (folds(Pair, NOT_SEEN["a weight given"][0]), r"it gives Conv2d other parameters for a call"),
     (folds(Pair, lambda m, x: m.norm(m.conv(x)) * len(range(x.shape[0]))), r"it needs to know a value"),
-    (lambda: N.fold_batch_norm(ill_conditioned(), example=torch.rand(1, 4, 2, 2)), r"outputs on example must"),
+    (lambda: N.fold_batch_norm(ill_conditioned(), example=torch.rand(1, 4, 2, 2)), r"outputs on example mus"),
     (folds(Drifts), r"without it the forward pass does something else"),
     (lambda: N.fold_batch_norm(NORM), r"must be in eval mode, got training mode in the model itself"),
     (lambda: N.fold_batch_norm(HALF_EVAL), r"got training mode in 1; call model.eval\(\)"),
