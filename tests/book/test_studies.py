@@ -127,7 +127,9 @@ def test_planned_studies_load_and_await_their_run():
         study = load_study(path)
         waits = path.stem in NOT_YET_RERUN or path.stem not in NAMES
         assert waits, f"{path.stem} has been run: delete its plan"
-        assert len(study.tuning_seeds) >= 10 and study.extensions and study.contrasts, path.stem
+        assert study.extensions and study.contrasts, path.stem
+        # At scale a rate is chosen from three by one run: a seed there costs as much as a hundred here.
+        assert len(study.tuning_seeds) >= 10 or path.stem == "at_scale", path.stem
 
 
 def test_its_contrasts_can_be_judged(name):
