@@ -333,7 +333,7 @@ def test_weight_of_a_first_page_and_of_the_next(browser, server):
     heavy = [
         f"{page}: {size / 1e6:.2f} MB" for page, size in zip(PAGES[1:], sizes, strict=True) if size > 1e6
     ]
-    assert heavy == {}
+    assert heavy == []
 
 
 FORM = """() => {

@@ -37,6 +37,11 @@ NOT_YET_RERUN = set(
     regularized_networks schedules technique_factorial technique_subsets techniques_recalibrated usable_rates
     """.split()
 )
+#: arms whose loss was still falling at the long budget; they are named here, and no verdict rests on them
+STILL_FALLING = {
+    "activation_league": ["cnn-tanh"],
+    "choosing_data": ["cnn-standardized-tanh", "mlp-as it is-tanh"],
+}
 IMPORTS = {"__future__", "convcraft", "torch", "numpy", "sklearn", "scipy"}
 
 
@@ -118,6 +123,8 @@ def test_its_result_is_of_this_version_and_whole(name):
 
 def test_every_study_keeps_the_protocol_or_is_still_to_be_run_again():
     broken = {name: result_of(name).shortcomings for name in NAMES}
+    for name, arms in STILL_FALLING.items():
+        assert broken.pop(name) == {"still falling": arms}
     assert {name for name, rules in broken.items() if rules} == NOT_YET_RERUN, broken
 
 
