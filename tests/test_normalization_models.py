@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import gc
 import io
 import pickle
 import random
@@ -915,3 +916,25 @@ def test_the_networks_of_the_lab_are_looked_into():
     setattr(model.get_submodule(parent), child, pair)
     settled(model)
     assert not norms(N.fold_batch_norm(model, strict=True))
+
+
+COLLECTED = 0
+
+
+def test_what_others_do_at_a_garbage_collection_is_not_the_models_doing():
+    """A callback that counts collections in a global variable, called at nearly every allocation."""
+
+    def count(phase, info):
+        global COLLECTED
+        COLLECTED += 1
+
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
+    threshold = gc.get_threshold()
+    gc.callbacks.append(count)
+    gc.set_threshold(1, 1, 1)
+    try:
+        folded = N.fold_batch_norm(model, strict=True)
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(count)
+    assert COLLECTED and gc.isenabled() and not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())

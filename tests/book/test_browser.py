@@ -8,6 +8,7 @@ import pytest
 from pages import CHAPTERS, NEW_FORM, PAGES
 
 CHAPTER_PAGES = [f"book/{path.stem}" for path in CHAPTERS]
+WITHOUT_CONTROLS = ("book/searching_hyperparameters",)  # its chapter on learning rates has them
 THEMES = ("light", "dark")
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
@@ -128,9 +129,15 @@ def controls(page):
     return page.locator(".bd-article :is(input[type=range], select)")
 
 
-def controls_move_by_keyboard_and_redraw(visit):
+PUT_BACK = """(e, value) => {
+  e.value = value;
+  for (const kind of ['input', 'change']) e.dispatchEvent(new Event(kind, {bubbles: true}));
+}"""
+
+
+def controls_move_by_keyboard_and_redraw(visit, page):
     found = controls(visit.page)
-    assert found.count() >= 1, "no figure to interact with"
+    assert found.count() >= 1 or page in WITHOUT_CONTROLS, "no figure to interact with"
     for number in range(found.count()):
         control = found.nth(number)
         assert control.evaluate(
@@ -146,6 +153,7 @@ def controls_move_by_keyboard_and_redraw(visit):
                 break
         assert after[1] != before[1], "the keyboard does not move the control"
         assert after[0] != before[0], "the control does not redraw the figure"
+        control.evaluate(PUT_BACK, before[1])
     assert visit.errors == []
 
 
@@ -278,7 +286,7 @@ def test_a_page_on_the_desk(browser, site, server, page, theme):
         text_stands_out(visit, theme)
         keyboard_reaches_the_text(visit)
         if page in CHAPTER_PAGES:
-            controls_move_by_keyboard_and_redraw(visit)
+            controls_move_by_keyboard_and_redraw(visit, page)
         nothing_left_and_nothing_broke(visit)
 
 

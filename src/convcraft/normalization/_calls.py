@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import itertools
 import random
@@ -97,12 +98,16 @@ class _Follower(Recorder):
         return self.symbol(func, args, kwargs)
 
     def __enter__(self) -> Any:
+        self.collects = gc.isenabled()
+        gc.disable()  # what others do when garbage is collected is not the model's doing
         self.profile = sys.getprofile()
         sys.setprofile(self.note)
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
         sys.setprofile(self.profile)
+        if self.collects:
+            gc.enable()
         super().__exit__(*error)
 
     def note(self, frame: FrameType, event: str, value: Any) -> None:
