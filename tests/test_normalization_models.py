@@ -512,7 +512,7 @@ def test_what_a_hook_between_the_two_sees_stays_the_same():
         getattr(model.get_submodule(place), at)(lambda *_: None)
         row = N.folding_report(model)[0]
         assert row.layer is None and "a hook is attached to a module between it and '0.0'" in row.reason
-        getattr(model, at)(lambda *_: None)  # on what holds both, a hook is no obstacle
+        getattr(model, at)(lambda *_: None)  # on what holds both, a hook does not matter
         model[0]._forward_hooks.clear(), model[1]._forward_pre_hooks.clear()
         assert N.folding_report(model)[0].layer == "0.0"
 

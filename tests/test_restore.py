@@ -18,7 +18,7 @@ class Busy(nn.Module):
         self.layer = spectral_norm(nn.Linear(3, 3))
         self.register_buffer("odd", torch.tensor([math.nan, -0.0, 1.0]))
         self.register_buffer("turned", torch.zeros(2, dtype=torch.complex64))
-        self.table = torch.zeros(2)  # a tensor that is no buffer
+        self.table = torch.zeros(2)  # a tensor that is not a buffer
         self.seen, self.counts, self.source = [], {}, torch.Generator().manual_seed(1)
 
     def forward(self, x):

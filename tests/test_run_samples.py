@@ -21,7 +21,7 @@ needs_sources = pytest.mark.skipif(not SOURCES, reason="CONVCRAFT_SOURCES names 
 
 
 def load(name: str):
-    """A module of tools/, which is no package."""
+    """A module of tools/, which is not a package."""
     spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module

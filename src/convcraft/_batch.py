@@ -30,7 +30,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 }
 
 Loss = Callable[..., Any] | str | None
-#: Who takes the target: the loss, the model that returns its own loss, or nobody.
+#: What takes the target: the loss, the model that returns its own loss, or nobody.
 Taker = Literal["loss", "model", "nobody"]
 
 
@@ -142,7 +142,7 @@ def _named(function: str, item: Mapping[str, Any], takes: _Takes, target: Taker)
             )
         return takes.arguments(rest, rest.pop(keys[0]))
     goal = None
-    for key in keys:  # a label that forward does without is no input
+    for key in keys:  # a label that forward does without is not an input
         if not (target == "model" and takes.by_name([key])) and key not in takes.needed:
             goal = rest.pop(key)
     if not takes.by_name(rest) and len(rest) > 1:

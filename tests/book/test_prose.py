@@ -21,7 +21,7 @@ SPELLED = re.compile(rf"\b({'|'.join(list(WORDS)[5:])})\b|\b(two|three|four) (?=
 DIGITS = re.compile(r"(?<![\w.])[−-]?\d[\d,]*(?:\.\d+)?(?:e[−-]?\d+)?(?![\w])")
 # Not numbers of an experiment: mathematics, code, roles (citations, references), addresses, years.
 APART = re.compile(r"\$[^$]*\$|`[^`]*`|\{[\w:+-]+\}`[^`]*`|\]\([^)]*\)|\b(?:18|19|20)\d\d\b")
-# What an exercise gives is no result.
+# What an exercise gives is not a result.
 GIVEN = re.compile(r"```\{exercise-start\}.*?```\{exercise-end\}\s*```", re.DOTALL)
 # Numbers that no cell of the section shows, by page: the text around each, and why it is right.
 EXCEPTIONS: dict[str, dict[str, str]] = {

@@ -153,7 +153,7 @@ WRONG = [
     ("mend-the-layer", with_fault("always"), "still move"),
     ("batches-of-two", "layer norm", "must be a function"),
     ("batches-of-two", lambda width: width, "must return a torch.nn.Module"),
-    ("batches-of-two", lambda width: nn.Identity(), "no normalization"),
+    ("batches-of-two", lambda width: nn.Identity(), "does not normalize"),
     ("batches-of-two", nn.BatchNorm1d, "85 % is asked for"),
 ]
 

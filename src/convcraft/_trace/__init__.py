@@ -94,7 +94,7 @@ def successors(model: nn.Module, example: Any = None) -> Graph:
         example: what the model is called with where it cannot be traced: a tensor, a tuple of positional or a
             mapping of keyword arguments. A batch of two samples is enough.
 
-    Raises ConvcraftError when model is no module, or can neither be traced nor run on the example.
+    Raises ConvcraftError when model is not a module, or can neither be traced nor run on the example.
     """
     if not isinstance(model, nn.Module):
         raise ConvcraftError(

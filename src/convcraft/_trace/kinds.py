@@ -78,7 +78,7 @@ def activation_name(module: nn.Module) -> str | None:
 
 
 def layer_kind(module: nn.Module) -> str | None:
-    """What kind of layer a module is, or None for what is no layer."""
+    """What kind of layer a module is, or None for what is not a layer."""
     if activation_name(module) is not None:
         return None
     if isinstance(module, conv._ConvTransposeNd):
@@ -124,7 +124,7 @@ def is_known(module: nn.Module) -> bool:
 
 @unset_fake_temporarily()
 def is_elementwise(module: nn.Module) -> bool:
-    """Whether a module without parameters acts on each value alone and is no straight line, by trial."""
+    """Whether a module without parameters acts on each value alone and is not a straight line, by trial."""
     if any(True for _ in module.parameters()):
         return False
     generator = torch.Generator("cpu").manual_seed(0)
@@ -138,7 +138,7 @@ def is_elementwise(module: nn.Module) -> bool:
             return False
         alone = torch.allclose(y.flatten()[order], shuffled.flatten(), equal_nan=True)
         return alone and not _on_a_line(x, y)
-    except Exception:  # whatever it is, it is no activation
+    except Exception:  # whatever it is, it is not an activation
         return False
 
 

@@ -61,7 +61,7 @@ def record(
         gradients: whether gradients are, in the backward passes of recorded forward passes.
         updates: whether update ratios are; needs a copy of the weights.
 
-    Raises ConvcraftError when model is no module or is compiled, every is below 1, or layers is not known.
+    Raises ConvcraftError when model is not a module or is compiled, every is below 1, or layers is not known.
     Source: Karpathy (2015), CS231n notes on neural networks 3, for the update ratio; Glorot and Bengio
     (2010), Understanding the difficulty of training deep feedforward neural networks, for the rest.
     Chapter: Combining.

@@ -113,7 +113,7 @@ class Report:
     def compare(self, other: Report) -> Comparison:
         """What is gone, what is new and what stayed from this report to another; and the layers side by side.
 
-        Raises ConvcraftError when other is no Report.
+        Raises ConvcraftError when other is not a Report.
         """
         if not isinstance(other, Report):
             raise ConvcraftError(
@@ -136,7 +136,7 @@ class Report:
     def from_json(cls, source: str | Path) -> Report:
         """A report from JSON text, or from a file (a Path, or a name that ends in .json).
 
-        Raises ConvcraftError when it is no report, or one of a later format.
+        Raises ConvcraftError when it is not a report, or one of a later format.
         """
         text = source
         if isinstance(source, Path) or (source.strip().endswith(".json") and "{" not in source):

@@ -66,7 +66,7 @@ def drop_block2d(
         p: probability of dropping, for each element. p = 0 gives the input, p = 1 zeros.
         block_size: side b of the blocks; they may be larger than the image.
 
-    Raises ConvcraftError when p is outside [0, 1], block_size is no positive integer, the input is not a
+    Raises ConvcraftError when p is outside [0, 1], block_size is not a positive integer, the input is not a
     floating-point tensor of four dimensions, or the generator is on another device. Source: Ghiasi, Lin and
     Le (2018), DropBlock: A Regularization Method for Convolutional Networks. Chapter: Dropout.
 

@@ -127,7 +127,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     Args:
         val: the number.
 
-    Raises ConvcraftError when the tensor is not floating-point or val is no finite number.
+    Raises ConvcraftError when the tensor is not floating-point or val is not a finite number.
     Chapter: Weight initialization.
 
     >>> constant_(torch.empty(2), 0.5)
@@ -196,9 +196,9 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         tensor: (C_out, C_in / groups, ...) with 1 to 3 kernel dimensions; it is changed and returned.
         groups: of the convolution.
 
-    Raises ConvcraftError when the tensor is not floating-point, has other dimensions, or C_out is no multiple
-    of groups. Source: Zagoruyko and Komodakis (2017), DiracNets: Training Very Deep Neural Networks Without
-    Skip-Connections. Chapter: Weight initialization.
+    Raises ConvcraftError when the tensor is not floating-point, has other dimensions, or groups does not
+    divide C_out. Source: Zagoruyko and Komodakis (2017), DiracNets: Training Very Deep Neural Networks
+    Without Skip-Connections. Chapter: Weight initialization.
 
     >>> dirac_(torch.empty(1, 1, 3))
     tensor([[[0., 1., 0.]]])

@@ -49,7 +49,7 @@ def calculate_gain(
         param: the parameter of a named activation, for example the negative slope of leaky_relu.
         direction: "forward" or "backward".
 
-    Raises ConvcraftError when the name or the direction is not known, param is no number or belongs to
+    Raises ConvcraftError when the name or the direction is not known, param is not a number or belongs to
     nothing, the activation is not element-wise (softmax, GLU and normalizations are not), or its moment is 0.
     Source: He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Weight initialization.
 

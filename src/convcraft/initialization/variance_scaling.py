@@ -47,7 +47,7 @@ def xavier_uniform_(
             groups, stride and transposition (see `fans`). It is changed; the weight is returned.
         gain: factor on the standard deviation, not negative.
 
-    Raises ConvcraftError when the tensor is no floating-point weight or layer, gain is negative, or the
+    Raises ConvcraftError when the tensor is not a floating-point weight or layer, gain is negative, or the
     generator is elsewhere. Source: Glorot and Bengio (2010), Understanding the difficulty of training deep
     feedforward neural networks. Chapter: Weight initialization.
 
@@ -221,7 +221,7 @@ def delta_orthogonal_(
         gain: factor on the matrix.
         groups: of the convolution; each group gets a matrix of its own.
 
-    Raises ConvcraftError when the tensor is no floating-point weight of a convolution, is that of a
+    Raises ConvcraftError when the tensor is not a floating-point weight of a convolution, is that of a
     transposed one, has fewer output than input channels, groups do not divide it, or the generator is
     elsewhere. Source: Xiao, Bahri, Sohl-Dickstein, Schoenholz and Pennington (2018), Dynamical Isometry and a
     Mean Field Theory of CNNs. Chapter: Weight initialization.

@@ -62,7 +62,7 @@ def proximal(
             have a gradient, one rate or a list of a tensor for each.
 
     Raises ConvcraftError when optimizer is none, or one whose rates are not known and are not given; when a
-    strength is negative or no number; when dim is no dimension of a parameter that it counts for. Source:
+    strength is negative or no number; when dim is not a dimension of a parameter that it counts for. Source:
     Parikh and Boyd (2014), Proximal Algorithms; Duchi, Hazan and Singer (2011), Adaptive Subgradient Methods,
     for the metric; Simon, Friedman, Hastie and Tibshirani (2013), A Sparse-Group Lasso, for the order of the
     two thresholds. Chapter: L1 and L2 penalties.

@@ -92,7 +92,7 @@ def group_soft_threshold_(params: Parameters, threshold: float | Sequence[Tensor
         threshold: t, one number that is not negative, or a tensor of thresholds for each of the parameters.
         dim: the dimension that counts the groups, as in `group_lasso`.
 
-    Raises ConvcraftError as `soft_threshold_` does, and when dim is no dimension of a parameter. Source: Yuan
+    Raises ConvcraftError as `soft_threshold_` does, and when a parameter has no dimension dim. Source: Yuan
     and Lin (2006), Model Selection and Estimation in Regression with Grouped Variables; Parikh and Boyd
     (2014), Proximal Algorithms. Chapter: L1 and L2 penalties.
 

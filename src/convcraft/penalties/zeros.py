@@ -72,7 +72,8 @@ def sparsity(model: nn.Module) -> Sparsity:
         model: any module; a shared parameter counts once.
 
     Returns a list of `SparsityRow` with `zeros`, `total` and `share` of all; it prints as a table. Raises
-    ConvcraftError when model is no module or has no floating-point parameters. Chapter: L1 and L2 penalties.
+    ConvcraftError when model is not a module or has no floating-point parameters.
+    Chapter: L1 and L2 penalties.
 
     >>> model = nn.Linear(3, 2)
     >>> _ = nn.init.zeros_(model.bias)

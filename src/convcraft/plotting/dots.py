@@ -39,7 +39,7 @@ def intervals(
         reference: float or dict of label: float. A value to compare with, drawn as a line.
         numbers: A format such as "{:.3f}" with which the mean is written at the right of each row.
 
-    Raises ConvcraftError without `alt` or values, and for what is no interval.
+    Raises ConvcraftError without `alt` or values, and for what is not an interval.
 
     >>> chart = intervals({"relu": (0.95, 0.94, 0.96)}, alt="One accuracy.", xlabel="accuracy")
     >>> chart.axes[0].get_yticklabels()[0].get_text()
@@ -103,7 +103,7 @@ def differences(
         percent: in percentage points.
         numbers: A format such as "{:+.1f}" with which the mean is written at the right of each row.
 
-    Raises ConvcraftError without `alt` or contrasts, and for what is no contrast.
+    Raises ConvcraftError without `alt` or contrasts, and for what is not a contrast.
 
     >>> from types import SimpleNamespace
     >>> row = SimpleNamespace(a="b", b="a", interval=(0.02, 0.01, 0.03), measure="accuracy", margin=0.01)

@@ -154,7 +154,7 @@ def heatmap(
         centre: draw in two colours that meet at this value.
         numbers: A format such as "{:.2f}" for the number in each cell.
 
-    Raises ConvcraftError without `alt`, for what is no matrix, or where names and rows or columns differ in
+    Raises ConvcraftError without `alt`, for other than a matrix, or where names and rows or columns differ in
     number.
 
     >>> chart = heatmap([[1, 2], [3, 4]], alt="Four numbers.", numbers="{:.0f}")

@@ -167,7 +167,7 @@ def batches_of_two(answer: Callable[[int], nn.Module]) -> str | None:
         x = torch.randn(64, 32)
         small, large = (float(probe.train()(scale * x).std()) for scale in (1.0, 100.0))
     if not large < 10 * small:
-        return "that is no normalization: a hundred times the input gives a hundred times the output."
+        return "that does not normalize: a hundred times the input gives a hundred times the output."
     splits, scores = data.load("digits").standardized(), []
     for seed in range(2):
         with forked(seed):
