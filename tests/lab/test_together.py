@@ -71,6 +71,21 @@ def augmented():
     return nn.Sequential(augment, nn.Conv2d(1, 4, 3), nn.Dropout2d(0.2), nn.Flatten(), nn.Linear(144, 10))
 
 
+class Listed(nn.Module):
+    """Dropout in a list, called once in every step of a loop."""
+
+    def __init__(self):
+        super().__init__()
+        self.input, self.output = nn.Linear(16, 12), nn.Linear(12, 10)
+        self.drops = nn.ModuleList([dropout.Dropout(0.3)])
+
+    def forward(self, x):
+        state = 0.0
+        for rows in x.flatten(1).chunk(4, 1):
+            state = torch.tanh(self.input(rows) + self.drops[0](state * torch.ones(len(x), 12)))
+        return self.output(state)
+
+
 def weights(model):
     return penalties.decay_groups(model, 0.0)[0]["params"]
 
@@ -97,7 +112,7 @@ def assert_as_by_fit(factory, splits, copies=COPIES, **settings):
     return together
 
 
-@pytest.mark.parametrize("factory", [mlp, batch_norm, dropped, augmented])
+@pytest.mark.parametrize("factory", [mlp, batch_norm, dropped, augmented, Listed])
 def test_copies_with_data_noise_and_strengths_of_their_own_get_the_numbers_of_fit(small, factory):
     assert reason_against(factory(), small.train) == ""
     settings = {"epochs": 2, "batch_size": 25}

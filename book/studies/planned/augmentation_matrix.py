@@ -27,10 +27,10 @@ from torch import Tensor, nn
 
 from convcraft import augmentation as a
 from convcraft.lab import data
-from convcraft.lab.experiments import Contrast, Study, train_and_score
+from convcraft.lab.experiments import Contrast, Study
 from convcraft.lab.models import ConvNet
 from convcraft.lab.randomness import forked
-from convcraft.lab.training import evaluate, seeded
+from convcraft.lab.training import evaluate
 
 BATCH, LOOKS = 32, 15
 
@@ -75,29 +75,27 @@ def model(arm: dict) -> nn.Sequential:
     return nn.Sequential(TRAIN[arm["train"]](), Standardize(), ConvNet((8, 16), hidden=32))
 
 
-def images(arm: dict, splits: data.Splits, seed: int) -> data.Split:
-    """The subset of this seed, with transformed copies where the arm asks for them."""
-    train = splits.train.subset(arm["n"], seed)
-    copies = arm.get("copies", 0)
+def splits(arm: dict, seed: int) -> data.Splits:
+    """The digits with the subset of this seed, and with transformed copies where the arm asks for them."""
+    whole = data.load("digits")
+    train, copies = whole.train.subset(arm["n"], seed), arm.get("copies", 0)
     with forked(seed):
         more = [TRAIN["mild"]()(train.x) for _ in range(copies)]
-    return data.Split(torch.cat([train.x, *more]), train.y.repeat(1 + copies))
+    return replace(whole, train=data.Split(torch.cat([train.x, *more]), train.y.repeat(1 + copies)))
 
 
-def run(arm: dict, rate: float, seed: int, splits: data.Splits, final: bool) -> dict:
-    """Train one net; in the final phase test it under every transform."""
-    train = images(arm, splits, seed)
-    net = seeded(lambda: model(arm), seed)
-    found = train_and_score(
-        net, replace(splits, train=train), seed=seed, final=final, learning_rate=rate, batch_size=BATCH,
-        updates=arm["updates"],
-        evaluate_at=range(arm["updates"] // 20, arm["updates"] + 1, arm["updates"] // 20),
-    )  # fmt: skip
-    return found | (tested(net, arm, splits.test) if final else {})
+def fit(arm: dict) -> dict:
+    step = arm["updates"] // 20
+    return {
+        "updates": arm["updates"],
+        "evaluate_at": range(step, arm["updates"] + 1, step),
+        "batch_size": BATCH,
+    }
 
 
-def tested(net: nn.Module, arm: dict, test: data.Split) -> dict:
-    found: dict = {}
+def measure(net: nn.Module, splits: data.Splits, arm: dict, seed: int) -> dict:
+    """Under every transform of the test images, by class, and with test-time augmentation."""
+    test, found = splits.test, {"train_accuracy": evaluate(net, splits.train).accuracy}
     if "kind" in arm:
         return found
     for number, (name, transform) in enumerate(TEST.items()):
@@ -123,10 +121,6 @@ def averaged(net: nn.Module, test: data.Split) -> float:
         net.eval()
         mean = torch.stack([net(x).softmax(1) for x in looks]).mean(0)
     return float((mean.argmax(1) == test.y).float().mean())
-
-
-def splits(arm: dict) -> data.Splits:
-    return data.load("digits")
 
 
 ARMS: dict[str, dict] = {name: {"train": name, "n": 200} for name in TRAIN}
@@ -162,7 +156,9 @@ STUDY = Study(
     tuning_seeds=range(100, 110),
     short=tuple(name for name in ARMS if name.endswith("short")),
     splits=splits,
-    run=run,
+    model=model,
+    fit=fit,
+    measure=measure,
     contrasts=(
         *(
             Contrast(t, "none", claim="augmentation-improves-generalization", family="clean")

@@ -114,6 +114,8 @@ class Noise:
 
     def __init__(self, template: nn.Module, names: Sequence[str], seeds: Sequence[int]) -> None:
         self.device = device_of(template)
+        #: any tensor of the forward pass that is stacked; the input of a layer may be the same for all copies
+        self.stacked: Tensor | None = None
         self.states = []
         for seed in seeds:
             with forked(stream(seed, "noise"), self.device):
@@ -123,16 +125,16 @@ class Noise:
             layer.forward = self._alone(layer, layer.forward)
 
     def _alone(self, layer: nn.Module, original: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        def form(dim: int, x: Tensor) -> tuple[Tensor, int]:
+        def form(dim: int | None, x: Tensor, stacked: Tensor) -> tuple[Tensor, int]:
             parts = []
             with forked(0, self.device):
-                for place, part in enumerate(x.unbind(dim)):
+                for place, part in enumerate([x] * len(stacked) if dim is None else x.unbind(dim)):
                     set_random_state(self.states[place], self.device)
                     parts.append(original(part))
                     self.states[place] = random_state(self.device)
             return torch.stack(parts), 0
 
-        return lambda x: _Across.apply(form, original, x) if layer.training else original(x)
+        return lambda x: _Across.apply(form, original, x, self.stacked) if layer.training else original(x)
 
     def keep(self, rows: list[int]) -> None:
         self.states = [self.states[row] for row in rows]

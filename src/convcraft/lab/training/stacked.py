@@ -57,7 +57,8 @@ def drawing_layers(model: nn.Module, run: Callable[[nn.Module], object]) -> list
     inside = ""
     for name, layer in model.named_modules():
         stateless = next(layer.parameters(), None) is None and next(layer.buffers(), None) is None
-        if name and stateless and not (inside and name.startswith(inside)):
+        listed = isinstance(layer, nn.ModuleList | nn.ModuleDict)  # is not called itself
+        if name and stateless and not listed and not (inside and name.startswith(inside)):
             watch(name, layer)
             inside = f"{name}."
     with forked(0, device):
@@ -107,6 +108,8 @@ class Stacked:
 
     def _outputs(self, parameters: Tensors, buffers: Tensors, x: Tensor, shared: bool) -> Tensor:
         def forward(parameters: Tensors, buffers: Tensors, x: Tensor) -> Tensor:
+            if self.noise is not None:
+                self.noise.stacked = next(iter(parameters.values())).detach()
             return functional_call(self.template, (parameters, buffers), (x,))
 
         over = (0, 0, None if shared else 0)
