@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "claims": ("convcraft.lab.claims", "count the claims of the book and list the open ones"),
     "data": ("convcraft.lab.data", "list the data sets, fetch one, and say where it lies"),
     "diagnose": ("convcraft.diagnostics.command", "look for what keeps a model of your own from training"),
+    "enter": ("convcraft.lab.enter", "compare an activation of your own with ReLU on four small tasks"),
     "study": ("convcraft.lab.experiments", "run an experiment of the book, or list them"),
 }
 

@@ -118,8 +118,9 @@ def is_leaf(module: nn.Module) -> bool:
 
 
 def is_known(module: nn.Module) -> bool:
-    """Whether torch.nn or this package defines a module, and not the user."""
-    return type(module).__module__.startswith(("torch.nn.", "convcraft."))
+    """Whether torch.nn or the library defines a module, and not the user; the lab is one of its users."""
+    place = type(module).__module__
+    return place.startswith(("torch.nn.", "convcraft.")) and not place.startswith("convcraft.lab.")
 
 
 @unset_fake_temporarily()

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
-import sys
-import traceback
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .._batch import is_batch
+from .._factory import call, load
 from .._trace import tensors
-from ..errors import ConvcraftError, unknown
+from ..errors import ConvcraftError
 from .diagnose import diagnose
 from .report import Report
 
@@ -64,68 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if report.severe else 0
 
 
-def _load(name: str) -> ModuleType:
-    """A module by its dotted name, the current folder included, or by the path of its file."""
-    if name.endswith(".py"):
-        path = Path(name)
-        if not path.is_file():
-            raise ConvcraftError(f"diagnose: MODULE must be a file that exists, got {name}; check the path")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        load: Callable[[], Any] = lambda: spec.loader.exec_module(module) or module  # type: ignore[union-attr]  # noqa: E731
-    else:
-        load = lambda: importlib.import_module(name)  # noqa: E731
-    sys.path.insert(0, str(Path(name).parent) if name.endswith(".py") else "")
-    try:
-        return load()
-    except ModuleNotFoundError as error:
-        raise ConvcraftError(
-            f"diagnose: MODULE must be importable, got {name!r} ({error}); run from the folder that holds "
-            "it, or pass the path of a .py file"
-        ) from error
-    except Exception as error:  # the user's own code runs here
-        _show(error)
-        raise ConvcraftError(
-            f"diagnose: MODULE must run when it is imported, {name} raised {type(error).__name__}: {error}"
-        ) from error
-    finally:
-        sys.path.pop(0)
-
-
-def _show(error: Exception) -> None:
-    """Print where the user's code failed, without the frames of this module."""
-    frames = error.__traceback__
-    while frames is not None and (
-        (file := frames.tb_frame.f_code.co_filename) == __file__ or "importlib" in file
-    ):
-        frames = frames.tb_next
-    if frames is not None:
-        traceback.print_exception(error.with_traceback(frames))
-
-
 def _case(factory: str) -> tuple[Any, ...]:
     """What the factory returns, as (model, batch, loss, optimizer) with None for what is missing."""
-    name, colon, attribute = factory.rpartition(":")
-    if not (name and colon and attribute):
-        raise ConvcraftError(
-            f"diagnose: the argument must have the form MODULE:FACTORY, got {factory!r}; "
-            "for example mypackage.models:small or model.py:build"
-        )
-    module = _load(name)
-    if not hasattr(module, attribute):
-        raise unknown(f"name in {name}", attribute, [n for n in vars(module) if not n.startswith("_")])
-    made = getattr(module, attribute)
+    made = load("diagnose", factory)
     if callable(made) and not isinstance(made, nn.Module):
-        try:
-            made = made()
-        except Exception as error:  # and here
-            _show(error)
-            raise ConvcraftError(
-                f"diagnose: FACTORY must work without arguments, {factory} raised {type(error).__name__}: "
-                f"{error}"
-            ) from error
+        made = call("diagnose", factory, made)
     parts = tuple(made) if isinstance(made, tuple) else (made,)
     if not 1 <= len(parts) <= 4 or not isinstance(parts[0], nn.Module):
         raise ConvcraftError(
