@@ -237,6 +237,13 @@ def test_bars_and_groups_stand_at_their_values_with_intervals():
     assert [text.get_text() for text in chart.legends[0].get_texts()] == ["f", "g"]
 
 
+def test_stacked_bars_stand_on_one_another():
+    parts = {"all": {"function": 0.2, "depth": 0.5}, "some": {"depth": 0.1, "seed": 0.4}}
+    patches = plotting.bars(parts, alt="A.", stacked=True).axes[0].patches
+    found = sorted((round(float(b.get_y()), 6), round(float(b.get_height()), 6)) for b in patches)
+    assert found == [(0.0, 0.1), (0.0, 0.2), (0.1, 0.4), (0.2, 0.5)]
+
+
 def test_intervals_are_drawn_from_low_to_high_with_reference_and_number():
     interval = SimpleNamespace(mean=0.5, low=0.4, high=0.7)
     chart = plotting.intervals({"relu": interval}, alt="A.", reference={"chance": 0.1}, numbers="{:.2f}")

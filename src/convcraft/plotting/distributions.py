@@ -115,6 +115,7 @@ def bars(
     yscale: str = "linear",
     ylim: tuple[float, float] | None = None,
     hline: Any = None,
+    stacked: bool = False,
     size: tuple[float, float] | None = None,
     theme: str = "light",
 ) -> Chart:
@@ -123,6 +124,7 @@ def bars(
     Args:
         values: ``{name: value}``, ``{name: interval}``, or ``{group: {name: value or interval}}``; an
             interval has mean, low and high, or is those three numbers.
+        stacked: put the bars of a group on one another, without intervals: the parts of a whole.
 
     Raises ConvcraftError without `alt` or values.
 
@@ -141,14 +143,18 @@ def bars(
     chart = new_chart(alt, size, (WIDTH, 3.2), theme)
     with settings(chart.theme):
         ax = chart.add_subplot()
-        width = 0.66 if len(names) == 1 else 0.82 / len(names)
+        width = 0.66 if len(names) == 1 or stacked else 0.82 / len(names)
+        base = np.zeros(len(groups))
         handles: dict[str, Any] = {}
         for j, name in enumerate(names):
             colour = series_style(j, chart.theme)["color"]
             have = [i for i, group in enumerate(groups.values()) if name in group]
             three = np.array([triple(list(groups.values())[i][name], name or list(groups)[i]) for i in have])
-            at = np.array(have) + (j - (len(names) - 1) / 2) * width
-            handles[name] = ax.bar(at, three[:, 0], width * 0.94, color=colour, linewidth=0)
+            at = np.array(have) + (0 if stacked else (j - (len(names) - 1) / 2) * width)
+            handles[name] = ax.bar(at, three[:, 0], width * 0.94, base[have], color=colour, linewidth=0)
+            if stacked:
+                base[have] += three[:, 0]
+                continue
             error = np.stack([three[:, 0] - three[:, 1], three[:, 2] - three[:, 0]])
             if (error > 0).any():
                 ax.errorbar(

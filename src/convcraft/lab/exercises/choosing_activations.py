@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from convcraft.errors import ConvcraftError
 from convcraft.initialization import initialize
 from convcraft.lab import data, models
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import formula, takes
+from convcraft.lab.exercises.kinds import choice, formula, takes
 from convcraft.lab.training import evaluate, fit, seeded
 
 TASKS = ("one digit of ten", "odd or even", "any number of tags", "tomorrow's temperature")
@@ -91,9 +92,52 @@ def expected_lead(answer: Any) -> str | None:
         if abs(value) < 0.02:
             return "The mean over arms is 0. What is wanted is the mean, over repetitions, of the largest."
         if wrong := compare(value, right, f"the lead of {arms} arms in standard deviations", tolerance=0.02):
+            bound = math.sqrt(2 * math.log(arms))
+            if math.isclose(value, bound, rel_tol=1e-3):
+                return wrong.because("That is the bound, which no noise reaches. Draw the noise and average.")
             return wrong
     if abs(float(answer(8, 0.01)) - 0.014236) > 3e-4:
         return "The lead is proportional to the noise: multiply by the standard deviation."
+    return None
+
+
+@takes("the weight (units, pixels) and the bias (units,) of a layer, the scale and the shift")
+def re_encode(answer: Any) -> str | None:
+    """Weight and bias that do to scale * x + shift what the given ones do to x."""
+    g = torch.Generator().manual_seed(0)
+    x, weight = torch.randn(5, 7, generator=g).double(), torch.randn(3, 7, generator=g).double()
+    bias = torch.arange(3.0, dtype=torch.float64)
+    for scale, shift in ((1.0, -1.0), (2.0, 0.0), (2.0, -1.0), (-1.0, 0.5)):
+        got = answer(weight.clone(), bias.clone(), scale, shift)
+        if not isinstance(got, tuple) or len(got) != 2:
+            return f"Return two tensors, a weight and a bias; got {type(got).__name__}."
+        new_weight, new_bias = got
+        if tuple(new_weight.shape) != (3, 7) or tuple(new_bias.shape) != (3,):
+            got = f"{(*new_weight.shape,)} and {(*new_bias.shape,)}"
+            return f"The shapes must stay (3, 7) and (3,); got {got}."
+        if not torch.allclose(new_weight, weight / scale):
+            return f"At scale {scale:g} the weight is not yet right: x comes in multiplied by the scale."
+        if not torch.allclose((scale * x + shift) @ new_weight.T + new_bias, x @ weight.T + bias):
+            hint = f"At scale {scale:g} and shift {shift:g} the weight is right, the bias is not."
+            return f"{hint} The shift goes through the new weight, summed over the pixels."
+    return None
+
+
+def pooled_paradox(answer: Any) -> str | None:
+    """Accuracies and numbers of runs, functions by rates: ahead at both rates, behind in the pooled mean."""
+    if not isinstance(answer, tuple) or len(answer) != 2 or {np.shape(part) for part in answer} != {(2, 2)}:
+        return "Give two tables of 2 x 2, functions by rates: the mean accuracies and the numbers of runs."
+    accuracy, runs = (np.asarray(part, dtype=float) for part in answer)
+    if not ((accuracy >= 0) & (accuracy <= 1)).all() or (runs < 1).any() or (runs % 1).any():
+        return "Accuracies lie between 0 and 1, and each cell has a whole number of runs, one or more."
+    if not (accuracy[0] > accuracy[1]).all():
+        return "The first function must be ahead at both rates."
+    pooled = (accuracy * runs).sum(1) / runs.sum(1)
+    if pooled[0] >= pooled[1]:
+        return (
+            f"The pooled means are {pooled[0]:.3f} and {pooled[1]:.3f}, and the first is not behind. "
+            "Which of the two was mostly run at the bad rate?"
+        )
     return None
 
 
@@ -150,5 +194,15 @@ CHECKS: dict[str, Check] = {
     ),
     "mend-the-choice": mend_the_choice,
     "expected-lead": expected_lead,
+    "re-encode": re_encode,
+    "pooled-paradox": pooled_paradox,
+    "which-conclusion-activations": choice(
+        "c",
+        {
+            "a": "each function had its own rate; look at the row where both had the same one.",
+            "b": "an interval that contains zero is not the number zero; how large may the lead be?",
+            "d": "compare the intervals of the two budgets; where is the interval of their difference?",
+        },
+    ),
     "your-choice": your_choice,
 }
