@@ -8,6 +8,7 @@ from torch import nn
 
 from convcraft import ConvcraftError, activations
 from convcraft.lab import models
+from convcraft.initialization import calculate_gain, initialize
 from convcraft.lab.models import MLP, ConvNet, Elementwise, activation_layer
 
 
@@ -121,6 +122,11 @@ def test_build_is_the_class_and_its_seed_leaves_the_random_state():
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), expected.parameters(), strict=True))
     assert isinstance(models.build("mlp", widths=(4, 2)), MLP)
     assert models.names() == ["convnet", "mlp"]
+
+
+def test_initialize_gives_the_gain_of_a_function_that_was_made_a_layer():
+    first, last = initialize(MLP((6, 5, 3), activation=torch.sin))
+    assert first.gain == pytest.approx(calculate_gain(torch.sin)) and last.gain == 1
 
 
 def test_models_can_be_pickled():
