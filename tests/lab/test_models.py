@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from convcraft import ConvcraftError, activations
-from convcraft.lab import models
 from convcraft.initialization import calculate_gain, initialize
+from convcraft.lab import models
 from convcraft.lab.models import MLP, ConvNet, Elementwise, activation_layer
 
 
