@@ -49,6 +49,7 @@ HELPERS = {
     "images": lambda **k: plotting.images(
         torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0)), **k
     ),
+    "grids": lambda **k: plotting.grids([{"title": "a", "cells": [[1, 2], [3, ""]], "rim": 0}] * 2, **k),
     "heatmap": lambda **k: plotting.heatmap([[1.0, 2.0], [3.0, 4.0]], **k),
     "learning_rates": lambda **k: plotting.learning_rates({"relu": SWEEP}, **k),
 }
@@ -282,6 +283,19 @@ def test_images_large_values_are_dark_and_signed_ones_have_white_at_zero():
     assert min(signed.to_rgba(0.0)[:3]) > 0.95
 
 
+def test_grids_tint_marked_cells_and_mute_the_rim():
+    panel = {"title": "image", "cells": [["0", "0", "0"], ["0", -1.5, "0"], ["0", "", "0"], ["0", "0", "0"]]}
+    chart = plotting.grids([panel | {"marked": [(1, 1)], "rim": 1}, {"cells": [[2]]}], alt="A.")
+    first, second = chart.axes
+    assert first.get_title() == "image" and second.get_title() == ""
+    assert [text.get_text() for text in first.texts].count("0") == 10
+    assert {"−1.5", ""} <= {text.get_text() for text in first.texts}
+    tinted = [cell for cell in first.patches if cell.get_facecolor()[3] > 0]
+    assert [cell.get_xy() for cell in tinted] == [(0.5, 0.5)]
+    assert sum(cell.get_linestyle() in (":", "dotted") for cell in first.patches) == 10
+    assert len(plotting.grids([{"cells": [[1]]}] * 3, columns=2, alt="A.").axes) == 3
+
+
 def test_heatmap_shows_the_matrix_names_and_numbers():
     chart = plotting.heatmap(
         [[1.0, float("nan")], [3.0, 5.0]],
@@ -379,6 +393,8 @@ BAD = [
     (lambda: plotting.images([], alt="A."), "images: expected at least one image"),
     (lambda: plotting.images(torch.zeros(2, 2, 4, 4), alt="A."), r"got shape \(2, 2, 4, 4\)"),
     (lambda: plotting.images(torch.zeros(2, 4, 4), alt="A.", titles=["a"]), "titles: expected 2"),
+    (lambda: plotting.grids([], alt="A."), "panels: expected at least one panel"),
+    (lambda: plotting.grids([{"cell": [[1]]}], alt="A."), "did you mean 'cells'"),
     (lambda: plotting.heatmap([1, 2], alt="A."), "matrix: expected rows and columns"),
     (lambda: plotting.heatmap([[1, 2]], alt="A.", xticks=["a"]), "xticks: expected 2 names, got 1"),
     (

@@ -16,6 +16,8 @@ NAMES = {
     "convolution-backward",
     "blind-pixels",
     "shift-proof",
+    "border-tells",
+    "which-strides",
 }
 
 
@@ -55,6 +57,8 @@ RIGHT = [
     ("receptive-field", reference.receptive_field),
     ("convolution-backward", transposed),
     ("blind-pixels", convnet()),
+    ("border-tells", [[0, 0, 0], [0, 0, 1], [0, 0, 0]]),
+    ("which-strides", "B"),
 ]
 WRONG = [
     ("map-sizes", (28, 14, 7, 3), "Without padding the kernel"),
@@ -72,7 +76,13 @@ WRONG = [
     ("receptive-field", lambda layers: None, "no layer at all"),
     ("convolution-backward", lambda g, w: transposed(g, w[::-1, ::-1]), "wrong way round"),
     ("convolution-backward", lambda g, w: reference.conv2d(g[None, None], w[None, None])[0, 0], "the rim"),
-    ("convolution-backward", lambda g, w: 2 * transposed(g, w), "entries differ"),
+    ("convolution-backward", lambda g, w: 2 * transposed(g, w), "by pixel (0, 0) is wrong. Which outputs"),
+    ("convolution-backward", lambda g, w: transposed(g, w)[:, :-1], "should have shape (5, 5)"),
+    ("convolution-backward", lambda g, w: None, "nothing was returned"),
+    ("border-tells", [1, 0, -1], "three rows and three columns"),
+    ("border-tells", [[1, 0, 1]] * 3, "0.04688 for both images"),
+    ("which-strides", "A", "makes all shifts alike"),
+    ("which-strides", "E", "one letter of A, B, C, D"),
     ("blind-pixels", blind(), "48 of the 64 pixels"),
     ("blind-pixels", nn.Flatten(), "shape (64, 10)"),
     ("blind-pixels", models.MLP((64, 1000, 10)), "75,010 parameters"),

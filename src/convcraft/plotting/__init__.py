@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 from .curves import learning_rates, lines, panels
 from .distributions import bars, histograms
 from .dots import differences, intervals, points
-from .pictures import heatmap, images
+from .pictures import grids, heatmap, images
 from .style import need_matplotlib
 
 if TYPE_CHECKING:
     from .chart import Chart
 
 __all__ = [
-    "Chart", "bars", "differences", "heatmap", "histograms", "images", "intervals", "learning_rates",
+    "Chart", "bars", "differences", "grids", "heatmap", "histograms", "images", "intervals", "learning_rates",
     "lines", "panels", "points", "save",
 ]  # fmt: skip
 

@@ -1,8 +1,8 @@
-"""Images in a row or a grid, and matrices as heat maps."""
+"""Images in a row or a grid, small arrays of numbered cells, and matrices as heat maps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from .style import SMALL, WIDTH, need_matplotlib, settings
 if TYPE_CHECKING:
     from .chart import Chart
 
-__all__ = ["heatmap", "images"]
+__all__ = ["grids", "heatmap", "images"]
 
 
 def _as_images(value: Any) -> list[np.ndarray]:
@@ -127,6 +127,74 @@ def _scale(
         "vmax": high,
         "interpolation": "nearest",
     }
+
+
+def grids(
+    panels: Sequence[Mapping[str, Any]],
+    *,
+    alt: str,
+    columns: int | None = None,
+    size: tuple[float, float] | None = None,
+    theme: str = "light",
+) -> Chart:
+    """Draw small arrays as squares with something written in each.
+
+    Args:
+        panels: for each panel ``cells``, rows of numbers or texts (a text may be empty), and what it needs of
+            ``title``; ``marked``, cells as (row, column) that are tinted; ``rim``, the number of rows and
+            columns around the array that are drawn faint, as padding is.
+        columns: panels in a row; all by default.
+
+    Raises ConvcraftError without `alt` or panels, and for an entry of a panel that is not known.
+
+    >>> kernel = {"title": "kernel", "cells": [[1, -1], [0, 2]], "marked": [(0, 0)]}
+    >>> chart = grids([kernel, {"cells": [[3]]}], alt="A kernel and a number.")
+    >>> [text.get_text() for text in chart.axes[0].texts]
+    ['1', '−1', '0', '2']
+    """
+    need_matplotlib()
+    from .chart import new_chart
+    from .decor import check_choice, grid_shape
+
+    if not len(panels):
+        raise ConvcraftError("panels: expected at least one panel, got none")
+    for panel in panels:
+        for key in panel:
+            check_choice("entry of a panel", key, ("title", "cells", "marked", "rim"))
+    rows, wide = grid_shape(len(panels), columns, most=len(panels))
+    high = [max(len(p["cells"]) for p in panels[r * wide : (r + 1) * wide]) for r in range(rows)]
+    across = [max(len(p["cells"][0]) for p in panels[c::wide]) for c in range(wide)]
+    cell = min(0.36, WIDTH / (sum(across) + wide))
+    chart = new_chart(alt, size, (cell * (sum(across) + wide), cell * sum(high) + 0.4 * rows), theme)
+    with settings(chart.theme):
+        ratios = {"width_ratios": across, "height_ratios": high}
+        grid = chart.subplots(rows, wide, squeeze=False, gridspec_kw=ratios).ravel()
+        for ax, panel in zip(grid, panels, strict=False):
+            _draw_cells(ax, chart.theme, panel)
+        for ax in grid[len(panels) :]:
+            ax.remove()
+    return chart
+
+
+def _draw_cells(ax: Any, theme: Any, panel: Mapping[str, Any]) -> None:
+    """One array: an outline and a text for each cell, dotted and muted on the rim, tinted where marked."""
+    from matplotlib.patches import Rectangle
+
+    cells, rim = panel["cells"], panel.get("rim", 0)
+    m, n = len(cells), len(cells[0])
+    marked = {tuple(place) for place in panel.get("marked", ())}
+    for i, j in sorted(np.ndindex(m, n), key=lambda place: place in marked):
+        faint = not (rim <= i < m - rim and rim <= j < n - rim)
+        tint = theme.series[0] + "38" if (i, j) in marked else "none"
+        line = {"edgecolor": theme.frame, "linestyle": ":" if faint else "-", "linewidth": 0.9}
+        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=tint, **line))
+        value = cells[i][j]
+        text = value if isinstance(value, str) else f"{value:g}".replace("-", "−")
+        ax.text(j, i, text, ha="center", va="center", color=theme.muted if faint else theme.ink, fontsize=11)
+    ax.set(xlim=(-0.6, n - 0.4), ylim=(m - 0.4, -0.6), aspect="equal")
+    ax.axis("off")
+    if title := panel.get("title"):
+        ax.set_title(title, fontsize=11, fontweight="normal", loc="center", pad=4)
 
 
 def heatmap(

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convcraft.lab import data
-from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import numbers
+from convcraft.lab.exercises.framework import Check, Hint, compare
+from convcraft.lab.exercises.kinds import choice, numbers
 from convcraft.reference import conv2d, receptive_field
 
 
@@ -46,9 +46,17 @@ def backward(answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> str | No
             continue
         if np.shape(got) == (m - k + 1,) * 2:
             return f"{wrong} Pad g with k - 1 zeros on each side: the pixels on the rim have a gradient too."
-        if np.shape(got) == wanted.shape and np.allclose(got, _input_gradient(g, w[::-1, ::-1])):
+        if np.shape(got) != wanted.shape or len(wrong.stages) == 1:
+            return wrong
+        if np.allclose(got, _input_gradient(g, w[::-1, ::-1])):
             return "The kernel is the wrong way round: w[u, v] carries g[i, j] back to (i + u, j + v)."
-        return wrong
+        i, j = np.argwhere(~np.isclose(got, wanted))[0]
+        where = f"For a {n}x{n} image and a {k}x{k} kernel the derivative by pixel ({i}, {j}) is wrong"
+        return Hint(
+            f"{where}. Which outputs does that pixel enter, and with which weight each?",
+            f"{where}: {np.asarray(got)[i, j]:.4g}. Sum g[i - u, j - v] w[u, v] over the kernel.",
+            f"{where}: {np.asarray(got)[i, j]:.4g}, but should be {wanted[i, j]:.4g}.",
+        )
     return None
 
 
@@ -100,6 +108,22 @@ def shift_proof(net: Callable[[Tensor], Tensor]) -> str | None:
     return None
 
 
+def border_tells(kernel: Any) -> str | None:
+    """A 3x3 kernel whose zero-padded map has another mean for a dot in the first column than in the last."""
+    weight = np.asarray(kernel, dtype=np.float64)
+    if weight.shape != (3, 3):
+        return f"Give a kernel of three rows and three columns; got shape {weight.shape}."
+    images = np.zeros((2, 1, 8, 8))
+    images[0, 0, 4, 0] = images[1, 0, 4, 7] = 1
+    first, last = conv2d(images, weight[None, None], padding=1).mean((1, 2, 3))
+    if np.isclose(first, last):
+        return (
+            f"The average is {first:.4g} for both images. Write down the map of the first image: which of "
+            "the nine weights have no place to be written to, and which for the second image?"
+        )
+    return None
+
+
 _BUILD_ON: dict[float | None, str] = {None: "Use the formula for n'. The layers after it build on this one."}
 
 CHECKS: dict[str, Check] = {
@@ -107,7 +131,7 @@ CHECKS: dict[str, Check] = {
         (
             "the width after the 5x5 convolution",
             24,
-            {28: "Without padding the kernel cannot stand on the rim.", **_BUILD_ON},
+            {28: "Without padding the kernel has no place on the rim.", **_BUILD_ON},
         ),
         ("the width after the first pooling", 12, _BUILD_ON),
         ("the width after the strided convolution", 6, _BUILD_ON),
@@ -137,4 +161,13 @@ CHECKS: dict[str, Check] = {
     "convolution-backward": backward,
     "blind-pixels": blind_pixels,
     "shift-proof": shift_proof,
+    "border-tells": border_tells,
+    "which-strides": choice(
+        "B",
+        {
+            "A": "Training on shifted images makes all shifts alike; it would not favour some of them.",
+            "C": "Strides that multiply to 8 would bring the accuracy back at a shift of 8 only.",
+            "D": "The same 500 images are read at each shift, and the accuracy comes back to the last digit.",
+        },
+    ),
 }
