@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 from convcraft.initialization import fans
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import formula, number, takes
+from convcraft.lab.exercises.kinds import choice, formula, number, takes
 from convcraft.lab.randomness import forked
 
 
@@ -109,6 +110,7 @@ CHECKS: dict[str, Check] = {
             "Dropout makes the second moment larger, not smaller: a share 1 - p is kept, and each of it is "
             "multiplied by 1/(1 - p)^2. So the weights have to become smaller.",
         ),
+        (lambda p: 2 * (1 - p), "That is the square of the gain: it multiplies the variance."),
     ),
     "branch-scale": formula(
         "branches and growth",
@@ -120,6 +122,36 @@ CHECKS: dict[str, Check] = {
             lambda n, growth: growth ** (1 / n),
             "A block multiplies the variance by 1 + s^2: its shortcut adds 1.",
         ),
+        (
+            lambda n, growth: math.sqrt(math.log(growth) / n),
+            "That is its limit for many branches. With few, (1 + s^2)^L has to be solved exactly.",
+        ),
+    ),
+    "share-below-average": number(
+        "the share",
+        NormalDist().cdf(math.sqrt(5 * 50 / 64) / 2),
+        {
+            0.5: "That would be so if the second moment were spread evenly about its mean. Its logarithm is.",
+            NormalDist().cdf(-math.sqrt(5 * 50 / 64) / 2): "That is the share above 1.",
+            NormalDist().cdf(5 * 50 / 64 / 2): "Divide the mean by the standard deviation, not the variance.",
+        },
+        tolerance=0.05,
+    ),
+    "which-conclusion-initialization": choice(
+        "b",
+        {
+            "a": "Within a point means the whole interval. Which differences does that of ten layers allow?",
+            "c": "Compare the two columns: how many of the 55 points are left?",
+            "d": "A network that is 5 points behind has learned something. Where would it be at chance?",
+        },
+    ),
+    "name-the-illness": choice(
+        "b",
+        {
+            "a": "With a rate that is too large the loss jumps or overflows. This one does not move at all.",
+            "c": "Of a dead unit no pre-activation is positive.",
+            "d": "Shuffled labels change nothing at the start. What makes a layer say the same of each example?",
+        },
     ),
     "mend-the-initializer": mend_the_initializer,
     "your-deep-network": your_deep_network,
