@@ -59,7 +59,7 @@ WRONG = [
     ("which-conclusion-initialization", "d", "at chance"),
     ("name-the-illness", "a", "jumps"),
     ("name-the-illness", "c", "positive"),
-    ("name-the-illness", "d", "same of each"),
+    ("name-the-illness", "d", "same for each"),
     ("name-the-illness", "e", "one letter of a, b, c, d"),
     ("mend-the-initializer", None, "nothing"),
     ("mend-the-initializer", 3, "function of the model"),

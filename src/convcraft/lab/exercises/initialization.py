@@ -150,7 +150,7 @@ CHECKS: dict[str, Check] = {
         {
             "a": "With a rate that is too large the loss jumps or overflows. This one does not move at all.",
             "c": "Of a dead unit no pre-activation is positive.",
-            "d": "Shuffled labels change nothing at the start. What makes a layer say the same of each example?",
+            "d": "Shuffled labels change nothing at the start. When is a layer the same for each example?",
         },
     ),
     "mend-the-initializer": mend_the_initializer,
