@@ -25,6 +25,12 @@ def flip_all(images, generator):
     return images.flip(-1) if torch.rand((), generator=generator) < 0.5 else images
 
 
+def copies_needed(n, rho, goal):
+    if goal <= n:
+        return 0
+    return math.ceil((goal - n) / (n - rho * goal)) if rho * goal < n else math.inf
+
+
 def halves(x, y):
     return (x[10:], y[10:]), (x[:10], y[:10])
 
@@ -54,10 +60,12 @@ RIGHT = {
     "untouched-share": 1 / 18,
     "cutmix-corner": 1 / 16,
     "worth-of-copies": lambda n, k, rho: n * (k + 1) / (1 + k * rho),
+    "copies-needed": copies_needed,
     "noise-is-decay": lambda std: 2 * std**2,
     "turn-about-a-point": turned,
     "one-draw-each": flip_each,
     "no-leak": split_first,
+    "which-conclusion-augmentation": "c",
     "your-augmentation": lambda: augmentation.RandomShift(1, p=0.5),
 }
 
@@ -75,6 +83,9 @@ WRONG = [
     ("worth-of-copies", lambda n, k, rho: n * (k + 1), "add nothing"),
     ("worth-of-copies", lambda n, k, rho: n * (1 + k * (1 - rho)), "like one another"),
     ("worth-of-copies", lambda n, k, rho: n, "the worth for"),
+    ("copies-needed", 3, "function of n"),
+    ("copies-needed", lambda n, rho, goal: max(0, math.ceil(goal / n) - 1), "a new image"),
+    ("copies-needed", lambda *a: copies_needed(*a) or -1, "the number of copies"),
     ("noise-is-decay", 0.1, "function of the standard deviation"),
     ("noise-is-decay", lambda std: std**2, "multiplies w"),
     ("noise-is-decay", lambda std: 2 * std, "variance"),
@@ -99,6 +110,10 @@ WRONG = [
     ("no-leak", changed(lambda t, v: ((t[0], t[1][:50]), v)), "160 images and 50 labels"),
     ("no-leak", changed(lambda t, v: (t, (v[0][:5], v[1][:5]))), "a fifth"),
     ("no-leak", lambda x, y, augment, copies: halves(x, y), "not 40"),
+    ("which-conclusion-augmentation", "a", "had A been learned"),
+    ("which-conclusion-augmentation", "b", "left to learn"),
+    ("which-conclusion-augmentation", "d", "at least one point"),
+    ("which-conclusion-augmentation", "x", "one letter of a, b, c, d"),
     ("your-augmentation", nn.Identity(), "function without arguments"),
     ("your-augmentation", nn.Identity, "20 more"),
     ("your-augmentation", 3, "function without arguments"),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from convcraft import augmentation
 from convcraft.lab import data, models
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import formula, number, takes
+from convcraft.lab.exercises.kinds import choice, formula, number, takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate, fit, seeded
 
@@ -85,9 +85,9 @@ def no_leak(answer: Callable[..., tuple[Part, Part]]) -> str | None:
         if bool((labels[origins[-1]] != y).any()):
             return "some images have the label of another one: copy the labels in the order of the images."
     if shared := len(set(origins[0].tolist()) & set(origins[1].tolist())):
-        return f"{shared} of the images stand, as copies, in both parts. Split first, then make copies."
+        return f"{shared} of the images are in both parts, as copies. Split first, then make copies."
     if bool((values[1] != origins[1]).any()) or len(origins[1]) != len(set(origins[1].tolist())):
-        return "the validation part must hold images as they are, each once: it stands for the test."
+        return "the validation part must hold images as they are, each once: it takes the place of the test."
     if len(origins[1]) != 10:
         return f"the validation part should hold a fifth of the images, 10; it holds {len(origins[1])}."
     if len(origins[0]) != 40 * 4:
@@ -96,7 +96,7 @@ def no_leak(answer: Callable[..., tuple[Part, Part]]) -> str | None:
 
 
 def your_augmentation(answer: Callable[[], nn.Module]) -> str | None:
-    """A function that returns a module: what it does to 100 digits makes the network stand shifts."""
+    """A function that returns a module: what it does to 100 digits makes the network robust to shifts."""
     if isinstance(answer, nn.Module) or not callable(answer):
         return "The answer must be a function without arguments that returns a module, as nn.Identity is."
     digits = data.load("digits")
@@ -125,6 +125,12 @@ def your_augmentation(answer: Callable[[], nn.Module]) -> str | None:
             f"{-100 * clean:.1f}; at most 2 may go."
         )
     return None
+
+
+def _copies_needed(n: int, rho: float, goal: int) -> float:
+    if goal <= n:
+        return 0
+    return math.ceil((goal - n) / (n - rho * goal)) if rho * goal < n else math.inf
 
 
 _BY_VARIANCE = "the noise enters the squared error by its variance, not by its standard deviation."
@@ -163,6 +169,16 @@ CHECKS: dict[str, Check] = {
             "that of the mean.",
         ),
     ),
+    "copies-needed": formula(
+        "n, rho and goal",
+        _copies_needed,
+        [(40, 0.0, 100), (40, 0.5, 60), (40, 0.5, 79), (40, 0.5, 80), (40, 0.5, 200), (100, 0.5, 90)],
+        "the number of copies for n = {}, rho = {}, goal = {}",
+        (
+            lambda n, rho, goal: max(0, math.ceil(goal / n) - 1),
+            "so it would be if each copy were a new image (rho = 0).",
+        ),
+    ),
     "noise-is-decay": formula(
         "the standard deviation",
         lambda std: 2 * std**2,
@@ -175,5 +191,13 @@ CHECKS: dict[str, Check] = {
     "turn-about-a-point": turn_about_a_point,
     "one-draw-each": one_draw_each,
     "no-leak": no_leak,
+    "which-conclusion-augmentation": choice(
+        "c",
+        {
+            "a": "look at the training images: had A been learned when it lost?",
+            "b": "look at the training images of B: what is left to learn with more updates?",
+            "d": "the claim says at least one point; which gains does the interval contain?",
+        },
+    ),
     "your-augmentation": your_augmentation,
 }
