@@ -126,11 +126,12 @@ def keyboard_reaches_the_text(visit):
 
 
 def controls(page):
-    return page.locator(".bd-article :is(input[type=range], select)")
+    return page.locator(".bd-article :is(input[type=range], input[type=checkbox], select)")
 
 
 PUT_BACK = """(e, value) => {
   e.value = value;
+  e.checked = value === 'on';
   for (const kind of ['input', 'change']) e.dispatchEvent(new Event(kind, {bubbles: true}));
 }"""
 
@@ -146,7 +147,7 @@ def controls_move_by_keyboard_and_redraw(visit, page):
         ), "a control without a name"
         control.focus()
         before = drawing(control), control.input_value()
-        for key in ("ArrowRight", "ArrowLeft", "End", "Home", "ArrowDown", "ArrowUp"):
+        for key in ("ArrowRight", "ArrowLeft", "End", "Home", "ArrowDown", "ArrowUp", "Space"):
             visit.page.keyboard.press(key)
             after = drawing(control), control.input_value()
             if after[0] != before[0] and after[1] != before[1]:

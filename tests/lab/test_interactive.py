@@ -168,6 +168,23 @@ def test_panels_may_have_their_own_axes():
     assert figure.still.axes[1].get_yscale() == "log" and len(figure.still.axes[0].patches) == 61
 
 
+def test_intervals_have_words_below_them_and_a_switch_is_a_choice():
+    def frame(more):
+        spans = [[0.1, 0.5, np.nan], [0.0, 0.4, np.nan], [0.2, 0.6 + (more == "on"), np.nan]]
+        panel = {"kind": "interval", "x": [0, 1, 2], "xticks": ["BN", "L2", "none"], "ylim": (0, 1)}
+        return {"panels": [panel | {"series": [{"name": "gain", "y": spans}]}]}
+
+    figure = make(frame, {"more": ["off", "on"]})
+    (panel,) = figure.data["panels"]
+    assert panel["xticks"] == ["BN", "L2", "none"] and figure.data["controls"][0]["select"]
+    codes = unpack(figure.data["frames"][1]["y"])
+    drawn = decode(codes, *panel["range"], panel["bytes"])
+    np.testing.assert_allclose(drawn, [0.1, 0.5, np.nan, 0, 0.4, np.nan, 0.2, 1.6, np.nan], atol=1e-3)
+    ax = figure.still.axes[0]
+    assert [word.get_text() for word in ax.get_xticklabels()] == ["BN", "L2", "none"]
+    assert len(ax.collections) == 1 and len(ax.lines) == 1
+
+
 def test_flat_data_and_data_beyond_the_axis_are_encoded():
     flat = make(lambda slope: {"panels": [{"series": [{"name": "", "y": np.full(61, 2.0)}]}]})
     np.testing.assert_allclose(values(flat, [0]), 2.0, atol=1e-3)
@@ -294,6 +311,10 @@ BAD = [
     (lambda: make(lambda slope: {"panels": [{"series": [{"y": X}], "yscale": "lgo"}]}), "did you mean 'log'"),
     (lambda: make(x=[1.0]), "x: expected at least two numbers"),
     (lambda: make(lambda slope: {"panels": [{"series": [{"y": X[:-1]}]}]}), "frame: expected y as long as x"),
+    (
+        lambda: make(lambda slope: {"panels": [{"series": [{"y": X}], "xticks": ["a"]}]}),
+        "xticks: expected a word for each of 61 x",
+    ),
     (lambda: make(uneven), "frame: expected the panels and series of the first frame"),
     (lambda: make(ylim=(1, 1)), "ylim: expected .low, high."),
     (lambda: interactive.activation_explorer(functions=[]), "functions: expected at least one name"),

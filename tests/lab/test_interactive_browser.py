@@ -51,9 +51,12 @@ def page_file(tmp_path_factory):
     )
     path = tmp_path_factory.mktemp("page") / "index.html"
     # A second figure is parsed when the element is known already.
-    other = interactive.figure(
-        lambda gain: frame("tanh", None, gain), {"gain": [0.0, 1.0]}, x=X, alt="Another."
-    )
+    def spans(more):
+        y = [[0.5], [0.4], [0.6]] + np.array([[0.0], [0.1], [0.2]]) * (more == "on")
+        panel = {"kind": "interval", "x": [0, 1], "xticks": ["BN", "L2"], "ylim": (0, 1)}
+        return {"panels": [panel | {"series": [{"name": "gain", "y": np.hstack([y, y + 0.1])}]}]}
+
+    other = interactive.figure(spans, {"more": ["off", "on"]}, x=[0, 1], alt="Another.")
     path.write_text(
         f'<!doctype html><html lang="en" data-theme="light"><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width"><title>Figures</title>'
@@ -117,6 +120,18 @@ def test_the_slider_moves_by_keyboard_and_redraws(opened):
         seen.append(path_of(opened, panel=1))
     first, right, home, end, back = seen
     assert first == back and right == end and len({first, right, home}) == 3
+
+
+def test_a_switch_moves_intervals_by_keyboard(opened):
+    second = opened.locator("convcraft-figure >> nth=1")
+    switch, lines = second.get_by_role("switch", name="more"), second.locator("path.line")
+    assert second.locator("text").filter(has_text="BN").count() == 1 and lines.count() == 2
+    before = lines.first.get_attribute("d")
+    switch.focus()
+    opened.keyboard.press("Space")
+    assert switch.is_checked() and lines.first.get_attribute("d") != before
+    second.get_by_role("button", name="Reset").click()
+    assert not switch.is_checked() and lines.first.get_attribute("d") == before
 
 
 def test_the_choice_redraws_and_wakes_the_slider_that_depends_on_it(opened):

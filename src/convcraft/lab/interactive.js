@@ -31,6 +31,7 @@
     ${TAG} select,${TAG} button{font:inherit;color:var(--ink);background:var(--ground);border:1px solid var(--edge);border-radius:8px;min-height:44px;padding:0 .75rem;max-width:100%}
     ${TAG} button{cursor:pointer;margin-left:auto} ${TAG} button:disabled{opacity:.45;cursor:default}
     ${TAG} input[type=range]{flex:1 1 7rem;min-width:6rem;width:100%;height:44px;margin:0;accent-color:var(--hue);cursor:pointer}
+    ${TAG} input[type=checkbox]{width:24px;height:44px;accent-color:var(--hue)}
     ${TAG} input:disabled{opacity:.35;cursor:default}
     ${TAG} :is(select,button,input):focus-visible{outline:2px solid var(--hue);outline-offset:2px}
     ${TAG} .control output{min-width:4.2ch;text-align:right;font-variant-numeric:tabular-nums}
@@ -113,15 +114,16 @@
     colour(name) { return this.data.names.indexOf(name) % LIGHT.length; }
 
     control(c, k, row) {
-      const box = html("div", "control" + (c.select ? "" : " wide"), row), id = `${this.id}-${k}`;
-      const label = html("label", "", box, c.label), input = html(c.select ? "select" : "input", "", box);
+      const box = html("div", "control" + (c.select ? "" : " wide"), row), id = `${this.id}-${k}`, flips = c.select && c.values.join() === "off,on";
+      const label = html("label", "", box, c.label), input = html(c.select && !flips ? "select" : "input", "", box);
       label.htmlFor = input.id = id;
-      if (c.select) for (const name of c.values) html("option", "", input, name);
+      if (flips) { input.type = "checkbox"; input.setAttribute("role", "switch"); }
+      else if (c.select) for (const name of c.values) html("option", "", input, name);
       else { input.type = "range"; input.min = 0; input.step = 1; }
       const output = c.select ? null : html("output", "", box);
       if (output) output.htmlFor = id;
       input.addEventListener("input", () => {
-        this.state[k] = c.select ? input.selectedIndex : +input.value;
+        this.state[k] = flips ? +input.checked : c.select ? input.selectedIndex : +input.value;
         this.data.controls.forEach((o, j) => { if (o.by === k) this.state[j] = this.option(j)?.start ?? 0; });
         this.update();
       });
@@ -148,7 +150,7 @@
       let place = 0;
       const panels = this.data.panels.map((p, k) => {
         const wide = p.bytes, none = 256 ** wide - 1, [low, high] = p.range;
-        const count = p.x ? p.x.length : this.data.x.length;
+        const count = (p.kind === "interval" ? 3 : 1) * (p.x ? p.x.length : this.data.x.length);
         const series = p.names.map(() => Array.from({ length: count }, () => {
           const code = wide === 1 ? bytes[place] : bytes[place] + 256 * bytes[place + 1];
           place += wide;
@@ -164,6 +166,7 @@
         const { input, output, label } = this.inputs[k], option = this.option(k);
         input.disabled = !option;
         label.textContent = option?.label ?? c.label;
+        if (input.type === "checkbox") { input.checked = this.state[k]; input.value = c.values[this.state[k]]; return; }
         if (c.select) { input.selectedIndex = this.state[k]; return; }
         input.max = option ? option.values.length - 1 : 0;
         input.value = this.state[k];
@@ -190,8 +193,8 @@
     }
 
     draw(view, data, W, H) {
-      const node = view.svg, x = view.x ?? this.data.x, [y0, y1] = view.ylim, small = W < 250, bars = view.kind === "bar";
-      const half = bars ? (x[x.length - 1] - x[0]) / (x.length - 1) / 2 : 0, x0 = x[0] - half, x1 = x[x.length - 1] + half;
+      const node = view.svg, x = view.x ?? this.data.x, [y0, y1] = view.ylim, small = W < 250, bars = view.kind === "bar", spans = view.kind === "interval";
+      const half = bars || spans ? (x[x.length - 1] - x[0]) / (x.length - 1) / 2 : 0, x0 = x[0] - half, x1 = x[x.length - 1] + half;
       const yticks = view.yticks === false ? [] : ticks(y0, y1, H < 160 && !view.log ? 3 : 5, view.log);
       const words = yticks.map(t => (view.log ? power(t) : minus(t)));
       const left = yticks.length ? 10 + 7 * Math.max(...words.map(w => w.length)) : 4, right = 8, top = 7, bottom = this.panels.some(p => p.xlabel) ? 38 : 22;
@@ -206,10 +209,11 @@
       const clip = `${this.id}-clip-${this.panels.indexOf(view)}`;
       svg("rect", { x: left, y: top - 2, width: Math.max(0, W - left - right), height: H - top - bottom + 4 }, svg("clipPath", { id: clip }, svg("defs", {}, node)));
       const near = (v, low, high) => Math.min(high, Math.max(low, v));
-      for (const t of ticks(x0, x1, small ? 4 : W / 75, false)) {
-        svg("path", { class: t === 0 && x0 < 0 ? "zero" : "grid", d: `M${Math.round(sx(t))} ${top}V${H - bottom}` }, node);
-        svg("text", { x: near(sx(t), 6, W - 8), y: H - bottom + 15, "text-anchor": "middle" }, node).textContent = minus(t);
-      }
+      const names = view.xticks, at = names ? x : ticks(x0, x1, small ? 4 : W / 75, false);
+      at.forEach((t, q) => {
+        svg("path", { class: t === 0 && x0 < 0 && !spans ? "zero" : "grid", d: `M${Math.round(sx(t))} ${top}V${H - bottom}` }, node);
+        svg("text", { x: near(sx(t), 6, W - 8), y: H - bottom + 15, "text-anchor": "middle" }, node).textContent = names?.[q] ?? minus(t);
+      });
       yticks.forEach((t, i) => {
         svg("path", { class: t === 0 && !view.log ? "zero" : "grid", d: `M${left} ${Math.round(sy(t))}H${W - right}` }, node);
         svg("text", { x: left - 6, y: sy(t) + 4, "text-anchor": "end" }, node).textContent = words[i];
@@ -220,6 +224,12 @@
       data.series.forEach((y, j) => {
         const i = this.colour(view.names[j]), colour = `var(--c${i})`;
         if (bars) svg("path", { class: "bar", d: this.bars(view, y, half, data.series.length, j), fill: colour }, plot);
+        else if (spans) x.forEach((v, q) => {
+          if (!Number.isFinite(y[q])) return;
+          const n = x.length, cx = sx(v);
+          svg("path", { class: "line", d: `M${cx} ${sy(y[n + q])}V${sy(y[2 * n + q])}`, stroke: colour }, plot);
+          svg("circle", { class: "dot", cx, cy: sy(y[q]), r: n > 20 ? 3 : 5, fill: colour }, plot);
+        });
         else svg("path", { class: "line", d: this.line(view, y), stroke: colour, "stroke-dasharray": DASH[i] }, plot);
       });
       let row = 0, free = -Infinity;  // values above the axis; where two would meet, the second goes below the first
@@ -258,10 +268,10 @@
       if (view.kind !== "bar") svg("path", { class: "cross", d: `M${sx(x[q]).toFixed(1)} ${view.top}V${view.base}` }, view.mark);
       const words = view.shown.series.map((y, j) => {
         const [low, high] = view.ylim, i = this.colour(view.names[j]);
-        if (view.kind !== "bar" && y[q] >= low && y[q] <= high) svg("circle", { class: "dot", cx: sx(x[q]), cy: sy(y[q]), r: 4.5, fill: `var(--c${i})` }, view.mark);
+        if (view.kind === "line" && y[q] >= low && y[q] <= high) svg("circle", { class: "dot", cx: sx(x[q]), cy: sy(y[q]), r: 4.5, fill: `var(--c${i})` }, view.mark);
         return `${view.names[j] ? view.names[j] + " " : ""}${Number.isFinite(y[q]) ? minus(show(view.log ? 10 ** y[q] : y[q])) : "–"}`;
       });
-      view.note.textContent = `${view.xlabel || "x"} ${minus(show(x[q]))}: ${words.join(", ")}`;
+      view.note.textContent = `${view.xticks?.[q] ?? `${view.xlabel || "x"} ${minus(show(x[q]))}`}: ${words.join(", ")}`;
     }
   }
   customElements.define(TAG, Figure);

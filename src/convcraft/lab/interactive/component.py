@@ -22,8 +22,8 @@ from .still import draw_still
 
 __all__ = ["InteractiveFigure", "enable", "figure", "script"]
 
-PANEL_KEYS = ("title", "series", "x", "kind", "xlabel", "ylabel", "ylim", "yscale", "yticks", "digits")
-FIXED_KEYS = ("kind", "xlabel", "ylabel", "ylim", "yscale", "yticks", "digits")
+FIXED_KEYS = ("kind", "xlabel", "ylabel", "ylim", "yscale", "xticks", "yticks", "digits")
+PANEL_KEYS = ("title", "series", "x", *FIXED_KEYS)
 
 
 def script() -> str:
@@ -130,13 +130,15 @@ def figure(
     Args:
         frame: called with one value of each control by name; returns ``{"panels": [{"title", "series":
             [{"name", "y"}]}], "text": …}``. A panel may have its own ``x``, ``kind``, ``xlabel``, ``ylabel``,
-            ``ylim``, ``yscale`` ("linear" or "log"), ``yticks`` (False: none) and ``digits``; these are taken
-            from the first frame.
-        controls: for each name a list of values: numbers make a slider, anything else a list to choose from;
-            or ``(label, values)``. A dict, keyed by values of an earlier control, makes a slider that depends
-            on it, with ``(label, values, start)`` for each; where it has no entry `frame` gets None.
+            ``ylim``, ``yscale`` ("linear" or "log"), ``xticks`` (a word for each x), ``yticks`` (False: none)
+            and ``digits``; these are taken from the first frame.
+        controls: for each name a list of values: numbers make a slider, ["off", "on"] a switch, anything else
+            a list to choose from; or ``(label, values)``. A dict, keyed by values of an earlier control, makes a
+            slider that depends on it, with ``(label, values, start)`` for each; where it has no entry `frame`
+            gets None.
         x: (n,) numbers. The abscissa of panels without their own; evenly spaced centres for bars.
-        kind: {"line", "bar"}. How a series is drawn.
+        kind: {"line", "bar", "interval"}. How a series is drawn; ``y`` of an interval is (3, n): the means,
+            the low and the high ends.
         alt: what the figure shows and what can be moved, in words; required.
         start: where controls stand at first; their first value by default.
         columns: panels in a row where there is room.
@@ -204,14 +206,18 @@ def _panels(
             if key not in PANEL_KEYS:
                 raise unknown("entry of a panel", key, PANEL_KEYS)
         fixed = {key: panel.get(key, defaults.get(key)) for key in FIXED_KEYS}
-        for key, known in (("kind", ("line", "bar")), ("yscale", ("linear", "log"))):
+        for key, known in (("kind", ("line", "bar", "interval")), ("yscale", ("linear", "log"))):
             if fixed[key] not in known:
                 raise unknown(key, fixed[key], known)
         fixed["names"] = [str(s.get("name", "")) for s in panel["series"]]
+        fixed["xticks"] = [str(word) for word in fixed["xticks"] or ()]
         fixed["own_x"] = array(panel["x"], "x") if "x" in panel else None
         fixed["x"] = x if fixed["own_x"] is None else fixed["own_x"]
         if fixed["x"].ndim != 1 or len(fixed["x"]) < 2:
             raise ConvcraftError(f"x: expected at least two numbers in a row, got shape {fixed['x'].shape}")
+        if fixed["xticks"] and len(fixed["xticks"]) != len(fixed["x"]):
+            wanted = f"a word for each of {len(fixed['x'])} x"
+            raise ConvcraftError(f"xticks: expected {wanted}, got {fixed['xticks']}")
         values = np.concatenate([_values(f, k, fixed) for f in frames])
         fixed["range"], fixed["ylim"] = _range(values[np.isfinite(values)], fixed)
         panels.append(fixed)
@@ -225,9 +231,9 @@ def _values(frame: Mapping[str, Any], k: int, fixed: Mapping[str, Any]) -> np.nd
         raise ConvcraftError(f"frame: expected the panels and series of the first frame, panel {k} differs")
     rows = [array(s["y"], "y") for s in panels[k]["series"]]
     for row in rows:
-        if row.shape != fixed["x"].shape:
-            raise ConvcraftError(f"frame: expected y as long as x ({len(fixed['x'])}), got shape {row.shape}")
-    values = np.concatenate(rows)
+        if row.shape != (shape := (3,) * (fixed["kind"] == "interval") + fixed["x"].shape):
+            raise ConvcraftError(f"frame: expected y as long as x, with shape {shape}, got shape {row.shape}")
+    values = np.concatenate(rows, axis=None)
     if fixed["yscale"] == "log":
         values = np.log10(np.where(values > 0, values, np.nan))
     return np.where(np.isfinite(values), values, np.nan)
@@ -247,7 +253,7 @@ def _range(values: np.ndarray, fixed: Mapping[str, Any]) -> tuple[list[float], l
     if not bottom < top:
         raise ConvcraftError(f"ylim: expected (low, high) with low below high, got {fixed['ylim']!r}")
     span = top - bottom
-    if fixed["kind"] == "line":
+    if fixed["kind"] != "bar":
         low, high = max(low, bottom - span), min(high, top + span)
     return [_short(min(low, top)), _short(max(high, bottom))], [_short(bottom), _short(top)]
 
@@ -302,4 +308,6 @@ def _panel_json(panel: Mapping[str, Any], title: str) -> dict[str, Any]:
         keep["log"] = True
     if panel["yticks"] is False:
         keep["yticks"] = False
+    if panel["xticks"]:
+        keep["xticks"] = panel["xticks"]
     return keep

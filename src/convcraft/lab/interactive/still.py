@@ -41,6 +41,9 @@ def draw_still(
                     wide = step / len(panel["series"])
                     at = fixed["x"] + (j - (len(panel["series"]) - 1) / 2) * wide
                     handles[name] = ax.bar(at, y, wide, color=style["color"], linewidth=0)
+                elif fixed["kind"] == "interval":
+                    ax.vlines(fixed["x"], y[1], y[2], color=style["color"])
+                    (handles[name],) = ax.plot(fixed["x"], y[0], "o", color=style["color"], markersize=4)
                 else:
                     (handles[name],) = ax.plot(fixed["x"], y, **style)
             _axes(ax, fixed, str(panel.get("title", "")), columns)
@@ -62,6 +65,8 @@ def _axes(ax: Any, fixed: Mapping[str, Any], title: str, columns: int) -> None:
     ax.set_ylim(*(np.power(10.0, [low, high]) if fixed["yscale"] == "log" else (low, high)))
     if fixed["yticks"] is False:
         ax.set_yticks([])
+    if fixed.get("xticks"):
+        ax.set_xticks(fixed["x"], fixed["xticks"])
     ax.set_title(title, fontsize=12 if columns < 3 else 10.5)
     ax.set_xlabel(fixed["xlabel"])
     ax.set_ylabel(fixed["ylabel"])
