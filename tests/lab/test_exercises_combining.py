@@ -16,15 +16,13 @@ NAMES = {
     "two-by-two",
     "count-the-runs",
     "hidden-replication",
-    "variance-shift",
+    "share-of-the-range",
     "leave-one-out",
+    "nothing-to-lose",
+    "which-conclusion-combining",
     "cure",
     "your-recipe",
 }
-
-
-def shift(mean, variance, keep):
-    return variance / ((variance + mean**2) / keep - mean**2)
 
 
 def leave_out(cells):
@@ -80,8 +78,10 @@ RIGHT = [
     ("two-by-two", (2.5, 1.5, -3)),
     ("count-the-runs", (126, 1152)),
     ("hidden-replication", lambda k: (k + 1) / 2),
-    ("variance-shift", shift),
+    ("share-of-the-range", lambda m: m**2 / (1 + m**2)),
     ("leave-one-out", leave_out),
+    ("nothing-to-lose", (90, 95, 95, 95)),
+    ("which-conclusion-combining", "b"),
     ("cure", cured()),
     ("your-recipe", trained(norm=True)),
 ]
@@ -103,15 +103,18 @@ WRONG = [
     ("hidden-replication", lambda k: 2 / (k + 1), "upside down"),
     ("hidden-replication", lambda k: k / 2 if k > 1 else 1.0, "k + 1 arms"),
     ("hidden-replication", lambda k: 1.0, "the ratio for k = 3"),
-    ("variance-shift", 0.5, "must be a function"),
-    ("variance-shift", lambda m, v, q: 1 / shift(m, v, q), "upside down"),
-    ("variance-shift", lambda m, v, q: q, "a mean of 0 only"),
-    (
-        "variance-shift",
-        lambda m, v, q: v / (q * (v + m**2) - (q * m) ** 2) if m else shift(m, v, q),
-        "is divided by keep",
-    ),
-    ("variance-shift", lambda m, v, q: 1.0, "the ratio for mean"),
+    ("share-of-the-range", 0.9, "must be a function"),
+    ("share-of-the-range", lambda m: m / (1 + m), "the square of its range"),
+    ("share-of-the-range", lambda m: 1 / (1 + m**2), "the other factor"),
+    ("share-of-the-range", lambda m: 1.0, "the share for m"),
+    ("nothing-to-lose", (90, 95, 95), "Give 4 numbers"),
+    ("nothing-to-lose", (98, 103, 103, 103), "between 0 and 100"),
+    ("nothing-to-lose", (90, 92, 95, 95), "leaving B out of both changes the accuracy by -3 points"),
+    ("nothing-to-lose", (90, 95, 93, 95), "leaving A out of both"),
+    ("nothing-to-lose", (90, 92, 92, 92), "both together are worth 2 points"),
+    ("which-conclusion-combining", "a", "the interval of their difference"),
+    ("which-conclusion-combining", "c", "difference of two effects"),
+    ("which-conclusion-combining", "d", "elsewhere more"),
     ("leave-one-out", {}, "must be a function"),
     ("leave-one-out", lambda cells: {"l2": 0.0}, "one number for each"),
     ("leave-one-out", lambda cells: {t: -v for t, v in leave_out(cells).items()}, "the sign"),

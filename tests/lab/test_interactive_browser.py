@@ -50,6 +50,7 @@ def page_file(tmp_path_factory):
         start={"shift": 0.0},
     )
     path = tmp_path_factory.mktemp("page") / "index.html"
+
     # A second figure is parsed when the element is known already.
     def spans(more):
         y = [[0.5], [0.4], [0.6]] + np.array([[0.0], [0.1], [0.2]]) * (more == "on")

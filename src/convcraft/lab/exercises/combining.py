@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -16,7 +16,7 @@ from convcraft.initialization import initialize
 from convcraft.lab import data
 from convcraft.lab.clinic.cases import CLASSES, Case, case, vectors
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import formula, gain_on_digits, numbers, takes
+from convcraft.lab.exercises.kinds import choice, formula, gain_on_digits, numbers, takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate
 
@@ -41,6 +41,21 @@ def leave_one_out(answer: Callable[[Cells], Mapping[str, float]]) -> str | None:
     for name in names:
         if wrong := compare(got[name], right[name], f"the effect of {name}"):
             return wrong
+    return None
+
+
+def nothing_to_lose(answer: Sequence[float]) -> str | None:
+    """Accuracies with nothing, A, B, both: neither is missed when left out, both are worth 5 points."""
+    if not isinstance(answer, Sequence) or len(answer) != 4:
+        return f"Give 4 numbers: the accuracy with nothing, with A, with B, with both; got {answer!r}."
+    nothing, a, b, both = (float(value) for value in answer)
+    if not 0 <= min(nothing, a, b, both) <= max(nothing, a, b, both) <= 100:
+        return "an accuracy in per cent lies between 0 and 100."
+    for name, other in (("A", b), ("B", a)):
+        if not math.isclose(both, other):
+            return f"leaving {name} out of both changes the accuracy by {other - both:g} points; it must not."
+    if not math.isclose(both - nothing, 5):
+        return f"both together are worth {both - nothing:g} points here; 5 are asked for."
     return None
 
 
@@ -156,25 +171,24 @@ CHECKS: dict[str, Check] = {
         (lambda k: 2 / (k + 1), "upside down: the factorial is more precise, so the ratio is above 1."),
         (lambda k: k / 2, "one at a time has k + 1 arms, for the one without any technique needs runs too."),
     ),
-    "variance-shift": formula(
-        "mean, variance and keep",
-        lambda mean, variance, keep: variance / ((variance + mean**2) / keep - mean**2),
-        [(0.0, 1.0, 0.5), (0.4, 0.34, 0.5), (2.0, 0.5, 0.9), (1.0, 3.0, 1.0)],
-        "the ratio for mean {}, variance {}, keep {}",
-        (
-            lambda mean, variance, keep: ((variance + mean**2) / keep - mean**2) / variance,
-            "upside down: in evaluation nothing is dropped, and the variance is the smaller one.",
-        ),
-        (
-            lambda mean, variance, keep: keep,
-            "right for a mean of 0 only: dropout scales the mean of the squares, not the variance.",
-        ),
-        (
-            lambda mean, variance, keep: variance / (keep * (variance + mean**2) - (keep * mean) ** 2),
-            "what is kept is divided by keep: E[z^2] / keep is the mean of the squares in training.",
-        ),
+    "share-of-the-range": formula(
+        "m",
+        lambda m: m**2 / (1 + m**2),
+        [(1,), (3,), (0.5,)],
+        "the share for m = {}",
+        (lambda m: m / (1 + m), "the variance of a factor grows with the square of its range."),
+        (lambda m: 1 / (1 + m**2), "that is the share of the other factor, whose range is 1."),
     ),
     "leave-one-out": leave_one_out,
+    "nothing-to-lose": nothing_to_lose,
+    "which-conclusion-combining": choice(
+        "b",
+        {
+            "a": "two effects are compared by the interval of their difference, which is not shown.",
+            "c": "an interaction is a difference of two effects; its interval is not shown.",
+            "d": "beside two techniques on one data set it may gain up to a point, and elsewhere more.",
+        },
+    ),
     "cure": cure,
     "your-recipe": your_recipe,
 }

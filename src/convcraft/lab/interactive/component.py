@@ -132,10 +132,10 @@ def figure(
             [{"name", "y"}]}], "text": …}``. A panel may have its own ``x``, ``kind``, ``xlabel``, ``ylabel``,
             ``ylim``, ``yscale`` ("linear" or "log"), ``xticks`` (a word for each x), ``yticks`` (False: none)
             and ``digits``; these are taken from the first frame.
-        controls: for each name a list of values: numbers make a slider, ["off", "on"] a switch, anything else
-            a list to choose from; or ``(label, values)``. A dict, keyed by values of an earlier control, makes a
-            slider that depends on it, with ``(label, values, start)`` for each; where it has no entry `frame`
-            gets None.
+        controls: for each name a list of values: numbers make a slider, ["off", "on"] a switch, anything
+            else a list to choose from; or ``(label, values)``. A dict, keyed by values of an earlier control,
+            makes a slider that depends on it, with ``(label, values, start)`` for each; where it has no entry
+            `frame` gets None.
         x: (n,) numbers. The abscissa of panels without their own; evenly spaced centres for bars.
         kind: {"line", "bar", "interval"}. How a series is drawn; ``y`` of an interval is (3, n): the means,
             the low and the high ends.
