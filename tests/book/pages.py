@@ -17,7 +17,6 @@ CONTENTS = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 # Chapters that still have the form of the first edition: story, evidence and verdicts on one page.
 FIRST_FORM = (
     "l1_and_l2_penalties",
-    "combining",
 )
 
 
