@@ -15,9 +15,7 @@ BOOK = ROOT / "book"
 CONTENTS = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 
 # Chapters that still have the form of the first edition: story, evidence and verdicts on one page.
-FIRST_FORM = (
-    "l1_and_l2_penalties",
-)
+FIRST_FORM: tuple[str, ...] = ()
 
 
 def _listed(entries: list[dict]) -> Iterator[str]:

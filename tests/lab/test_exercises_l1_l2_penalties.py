@@ -21,6 +21,8 @@ NAMES = {
     "effective-rate",
     "sparse-optimizer",
     "who-is-decayed",
+    "a-weight-that-grows",
+    "which-conclusion-penalties",
     "your-regularizer",
 }
 
@@ -63,6 +65,9 @@ RIGHT = [
     ("sparse-optimizer", sparse),
     ("who-is-decayed", by_shape),
     ("who-is-decayed", lambda model: penalties.decay_groups(model, 0.01)),
+    ("a-weight-that-grows", (torch.tensor([[1.0, 0.9], [0.9, 1.0]]), torch.tensor([1.0, 0.0]))),
+    ("a-weight-that-grows", ([[1, -0.9], [-0.9, 1]], [0.1, 1.0])),
+    ("which-conclusion-penalties", "b"),
     ("your-regularizer", trained(6e-3)),
 ]
 WRONG = [
@@ -107,9 +112,16 @@ WRONG = [
     ("who-is-decayed", lambda m: by_shape(m)[:1], "once"),
     ("who-is-decayed", lambda m: [{"params": list(m.parameters()), "weight_decay": 0.01}], "should not be"),
     ("who-is-decayed", lambda m: [{"params": list(m.parameters()), "weight_decay": 0.0}], "should be"),
+    ("a-weight-that-grows", 1.0, "Give 2 tensors"),
+    ("a-weight-that-grows", (torch.eye(3), torch.ones(3)), "must have shape"),
+    ("a-weight-that-grows", ([[1, 2], [2, 1]], [1, 0]), "positive eigenvalues"),
+    ("a-weight-that-grows", ([[1, 0], [0, 1]], [1, 0]), "tilt the ellipse"),
+    ("a-weight-that-grows", ([[1, 0.9], [0.9, 1]], [1, 1]), "no weight grows"),
+    ("which-conclusion-penalties", "a", "within a row"),
+    ("which-conclusion-penalties", "bc", "one letter of a, b, c, d"),
     ("your-regularizer", "l2", "must be a function"),
     ("your-regularizer", lambda splits, seed: None, "must return the trained network"),
-    ("your-regularizer", trained(0.0), "0.1 is asked for"),
+    ("your-regularizer", trained(0.0), "above that without"),
 ]
 
 

@@ -100,6 +100,30 @@ def test_the_page_holds_every_frame():
     np.testing.assert_allclose(figure.data["x"], X, atol=1e-5)
 
 
+def test_a_plane_has_curves_in_any_direction_and_a_dot():
+    angle = np.linspace(0, 2 * np.pi, 41)
+    one = np.where(np.arange(41) == 0, 1.0, np.nan)
+
+    def frame(radius):
+        circle = {"name": "circle", "x": radius * np.cos(angle), "y": radius * np.sin(angle)}
+        dot = {"name": "dot", "x": radius * one, "y": 0 * one}
+        return {"panels": [{"kind": "plane", "xlim": (-3, 3), "ylim": (-2, 2), "series": [circle, dot]}]}
+
+    figure = make(frame, {"radius": [1.0, 2.0]})
+    panel = figure.data["panels"][0]
+    assert panel["xlim"] == [-3, 3] and len(panel["x"]) == 41
+    # the ordinates of all series come first, then the abscissas, as one series more each
+    panel["names"] *= 2
+    for state, radius in enumerate([1.0, 2.0]):
+        x, y = values(figure, [state], series=2), values(figure, [state], series=0)
+        np.testing.assert_allclose(np.hypot(x, y), radius, atol=5e-3)
+        assert np.isfinite(values(figure, [state], series=1)).sum() == 1
+    (axes,) = figure.still.axes
+    assert axes.get_aspect() == 1 and axes.get_xlim() == (-3, 3)
+    with pytest.raises(ConvcraftError, match="a plane needs xlim and ylim"):
+        make(lambda slope: {"panels": [{"kind": "plane", "series": [{"y": X, "x": X}]}]})
+
+
 def test_frames_that_are_the_same_are_stored_once():
     def frame(slope, repeat):
         return leaky(slope)
@@ -245,7 +269,7 @@ def test_the_script_may_stand_in_the_page_once():
 
 def test_the_script_is_small_fetches_nothing_and_cannot_end_early():
     script = interactive.script()
-    assert len(script.encode()) < 16_000
+    assert len(script.encode()) < 17_000
     assert "</script" not in script
     for word in ("fetch(", "XMLHttpRequest", "import(", "eval(", "@import", "url(http"):
         assert word not in script

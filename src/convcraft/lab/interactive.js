@@ -151,12 +151,12 @@
       const panels = this.data.panels.map((p, k) => {
         const wide = p.bytes, none = 256 ** wide - 1, [low, high] = p.range;
         const count = (p.kind === "interval" ? 3 : 1) * (p.x ? p.x.length : this.data.x.length);
-        const series = p.names.map(() => Array.from({ length: count }, () => {
+        const rows = () => p.names.map(() => Array.from({ length: count }, () => {
           const code = wide === 1 ? bytes[place] : bytes[place] + 256 * bytes[place + 1];
           place += wide;
           return code === none ? NaN : low + (high - low) * code / (none - 1);
         }));
-        return { title: frame.titles ? frame.titles[k] : p.title, series };
+        return { title: frame.titles ? frame.titles[k] : p.title, series: rows(), xs: p.xlim && rows() };
       });
       return { panels, text: frame.text };
     }
@@ -194,10 +194,11 @@
 
     draw(view, data, W, H) {
       const node = view.svg, x = view.x ?? this.data.x, [y0, y1] = view.ylim, small = W < 250, bars = view.kind === "bar", spans = view.kind === "interval";
-      const half = bars || spans ? (x[x.length - 1] - x[0]) / (x.length - 1) / 2 : 0, x0 = x[0] - half, x1 = x[x.length - 1] + half;
+      const half = bars || spans ? (x[x.length - 1] - x[0]) / (x.length - 1) / 2 : 0, [x0, x1] = view.xlim ?? [x[0] - half, x[x.length - 1] + half];
       const yticks = view.yticks === false ? [] : ticks(y0, y1, H < 160 && !view.log ? 3 : 5, view.log);
       const words = yticks.map(t => (view.log ? power(t) : minus(t)));
       const left = yticks.length ? 10 + 7 * Math.max(...words.map(w => w.length)) : 4, right = 8, top = 7, bottom = this.panels.some(p => p.xlabel) ? 38 : 22;
+      if (view.xlim) H = Math.round((W - left - right) * (y1 - y0) / (x1 - x0)) + top + bottom;  // a plane: both axes at one scale
       const sx = v => left + (v - x0) / (x1 - x0) * (W - left - right), sy = v => H - bottom - (v - y0) / (y1 - y0) * (H - top - bottom);
       Object.assign(view, { sx, sy, top, base: H - bottom, shown: data, abscissa: x });
       node.setAttribute("viewBox", `0 0 ${W} ${H}`);
@@ -230,7 +231,10 @@
           svg("path", { class: "line", d: `M${cx} ${sy(y[n + q])}V${sy(y[2 * n + q])}`, stroke: colour }, plot);
           svg("circle", { class: "dot", cx, cy: sy(y[q]), r: n > 20 ? 3 : 5, fill: colour }, plot);
         });
-        else svg("path", { class: "line", d: this.line(view, y), stroke: colour, "stroke-dasharray": DASH[i] }, plot);
+        else if (data.xs && y.filter(Number.isFinite).length === 1) {
+          const q = y.findIndex(Number.isFinite);
+          svg("circle", { class: "dot", cx: sx(data.xs[j][q]), cy: sy(y[q]), r: 6, fill: colour }, plot);
+        } else svg("path", { class: "line", d: this.line(view, y, data.xs?.[j] ?? x), stroke: colour, "stroke-dasharray": DASH[i] }, plot);
       });
       let row = 0, free = -Infinity;  // values above the axis; where two would meet, the second goes below the first
       if (bars) data.series.forEach(y => y.forEach((v, q) => {
@@ -243,7 +247,7 @@
       view.mark = svg("g", {}, node);
     }
 
-    line({ sx, sy, abscissa }, y) {
+    line({ sx, sy }, y, abscissa) {
       let path = "", pen = "M";
       y.forEach((v, q) => { if (Number.isFinite(v)) { path += pen + sx(abscissa[q]).toFixed(1) + " " + sy(v).toFixed(1); pen = "L"; } else pen = "M"; });
       return path;
@@ -263,7 +267,8 @@
       view.mark?.replaceChildren();
       view.note.textContent = view.ylabel;
       if (!event || !view.shown) return;
-      const at = event.clientX - view.svg.getBoundingClientRect().left, { abscissa: x, sx, sy } = view;
+      const box = view.svg.getBoundingClientRect(), at = event.clientX - box.left, { abscissa: x, sx, sy } = view;
+      if (view.shown.xs) return this.nearest(view, at, event.clientY - box.top);
       const q = x.reduce((best, v, i) => (Math.abs(sx(v) - at) < Math.abs(sx(x[best]) - at) ? i : best), 0);
       if (view.kind !== "bar") svg("path", { class: "cross", d: `M${sx(x[q]).toFixed(1)} ${view.top}V${view.base}` }, view.mark);
       const words = view.shown.series.map((y, j) => {
@@ -272,6 +277,17 @@
         return `${view.names[j] ? view.names[j] + " " : ""}${Number.isFinite(y[q]) ? minus(show(view.log ? 10 ** y[q] : y[q])) : "–"}`;
       });
       view.note.textContent = `${view.xticks?.[q] ?? `${view.xlabel || "x"} ${minus(show(x[q]))}`}: ${words.join(", ")}`;
+    }
+
+    nearest(view, across, down) {
+      const { sx, sy, shown } = view, found = { far: 40 };
+      shown.series.forEach((y, j) => y.forEach((v, q) => {
+        const far = Math.hypot(sx(shown.xs[j][q]) - across, sy(v) - down);
+        if (far < found.far) Object.assign(found, { far, j, a: shown.xs[j][q], b: v });
+      }));
+      if (found.j === undefined) return;
+      svg("circle", { class: "dot", cx: sx(found.a), cy: sy(found.b), r: 4.5, fill: `var(--c${this.colour(view.names[found.j])})` }, view.mark);
+      view.note.textContent = `${view.names[found.j]} (${minus(show(found.a))}, ${minus(show(found.b))})`;
     }
   }
   customElements.define(TAG, Figure);

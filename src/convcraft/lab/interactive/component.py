@@ -22,7 +22,7 @@ from .still import draw_still
 
 __all__ = ["InteractiveFigure", "enable", "figure", "script"]
 
-FIXED_KEYS = ("kind", "xlabel", "ylabel", "ylim", "yscale", "xticks", "yticks", "digits")
+FIXED_KEYS = ("kind", "xlabel", "ylabel", "xlim", "ylim", "yscale", "xticks", "yticks", "digits")
 PANEL_KEYS = ("title", "series", "x", *FIXED_KEYS)
 
 
@@ -131,14 +131,16 @@ def figure(
         frame: called with one value of each control by name; returns ``{"panels": [{"title", "series":
             [{"name", "y"}]}], "text": …}``. A panel may have its own ``x``, ``kind``, ``xlabel``, ``ylabel``,
             ``ylim``, ``yscale`` ("linear" or "log"), ``xticks`` (a word for each x), ``yticks`` (False: none)
-            and ``digits``; these are taken from the first frame.
+            and ``digits``; these are taken from the first frame. Each series of a "plane" has its own ``x``,
+            and the panel ``xlim`` and ``ylim``.
         controls: for each name a list of values: numbers make a slider, ["off", "on"] a switch, anything
             else a list to choose from; or ``(label, values)``. A dict, keyed by values of an earlier control,
             makes a slider that depends on it, with ``(label, values, start)`` for each; where it has no entry
             `frame` gets None.
         x: (n,) numbers. The abscissa of panels without their own; evenly spaced centres for bars.
-        kind: {"line", "bar", "interval"}. How a series is drawn; ``y`` of an interval is (3, n): the means,
-            the low and the high ends.
+        kind: {"line", "bar", "interval", "plane"}. How a series is drawn; ``y`` of an interval is (3, n): the
+            means, the low and the high ends. "plane" takes curves in any direction, both axes at the same
+            scale, and a curve of one point as a dot.
         alt: what the figure shows and what can be moved, in words; required.
         start: where controls stand at first; their first value by default.
         columns: panels in a row where there is room.
@@ -206,12 +208,19 @@ def _panels(
             if key not in PANEL_KEYS:
                 raise unknown("entry of a panel", key, PANEL_KEYS)
         fixed = {key: panel.get(key, defaults.get(key)) for key in FIXED_KEYS}
-        for key, known in (("kind", ("line", "bar", "interval")), ("yscale", ("linear", "log"))):
+        for key, known in (
+            ("kind", ("line", "bar", "interval", "plane")),
+            ("yscale", ("linear", "log")),
+        ):
             if fixed[key] not in known:
                 raise unknown(key, fixed[key], known)
         fixed["names"] = [str(s.get("name", "")) for s in panel["series"]]
         fixed["xticks"] = [str(word) for word in fixed["xticks"] or ()]
         fixed["own_x"] = array(panel["x"], "x") if "x" in panel else None
+        if fixed["kind"] == "plane":
+            if fixed["xlim"] is None or fixed["ylim"] is None:
+                raise ConvcraftError("kind: a plane needs xlim and ylim, (low, high) each")
+            fixed["own_x"] = np.arange(len(panel["series"][0]["y"]), dtype=float)
         fixed["x"] = x if fixed["own_x"] is None else fixed["own_x"]
         if fixed["x"].ndim != 1 or len(fixed["x"]) < 2:
             raise ConvcraftError(f"x: expected at least two numbers in a row, got shape {fixed['x'].shape}")
@@ -229,7 +238,8 @@ def _values(frame: Mapping[str, Any], k: int, fixed: Mapping[str, Any]) -> np.nd
     panels = frame.get("panels", [])
     if len(panels) <= k or [str(s.get("name", "")) for s in panels[k]["series"]] != fixed["names"]:
         raise ConvcraftError(f"frame: expected the panels and series of the first frame, panel {k} differs")
-    rows = [array(s["y"], "y") for s in panels[k]["series"]]
+    axes = ("y", "x") if fixed["kind"] == "plane" else ("y",)
+    rows = [array(s[axis], axis) for axis in axes for s in panels[k]["series"]]
     for row in rows:
         if row.shape != (shape := (3,) * (fixed["kind"] == "interval") + fixed["x"].shape):
             raise ConvcraftError(f"frame: expected y as long as x, with shape {shape}, got shape {row.shape}")
@@ -306,6 +316,8 @@ def _panel_json(panel: Mapping[str, Any], title: str) -> dict[str, Any]:
         keep["x"] = [_short(v) for v in panel["own_x"]]
     if panel["yscale"] == "log":
         keep["log"] = True
+    if panel["kind"] == "plane":
+        keep["xlim"] = list(panel["xlim"])
     if panel["yticks"] is False:
         keep["yticks"] = False
     if panel["xticks"]:

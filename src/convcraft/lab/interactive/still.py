@@ -45,7 +45,9 @@ def draw_still(
                     ax.vlines(fixed["x"], y[1], y[2], color=style["color"])
                     (handles[name],) = ax.plot(fixed["x"], y[0], "o", color=style["color"], markersize=4)
                 else:
-                    (handles[name],) = ax.plot(fixed["x"], y, **style)
+                    x_of = array(series["x"], "x") if fixed["kind"] == "plane" else fixed["x"]
+                    dot = fixed["kind"] == "plane" and np.isfinite(y).sum() == 1
+                    (handles[name],) = ax.plot(x_of, y, marker="o" if dot else None, **style)
             _axes(ax, fixed, str(panel.get("title", "")), columns)
         for ax in grid[len(panels) :]:
             ax.remove()
@@ -63,6 +65,9 @@ def _axes(ax: Any, fixed: Mapping[str, Any], title: str, columns: int) -> None:
     tidy_axis(ax, "y", fixed["yscale"], 5)
     low, high = fixed["ylim"]
     ax.set_ylim(*(np.power(10.0, [low, high]) if fixed["yscale"] == "log" else (low, high)))
+    if fixed["kind"] == "plane":
+        ax.set_xlim(fixed["xlim"])
+        ax.set_aspect("equal")
     if fixed["yticks"] is False:
         ax.set_yticks([])
     if fixed.get("xticks"):
