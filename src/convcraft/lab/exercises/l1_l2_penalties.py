@@ -97,7 +97,7 @@ def your_regularizer(answer: Callable[[data.Splits, int], nn.Module]) -> str | N
     if isinstance(gain, str) or gain >= 0.03:
         return gain if isinstance(gain, str) else None
     side = "below" if gain >= 0 else "above"
-    return f"the test loss is {abs(gain):.3f} nats {side} that without a regularizer; 0.03 below is asked for."
+    return f"the test loss is {abs(gain):.3f} nats {side} that without a penalty; 0.03 below is asked for."
 
 
 def _share_left(h: float, rate: float, steps: int) -> float:
