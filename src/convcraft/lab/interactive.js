@@ -198,7 +198,7 @@
       const yticks = view.yticks === false ? [] : ticks(y0, y1, H < 160 && !view.log ? 3 : 5, view.log);
       const words = yticks.map(t => (view.log ? power(t) : minus(t)));
       const left = yticks.length ? 10 + 7 * Math.max(...words.map(w => w.length)) : 4, right = 8, top = 7, bottom = this.panels.some(p => p.xlabel) ? 38 : 22;
-      if (view.xlim) H = Math.round((W - left - right) * (y1 - y0) / (x1 - x0)) + top + bottom;  // a plane: both axes at one scale
+      if (view.xlim) H = Math.round((W - left - right) * (y1 - y0) / (x1 - x0)) + top + bottom;
       const sx = v => left + (v - x0) / (x1 - x0) * (W - left - right), sy = v => H - bottom - (v - y0) / (y1 - y0) * (H - top - bottom);
       Object.assign(view, { sx, sy, top, base: H - bottom, shown: data, abscissa: x });
       node.setAttribute("viewBox", `0 0 ${W} ${H}`);
