@@ -1,7 +1,5 @@
 """Command line of convcraft: `python -m convcraft COMMAND`."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import sys

@@ -5,8 +5,6 @@ target under one of `TARGETS`. A loss is called as ``loss(output, target)``; whe
 returns its own.
 """
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping

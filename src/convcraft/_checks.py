@@ -1,7 +1,5 @@
 """What an argument must be: one rule for each kind of argument, and errors that name it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """What a path of our own asks of a tensor before it uses the tensor's memory or calls a kernel directly."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """What may be given as an optimizer, and the error for what may not."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import nn

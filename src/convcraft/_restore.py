@@ -1,7 +1,5 @@
 """Use a model and leave no mark on it: one rule for everything that is put back, bit for bit."""
 
-from __future__ import annotations
-
 import copy
 import random
 from collections import OrderedDict

@@ -1,7 +1,5 @@
 """The only renderer of tables, as aligned text and as HTML, and a list that prints as one."""
 
-from __future__ import annotations
-
 import html
 import math
 import re

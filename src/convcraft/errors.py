@@ -1,7 +1,5 @@
 """The one exception for misuse, and the message for a name that is not known."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

@@ -11,8 +11,6 @@ with the same parameters: the model is left as it was, and other threads may use
 [('0', 'relu', False), ('3', None, True)]
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Residual branches: which sums have one, and whose weight may start at zero at its end."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from . import kinds

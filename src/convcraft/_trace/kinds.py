@@ -1,7 +1,5 @@
 """What a module or a function is: a layer, an activation, or something that values only pass through."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from typing import Any

@@ -10,8 +10,6 @@ known of each.
 tensor([-0.5000,  1.0000])
 """
 
-from __future__ import annotations
-
 from . import adaptive, exponentials, gates, rectifiers, sigmoids, softmaxes
 from .adaptive import *
 from .catalog import Catalog, Entry, Parameter, Source, catalog, derivative, get

@@ -9,8 +9,6 @@
 Small tensors, other devices, tensor subclasses and compiled code take torch's kernel: there it is as fast.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The arguments that several modules of activations have in common."""
 
-from __future__ import annotations
-
 from torch import nn
 
 

@@ -1,7 +1,5 @@
 """Activations that adapt to their input or to the channel: Dynamic ReLU, ACON-C, meta-ACON, FReLU."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 
@@ -145,10 +143,9 @@ class MetaAconC(nn.Module):
 class DynamicReLU(nn.Module):
     r"""Maximum of K lines whose slopes and intercepts are computed from the input, for each channel.
 
-    Formula: :math:`\max_k (a_c^k x + b_c^k)` with :math:`a^k = \alpha^k + \lambda_a \Delta a^k`,
-    :math:`b^k = \lambda_b \Delta b^k`, where :math:`\Delta = 2 \sigma(W_2 \mathrm{relu}(W_1 \bar{x})) - 1`
-    comes from the mean :math:`\bar{x}` over all positions; :math:`\alpha = (1, 0, ...), \lambda_a = 1,
-    \lambda_b = 1/2`.
+    Formula: :math:`\max_k (a_c^k x + b_c^k)` with :math:`a^k = \alpha^k + \lambda_a \Delta a^k`, :math:`b^k =
+    \lambda_b \Delta b^k`, where :math:`\Delta = 2 \sigma(W_2 \mathrm{relu}(W_1 \bar{x})) - 1` comes from the
+    mean :math:`\bar{x}` over all positions; :math:`\alpha = (1, 0, ...), \lambda_a = 1, \lambda_b = 1/2`.
 
     Args:
         channels: C of the input (N, C, ...).

@@ -1,7 +1,5 @@
 """The catalogue: what is known of each element-wise activation, and how to find one by name."""
 
-from __future__ import annotations
-
 import functools
 import tomllib
 from collections.abc import Callable, Iterator, Mapping

@@ -6,8 +6,6 @@ Half precision is computed in float32 and rounded once. At a kink the derivative
 backward pass uses.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable
@@ -220,10 +218,7 @@ DEFINITIONS: dict[str, tuple[Formula, Formula]] = {
     ),
     "elu": (elu, elu_derivative),
     "celu": (celu, celu_derivative),
-    "selu": (
-        lambda x: SELU_SCALE * elu(x, SELU_ALPHA),
-        lambda x: SELU_SCALE * elu_derivative(x, SELU_ALPHA),
-    ),
+    "selu": (lambda x: SELU_SCALE * elu(x, SELU_ALPHA), lambda x: SELU_SCALE * elu_derivative(x, SELU_ALPHA)),
     "gelu": (gelu, gelu_derivative),
     "silu": (swish, swish_derivative),
     "swish": (swish, swish_derivative),

@@ -1,7 +1,5 @@
 """The rectifiers with an exponential bend: ELU, CELU, SELU and softplus, as functions and modules."""
 
-from __future__ import annotations
-
 import torch  # noqa: F401  (the examples use it)
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -50,9 +48,8 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     r"""Scaled ELU, whose two constants make mean 0 and variance 1 a fixed point from layer to layer.
 
-    Formula: :math:`\lambda x` for :math:`x > 0`, else :math:`\lambda \alpha (e^x - 1)`, with
-    :math:`\lambda = 1.0507` and :math:`\alpha = 1.6733`; derivative :math:`\lambda` or :math:`\lambda \alpha
-    e^x`.
+    Formula: :math:`\lambda x` for :math:`x > 0`, else :math:`\lambda \alpha (e^x - 1)`, with :math:`\lambda =
+    1.0507` and :math:`\alpha = 1.6733`; derivative :math:`\lambda` or :math:`\lambda \alpha e^x`.
 
     Takes floating-point input of any shape, and raises ConvcraftError for any other. Source: Klambauer,
     Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks. Chapter: Activations.

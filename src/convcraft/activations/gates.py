@@ -1,7 +1,5 @@
 """The functions that gate their input: GELU, SiLU, Swish, Mish and hardswish, as functions and modules."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

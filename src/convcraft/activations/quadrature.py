@@ -1,7 +1,5 @@
 """Moments of an activation under a standard normal input, by adaptive Gauss-Legendre quadrature."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable

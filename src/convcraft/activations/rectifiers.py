@@ -1,7 +1,5 @@
 """The rectifiers: ReLU, ReLU6, Leaky ReLU and PReLU, as functions and modules."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

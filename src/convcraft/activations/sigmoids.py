@@ -1,7 +1,5 @@
 """The bounded functions: sigmoid, hardsigmoid, tanh and softsign, as functions and modules."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

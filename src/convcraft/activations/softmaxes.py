@@ -1,7 +1,5 @@
 """Softmax and log-softmax: the functions that turn a vector of scores into probabilities."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -16,8 +16,6 @@ that are changed. `clip` is explained with `brightness`, `padding`, `fill` and `
 torch.Size([16, 3, 32, 32])
 """
 
-from __future__ import annotations
-
 from ._base import Augmentation
 from .compose import Compose
 from .geometry import affine, horizontal_flip, rotate, scale, shear, shift, vertical_flip

@@ -1,7 +1,5 @@
 """What all random augmentations have in common: when they act, on which images, and from which draws."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """What an augmentation accepts, and errors that name the argument."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Random draws, one an image: float32 whatever the dtype of the images, so that a seed means the same."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """One `grid_sample` a batch: every image read at the positions that its own affine map tells."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Targets that can be averaged, and which image is mixed with which."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Several augmentations, one after the other; neighbours that move pixels share one resampling."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

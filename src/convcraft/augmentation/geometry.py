@@ -1,7 +1,5 @@
 """Moving the pixels of a batch: functions of given parameters, each one number or one number an image."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -10,15 +8,7 @@ from torch import Tensor
 from .._checks import check_device
 from ..errors import ConvcraftError
 from . import _matrices
-from ._checks import (
-    Levels,
-    Number,
-    check_images,
-    check_sampling,
-    holds,
-    per_image,
-    precision,
-)
+from ._checks import Levels, Number, check_images, check_sampling, holds, per_image, precision
 from ._matrices import Matrix
 from ._sampling import flip_where, resample
 

@@ -1,7 +1,5 @@
 """Mixup and CutMix: two images and two labels made into one of each."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from typing import Any
 

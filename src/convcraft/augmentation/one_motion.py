@@ -1,7 +1,5 @@
 """Modules that draw one kind of motion: rotation, scale or shear, a `RandomAffine` of that alone."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from .random_geometry import RandomAffine

@@ -1,7 +1,5 @@
 """Modules that change the values of every image by a draw of its own."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, Literal
 

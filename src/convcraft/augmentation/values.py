@@ -1,7 +1,5 @@
 """Changing the values of a batch in place of its positions: brightness, contrast, noise, erasing."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import torch
@@ -10,16 +8,7 @@ from torch import Tensor
 from .._checks import check_generator
 from ..errors import ConvcraftError
 from . import _draws
-from ._checks import (
-    Levels,
-    Number,
-    check_clip,
-    check_images,
-    check_levels,
-    holds,
-    levels,
-    per_image,
-)
+from ._checks import Levels, Number, check_clip, check_images, check_levels, holds, levels, per_image
 from ._sampling import like
 
 __all__ = ["brightness", "contrast", "erase", "noise"]

@@ -11,8 +11,6 @@ for the common illnesses of networks and returns a `Report`. Neither changes the
 True
 """
 
-from __future__ import annotations
-
 from . import thresholds
 from .diagnose import diagnose
 from .finding import Finding

@@ -1,7 +1,5 @@
 """`python -m convcraft diagnose MODULE:FACTORY`: the report on a model of the user's own."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from typing import Any

@@ -3,8 +3,6 @@
 The way is straight: prepare, run in evaluation and in training mode, make a step, judge, restore.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import math

@@ -1,7 +1,5 @@
 """What is known of a model before anything is judged, and the recorder that gathers most of it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any

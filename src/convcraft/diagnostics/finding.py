@@ -1,7 +1,5 @@
 """One thing that `diagnose` has found."""
 
-from __future__ import annotations
-
 import textwrap
 from dataclasses import dataclass, field
 

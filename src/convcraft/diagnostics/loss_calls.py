@@ -1,7 +1,5 @@
 """Sees which loss of torch is computed, on what, and what a uniform guess would have cost."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -98,10 +96,7 @@ def _describe(func: Callable[..., Tensor], name: str, args: Any, kwargs: Any, re
     dim = 1 if logits.dim() > 1 else 0
     classes = logits.shape[dim]
     content = content_of(logits, dim) if name in ("cross_entropy", "nll_loss") else _content_of_each(given)
-    guess = {
-        "nll_loss": -math.log(max(classes, 1)),
-        "binary_cross_entropy": 0.5,
-    }.get(name, 0.0)
+    guess = {"nll_loss": -math.log(max(classes, 1)), "binary_cross_entropy": 0.5}.get(name, 0.0)
     uniform = func(torch.full_like(logits, guess), *rest, **kwargs)
     value = result.detach().float().mean()
     return LossCall(name, content, classes, float(value), float(uniform.float().mean()))
@@ -119,17 +114,7 @@ def content_of(x: Tensor, dim: int) -> str:
 
 
 #: Operations of the graph that show the same values in another shape or dtype.
-_SHAPES = (
-    "View",
-    "Reshape",
-    "Squeeze",
-    "Unsqueeze",
-    "Transpose",
-    "Permute",
-    "Select",
-    "Slice",
-    "ToCopy",
-)
+_SHAPES = ("View", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Permute", "Select", "Slice", "ToCopy")
 
 
 def _content_of_each(x: Tensor) -> str:

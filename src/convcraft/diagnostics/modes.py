@@ -1,7 +1,5 @@
 """Compares what a model computes in training and in evaluation mode."""
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Finds the first operation whose result is not finite although what it was given is."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

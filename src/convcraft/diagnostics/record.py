@@ -1,7 +1,5 @@
 """Watch a model at work: statistics of every layer, without changing anything."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

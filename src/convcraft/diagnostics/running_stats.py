@@ -1,7 +1,5 @@
 """Sums over what passes through one layer; nothing is moved off the device until somebody reads it."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -5,8 +5,6 @@
 0.001
 """
 
-from __future__ import annotations
-
 # Values and units
 
 #: An output is saturated beyond this share of its limit: there the slope of tanh, 1 - 0.975^2, and that of

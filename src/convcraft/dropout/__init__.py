@@ -12,8 +12,6 @@ refuses.
 tensor([1., 1., 1., 1.])
 """
 
-from __future__ import annotations
-
 from .alpha import AlphaDropout, FeatureAlphaDropout, alpha_dropout, feature_alpha_dropout
 from .channels import Dropout1d, Dropout2d, Dropout3d, dropout1d, dropout2d, dropout3d
 from .drop_block import DropBlock2d, drop_block2d

@@ -1,7 +1,5 @@
 """What the dropouts have in common: the arguments of the modules, the mask of whole channels."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Alpha dropout, of elements and of channels, which keeps the mean and variance of SELU networks."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Dropout of whole channels, as functions and modules."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 

@@ -1,18 +1,10 @@
 """DropBlock: dropout of square regions of the channels."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._checks import (
-    check_count,
-    check_dimensions,
-    check_floating,
-    check_generator,
-    check_probability,
-)
+from .._checks import check_count, check_dimensions, check_floating, check_generator, check_probability
 from .packed_bits import masked, pack, random_bits, takes_bits, unpack
 
 __all__ = ["DropBlock2d", "drop_block2d"]

@@ -1,7 +1,5 @@
 """DropPath: dropout of whole samples, which in a residual block skips the branch (stochastic depth)."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

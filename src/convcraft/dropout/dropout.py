@@ -1,7 +1,5 @@
 """Dropout of single elements, plain and Gaussian, as functions and modules."""
 
-from __future__ import annotations
-
 import math
 
 import torch

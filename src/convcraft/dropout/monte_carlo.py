@@ -1,7 +1,5 @@
 """Prediction with dropout left on: the mean and the variance over many random passes."""
 
-from __future__ import annotations
-
 import copy
 import random
 from collections.abc import Iterator

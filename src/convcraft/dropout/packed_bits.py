@@ -13,8 +13,6 @@ ordinary CPU tensor takes this way, whatever its size; tensors on other devices,
 seen by a compiler take torch's kernels.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from typing import Any
@@ -195,12 +193,7 @@ class _Masked(torch.autograd.Function):
 
 
 def masked(
-    x: Tensor,
-    bits: Tensor,
-    scale: float,
-    shift: float = 0.0,
-    offset: float = 0.0,
-    inplace: bool = False,
+    x: Tensor, bits: Tensor, scale: float, shift: float = 0.0, offset: float = 0.0, inplace: bool = False
 ) -> Tensor:
     """(x + shift) * m * scale + offset, where the bits m follow the memory of x, or of x made contiguous."""
     if x.numel() < BLOCKS_FROM and x.dtype in (torch.float32, torch.float64):

@@ -13,8 +13,6 @@ Fans(fan_in=9, fan_out=9)
 1.4868
 """
 
-from __future__ import annotations
-
 from .automatic import Assignment, Assignments, initialize
 from .basic import constant_, dirac_, eye_, normal_, ones_, sparse_, trunc_normal_, uniform_, zeros_
 from .fans import Fans, fans

@@ -1,7 +1,5 @@
 """What an initialization scheme fills, a tensor or a model."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Initialize a whole model: for each layer the scheme and gain of the activation that follows it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field

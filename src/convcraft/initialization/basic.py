@@ -1,7 +1,5 @@
 """Schemes that do not look at the shape of a layer: constants, uniform, normal, identity and sparse."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """How many inputs a unit sums, and how many outputs take an input: fan-in and fan-out of any layer."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple
 

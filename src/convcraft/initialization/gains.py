@@ -1,7 +1,5 @@
 """The gain of an activation: the factor on the weights that keeps the second moment from layer to layer."""
 
-from __future__ import annotations
-
 import copy
 import functools
 import math
@@ -38,9 +36,8 @@ def calculate_gain(
 
     The names that `torch.nn.init.calculate_gain` knows give torch's forward values: linear and the
     convolutions 1, sigmoid 1, tanh 5/3, relu :math:`\sqrt 2`, leaky_relu :math:`\sqrt{2 / (1 + a^2)}`, selu
-    3/4. Three of them were found by trial and keep no moment: quadrature gives 1.5925 for `torch.tanh`,
-    1 for `F.selu` and 1.8463 for `torch.sigmoid`. Pass the function or the module instead of the name to
-    get these.
+    3/4. Three of them were found by trial and keep no moment: quadrature gives 1.5925 for `torch.tanh`, 1 for
+    `F.selu` and 1.8463 for `torch.sigmoid`. Pass the function or the module instead of the name to get these.
 
     Args:
         nonlinearity: a name of torch's, a name in `activations.catalog()`, a module or an element-wise

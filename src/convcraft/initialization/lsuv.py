@@ -1,7 +1,5 @@
 """Layer-sequential unit variance: scale the weights by what a batch shows."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

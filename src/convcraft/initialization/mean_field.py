@@ -1,7 +1,5 @@
 """What weights of a given variance do to the variance from layer to layer, in the limit of wide layers."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable

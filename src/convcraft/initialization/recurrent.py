@@ -1,7 +1,5 @@
 """Layers with several weights: recurrent layers, attention, embeddings."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Schemes whose scale follows from the shape of a layer: Xavier, Kaiming, LeCun, orthogonal."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, Literal
 

@@ -4,8 +4,6 @@ Scores of recommenders are for a table of visits (visitors, items) of zeros and 
 new visitors by the item-item weights.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Seeds without side effects: random streams of their own, and the global random state put back as it was."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral

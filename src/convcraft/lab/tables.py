@@ -1,7 +1,5 @@
 """A table on a page: HTML in the book, aligned text in a plain editor."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any

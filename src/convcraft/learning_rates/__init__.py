@@ -7,8 +7,6 @@ Schedules come from `torch.optim.lr_scheduler`.
 0.25
 """
 
-from __future__ import annotations
-
 from .curvature import Sharpness, largest_stable_rate, sharpness
 from .ratios import UpdateRatios, update_ratios
 from .sweep import RangeTest, range_test

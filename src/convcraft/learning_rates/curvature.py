@@ -1,7 +1,5 @@
 """The sharpest direction of the loss, and the largest rate at which gradient descent survives it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """How far each step moves each parameter, compared with how large the parameter is."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The range test: the loss while the learning rate grows from step to step."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Iterable, Iterator

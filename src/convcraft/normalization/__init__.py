@@ -8,8 +8,6 @@ The formulas, with the backward pass derived, stand in `convcraft.normalization.
 tensor([[-1.,  1.]])
 """
 
-from __future__ import annotations
-
 from .batch import BatchNorm1d, BatchNorm2d, BatchNorm3d, SyncBatchNorm, batch_norm
 from .folding import FoldingReport, fold_batch_norm, folding_report
 from .instance import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, instance_norm

@@ -6,8 +6,6 @@ shift, and value and gradient stay what they are. Other devices and dtypes, `tor
 torch's kernels as they are.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Which modules every way through a model's forward calls, in which order, and what else it reads of them."""
 
-from __future__ import annotations
-
 import gc
 import inspect
 import itertools

@@ -1,7 +1,5 @@
 """What a normalization accepts."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor

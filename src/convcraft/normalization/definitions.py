@@ -35,8 +35,6 @@ Source: Ioffe and Szegedy (2015), Batch Normalization: Accelerating Deep Network
 Covariate Shift. Chapter: Batch normalization.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

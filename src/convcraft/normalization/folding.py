@@ -1,7 +1,5 @@
 """Folding batch normalization into the layer before it, for prediction."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass

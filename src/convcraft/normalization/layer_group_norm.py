@@ -1,7 +1,5 @@
 """Normalization by statistics of each sample, or of groups of its channels: layer and group normalization."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,12 +12,7 @@ from ..errors import ConvcraftError
 from . import _accuracy
 from ._checks import check_channels, check_eps, check_groups, check_shape
 
-__all__ = [
-    "GroupNorm",
-    "LayerNorm",
-    "group_norm",
-    "layer_norm",
-]
+__all__ = ["GroupNorm", "LayerNorm", "group_norm", "layer_norm"]
 
 
 def layer_norm(

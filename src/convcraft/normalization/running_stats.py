@@ -1,7 +1,5 @@
 """Running statistics made exact over given batches, and batch normalization that stays as it is."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

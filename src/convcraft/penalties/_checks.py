@@ -1,7 +1,5 @@
 """What the penalties accept, and errors that name the argument."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

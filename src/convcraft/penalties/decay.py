@@ -1,7 +1,5 @@
 """Which parameters to decay, and at which rate each layer learns."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Proximal steps after the steps of any torch optimizer, in the metric of that optimizer."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -23,12 +21,7 @@ _HANDLE = "_convcraft_proximal"
 
 
 def proximal(
-    optimizer: AnyOptimizer,
-    l1: float = 0.0,
-    group: float = 0.0,
-    *,
-    dim: int = 0,
-    rates: Rates | None = None,
+    optimizer: AnyOptimizer, l1: float = 0.0, group: float = 0.0, *, dim: int = 0, rates: Rates | None = None
 ) -> AnyOptimizer:
     r"""Let an optimizer minimize the loss plus L1 and group-lasso penalties, with weights exactly zero.
 

@@ -1,7 +1,5 @@
 """Steps that change parameters in place: soft thresholds with exact zeros, and bounds on the norm."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

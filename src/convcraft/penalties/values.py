@@ -1,7 +1,5 @@
 """Penalties as numbers with a gradient, each in one pass over all parameters."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How many parameters are exactly zero."""
 
-from __future__ import annotations
-
 import html
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@
 (0.0, 1.0)
 """
 
-from __future__ import annotations
-
 from . import activations, layers
 from .activations import *
 from .layers import *

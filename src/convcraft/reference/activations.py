@@ -5,8 +5,6 @@ difference cancels, and ±inf give the limits. At a kink the derivative is the o
 uses.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

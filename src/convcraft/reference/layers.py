@@ -1,7 +1,5 @@
 """Convolution, pooling, softmax and the arithmetic of shapes in NumPy, float64, as derived in the book."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What `diagnose` looks for: one small module a family, each a list of checks on the evidence."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 

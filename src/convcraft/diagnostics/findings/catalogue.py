@@ -1,7 +1,5 @@
 """The kinds of finding, read from kinds.toml: why each matters, what to do, the chapter that explains it."""
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path

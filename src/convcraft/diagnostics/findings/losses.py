@@ -1,7 +1,5 @@
 """The loss at the start, what it is computed on, and what the first layer is fed."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 

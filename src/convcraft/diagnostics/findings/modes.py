@@ -1,7 +1,5 @@
 """Training and evaluation that compute different functions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from .. import thresholds

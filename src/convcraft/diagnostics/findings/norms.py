@@ -1,7 +1,5 @@
 """Normalization: what stands before it, what it is fed, and the mode it is in."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 

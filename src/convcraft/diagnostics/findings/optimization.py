@@ -1,7 +1,5 @@
 """Gradients that do not arrive, steps that are too large or too small, and decay where it does not belong."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Signals through depth: the first value that is not finite, the spread of activations, the gradient."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 

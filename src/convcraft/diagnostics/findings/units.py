@@ -1,7 +1,5 @@
 """Units that say nothing: dead ones, and saturated ones."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from ..._table import number

@@ -1,7 +1,5 @@
 """The weights themselves: constant ones, copies of one another, and those that do not fit the activation."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import replace

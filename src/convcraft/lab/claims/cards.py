@@ -1,7 +1,5 @@
 """Settling a claim in a notebook: a call shows a card and leaves a machine-readable record in the output."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

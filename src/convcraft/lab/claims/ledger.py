@@ -4,8 +4,6 @@
 generated from the notebooks by `tools/claims_record.py`.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections import Counter
@@ -33,10 +31,7 @@ ARTICLES: Mapping[str, str] = {
 ORIGINALS: Mapping[str, tuple[str, str | None]] = {
     "a1": ("卷积神经网络中的激活函数与正则化技术", "14 March 2024"),
     "a2": ("卷积神经网络优化技巧:从权重初始化到学习率调整", "22 February 2024"),
-    "a3": (
-        "【激活函数】Activation Function——在卷积神经网络中的激活函数是一个什么样的角色??",
-        None,
-    ),
+    "a3": ("【激活函数】Activation Function——在卷积神经网络中的激活函数是一个什么样的角色??", None),
     "a4": ("深度学习中的激活函数选择与优化", "24 February 2024"),
     "a5": ("深度学习中的正则化技术与批量归一化(Batch Normalization)", "2 February 2024"),
 }

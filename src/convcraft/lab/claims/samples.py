@@ -1,7 +1,5 @@
 """What happened when the code samples of the articles were run: the record of ``tools/run_samples.py``."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

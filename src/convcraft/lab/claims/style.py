@@ -3,8 +3,6 @@
 Colours are the variables of the book's theme, then JupyterLab's, so that both follow light and dark.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from html import escape

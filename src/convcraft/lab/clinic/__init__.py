@@ -8,8 +8,6 @@ The twin differs from the sick network in the one thing that makes it sick. Chap
 (True, False)
 """
 
-from __future__ import annotations
-
 from convcraft.errors import unknown
 from convcraft.lab.clinic.cases import Case, Maker
 from convcraft.lab.clinic.data_and_losses import CASES as DATA_AND_LOSSES

@@ -1,7 +1,5 @@
 """What a case is, and the parts that the cases are put together from."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -62,10 +60,7 @@ def mlp(
 
 
 def conv_net(
-    *,
-    bias: bool = False,
-    dropout: float = 0.0,
-    norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+    *, bias: bool = False, dropout: float = 0.0, norm: Callable[[int], nn.Module] = nn.BatchNorm2d
 ) -> nn.Module:
     """Two convolutions with normalization and ReLU, global pooling and a linear layer."""
     first: list[nn.Module] = [nn.Conv2d(1, 16, 3, padding=1, bias=bias), norm(16), nn.ReLU()]

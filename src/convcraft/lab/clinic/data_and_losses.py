@@ -1,7 +1,5 @@
 """Illnesses of the data, of the loss, and of what differs between training and evaluation."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

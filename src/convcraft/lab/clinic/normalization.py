@@ -1,7 +1,5 @@
 """Illnesses of batch normalization and of what stands before it."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

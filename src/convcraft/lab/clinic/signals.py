@@ -1,7 +1,5 @@
 """Illnesses of units, signals and weights."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

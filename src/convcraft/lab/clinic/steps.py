@@ -1,7 +1,5 @@
 """Illnesses of gradients and steps."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

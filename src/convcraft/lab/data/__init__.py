@@ -1,7 +1,5 @@
 """The data sets of the book: `load(name) -> Splits(train, validation, test)`, as tensors."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
@@ -86,9 +84,8 @@ def load(
     "digits" (1,797 images 8x8, from scikit-learn, no network) is split 1000/297/500 in proportion to the
     classes by `seed`. "fashion-mnist" (28x28) keeps its published test part of 10,000 and gives 5,000 of the
     other 60,000 to validation. Its four files are read from the folder that `CONVCRAFT_DATA` names, else from
-    the user's cache, else downloaded.
-    Raises ConvcraftError for an unknown name, and for a file that is missing or does not have the published
-    bytes.
+    the user's cache, else downloaded. Raises ConvcraftError for an unknown name, and for a file that is
+    missing or does not have the published bytes.
 
     >>> splits = load("digits")
     >>> splits

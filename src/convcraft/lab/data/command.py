@@ -1,7 +1,5 @@
 """`python -m convcraft data [NAME]`: list the data sets, or fetch one and say where its files lie."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 

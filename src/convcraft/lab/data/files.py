@@ -4,8 +4,6 @@ A file counts only when its SHA-256 is the published one. A download goes to a t
 the cache and takes the file's name when it has been verified, so the cache never holds half a file.
 """
 
-from __future__ import annotations
-
 import gzip
 import os
 import sys

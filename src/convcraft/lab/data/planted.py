@@ -1,7 +1,5 @@
 """Planted data, whose truth is known: ratings in three worlds, and two time series."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

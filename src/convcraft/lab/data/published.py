@@ -1,7 +1,5 @@
 """What has been published: size, SHA-256 and addresses of every file that the book reads."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

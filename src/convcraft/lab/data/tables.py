@@ -3,8 +3,6 @@
 Each loader reads verified files (see `files`), prints the licence, and returns plain arrays.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Checks of the exercises of the chapter "Dead units and learned activations"."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Checks of the exercises of the chapter "Dropout"."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace

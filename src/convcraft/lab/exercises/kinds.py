@@ -1,7 +1,5 @@
 """Kinds of checks that several chapters use: a formula, a number, several numbers, trained networks."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence

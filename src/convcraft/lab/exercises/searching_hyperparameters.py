@@ -1,7 +1,5 @@
 """Checks of the exercises of the chapter "Searching hyperparameters"."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

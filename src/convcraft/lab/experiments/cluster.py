@@ -1,7 +1,5 @@
 """The runs of a study on the workers of a Dask scheduler."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -95,9 +93,8 @@ def connected(scheduler: str) -> Iterator[Any]:
 def perform_on(scheduler: str, tasks: Sequence[Task]) -> Iterator[list[Record]]:
     """The records of every task, as soon as it is done, by the workers of a scheduler.
 
-    When a worker dies the scheduler gives its task to another one; a task that has killed several workers
-    is given up.
-    Raises ConvcraftError where the scheduler or all workers fail, and what `perform` raises.
+    When a worker dies the scheduler gives its task to another one; a task that has killed several workers is
+    given up. Raises ConvcraftError where the scheduler or all workers fail, and what `perform` raises.
     """
     if not tasks:
         return

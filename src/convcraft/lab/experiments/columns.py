@@ -1,7 +1,5 @@
 """The runs of a study as columns, one on each line of the result file, and back."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence

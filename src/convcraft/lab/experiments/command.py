@@ -1,7 +1,5 @@
 """`python -m convcraft study NAME`: run a study; `--list`: the studies and how far they are."""
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import os

@@ -1,7 +1,5 @@
 """Contrasts, judged: the difference, its adjusted p-value, equality, and the runs that collapsed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Running a study: tuning, the choice of the rates, the final runs, and what is put on disk meanwhile."""
 
-from __future__ import annotations
-
 import sys
 import time
 import uuid

@@ -1,7 +1,5 @@
 """Where the runs are done: in this process, in processes of this machine, on a cluster."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from convcraft.lab.experiments.run import Record, Task, explained, run_one, surroundings

@@ -1,7 +1,5 @@
 """What a result holds beside its runs: settings, contrasts, and where it comes from."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 import json

@@ -1,7 +1,5 @@
 """The runs of a study, read: values, tuning, budgets."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import cached_property

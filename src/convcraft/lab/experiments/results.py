@@ -1,7 +1,5 @@
 """The results of a study: values, intervals, differences, and tables of them."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Iterable, Sequence
 from functools import cached_property

@@ -1,7 +1,5 @@
 """One run of a study, a function of (arm, rate, seed) alone, and the task that a worker gets."""
 
-from __future__ import annotations
-
 import json
 import random
 import signal

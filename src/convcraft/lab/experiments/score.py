@@ -1,7 +1,5 @@
 """What a run reports of a network: how its training went, and how well it does on the test part."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Sequence
 from typing import Any

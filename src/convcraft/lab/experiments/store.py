@@ -1,7 +1,5 @@
 """Results on disk: a file for each finished run, then one file for the study."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Plain data: what JSON holds without loss, and numbers rounded to the digits that are kept."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

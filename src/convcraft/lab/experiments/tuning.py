@@ -1,7 +1,5 @@
 """Which runs choose the learning rate of each arm, and the choice."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """The runs of an arm trained together: all rates and seeds at once, by `fit_together`."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The files of studies: where they lie, what they hold, and their version."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import linecache

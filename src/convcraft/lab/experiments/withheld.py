@@ -1,7 +1,5 @@
 """Splits whose test part is not there: what tuning and training get to see."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn

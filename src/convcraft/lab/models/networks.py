@@ -1,7 +1,5 @@
 """Networks of fully connected and of convolutional layers, and what makes a layer of an activation."""
 
-from __future__ import annotations
-
 import copy
 import inspect
 from collections.abc import Callable, Sequence
@@ -140,9 +138,8 @@ class ConvNet(nn.Module):
     (flatten, a hidden layer of `hidden` units unless 0, a linear layer), "global_avg" or "global_max" (one
     number a channel, a linear layer). Takes images (N, in_channels, size, size), or of other sizes where the
     head is global; returns logits (N, classes). `features` and `head` are Sequentials with named layers
-    (conv1, act1, pool1, ...; flatten, hidden, act, output).
-    Raises ConvcraftError for an unknown pool, head or activation, an even kernel, and a size too small to be
-    pooled that often.
+    (conv1, act1, pool1, ...; flatten, hidden, act, output). Raises ConvcraftError for an unknown pool, head
+    or activation, an even kernel, and a size too small to be pooled that often.
 
     >>> import torch
     >>> model = ConvNet((8, 16), activation=nn.ReLU)

@@ -1,7 +1,5 @@
 """Recommenders: what a user thinks of an item, from a vector for each."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -59,8 +57,7 @@ class PairNet(nn.Module):
     >>> net(torch.tensor([[0, 5], [299, 199]])).shape
     torch.Size([2])
 
-    Source: He and others (2017), Neural Collaborative Filtering.
-    Chapter: Recommenders.
+    Source: He and others (2017), Neural Collaborative Filtering. Chapter: Recommenders.
     """
 
     def __init__(

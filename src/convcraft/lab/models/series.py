@@ -1,7 +1,5 @@
 """Forecasters: from the last values of a series (N, lags) to the next ones (N, horizon)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -1,9 +1,6 @@
 """Intervals, differences, tests and shares of variance of results over seeds; distributions by scipy."""
 
-from convcraft.lab.statistics.calibration import (
-    expected_calibration_error,
-    perfect_calibration_error,
-)
+from convcraft.lab.statistics.calibration import expected_calibration_error, perfect_calibration_error
 from convcraft.lab.statistics.comparisons import Equivalence, difference, holm, paired_difference, tost
 from convcraft.lab.statistics.crossed import Estimate, crossed, crossed_interval
 from convcraft.lab.statistics.factorial import Effect, VarianceShares, variance_shares

@@ -1,7 +1,5 @@
 """Two arms against each other, and many comparisons in one table."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,8 +50,7 @@ def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95, step: flo
     >>> paired_difference([0.95, 0.96, 0.97], [0.94, 0.95, 0.95])
     0.013 [-0.001, 0.028]
 
-    Source: Student (1908), The Probable Error of a Mean.
-    Chapter: Convolutional networks.
+    Source: Student (1908), The Probable Error of a Mean. Chapter: Convolutional networks.
     """
     check_level(level)
     return difference(a, b, step).interval(level)

@@ -1,7 +1,5 @@
 """Accuracies whose seeds and test images are both samples."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How much of the variation of a result each factor of a full factorial design explains."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

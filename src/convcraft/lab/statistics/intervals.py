@@ -1,7 +1,5 @@
 """Confidence intervals of a mean, of any statistic, and of a proportion."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -94,8 +92,7 @@ def t_interval(values: ArrayLike, level: float = 0.95, step: float | None = None
     >>> t_interval([0.94, 0.95, 0.96])
     0.950 [0.925, 0.975]
 
-    Source: Student (1908), The Probable Error of a Mean.
-    Chapter: Convolutional networks.
+    Source: Student (1908), The Probable Error of a Mean. Chapter: Convolutional networks.
     """
     check_level(level)
     sample = sample_of(values)
@@ -122,8 +119,7 @@ def bootstrap_interval(
     >>> bootstrap_interval([0.94, 0.95, 0.96, 0.95, 0.93], np.median).contains(0.95)
     True
 
-    Source: Efron (1987), Better Bootstrap Confidence Intervals.
-    Chapter: Convolutional networks.
+    Source: Efron (1987), Better Bootstrap Confidence Intervals. Chapter: Convolutional networks.
     """
     from scipy import stats
 

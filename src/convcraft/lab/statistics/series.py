@@ -1,7 +1,5 @@
 """Errors of forecasts, and intervals where neighbours share their errors."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
