@@ -16,8 +16,6 @@ from . import exponentials, gates, rectifiers, sigmoids, softmaxes
 from .definitions import DEFINITIONS
 from .quadrature import Moments, moments
 
-__all__ = ["Catalog", "Entry", "Parameter", "Source", "catalog", "derivative", "get"]
-
 
 @dataclass(frozen=True)
 class Parameter:

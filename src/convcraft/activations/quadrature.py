@@ -11,8 +11,6 @@ from torch import Tensor
 
 from ..errors import ConvcraftError
 
-__all__ = ["Moments", "moments"]
-
 _REACH = 12.0  # beyond it the normal density is below 1e-32
 _TOLERANCE = 1e-11
 _MOST_HALVINGS = 40

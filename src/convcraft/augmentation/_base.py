@@ -10,8 +10,6 @@ from ..errors import ConvcraftError
 from . import _draws
 from ._samples import Sample, check_sample
 
-__all__ = ["Augmentation"]
-
 
 class Augmentation(nn.Module):
     """Base of the random augmentations: acts in training mode, on a share p of the images.

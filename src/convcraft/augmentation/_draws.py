@@ -7,8 +7,6 @@ from torch import Tensor
 
 from ._checks import precision
 
-__all__ = ["chance", "integers", "normal", "permutation", "symmetric_beta", "uniform", "unit"]
-
 
 def unit(images: Tensor, generator: torch.Generator | None) -> Tensor:
     """(N,) uniform on [0, 1)."""

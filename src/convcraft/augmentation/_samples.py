@@ -12,8 +12,6 @@ from ..errors import ConvcraftError
 from ._checks import Number, check_images, precision
 from ._matrices import Matrix
 
-__all__ = ["Sample", "check_sample", "move_boxes"]
-
 
 class Sample(NamedTuple):
     """Images (N, C, H, W), masks (N, H, W) or (N, C, H, W), boxes (N, K, 4), and what fills the masks."""

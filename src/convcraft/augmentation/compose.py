@@ -10,8 +10,6 @@ from ._base import Augmentation
 from ._samples import Sample, check_sample
 from .random_geometry import Moves, Spatial, move
 
-__all__ = ["Compose"]
-
 
 class Compose(nn.Sequential):
     r"""Apply modules in order, with neighbouring flips, shifts, rotations … merged into one resampling.

@@ -12,8 +12,6 @@ from ._checks import Levels, Number, check_images, check_sampling, holds, per_im
 from ._matrices import Matrix
 from ._sampling import flip_where, resample
 
-__all__ = ["affine", "horizontal_flip", "rotate", "scale", "shear", "shift", "vertical_flip"]
-
 
 def horizontal_flip(images: Tensor, where: Tensor | bool = True) -> Tensor:
     r"""Mirror images left to right.

@@ -13,8 +13,6 @@ from ._checks import Number, check_images, holds, per_image, precision
 from ._targets import mean_of, partners, targets_of
 from .values import column, spans
 
-__all__ = ["CutMix", "Mixup", "cutmix", "mixup"]
-
 Generator = torch.Generator | None
 Box = tuple[Number, Number, Number, Number]
 

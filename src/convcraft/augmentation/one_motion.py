@@ -4,8 +4,6 @@ from typing import Any
 
 from .random_geometry import RandomAffine
 
-__all__ = ["RandomRotation", "RandomScale", "RandomShear"]
-
 
 class RandomRotation(RandomAffine):
     """Turn each image about its centre by an angle of its own.

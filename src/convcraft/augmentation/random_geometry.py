@@ -16,8 +16,6 @@ from ._matrices import IDENTITY, Matrix
 from ._samples import Sample, move_boxes
 from ._sampling import flip_where, resample
 
-__all__ = ["RandomAffine", "RandomHorizontalFlip", "RandomShift", "RandomVerticalFlip", "Spatial"]
-
 Generator = torch.Generator | None
 
 

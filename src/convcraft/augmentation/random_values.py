@@ -12,8 +12,6 @@ from ._base import Augmentation
 from ._checks import Levels, check_clip, check_range
 from .values import Clip, brightness, check_erasing, contrast, erase, noise, overwrite
 
-__all__ = ["RandomBrightness", "RandomContrast", "RandomErasing", "RandomNoise"]
-
 Generator = torch.Generator | None
 
 

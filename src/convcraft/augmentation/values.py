@@ -11,8 +11,6 @@ from . import _draws
 from ._checks import Levels, Number, check_clip, check_images, check_levels, holds, levels, per_image
 from ._sampling import like
 
-__all__ = ["brightness", "contrast", "erase", "noise"]
-
 Clip = tuple[Levels, Levels] | None
 
 

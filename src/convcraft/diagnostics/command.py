@@ -14,8 +14,6 @@ from ..errors import ConvcraftError
 from .diagnose import diagnose
 from .report import Report
 
-__all__ = ["main"]
-
 _HELP = """\
 FACTORY is a function without required arguments, or a module, in MODULE (a dotted name, or the path of a
 .py file). It returns (model, batch), (model, batch, loss) or (model, batch, loss, optimizer), everything

@@ -27,8 +27,6 @@ from .modes import compare_modes
 from .nonfinite import NonFinite, locate, not_finite
 from .report import Report
 
-__all__ = ["diagnose"]
-
 
 def diagnose(
     model: nn.Module,

@@ -3,8 +3,6 @@
 import textwrap
 from dataclasses import dataclass, field
 
-__all__ = ["SEVERITIES", "Finding"]
-
 SEVERITIES = ("severe", "warning", "note")
 
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from .._table import number, share
 
-__all__ = ["LayerStatistics"]
-
 
 @dataclass(frozen=True)
 class LayerStatistics:

@@ -15,8 +15,6 @@ from .layer_statistics import LayerStatistics
 from .running_stats import FOLD, ExactTally, Series, Tally, root_mean_square, wide
 from .trace import Trace
 
-__all__ = ["record"]
-
 LAYERS = ("all", "activations")
 _SAMPLE = 1 << 16  # entries of a weight at most on which its update is measured
 

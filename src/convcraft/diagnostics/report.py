@@ -17,8 +17,6 @@ from .layer_statistics import HEADINGS, LayerStatistics, row
 if TYPE_CHECKING:
     from ..plotting.chart import Chart
 
-__all__ = ["Comparison", "Report"]
-
 _FORMAT = 1
 
 

@@ -14,8 +14,6 @@ from .layer_statistics import HEADINGS, LayerStatistics, row
 if TYPE_CHECKING:
     from ..plotting.chart import Chart
 
-__all__ = ["Trace"]
-
 QUANTITIES = ("mean", "std", "zeros", "saturated", "gradient", "weight_gradient", "update")
 
 

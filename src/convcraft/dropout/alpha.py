@@ -11,8 +11,6 @@ from ..activations.definitions import SELU_ALPHA, SELU_SCALE
 from ._modules import DropoutModule, channel_flags
 from .packed_bits import masked, random_bits, takes_bits
 
-__all__ = ["AlphaDropout", "FeatureAlphaDropout", "alpha_dropout", "feature_alpha_dropout"]
-
 #: What SELU tends to for very negative input: the value of a unit that alpha dropout switches off.
 SELU_FLOOR = -SELU_ALPHA * SELU_SCALE
 

@@ -10,10 +10,6 @@ from torch import Tensor, nn
 from .._checks import check_dimensions, check_floating, check_generator, check_probability
 from ._modules import DropoutModule, channel_flags
 
-__all__ = [
-    "Dropout1d", "Dropout2d", "Dropout3d", "dropout1d", "dropout2d", "dropout3d",
-]  # fmt: skip
-
 
 def _drop_channels(
     function: str,

@@ -7,8 +7,6 @@ from torch import Tensor, nn
 from .._checks import check_count, check_dimensions, check_floating, check_generator, check_probability
 from .packed_bits import masked, pack, random_bits, takes_bits, unpack
 
-__all__ = ["DropBlock2d", "drop_block2d"]
-
 
 def seed_probability(p: float, block_size: int) -> float:
     r"""Probability of a block at each place with which each element is dropped with probability p.

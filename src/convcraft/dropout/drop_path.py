@@ -6,8 +6,6 @@ from torch import Tensor, nn
 
 from .._checks import check_dimensions, check_floating, check_generator, check_probability
 
-__all__ = ["DropPath", "drop_path"]
-
 
 def drop_path(
     input: Tensor,

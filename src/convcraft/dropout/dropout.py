@@ -10,8 +10,6 @@ from .._checks import check_floating, check_generator, check_probability
 from ._modules import DropoutModule
 from .packed_bits import masked, random_bits, takes_bits
 
-__all__ = ["Dropout", "GaussianDropout", "dropout", "gaussian_dropout"]
-
 
 def dropout(
     input: Tensor,

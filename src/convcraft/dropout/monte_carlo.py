@@ -16,8 +16,6 @@ from .._checks import check_count, check_generator, check_module
 from .._restore import modes, random_state
 from ..errors import ConvcraftError
 
-__all__ = ["Prediction", "mc_predict"]
-
 # Running statistics are no dropout: these stay in eval mode, and so does what is found to change a buffer.
 _NORMALIZATION = nn.modules.batchnorm._NormBase
 

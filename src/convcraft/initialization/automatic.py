@@ -19,8 +19,6 @@ from . import recurrent, variance_scaling
 from ._checks import check_model
 from .gains import calculate_gain
 
-__all__ = ["Assignment", "Assignments", "initialize"]
-
 Scheme = Literal[
     "auto",
     "kaiming_normal",

@@ -9,10 +9,6 @@ from .._checks import check_generator, check_number
 from ..errors import ConvcraftError
 from ._checks import check_weight
 
-__all__ = [
-    "constant_", "dirac_", "eye_", "normal_", "ones_", "sparse_", "trunc_normal_", "uniform_", "zeros_",
-]  # fmt: skip
-
 
 @torch.no_grad()
 def uniform_(

@@ -9,8 +9,6 @@ from torch.nn.parameter import UninitializedParameter
 
 from ..errors import ConvcraftError
 
-__all__ = ["Fans", "fans"]
-
 
 class Fans(NamedTuple):
     """Number of inputs of an output, and of outputs of an input; means over the positions with a stride."""

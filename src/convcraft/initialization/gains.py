@@ -14,8 +14,6 @@ from .._trace import kinds
 from ..activations import catalog, moments
 from ..errors import ConvcraftError, unknown
 
-__all__ = ["calculate_gain"]
-
 _LINEAR = ("linear", "identity", *(f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3)))
 _TORCH = {"sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4}
 

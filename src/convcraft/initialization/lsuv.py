@@ -16,8 +16,6 @@ from ..errors import ConvcraftError
 from ._checks import check_model
 from .variance_scaling import orthogonal_
 
-__all__ = ["LsuvStep", "LsuvSteps", "lsuv_"]
-
 
 @dataclass(frozen=True)
 class LsuvStep:

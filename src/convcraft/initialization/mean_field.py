@@ -12,8 +12,6 @@ from .._checks import check_number
 from ..activations import moments
 from .gains import elementwise, named_function
 
-__all__ = ["FixedPoint", "VarianceMap", "variance_map"]
-
 _LEAST, _MOST, _POINTS = 1e-6, 1e6, 73
 _NEARLY_ZERO = 1e-24
 _TOLERANCE = 1e-9

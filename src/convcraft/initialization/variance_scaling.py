@@ -13,11 +13,6 @@ from .basic import check_groups, middle
 from .fans import Fans, fans
 from .gains import calculate_gain
 
-__all__ = [
-    "delta_orthogonal_", "kaiming_normal_", "kaiming_uniform_", "lecun_normal_", "lecun_uniform_",
-    "orthogonal_", "xavier_normal_", "xavier_uniform_",
-]  # fmt: skip
-
 
 @torch.no_grad()
 def _fill(

@@ -14,8 +14,6 @@ from .._checks import check_count, check_learns, check_number
 from .._restore import preserved
 from ..errors import ConvcraftError
 
-__all__ = ["Sharpness", "largest_stable_rate", "sharpness"]
-
 Vector = list[Tensor]
 
 

@@ -12,8 +12,6 @@ from torch.optim import Optimizer
 from .._checks import check_learns
 from .._optimizer import check_optimizer
 
-__all__ = ["UpdateRatios", "update_ratios"]
-
 
 class UpdateRatios(Mapping[str, list[float]]):
     """The ratios of every step seen, by the name of the parameter; prints as a table.

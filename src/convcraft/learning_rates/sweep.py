@@ -19,8 +19,6 @@ from .._optimizer import check_optimizer
 from .._restore import preserved
 from ..errors import ConvcraftError
 
-__all__ = ["RangeTest", "range_test"]
-
 
 @dataclass(frozen=True)
 class RangeTest:

@@ -6,10 +6,6 @@ from torch import Tensor
 
 from ..errors import ConvcraftError
 
-__all__ = [
-    "check_channels", "check_enough", "check_eps", "check_groups", "check_running", "check_shape",
-]  # fmt: skip
-
 
 def check_eps(function: str, eps: float, positive: bool = False) -> None:
     """Refuse an eps below zero, or, where torch does, at zero: a constant channel would be divided by 0."""

@@ -12,8 +12,6 @@ from .._checks import check_dimensions, check_floating
 from . import _accuracy
 from ._checks import check_channels, check_enough, check_eps, check_running
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm", "batch_norm"]
-
 
 def update(running: Tensor | None, value: Tensor, momentum: float) -> None:
     """running <- (1 - momentum) running + momentum value, with no graph kept."""

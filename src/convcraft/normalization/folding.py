@@ -20,8 +20,6 @@ from ._calls import Calls, follow
 from ._symbols import Unproven
 from .running_stats import Frozen
 
-__all__ = ["FoldedLinear", "FoldedNorm", "Folding", "FoldingReport", "fold_batch_norm", "folding_report"]
-
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 FOLDABLE = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear)

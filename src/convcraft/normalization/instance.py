@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from .._checks import check_dimensions, check_floating
 from ._checks import check_channels, check_enough, check_eps, check_running
 
-__all__ = ["InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "instance_norm"]
-
 
 def instance_norm(
     input: Tensor,

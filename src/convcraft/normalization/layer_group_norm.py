@@ -12,8 +12,6 @@ from ..errors import ConvcraftError
 from . import _accuracy
 from ._checks import check_channels, check_eps, check_groups, check_shape
 
-__all__ = ["GroupNorm", "LayerNorm", "group_norm", "layer_norm"]
-
 
 def layer_norm(
     input: Tensor,

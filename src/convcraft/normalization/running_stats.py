@@ -15,8 +15,6 @@ from .._restore import modes
 from ..errors import ConvcraftError
 from ._checks import check_enough
 
-__all__ = ["freeze_batch_norm", "recalibrate_batch_norm", "unfreeze_batch_norm"]
-
 _BATCH_NORM = nn.modules.batchnorm._BatchNorm
 
 

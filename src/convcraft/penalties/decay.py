@@ -15,8 +15,6 @@ from .._trace import kinds
 from ..errors import ConvcraftError, unknown
 from ._checks import parameters, strength
 
-__all__ = ["decay_groups"]
-
 #: Keys of a parameter group that are not strengths: 0 in the second group would not switch them off.
 _SETTINGS = ("params", "betas", "momentum", "dampening", "alpha", "rho", "eps")
 #: Classes such as LlamaRMSNorm, BatchNormAct2d and GlobalResponseNorm, but not WeightNorm or NormedLinear.

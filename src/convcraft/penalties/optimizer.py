@@ -12,8 +12,6 @@ from ..errors import ConvcraftError
 from ._checks import strength
 from .steps import shrink, shrink_groups
 
-__all__ = ["proximal"]
-
 AnyOptimizer = TypeVar("AnyOptimizer", bound=Optimizer)
 #: (parameter group, states of its parameters) -> one rate, or a tensor of rates for each parameter
 Rates = Callable[[dict[str, Any], list[dict[str, Any]]], float | list[Tensor]]

@@ -10,8 +10,6 @@ from torch import Tensor
 from ..errors import ConvcraftError
 from ._checks import Parameters, broadcast, dimension, parameters, rows, strength
 
-__all__ = ["group_soft_threshold_", "max_norm_", "soft_threshold_"]
-
 _NEWTON_STEPS = 12
 
 

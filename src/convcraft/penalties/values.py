@@ -8,8 +8,6 @@ from torch import Tensor
 
 from ._checks import Parameters, broadcast, dimension, needs_autograd, parameters, rows, strength
 
-__all__ = ["elastic_net", "group_lasso", "l1_penalty", "l2_penalty"]
-
 
 class _Elastic(torch.autograd.Function):
     """l1 sum |w| + l2 sum w^2 with the gradient l1 sign(w) + 2 l2 w, each by one call for all tensors."""

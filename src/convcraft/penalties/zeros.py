@@ -9,8 +9,6 @@ from .._checks import check_module
 from .._table import Table
 from ._checks import parameters, rows
 
-__all__ = ["Sparsity", "SparsityRow", "sparsity"]
-
 
 @dataclass(frozen=True)
 class SparsityRow:

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from ..finding import Finding
 
-__all__ = ["KINDS", "Kind", "find", "names"]
-
 
 @dataclass(frozen=True)
 class Kind:

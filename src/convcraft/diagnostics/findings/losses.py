@@ -9,8 +9,6 @@ from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find
 
-__all__ = ["CHECKS"]
-
 
 def initial(evidence: Evidence) -> Iterator[Finding]:
     """The loss of an untrained classifier against that of a uniform guess."""

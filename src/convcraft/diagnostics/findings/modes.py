@@ -7,8 +7,6 @@ from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find
 
-__all__ = ["CHECKS"]
-
 
 def unexplained(evidence: Evidence) -> Iterator[Finding]:
     """A difference that stays when dropout and batch normalization are switched off in both modes."""

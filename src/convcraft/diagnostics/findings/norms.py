@@ -15,8 +15,6 @@ from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find
 
-__all__ = ["ALWAYS", "CHECKS"]
-
 
 def _modules(evidence: Evidence) -> dict[str, _BatchNorm]:
     return {n: m for n, m in evidence.model.named_modules() if isinstance(m, _BatchNorm)}

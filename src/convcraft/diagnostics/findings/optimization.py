@@ -11,8 +11,6 @@ from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find
 
-__all__ = ["ALWAYS", "CHECKS"]
-
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f", and {len(names) - 5} more" if len(names) > 5 else "")

@@ -9,8 +9,6 @@ from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find
 
-__all__ = ["ALWAYS", "CHECKS"]
-
 
 def not_finite(evidence: Evidence) -> Iterator[Finding]:
     """The first place where a value is NaN or infinite."""

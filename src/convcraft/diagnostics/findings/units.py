@@ -8,8 +8,6 @@ from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find
 
-__all__ = ["CHECKS"]
-
 
 def dead(evidence: Evidence) -> Iterator[Finding]:
     """Units of a rectifier that were zero on everything seen."""

@@ -15,8 +15,6 @@ from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find
 
-__all__ = ["ALWAYS", "CHECKS"]
-
 _KINDS = ("linear", "convolution")
 
 
