@@ -34,14 +34,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("factory", metavar="MODULE:FACTORY", help="what makes the model")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--batch-size", type=int, metavar="N", help="look at the first N examples of a batch")
-    parser.add_argument(
-        "--batches", type=int, default=16, metavar="N", help="batches of a loader at most (16)"
-    )
+    parser.add_argument("--batches", type=int, default=16, metavar="N", help="most batches of a loader (16)")
     parser.add_argument("--input", metavar="SHAPE", help="shape of one example, for example 3,32,32")
     parser.add_argument("--loss", metavar="NAME", help="a loss by name where FACTORY returns none")
-    parser.add_argument(
-        "--ignore", nargs="+", default=(), metavar="NAME", help="kinds of finding to leave out"
-    )
+    parser.add_argument("--ignore", nargs="+", default=(), metavar="NAME", help="kinds of finding left out")
     return parser
 
 

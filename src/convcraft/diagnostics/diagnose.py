@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .._batch import Batch, Loss, loss_value, own_loss, resolve_loss, run, short, take, taker
-from .._checks import check_count
-from .._optimizer import check_optimizer
+from .._checks import check_count, check_optimizer
 from .._restore import buffers, preserved, random_state, seed_all
 from .._trace import successors, tensors
 from ..errors import ConvcraftError, unknown
@@ -76,10 +75,15 @@ def diagnose(
         found = take("diagnose", batch, batches, model, taker(loss))
         evidence = Evidence(model, optimizer, batch_size=found[0].examples)
         evidence.examples = sum(item.examples for item in found)
-        evidence.trained = _was_trained(model, optimizer)
-        copied = _copies(model, optimizer)
-        working, stepping = copied if copied is not None else (model, optimizer)
-        with contextlib.nullcontext() if copied is not None else preserved(model, optimizer):
+        counts = (getattr(module, "num_batches_tracked", None) for module in model.modules())
+        counted = any(isinstance(count, Tensor) and int(count) > 0 for count in counts)
+        evidence.trained = counted or bool(getattr(optimizer, "state", None))
+        memo: dict[int, Any] = {}
+        try:
+            working, stepping = copy.deepcopy(model, memo), copy.deepcopy(optimizer, memo)
+        except Exception:  # whatever a module holds that cannot be copied
+            working, stepping = model, optimizer
+        with preserved(model, optimizer) if working is model else contextlib.nullcontext():
             _run_in_evaluation(evidence, working, found[0])
             _run_in_training(evidence, working, found, function, stepping, seed)
         with buffers(model):  # a parametrization may change its buffers when it is read
@@ -116,15 +120,6 @@ def _check(model: Any, optimizer: Any, batches: Any, ignore: Iterable[str]) -> s
     if optimizer is not None:
         check_optimizer("diagnose", optimizer)
     return left_out
-
-
-def _copies(model: nn.Module, optimizer: Any) -> tuple[nn.Module, Any] | None:
-    """A deep copy of a model and of the optimizer of its parameters; None where there can be none."""
-    memo: dict[int, Any] = {}
-    try:
-        return copy.deepcopy(model, memo), copy.deepcopy(optimizer, memo)
-    except Exception:  # whatever a module holds that cannot be copied
-        return None
 
 
 # Run
@@ -172,7 +167,11 @@ def _run_in_training(
                     losses.append(float(value.detach()))
                     if value.requires_grad:
                         value.backward()
-                    _add_gradients(model, squares, given)
+                    for name, p in model.named_parameters():
+                        if p.grad is not None:
+                            grad = p.grad.coalesce().values() if p.grad.is_sparse else p.grad
+                            squares[name] = squares.get(name, 0.0) + _norm(grad) ** 2
+                            given.add(name)
             sound = all(math.isfinite(number) for number in (*losses, *squares.values()))
             cosine = _step(evidence, model, optimizer) if given and optimizer is not None and sound else None
     finally:
@@ -245,15 +244,6 @@ def _loss_again(model: nn.Module, batch: Batch, loss: Callable[..., Any] | None,
     return value
 
 
-def _add_gradients(model: nn.Module, squares: dict[str, float], given: set[str]) -> None:
-    """Add up the squares of the gradients' norms."""
-    for name, parameter in model.named_parameters():
-        if parameter.grad is not None:
-            grad = parameter.grad.coalesce().values() if parameter.grad.is_sparse else parameter.grad
-            squares[name] = squares.get(name, 0.0) + _norm(grad) ** 2
-            given.add(name)
-
-
 def _step(evidence: Evidence, model: nn.Module, optimizer: Any) -> float | None:
     """One step, what it did to each weight, and the cosine between it and the gradient; None without one."""
     trained = [(n, p) for n, p in model.named_parameters() if p.grad is not None and not p.grad.is_sparse]
@@ -323,10 +313,3 @@ def _nonfinite(evidence: Evidence, model: nn.Module, batch: Batch) -> NonFinite 
         if not math.isfinite(fact.norm):
             return NonFinite(fact.name.rpartition(".")[0], f"the gradient of {fact.name}", "NaN or infinity")
     return None
-
-
-def _was_trained(model: nn.Module, optimizer: Any) -> bool:
-    """Whether a batch normalization or the optimizer has seen training."""
-    counts = (getattr(module, "num_batches_tracked", None) for module in model.modules())
-    counted = any(isinstance(count, Tensor) and int(count) > 0 for count in counts)
-    return counted or bool(getattr(optimizer, "state", None))

@@ -31,9 +31,8 @@ def layers_chart(layers: Sequence[LayerStatistics], alt: str, theme: str) -> Cha
         for quantity in quantities:
             name = quantity if len(quantities) > 1 else " "  # one line needs no name
             points = [(i, getattr(layer, quantity)) for i, layer in enumerate(layers, 1)]
-            points = [
-                (i, v) for i, v in points if v is not None and math.isfinite(v) and (scale == "linear" or v)
-            ]
+            points = [(i, v) for i, v in points if v is not None and math.isfinite(v)]
+            points = [(i, v) for i, v in points if v or scale == "linear"]
             if points:
                 x[name], series[name] = [i for i, _ in points], [v for _, v in points]
         if series:
@@ -51,7 +50,9 @@ def steps_chart(series: Mapping[str, Sequence[float]], quantity: str, alt: str, 
         steps = list(range(1, len(next(iter(series.values()))) + 1))
         return plotting.lines(steps, series, alt=alt, xlabel="recorded step", ylabel=label, theme=theme)
     positive = all(v > 0 for values in series.values() for v in values if math.isfinite(v))
-    rows = [[_logarithm(v) if positive else v for v in values] for values in series.values()]
+    rows = [list(values) for values in series.values()]
+    if positive:
+        rows = [[math.log10(v) if math.isfinite(v) else math.nan for v in values] for values in rows]
     return plotting.heatmap(
         rows,
         alt=alt,
@@ -60,7 +61,3 @@ def steps_chart(series: Mapping[str, Sequence[float]], quantity: str, alt: str, 
         label=f"log10 of {label}" if positive else label,
         theme=theme,
     )
-
-
-def _logarithm(value: float) -> float:
-    return math.log10(value) if math.isfinite(value) else math.nan

@@ -126,11 +126,8 @@ class Evidence:
     def activations(self) -> list[LayerStatistics]:
         """Activations that are neither gates nor read-outs."""
         readouts = ("softmax", "log_softmax", "softmin", "logsigmoid", "glu")
-        return [
-            layer
-            for layer in self.layers
-            if layer.role == "activation" and not layer.gate and layer.kind not in readouts
-        ]
+        found = [layer for layer in self.layers if layer.role == "activation" and not layer.gate]
+        return [layer for layer in found if layer.kind not in readouts]
 
 
 #: Functions that show the same values in another shape, or drop some, on the way to what they scale.
@@ -142,20 +139,16 @@ _MATRIX_PRODUCTS = ("matmul", "bmm", "einsum")
 #: What the values of an activation lie between.
 _INFINITY = float("inf")
 RANGES = {
-    "relu": (0.0, _INFINITY),
-    "relu6": (0.0, 6.0),
-    "softplus": (0.0, _INFINITY),
-    "tanh": (-1.0, 1.0),
-    "softsign": (-1.0, 1.0),
-    "hardtanh": (-1.0, 1.0),
-    "sigmoid": (0.0, 1.0),
-    "hardsigmoid": (0.0, 1.0),
-    "softmax": (0.0, 1.0),
-    "logsigmoid": (-_INFINITY, 0.0),
-    "log_softmax": (-_INFINITY, 0.0),
-    "elu": (-1.0, _INFINITY),
-    "silu": (-0.2785, _INFINITY),
-    "gelu": (-0.17, _INFINITY),
+    **dict.fromkeys(("relu", "softplus"), (0.0, _INFINITY)),
+    **dict.fromkeys(("tanh", "softsign", "hardtanh"), (-1.0, 1.0)),
+    **dict.fromkeys(("sigmoid", "hardsigmoid", "softmax"), (0.0, 1.0)),
+    **dict.fromkeys(("logsigmoid", "log_softmax"), (-_INFINITY, 0.0)),
+    **{
+        "relu6": (0.0, 6.0),
+        "elu": (-1.0, _INFINITY),
+        "silu": (-0.2785, _INFINITY),
+        "gelu": (-0.17, _INFINITY),
+    },
 }
 
 
@@ -249,14 +242,8 @@ class Examiner(Recorder):
             return
         x = value.float()  # (N, C, ...) or (N, ..., C)
         spread = x.std([d for d in range(x.dim()) if d != dim % x.dim()], correction=0)  # (C,)
-        self.inputs[call.name] = InputFacts(
-            call.name,
-            float(x.mean()),
-            float(x.std(correction=0)),
-            float(spread.min()),
-            float(spread.max()),
-            raw,
-        )
+        mean, std, low, high = map(float, (x.mean(), x.std(correction=0), spread.min(), spread.max()))
+        self.inputs[call.name] = InputFacts(call.name, mean, std, low, high, raw)
 
     def _norm(self, call: LayerCall, value: Tensor) -> None:
         x = value.float()  # (N, C, ...)

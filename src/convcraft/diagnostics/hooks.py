@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from .._checks import check_module
 from .._trace import kinds, leaves, tensors
 from ..errors import ConvcraftError
 
@@ -55,10 +56,7 @@ class Observer:
 
 def check_model(model: Any, function: str) -> None:
     """Refuse what is not a module, and compiled and scripted modules, in which no layer can be seen."""
-    if not isinstance(model, nn.Module):
-        raise ConvcraftError(
-            f"{function}: model must be a torch.nn.Module, got {type(model).__name__}; pass the model itself"
-        )
+    check_module(function, model, advice="pass the model itself")
     if hasattr(model, "_orig_mod"):
         raise ConvcraftError(
             f"{function}: model must not be compiled, got a result of torch.compile, in which no layer can "
@@ -81,8 +79,11 @@ def check_model(model: Any, function: str) -> None:
         )
 
 
-def role_of(kind: str | None, activation: str | None) -> tuple[str, str]:
-    """(kind, role) of a leaf module from what the module graph says about it."""
+def role_of(module: nn.Module) -> tuple[str, str]:
+    """(kind, role) of a leaf module."""
+    activation, kind = kinds.activation_name(module), kinds.layer_kind(module)
+    if activation is None and kind is None and kinds.is_elementwise(module):
+        activation = type(module).__name__.lower()
     if activation is not None:
         return activation, "activation"
     if kind == "normalization":
@@ -115,7 +116,7 @@ class Watcher:
     ) -> None:
         self.model, self.observer, self.every_function = model, observer, every_function
         self.names = {module: name for name, module in model.named_modules()}
-        self.leaves = {module: self._facts(module) for module in leaves(model)}
+        self.leaves = {module: role_of(module) for module in leaves(model)}
         own_code = any(m not in self.leaves and type(m) not in _CONTAINERS for m in self.names)
         self.mode = _Mode(self._called) if every_function or (functional and own_code) else None
         if roles is not None and self.mode is None:  # nobody asks about the others
@@ -128,13 +129,6 @@ class Watcher:
         self.known: dict[Any, str | None] = {}
         self.calls: dict[tuple[str, str, int | None], LayerCall] = {}
         self._reset()
-
-    def _facts(self, module: nn.Module) -> tuple[str, str]:
-        activation = kinds.activation_name(module)
-        kind = kinds.layer_kind(module)
-        if activation is None and kind is None and kinds.is_elementwise(module):
-            activation = type(module).__name__.lower()
-        return role_of(kind, activation)
 
     def _reset(self) -> None:
         self.path: list[nn.Module] = []
@@ -198,16 +192,12 @@ class Watcher:
         except KeyError:
             found = kinds.function_name(func)
             name = self.known[func] = found if found in _FUNCTIONS or found in _CLAMPS else None
-        if (
-            name is not None
-            and isinstance(result, Tensor)
-            and (name not in _CLAMPS or _is_relu(args, kwargs))
-        ):
-            name = "relu" if name in _CLAMPS else name
-            path = self.names[self.path[-1]] if self.path else ""
+        path = self.names[self.path[-1]] if self.path else ""
+        relu = name in _CLAMPS and _is_relu(args, kwargs)
+        if name is not None and isinstance(result, Tensor) and (relu or name not in _CLAMPS):
+            name = "relu" if relu else name
             self._report(f"{path}.{name}" if path else name, name, "activation", None, args, result)
         elif self.every_function:
-            path = self.names[self.path[-1]] if self.path else ""
             self.observer.function(kinds.function_name(func), path, (args, kwargs or {}), result)
 
     def _report(

@@ -56,14 +56,7 @@ HEADINGS = ("layer", "kind", "mean", "std", "zeros", "dead", "saturated", "gradi
 
 def row(layer: LayerStatistics) -> tuple[str, ...]:
     """One line of the table of layers."""
-    return (
-        layer.name or "(model)",
-        layer.kind,
-        number(layer.mean),
-        number(layer.std),
-        share(layer.zeros),
-        share(layer.dead),
-        share(layer.saturated),
-        number(layer.gradient if layer.gradient is not None else layer.weight_gradient),
-        number(layer.update),
-    )
+    spread = map(number, (layer.mean, layer.std))
+    shares = map(share, (layer.zeros, layer.dead, layer.saturated))
+    slope = layer.gradient if layer.gradient is not None else layer.weight_gradient
+    return layer.name or "(model)", layer.kind, *spread, *shares, number(slope), number(layer.update)

@@ -13,17 +13,9 @@ from torch.overrides import TorchFunctionMode
 from .._trace import kinds, tensors
 from . import thresholds
 
-WATCHED: dict[Any, str] = {
-    F.cross_entropy: "cross_entropy",
-    F.nll_loss: "nll_loss",
-    F.binary_cross_entropy_with_logits: "binary_cross_entropy_with_logits",
-    F.binary_cross_entropy: "binary_cross_entropy",
-    F.mse_loss: "mse_loss",
-    F.l1_loss: "l1_loss",
-    F.smooth_l1_loss: "smooth_l1_loss",
-    F.huber_loss: "huber_loss",
-}
 DISTANCES = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+_CLASSES = ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "binary_cross_entropy")
+WATCHED: dict[Any, str] = {getattr(F, name): name for name in (*_CLASSES, *DISTANCES)}
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """Watch a model at work: statistics of every layer, without changing anything."""
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -118,8 +120,8 @@ class Recorder(Observer):
         for name, owned in self.weights.items():
             for parameter, series in zip(owned, self.slopes[name], strict=True):
                 if parameter.requires_grad and parameter.is_leaf:
-                    hook = parameter.register_post_accumulate_grad_hook(self._weight_hook(series))
-                    self.hooks.append(hook)
+                    keep = functools.partial(self._keep_slope, series)
+                    self.hooks.append(parameter.register_post_accumulate_grad_hook(keep))
 
     def detach(self) -> None:
         """Take the hooks away, and measure the last step."""
@@ -133,13 +135,10 @@ class Recorder(Observer):
             hook.remove()
         self.hooks.clear()
 
-    def _weight_hook(self, series: Series) -> Any:
-        def hook(parameter: Tensor) -> None:
-            grad = parameter.grad
-            if self.sampled and grad is not None and not grad.is_sparse:
-                series.append(self.steps, torch.linalg.vector_norm(grad, dtype=wide(grad.dtype)))
-
-        return hook
+    def _keep_slope(self, series: Series, parameter: Tensor) -> None:
+        grad = parameter.grad
+        if self.sampled and grad is not None and not grad.is_sparse:
+            series.append(self.steps, torch.linalg.vector_norm(grad, dtype=wide(grad.dtype)))
 
     # what a watcher calls
 
@@ -233,26 +232,19 @@ class Recorder(Observer):
 
     def statistics(self) -> list[LayerStatistics]:
         """One entry a tally, and one for each module with weights that has none."""
-        found = []
-        for name, tally in list(self.tallies.items()):
-            found.append(self._with_weights(name, tally.statistics()))
-        for name in self.weights:
-            if name not in self.tallies and self.steps:
-                found.append(self._with_weights(name, LayerStatistics(name, "weights", "weights")))
-        return [layer for layer in found if layer.seen or layer.mean is not None or _has_numbers(layer)]
+        layers = {name: tally.statistics() for name, tally in list(self.tallies.items())}
+        for name in self.weights if self.steps else ():
+            layers.setdefault(name, LayerStatistics(name, "weights", "weights"))
+        found = [self._with_weights(name, layer) for name, layer in layers.items()]
+        return [x for x in found if x.seen or {x.mean, x.update, x.weight_gradient} != {None}]
 
     def _with_weights(self, name: str, layer: LayerStatistics) -> LayerStatistics:
         ratios = [ratio for ratio in self.update_ratios(name).values() if ratio != math.inf]
         slopes = self.weight_gradients(name)
         if not ratios and not slopes:
             return layer
-        return LayerStatistics.from_dict(
-            {
-                **layer.as_dict(),
-                "update": sum(ratios) / len(ratios) if ratios else None,
-                "weight_gradient": root_mean_square(list(slopes.values())),
-            }
-        )
+        update = sum(ratios) / len(ratios) if ratios else None
+        return replace(layer, update=update, weight_gradient=root_mean_square(list(slopes.values())))
 
     def history(self, name: str, quantity: str) -> list[float]:
         """One number a recorded step."""
@@ -268,10 +260,6 @@ class Recorder(Observer):
 def norm(norms: Sequence[Tensor]) -> Tensor:
     """Norm of several tensors from their norms."""
     return torch.linalg.vector_norm(torch.stack(list(norms))) if norms else torch.zeros(())
-
-
-def _has_numbers(layer: LayerStatistics) -> bool:
-    return layer.update is not None or layer.weight_gradient is not None
 
 
 def owned_weights(model: nn.Module) -> dict[str, list[Tensor]]:

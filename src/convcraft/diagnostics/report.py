@@ -102,9 +102,7 @@ class Report:
         Raises ConvcraftError when the report has no layers.
         """
         if not self.layers:
-            raise ConvcraftError(
-                "plot: the report must have layers, got none; diagnose a model that has some"
-            )
+            raise ConvcraftError("plot: the report must have layers, got none; diagnose a model with some")
         alt = alt or f"{self.summary()}. Spread, gradients and shares of {len(self.layers)} layers in order."
         return layers_chart(self.layers, alt, theme)
 
@@ -179,26 +177,14 @@ class Comparison:
     before: Report
     after: Report
 
-    def _keys(self, report: Report) -> dict[tuple[str, str], Finding]:
-        return {(finding.name, finding.layer): finding for finding in report.findings}
+    def _select(self, of: Report, other: Report, in_both: bool) -> tuple[Finding, ...]:
+        known = {(finding.name, finding.layer) for finding in other.findings}
+        return tuple(f for f in of.findings if ((f.name, f.layer) in known) == in_both)
 
-    @property
-    def gone(self) -> tuple[Finding, ...]:
-        """Findings of the first report that the second has not."""
-        after = self._keys(self.after)
-        return tuple(f for key, f in self._keys(self.before).items() if key not in after)
-
-    @property
-    def new(self) -> tuple[Finding, ...]:
-        """Findings of the second report that the first has not."""
-        before = self._keys(self.before)
-        return tuple(f for key, f in self._keys(self.after).items() if key not in before)
-
-    @property
-    def kept(self) -> tuple[Finding, ...]:
-        """Findings of both, as the second has them."""
-        before = self._keys(self.before)
-        return tuple(f for key, f in self._keys(self.after).items() if key in before)
+    #: findings of the first report that the second does not have, of the second alone, and of both
+    gone = property(lambda self: self._select(self.before, self.after, False))
+    new = property(lambda self: self._select(self.after, self.before, False))
+    kept = property(lambda self: self._select(self.after, self.before, True))
 
     def _rows(self) -> list[tuple[str, ...]]:
         after = {layer.name: layer for layer in self.after.layers}
@@ -221,9 +207,8 @@ class Comparison:
             for finding in findings:
                 place = f" at {finding.layer}" if finding.layer else ""
                 lines.append(f"{label}: {finding.severity}, {finding.name}{place}")
-        return "\n".join(
-            [*(lines or ["the same findings: none"]), "", table_text(self._HEADINGS, self._rows())]
-        )
+        lines = lines or ["the same findings: none"]
+        return "\n".join([*lines, "", table_text(self._HEADINGS, self._rows())])
 
     def _repr_html_(self) -> str:
         head = str(self).partition("\n\n")[0]

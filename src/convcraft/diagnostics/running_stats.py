@@ -1,6 +1,7 @@
 """Sums over what passes through one layer; nothing is moved off the device until somebody reads it."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,17 +15,10 @@ FOLD = 256  # steps whose numbers are kept as tensors before they are put togeth
 #: Activations with a flat piece at zero: a unit can be zero on everything and get no gradient.
 RECTIFIERS = {"relu", "relu6", "hardswish", "hardsigmoid", "threshold", "softshrink", "hardshrink"}
 #: Activations with two limits: their middle and half their height.
-LIMITS = {
-    "tanh": (0.0, 1.0),
-    "hardtanh": (0.0, 1.0),
-    "softsign": (0.0, 1.0),
-    "sigmoid": (0.5, 0.5),
-    "hardsigmoid": (0.5, 0.5),
-}
+LIMITS = dict.fromkeys(("tanh", "hardtanh", "softsign"), (0.0, 1.0))
+LIMITS |= dict.fromkeys(("sigmoid", "hardsigmoid"), (0.5, 0.5))
 #: Those among them whose values are never negative: there the sign is 0 or 1.
 NONNEGATIVE = {"relu", "relu6", "hardsigmoid"}
-
-
 _SMALL = 1 << 17  # values below which calls cost more than sums
 
 
@@ -238,9 +232,7 @@ class ExactTally(Tally):
         if not self.variances:
             return found
         variance = float(torch.stack(self.variances).mean())
-        return LayerStatistics.from_dict(
-            {**found.as_dict(), "signal": math.sqrt(variance) if variance >= 0 else math.nan}
-        )
+        return replace(found, signal=math.sqrt(variance) if variance >= 0 else math.nan)
 
 
 def root_mean_square(values: list[float]) -> float | None:

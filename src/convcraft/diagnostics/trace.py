@@ -59,11 +59,9 @@ class Trace:
         return found[name]
 
     def history(self, name: str, quantity: str = "std") -> list[float]:
-        """One number a recorded step: "mean", "std", "zeros", "saturated", "gradient", "weight_gradient" or
-        "update"; NaN where a step has none.
+        """One number for each recorded step, NaN where it has none; `QUANTITIES` are known.
 
-        Raises:
-            ConvcraftError: for a layer or quantity that is not known.
+        Raises ConvcraftError for a layer or quantity that is not known.
         """
         if quantity not in QUANTITIES:
             raise unknown("quantity", quantity, QUANTITIES)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ..evidence import Evidence
 from ..finding import Finding
 from . import losses, modes, norms, optimization, signals, units, weights
-from .catalogue import KINDS, Kind, names
+from .catalogue import KINDS, Kind, listed, names
 
 __all__ = ["CHECKS", "KINDS", "Kind", "find_all", "names"]
 
@@ -41,5 +41,4 @@ def _joined(found: list[Finding]) -> Finding:
     others = [finding.layer or "the model" for finding in found if finding is not gravest]
     if not others:
         return gravest
-    places = ", ".join(others[:5]) + (f", and {len(others) - 5} more" if len(others) > 5 else "")
-    return replace(gravest, message=f"{gravest.message} Also at {places}.")
+    return replace(gravest, message=f"{gravest.message} Also at {listed(others)}.")

@@ -29,6 +29,11 @@ def names() -> list[str]:
     return list(KINDS)
 
 
+def listed(names: list[str]) -> str:
+    """The first five names, and how many more there are."""
+    return ", ".join(names[:5]) + (f", and {len(names) - 5} more" if len(names) > 5 else "")
+
+
 def find(name: str, severity: str | bool, layer: str, message: str, **numbers: float) -> Finding:
     """A finding with the words that its kind always has; True is severe, False a warning."""
     kind = KINDS[name]

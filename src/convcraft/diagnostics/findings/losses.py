@@ -24,16 +24,12 @@ def initial(evidence: Evidence) -> Iterator[Finding]:
         if excess <= thresholds.INITIAL_LOSS_EXCESS:
             continue
         severe = call.value > thresholds.INITIAL_LOSS_SEVERE * call.uniform
-        yield find(
-            "initial-loss",
-            severe,
-            "",
+        message = (
             f"The loss is {number(call.value)}; a guess that gives each of the {call.classes} classes the "
-            f"same probability has {number(call.uniform)}.",
-            loss=call.value,
-            uniform=call.uniform,
-            classes=call.classes,
+            f"same probability has {number(call.uniform)}."
         )
+        numbers = {"loss": call.value, "uniform": call.uniform, "classes": call.classes}
+        yield find("initial-loss", severe, "", message, **numbers)
 
 
 def softmax(evidence: Evidence) -> Iterator[Finding]:
@@ -74,15 +70,9 @@ def inputs(evidence: Evidence) -> Iterator[Finding]:
             continue
         very_low, very_high = thresholds.INPUT_STD_SEVERE
         severe = not very_low <= facts.std <= very_high
-        yield find(
-            "inputs-not-standardized",
-            severe,
-            facts.layer,
-            f"The input of {facts.layer or 'the model'} has {' and '.join(wrong)}.",
-            mean=facts.mean,
-            std=facts.std,
-            ratio=ratio,
-        )
+        message = f"The input of {facts.layer or 'the model'} has {' and '.join(wrong)}."
+        numbers = {"mean": facts.mean, "std": facts.std, "ratio": ratio}
+        yield find("inputs-not-standardized", severe, facts.layer, message, **numbers)
 
 
 def broadcast(evidence: Evidence) -> Iterator[Finding]:
@@ -102,17 +92,14 @@ def output_range(evidence: Evidence) -> Iterator[Finding]:
     classes = any("entropy" in call.name or call.name == "nll_loss" for call in evidence.loss_calls)
     if facts is None or classes or facts.outside < thresholds.OUT_OF_REACH_WARNING:
         return
-    yield find(
-        "output-range",
-        facts.outside >= thresholds.OUT_OF_REACH_SEVERE,
-        facts.layer,
+    message = (
         f"The model ends in {facts.kind}, from {number(facts.low)} to {number(facts.high)}; the targets go "
         f"from {number(facts.smallest)} to {number(facts.largest)}, {100 * facts.outside:.0f} % of them out "
-        "of reach.",
-        outside=facts.outside,
-        smallest=facts.smallest,
-        largest=facts.largest,
+        "of reach."
     )
+    severe = facts.outside >= thresholds.OUT_OF_REACH_SEVERE
+    numbers = {"outside": facts.outside, "smallest": facts.smallest, "largest": facts.largest}
+    yield find("output-range", severe, facts.layer, message, **numbers)
 
 
 CHECKS = (initial, softmax, inputs, broadcast, output_range)

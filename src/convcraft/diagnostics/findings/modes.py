@@ -14,20 +14,16 @@ def unexplained(evidence: Evidence) -> Iterator[Finding]:
     if facts is None:
         return
     if facts.random is not None and facts.random > thresholds.OUTPUT_TOLERANCE:
-        message = (
-            f"Two passes in eval mode over the same batch differ by {100 * facts.random:.1f} % of the "
-            "output's norm."
-        )
+        share = f"{100 * facts.random:.1f} % of the output's norm"
+        message = f"Two passes in eval mode over the same batch differ by {share}."
         yield find("random-evaluation", "warning", facts.random_layer, message, difference=facts.random)
     if facts.unexplained is not None and facts.unexplained > thresholds.OUTPUT_TOLERANCE:
-        yield find(
-            "train-eval-mismatch",
-            "warning",
-            facts.unexplained_layer,
+        message = (
             "With dropout and batch normalization switched off, the outputs in training and in evaluation "
-            f"mode differ by {100 * facts.unexplained:.1f} % of the output's norm.",
-            difference=facts.unexplained,
+            f"mode differ by {100 * facts.unexplained:.1f} % of the output's norm."
         )
+        layer = facts.unexplained_layer
+        yield find("train-eval-mismatch", "warning", layer, message, difference=facts.unexplained)
 
 
 CHECKS = (unexplained,)

@@ -13,18 +13,11 @@ from ..._trace import Graph, Operation
 from .. import thresholds
 from ..evidence import Evidence
 from ..finding import Finding
-from .catalogue import find
+from .catalogue import find, listed
 
 
 def _modules(evidence: Evidence) -> dict[str, _BatchNorm]:
     return {n: m for n, m in evidence.model.named_modules() if isinstance(m, _BatchNorm)}
-
-
-def _subtracts_mean(module: nn.Module, channels: int) -> bool:
-    """Whether a normalization subtracts each channel's own mean."""
-    if isinstance(module, _BatchNorm | _InstanceNorm):
-        return True
-    return isinstance(module, nn.GroupNorm) and module.num_groups == channels
 
 
 def bias(evidence: Evidence) -> Iterator[Finding]:
@@ -37,23 +30,21 @@ def bias(evidence: Evidence) -> Iterator[Finding]:
         own = getattr(layer.module, "bias", None)
         if layer.normalization is None or not isinstance(own, Tensor) or layer.kind == "recurrent":
             continue
-        if not _subtracts_mean(modules[layer.normalization], own.numel()):
-            continue
-        if isinstance(layer.module, nn.Linear) and isinstance(modules[layer.normalization], _InstanceNorm):
+        norm = modules[layer.normalization]
+        single = isinstance(norm, nn.GroupNorm) and norm.num_groups == own.numel()
+        if not (single or isinstance(norm, _BatchNorm | _InstanceNorm)):
+            continue  # it does not subtract each channel's own mean
+        if isinstance(layer.module, nn.Linear) and isinstance(norm, _InstanceNorm):
             continue
         found.append((layer.name, own.numel()))
     if found:
-        names = ", ".join(name for name, _ in found[:5]) + (", ..." if len(found) > 5 else "")
-        count = sum(n for _, n in found)
-        yield find(
-            "bias-before-normalization",
-            "note",
-            found[0][0],
+        names, count = [name for name, _ in found], sum(n for _, n in found)
+        message = (
             f"{len(found)} layer{'s' if len(found) != 1 else ''} with a bias right before a normalization "
-            f"({names}): {count} parameters without effect.",
-            layers=len(found),
-            parameters=count,
+            f"({listed(names)}): {count} parameters without effect."
         )
+        numbers = {"layers": len(found), "parameters": count}
+        yield find("bias-before-normalization", "note", names[0], message, **numbers)
 
 
 def dropout(evidence: Evidence) -> Iterator[Finding]:
@@ -62,20 +53,13 @@ def dropout(evidence: Evidence) -> Iterator[Finding]:
     if graph is None:
         return
     for operation in graph.operations:
-        if not _is_dropout(operation):
-            continue
-        reached = _first_batch_norm(graph, operation)
+        reached = _first_batch_norm(graph, operation) if _is_dropout(operation) else ""
         if reached:
-            rate = getattr(operation.target, "p", math.nan)
-            yield find(
-                "dropout-before-batch-norm",
-                "warning",
-                operation.name,
-                f"The values of {operation.name}"
-                + (f", which drops {100 * float(rate):.0f} %," if rate == rate else "")
-                + f" reach the batch normalization {reached}.",
-                **({"p": float(rate)} if rate == rate else {}),
-            )
+            rate = getattr(operation.target, "p", None)
+            drops = "" if rate is None else f", which drops {100 * float(rate):.0f} %,"
+            message = f"The values of {operation.name}{drops} reach the batch normalization {reached}."
+            numbers = {} if rate is None else {"p": float(rate)}
+            yield find("dropout-before-batch-norm", "warning", operation.name, message, **numbers)
 
 
 def _is_dropout(operation: Operation) -> bool:
@@ -115,14 +99,8 @@ def small_batch(evidence: Evidence) -> Iterator[Finding]:
     )
     if evidence.failure is not None:
         message += f"; training mode refuses the batch: {evidence.failure.split(chr(10))[0][:100]}"
-    yield find(
-        "batch-norm-small-batch",
-        severe,
-        facts[0].name if facts else next(iter(_modules(evidence))),
-        message + ".",
-        examples=examples,
-        values=values,
-    )
+    layer = facts[0].name if facts else next(iter(_modules(evidence)))
+    yield find("batch-norm-small-batch", severe, layer, f"{message}.", examples=examples, values=values)
 
 
 def eval_mode(evidence: Evidence) -> Iterator[Finding]:
@@ -132,12 +110,9 @@ def eval_mode(evidence: Evidence) -> Iterator[Finding]:
         return
     found = []
     for name, module in _modules(evidence).items():
-        frozen = (
-            name in evidence.frozen
-            or module.affine
-            and not any(p.requires_grad for p in module.parameters(recurse=False))
-        )
-        if not module.training and module.track_running_stats and not frozen:
+        learns = not module.affine or any(p.requires_grad for p in module.parameters(recurse=False))
+        meant = name in evidence.frozen or not learns
+        if not module.training and module.track_running_stats and not meant:
             found.append(name)
     if found:
         of = "a model that is in training mode" if training else "a model that is given with its optimizer"
@@ -177,8 +152,7 @@ def running(evidence: Evidence) -> Iterator[Finding]:
 def _distance(
     module: _BatchNorm, mean: Tensor, var: Tensor, alive: Tensor, left: float
 ) -> tuple[float, float]:
-    """Distance of the means in standard deviations, and ratio of the variances, where `left` of the start is
-    expected in the running statistics."""
+    """Distance of means in standard deviations, ratio of variances, where `left` of the start remains."""
     assert module.running_mean is not None and module.running_var is not None
     spread = (var + module.eps).sqrt()
     shift = ((module.running_mean.float() - (1 - left) * mean) / spread)[alive].abs().mean()

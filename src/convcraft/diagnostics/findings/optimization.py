@@ -9,11 +9,7 @@ from ..._table import number
 from .. import thresholds
 from ..evidence import Evidence
 from ..finding import Finding
-from .catalogue import find
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f", and {len(names) - 5} more" if len(names) > 5 else "")
+from .catalogue import find, listed
 
 
 def no_gradient(evidence: Evidence) -> Iterator[Finding]:
@@ -22,9 +18,8 @@ def no_gradient(evidence: Evidence) -> Iterator[Finding]:
     missing = [fact.name for fact in facts if not fact.given]
     if missing:
         everything = len(missing) == len(facts)
-        message = (
-            f"{len(missing)} of {len(facts)} parameters that require a gradient get none: {_listed(missing)}."
-        )
+        count = f"{len(missing)} of {len(facts)} parameters"
+        message = f"{count} that require a gradient get none: {listed(missing)}."
         yield find("no-gradient", everything, missing[0].rpartition(".")[0], message, parameters=len(missing))
     if evidence.nonfinite is None:
         yield from _silent(evidence, missing)
@@ -42,48 +37,35 @@ def _silent(evidence: Evidence, missing: list[str]) -> Iterator[Finding]:
     if zeros and not everything:
         message = (
             f"{len(dead)} of {len(facts)} parameters get a gradient of exactly zero, and still do when the "
-            f"others have moved: {_listed(dead)}. All zero are {_listed(zeros)}."
+            f"others have moved: {listed(dead)}. All zero are {listed(zeros)}."
         )
         yield find("dead-branch", "severe", zeros[0].rpartition(".")[0], message, parameters=len(dead))
     elif dead:
         moving = {fact.name.rpartition(".")[0] for fact in facts if fact.norm > 0}
         whole = any(name.rpartition(".")[0] not in moving for name in dead)
-        yield find(
-            "no-gradient",
-            "severe" if everything else "warning" if whole else "note",
-            dead[0].rpartition(".")[0],
-            f"{len(dead)} of {len(facts)} parameters get a gradient of exactly zero: {_listed(dead)}.",
-            parameters=len(dead),
-        )
+        severity = "severe" if everything else "warning" if whole else "note"
+        message = f"{len(dead)} of {len(facts)} parameters get a gradient of exactly zero: {listed(dead)}."
+        yield find("no-gradient", severity, dead[0].rpartition(".")[0], message, parameters=len(dead))
     if waiting:
         message = (
             f"{len(waiting)} of {len(facts)} parameters get a gradient once the others have moved: "
-            f"{_listed(waiting)}."
+            f"{listed(waiting)}."
         )
         yield find("no-gradient", "note", waiting[0].rpartition(".")[0], message, parameters=len(waiting))
 
 
-def _held(evidence: Evidence) -> set[int] | None:
-    groups = getattr(evidence.optimizer, "param_groups", None)
-    return None if groups is None else {id(p) for group in groups for p in group["params"]}
-
-
 def not_optimized(evidence: Evidence) -> Iterator[Finding]:
     """Parameters that require a gradient and that the optimizer does not hold."""
-    held = _held(evidence)
-    if held is None:
+    groups = getattr(evidence.optimizer, "param_groups", None)
+    if groups is None:
         return
+    held = {id(p) for group in groups for p in group["params"]}
     wanted = [(n, p) for n, p in evidence.model.named_parameters() if p.requires_grad]
     missing = [name for name, p in wanted if id(p) not in held]
     if missing:
-        everything = len(missing) == len(wanted)
-        yield find(
-            "not-optimized",
-            everything,
-            missing[0].rpartition(".")[0],
-            f"The optimizer does not hold {len(missing)} of {len(wanted)} parameters: {_listed(missing)}.",
-            parameters=len(missing),
-        )
+        everything, layer = len(missing) == len(wanted), missing[0].rpartition(".")[0]
+        message = f"The optimizer lacks {len(missing)} of {len(wanted)} parameters: {listed(missing)}."
+        yield find("not-optimized", everything, layer, message, parameters=len(missing))
 
 
 def decay(evidence: Evidence) -> Iterator[Finding]:
@@ -100,15 +82,9 @@ def decay(evidence: Evidence) -> Iterator[Finding]:
     if names:
         norms = sum(isinstance(m, _NormBase) for m in evidence.model.modules())
         rate = max(decayed.values())
-        yield find(
-            "decayed-biases-and-norms",
-            "note",
-            "",
-            f"Weight decay {number(rate)} acts on {len(names)} biases and scales: {_listed(names)}.",
-            parameters=len(names),
-            weight_decay=rate,
-            normalizations=norms,
-        )
+        message = f"Weight decay {number(rate)} acts on {len(names)} biases and scales: {listed(names)}."
+        numbers = {"parameters": len(names), "weight_decay": rate, "normalizations": norms}
+        yield find("decayed-biases-and-norms", "note", "", message, **numbers)
 
 
 def updates(evidence: Evidence) -> Iterator[Finding]:
@@ -120,16 +96,11 @@ def updates(evidence: Evidence) -> Iterator[Finding]:
     if not ratios:
         return
     name = max(ratios, key=lambda name: ratios[name])
-    fastest = ratios[name]
+    fastest, layer = ratios[name], name.rpartition(".")[0]
+    usual = f"{number(thresholds.UPDATE_USUAL)} is usual."
     if fastest > thresholds.UPDATE_LARGE:
-        yield find(
-            "update-too-large",
-            fastest > thresholds.UPDATE_SEVERE,
-            name.rpartition(".")[0],
-            f"One step changes {name} by {number(fastest)} of its norm; {number(thresholds.UPDATE_USUAL)} is "
-            "usual.",
-            ratio=fastest,
-        )
+        message = f"One step changes {name} by {number(fastest)} of its norm; {usual}"
+        yield find("update-too-large", fastest > thresholds.UPDATE_SEVERE, layer, message, ratio=fastest)
     fastest = max(fact.change / (fact.size or fact.usual) for fact in evidence.steps)
     limit = thresholds.UPDATE_SMALL_TRAINED if evidence.trained else thresholds.UPDATE_SMALL
     norms = {fact.name: fact.norm for fact in evidence.gradients}
@@ -139,16 +110,11 @@ def updates(evidence: Evidence) -> Iterator[Finding]:
         # a schedule may begin with next to nothing
         scheduled = any(float(group["lr"]) < float(group.get("initial_lr", 0.0)) for group in groups)
         rates = ", ".join(dict.fromkeys(number(float(group["lr"])) for group in groups))
-        yield find(
-            "update-too-small",
-            "note" if scheduled else "warning",
-            name.rpartition(".")[0],
-            (
-                f"One step changes no weight by more than {number(fastest)} of its norm; "
-                f"{number(thresholds.UPDATE_USUAL)} is usual. The learning rate is {rates}."
-            ),
-            ratio=fastest,
+        message = (
+            f"One step changes no weight by more than {number(fastest)} of its norm; {usual} The learning "
+            f"rate is {rates}."
         )
+        yield find("update-too-small", "note" if scheduled else "warning", layer, message, ratio=fastest)
 
 
 def rise(evidence: Evidence) -> Iterator[Finding]:
@@ -170,16 +136,9 @@ def rise(evidence: Evidence) -> Iterator[Finding]:
     if not (up or lost or times > thresholds.RISE_WARNING):
         return
     reason = " The optimizer maximizes." if maximize else " The step goes up the gradient." if up else ""
-    yield find(
-        "step-raises-loss",
-        up or lost,
-        "",
-        f"One step takes the loss on its own batch from {number(facts.before)} to {number(facts.after)}."
-        f"{reason}",
-        before=facts.before,
-        after=facts.after,
-        cosine=facts.cosine,
-    )
+    moved = f"from {number(facts.before)} to {number(facts.after)}"
+    message = f"One step takes the loss on its own batch {moved}.{reason}"
+    yield find("step-raises-loss", up or lost, "", message, **vars(facts))
 
 
 ALWAYS = (no_gradient, not_optimized, decay)

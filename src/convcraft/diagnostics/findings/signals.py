@@ -27,9 +27,8 @@ def fitted_factor(values: Sequence[float]) -> float:
     n = len(values)
     logs = [math.log(max(v, 1e-300)) for v in values]
     middle, mean = (n - 1) / 2, sum(logs) / n
-    slope = sum((i - middle) * (y - mean) for i, y in enumerate(logs)) / sum(
-        (i - middle) ** 2 for i in range(n)
-    )
+    squares = sum((i - middle) ** 2 for i in range(n))
+    slope = sum((i - middle) * (y - mean) for i, y in enumerate(logs)) / squares
     return math.exp(min(max(slope * (n - 1), -700.0), 700.0))
 
 
@@ -37,12 +36,10 @@ def drift(evidence: Evidence) -> Iterator[Finding]:
     """The spread within the units, activation by activation."""
     layers = [layer for layer in evidence.activations() if layer.signal is not None]
     if len(layers) < thresholds.DRIFT_LAYERS:
-        ends = {
+        small = {
             layer.name for layer in evidence.graph or () if layer.residual
-        }  # of branches: small on purpose
-        layers = [
-            layer for layer in evidence.weight_layers()[:-1] if layer.name.partition(":")[0] not in ends
-        ]
+        }  # ends of branches, on purpose
+        layers = [x for x in evidence.weight_layers()[:-1] if x.name.partition(":")[0] not in small]
     # a branch that ends in zeros, as at the start of a residual network, has no spread yet
     layers = [layer for layer in layers if layer.signal]
     values = [layer.signal for layer in layers if layer.signal is not None]
@@ -52,17 +49,12 @@ def drift(evidence: Evidence) -> Iterator[Finding]:
     away = max(factor, 1 / factor)
     if away < thresholds.DRIFT_WARNING:
         return
-    yield find(
-        "activation-drift",
-        away >= thresholds.DRIFT_SEVERE,
-        "",
+    message = (
         f"The standard deviation within a unit goes from {number(values[0])} at {layers[0].name} to "
-        f"{number(values[-1])} at {layers[-1].name}: a factor of {number(factor)} over {len(values)} layers.",
-        first=values[0],
-        last=values[-1],
-        factor=factor,
-        layers=len(values),
+        f"{number(values[-1])} at {layers[-1].name}: a factor of {number(factor)} over {len(values)} layers."
     )
+    numbers = {"first": values[0], "last": values[-1], "factor": factor, "layers": len(values)}
+    yield find("activation-drift", away >= thresholds.DRIFT_SEVERE, "", message, **numbers)
 
 
 def gradient(evidence: Evidence) -> Iterator[Finding]:
@@ -75,15 +67,17 @@ def gradient(evidence: Evidence) -> Iterator[Finding]:
     names, slopes = list(reached), list(reached.values())
     if len(slopes) >= 3 and slopes[-1] > 0:
         ratio = slopes[0] / slopes[-1]
-        name, severity = _judge(ratio)
+        small, large = ratio < thresholds.VANISHING_WARNING, ratio > thresholds.EXPLODING_WARNING
+        severe = ratio < thresholds.VANISHING_SEVERE or ratio > thresholds.EXPLODING_SEVERE
         weights = [p for name, p in evidence.model.named_parameters() if not name.endswith("bias")]
         zeros = ratio == 0 and not all(bool(p.any()) for p in weights)  # these explain it
-        if severity and not zeros:
+        if (small or large) and not zeros:
             message = (
                 f"The gradient's norm is {number(slopes[0])} at {names[0]} and {number(slopes[-1])} at "
                 f"{names[-1]}: a ratio of {number(ratio)} over {len(slopes)} layers."
             )
-            yield find(name, severity, names[0], message, first=slopes[0], last=slopes[-1], ratio=ratio)
+            kind = "vanishing-gradient" if small else "exploding-gradient"
+            yield find(kind, severe, names[0], message, first=slopes[0], last=slopes[-1], ratio=ratio)
             return
     gradients = math.sqrt(sum(fact.norm**2 for fact in evidence.gradients))
     size = math.sqrt(sum(fact.size**2 for fact in evidence.gradients))
@@ -93,14 +87,6 @@ def gradient(evidence: Evidence) -> Iterator[Finding]:
             f"ratio of {number(gradients / size)}."
         )
         yield find("exploding-gradient", "severe", "", message, gradients=gradients, parameters=size)
-
-
-def _judge(ratio: float) -> tuple[str, str]:
-    if ratio < thresholds.VANISHING_WARNING:
-        return "vanishing-gradient", "severe" if ratio < thresholds.VANISHING_SEVERE else "warning"
-    if ratio > thresholds.EXPLODING_WARNING:
-        return "exploding-gradient", "severe" if ratio > thresholds.EXPLODING_SEVERE else "warning"
-    return "", ""
 
 
 def in_time(evidence: Evidence) -> Iterator[Finding]:
@@ -115,15 +101,12 @@ def in_time(evidence: Evidence) -> Iterator[Finding]:
         cut = ratio == 0 and len(values) < 64  # by a detach(), and not by underflow
         if len(values) < 3 or ratio >= thresholds.TIME_NOTE or cut or values[-1] == 0:
             continue
-        yield find(
-            "gradient-vanishes-in-time",
-            "warning" if ratio < thresholds.TIME_WARNING else "note",
-            name,
+        severity = "warning" if ratio < thresholds.TIME_WARNING else "note"
+        message = (
             f"The gradient's norm is {number(max(values))} at most over {len(values)} steps of a sequence "
-            f"and {number(values[0])} at the first: a ratio of {number(ratio)}.",
-            ratio=ratio,
-            steps=len(values),
+            f"and {number(values[0])} at the first: a ratio of {number(ratio)}."
         )
+        yield find("gradient-vanishes-in-time", severity, name, message, ratio=ratio, steps=len(values))
 
 
 ALWAYS = (not_finite,)

@@ -22,9 +22,8 @@ def dead(evidence: Evidence) -> Iterator[Finding]:
         if layer.seen < thresholds.DEAD_SEEN:
             severity = "note"
             message += " That is too little data to tell a dead unit from a quiet one."
-        yield find(
-            "dead-units", severity, layer.name, message, dead=layer.dead, units=layer.units, seen=layer.seen
-        )
+        numbers = {"dead": layer.dead, "units": layer.units, "seen": layer.seen}
+        yield find("dead-units", severity, layer.name, message, **numbers)
 
 
 def saturated(evidence: Evidence) -> Iterator[Finding]:

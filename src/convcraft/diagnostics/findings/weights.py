@@ -80,20 +80,19 @@ def mismatch(evidence: Evidence) -> Iterator[Finding]:
             continue
         first = chain[0]
         assert first.activation is not None
-        wanted = _wanted(first)
-        yield find(
-            "initialization-mismatch",
-            away >= thresholds.DRIFT_SEVERE,
-            first.name,
+        try:
+            wanted = 1 / max(_second_moments(first, 1.0)[0], 1e-12)
+        except Exception:  # an activation that does not take a row of numbers
+            wanted = math.nan
+        message = (
             f"Over {len(chain)} layers from {first.name} to {chain[-1].name} the weights' variance times the "
             f"fan-in is {number(gains)} in the geometric mean; {first.activation.name} keeps the signal at "
             f"{number(wanted)}. Predicted factors: {number(forward)} for the signal, {number(backward)} for "
-            "its gradient.",
-            forward=forward,
-            backward=backward,
-            gain=gains,
-            wanted=wanted,
+            "its gradient."
         )
+        numbers = {"forward": forward, "backward": backward, "gain": gains, "wanted": wanted}
+        severe = away >= thresholds.DRIFT_SEVERE
+        yield find("initialization-mismatch", severe, first.name, message, **numbers)
 
 
 def _chains(evidence: Evidence) -> Iterator[list[Layer]]:
@@ -103,14 +102,9 @@ def _chains(evidence: Evidence) -> Iterator[list[Layer]]:
     chain: list[Layer] = []
     for found in evidence.graph:
         layer = replace(found, module=own.get(found.name, found.module))
-        usable = (
-            layer.kind in _KINDS and layer.calls == 1 and not layer.output and layer.normalization is None
-        )
-        if (
-            usable
-            and layer.activation is not None
-            and isinstance(getattr(layer.module, "weight", None), Tensor)
-        ):
+        usable = layer.kind in _KINDS and layer.calls == 1 and not layer.output and not layer.normalization
+        weighted = isinstance(getattr(layer.module, "weight", None), Tensor)
+        if usable and weighted and layer.activation is not None:
             chain.append(layer)
             continue
         if len(chain) > 1:
@@ -136,13 +130,6 @@ def _second_moments(layer: Layer, q: float) -> tuple[float, float]:
     return squared, float((_P * slope**2).sum()) if slope is not None else 0.0
 
 
-def _wanted(layer: Layer) -> float:
-    try:
-        return 1 / max(_second_moments(layer, 1.0)[0], 1e-12)
-    except Exception:  # an activation that does not take a row of numbers
-        return math.nan
-
-
 def _predict(chain: list[Layer]) -> tuple[float, float, float]:
     """Factors of the standard deviation forward and of the gradient backward; geometric mean of the gains."""
     q, chi, gains = 1.0, 1.0, 1.0
@@ -152,9 +139,9 @@ def _predict(chain: list[Layer]) -> tuple[float, float, float]:
         weight, bias = layer.module.weight.detach().double(), getattr(layer.module, "bias", None)  # type: ignore[operator]
         gain = float(weight.square().mean()) * weight[0].numel()
         gains *= max(gain, 1e-300) ** (1 / len(chain))
-        q = gain * square + (
-            float(bias.detach().double().square().mean()) if isinstance(bias, Tensor) else 0.0
-        )
+        q = gain * square
+        if isinstance(bias, Tensor):
+            q += float(bias.detach().double().square().mean())
         if not math.isfinite(q) or q <= 0:
             return 1.0, 1.0, gains
         start = q if start is None else start
