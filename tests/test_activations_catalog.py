@@ -156,7 +156,7 @@ ERRORS = [
     (lambda: A.derivative(lambda v: 3, torch.ones(2)), r"got int; pass an element-wise"),
     (lambda: A.moments(torch.relu, order=2), r"moments: order must lie between 4 and 128, got 2"),
     (lambda: A.moments(lambda z: torch.log(z)), r"moments: function must have finite moments"),
-    (lambda: CATALOG["relu"](torch.ones(1), 0.5), r"relu: it has no parameter, got parameter=0.5"),
+    (lambda: CATALOG["relu"](torch.ones(1), 0.5), r"relu has no parameter, got parameter=0.5"),
 ]
 
 

@@ -259,7 +259,7 @@ WRONG = [
     (lambda f: f(X, torch.zeros(N, K, dtype=torch.int64)), "targets .* must have a floating-point dtype"),
     (lambda f: f(X, torch.zeros(N), classes=K), "must be integers with classes=5, got torch.float32"),
     (lambda f: f(X, torch.zeros(N, dtype=torch.bool), classes=K), "must be integers, got torch.bool"),
-    (lambda f: f(X, labels()), "classes must be the number of classes for integer labels, got None"),
+    (lambda f: f(X, labels()), "classes must be the number of classes, got None"),
     (lambda f: f(X, labels(), classes=0), "classes must be the number of classes"),
     (lambda f: f(X, labels(), classes=4), "labels must be from 0 to 3, got 0 to 4"),
     (lambda f: f(X, labels() - 1, classes=K), "labels must be from 0 to 4, got -1 to 3"),

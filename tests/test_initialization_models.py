@@ -451,7 +451,7 @@ ERRORS = [
     ),
     (lambda: initialize(SMALL, skip=[3]), r"skip must hold modules and parameters .* got int"),
     (lambda: initialize(nn.LSTM(2, 2), memory=1.5), r"memory must be a finite number of at least 2, got 1.5"),
-    (lambda: initialize(SMALL, memory=9), r"memory=9 must find LSTM or GRU layers with biases, got none"),
+    (lambda: initialize(SMALL, memory=9), r"memory=9 needs LSTM or GRU layers with biases, got none"),
     (lambda: initialize(nn.GRU(2, 2, bias=False), memory=9), r"with biases, got those without biases"),
     (
         lambda: initialize(nn.Linear(2, 2, device="meta")),

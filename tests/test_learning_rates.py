@@ -465,8 +465,8 @@ STABLE = [
     ({"dampening": -0.1}, r"dampening must be in \[0, 1\)"),
     ({"nesterov": True}, "nesterov needs momentum"),
     ({"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "nesterov needs momentum"),
-    ({"weight_decay": -1.0}, "weight_decay must be 0 or more"),
-    ({"weight_decay": math.nan}, "weight_decay must be 0 or more"),
+    ({"weight_decay": -1.0}, "weight_decay must be a finite number of at least 0"),
+    ({"weight_decay": math.nan}, "weight_decay must be a finite number of at least 0"),
 ]
 
 

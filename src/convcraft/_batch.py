@@ -124,9 +124,9 @@ def _listed(function: str, parts: list[Any], takes: _Takes, target: Taker) -> Ba
             goal = parts.pop()
     if len(parts) == 1:
         return takes.arguments(parts[0], goal)
-    return Batch(
-        tuple(parts if target == "loss" or takes.most == math.inf else parts[: int(takes.most)]), {}, goal
-    )
+    if target != "loss" and takes.most != math.inf:
+        parts = parts[: int(takes.most)]
+    return Batch(tuple(parts), {}, goal)
 
 
 def _named(function: str, item: Mapping[str, Any], takes: _Takes, target: Taker) -> Batch:

@@ -8,12 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
+from torch.optim import Optimizer
 
 from .errors import ConvcraftError, unknown
 
 INTEGERS = frozenset({torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64})
 COMPLEX = frozenset({torch.complex64, torch.complex128})
 TRUTH = frozenset({torch.bool})
+#: where random numbers come from; None: from torch's own generator
+Generator = torch.Generator | None
 _NUMPY = (np.floating, np.integer)
 
 
@@ -173,3 +176,25 @@ def check_choice(function: str, name: str, value: object, known: Iterable[str]) 
     names = tuple(known)
     if value not in names:
         raise unknown(f"value of {function}'s argument {name}", value, names)
+
+
+def check_optimizer(function: str, optimizer: Any, model: nn.Module | None = None) -> None:
+    """Refuse what is not an optimizer, and, where a model is given, one that holds none of its parameters."""
+    kin = hasattr(optimizer, "param_groups") and callable(getattr(optimizer, "step", None))
+    if not isinstance(optimizer, Optimizer) and (isinstance(optimizer, type) or not kin):
+        got = _optimizer_given(optimizer)
+        raise ConvcraftError(f"{function}: optimizer must be a torch.optim.Optimizer, got {got}")
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if model is not None and not any(id(p) in held for p in model.parameters()):
+        raise ConvcraftError(
+            f"{function}: optimizer must hold parameters of the model, got none of them; "
+            "build it from model.parameters()"
+        )
+
+
+def _optimizer_given(optimizer: Any) -> str:
+    if isinstance(getattr(optimizer, "optimizer", None), Optimizer):
+        return f"a {type(optimizer).__name__}; pass its optimizer"
+    if isinstance(optimizer, type):
+        return f"the class {optimizer.__name__}; make an instance, {optimizer.__name__}(model.parameters())"
+    return f"{type(optimizer).__name__}; pass for example torch.optim.SGD(model.parameters(), lr=0.1)"

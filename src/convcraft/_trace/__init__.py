@@ -95,9 +95,7 @@ def successors(model: nn.Module, example: Any = None) -> Graph:
     Raises ConvcraftError when model is not a module, or can neither be traced nor run on the example.
     """
     if not isinstance(model, nn.Module):
-        raise ConvcraftError(
-            f"model must be a torch.nn.Module, got {type(model).__name__}; pass the model, not its parameters"
-        )
+        raise ConvcraftError(f"model must be a torch.nn.Module, got {type(model).__name__}; pass the model")
     operations, source, optional = _operations(model, example)
     _join_gates(operations)
     ends, growing, branches = residual(operations)
@@ -157,22 +155,21 @@ def _layer(
     ends: set[str],
     growing: set[str],
 ) -> Layer:
-    activation, output = None, False
+    activation, output, first = None, False, uses[0]
     for use in uses:
         met, reaches = _ahead(operations, use)
         activation, output = activation or met, output or reaches
-    module = uses[0].target
-    assert isinstance(module, nn.Module)
+    assert isinstance(first.target, nn.Module)
     return Layer(
-        name=uses[0].name,
-        module=module,
-        kind=kinds.layer_kind(module) or "other",
-        index=uses[0].index,
+        first.name,
+        first.target,
+        kinds.layer_kind(first.target) or "other",
+        index=first.index,
         calls=len(uses),
         activation=activation,
         output=output,
-        residual=uses[0].name in ends,
-        growing=uses[0].name in growing,
+        residual=first.name in ends,
+        growing=first.name in growing,
         normalization=_normalization(operations, uses, calls),
     )
 
@@ -205,6 +202,4 @@ def _normalization(operations: list[Operation], uses: list[Operation], calls: di
     if len(uses) != 1 or len(uses[0].users) != 1:
         return None
     after = operations[uses[0].users[0]]
-    if not is_normalization(after) or calls[after.name] != 1:
-        return None
-    return after.name
+    return after.name if is_normalization(after) and calls[after.name] == 1 else None

@@ -18,8 +18,7 @@ _NORMS = {"div", "divide", "true_divide", "truediv", "itruediv", "rsqrt", "norma
 
 
 def residual(operations: list[Operation]) -> tuple[set[str], set[str], int]:
-    """Names of the layers that end a residual branch and may start at zero, of those in a branch that grows
-    faster than its input, and the number of branches.
+    """Layers that end a residual branch and may start at zero, layers in a branch that grows, and branches.
 
     A sum has a residual branch when one side has no layers of its own, or a projection alone, and both come
     from one origin; so has a product with 1 + f.
@@ -119,7 +118,5 @@ def _passes(operation: Operation) -> bool:
     if operation.kind in ("sum", "product"):
         return True
     name = operation.name
-    module = isinstance(operation.target, nn.Module)
-    return operation.kind == "other" and (
-        module or name in kinds.PASSING or "pool" in name or "dropout" in name
-    )
+    passing = isinstance(operation.target, nn.Module) or name in kinds.PASSING
+    return operation.kind == "other" and (passing or "pool" in name or "dropout" in name)

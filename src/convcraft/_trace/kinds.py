@@ -61,6 +61,18 @@ WALLS = {
 QUESTIONS = set("size shape dim ndim numel stride device dtype len is_cuda requires_grad".split())
 
 
+#: The layers of torch by kind; a transposed convolution is a convolution too, and so comes first.
+_LAYERS: dict[str, tuple[type[nn.Module], ...]] = {
+    "transposed": (conv._ConvTransposeNd,),
+    "convolution": (conv._ConvNd,),
+    "linear": (nn.Linear, nn.Bilinear),
+    "recurrent": (nn.RNNBase, nn.RNNCellBase),
+    "embedding": (nn.Embedding, nn.EmbeddingBag),
+    "attention": (nn.MultiheadAttention,),
+    "normalization": (batchnorm._NormBase, instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm),
+}
+
+
 def function_name(target: Any) -> str:
     """Name of a function or method without leading and trailing underscores: `relu_` is "relu"."""
     name = target if isinstance(target, str) else getattr(target, "__name__", type(target).__name__)
@@ -79,26 +91,13 @@ def layer_kind(module: nn.Module) -> str | None:
     """What kind of layer a module is, or None for what is not a layer."""
     if activation_name(module) is not None:
         return None
-    if isinstance(module, conv._ConvTransposeNd):
-        return "transposed"
-    if isinstance(module, conv._ConvNd):
-        return "convolution"
-    if isinstance(module, (nn.Linear, nn.Bilinear)):
-        return "linear"
-    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
-        return "recurrent"
-    if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
-        return "embedding"
-    if isinstance(module, nn.MultiheadAttention):
-        return "attention"
-    if isinstance(module, (batchnorm._NormBase, instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)):
-        return "normalization"
+    for kind, classes in _LAYERS.items():
+        if isinstance(module, classes):
+            return kind
     if any(module.children()):
         return None
-    own = list(module.parameters(recurse=False))
-    if "norm" in type(module).__name__.lower() and all(
-        p.dim() <= 1 or p.numel() == max(p.shape) for p in own
-    ):
+    scales = all(p.dim() <= 1 or p.numel() == max(p.shape) for p in module.parameters(recurse=False))
+    if "norm" in type(module).__name__.lower() and scales:
         return "normalization"
     weight = getattr(module, "weight", None)
     if isinstance(weight, Tensor) and weight.dim() >= 2 and weight.numel() > max(weight.shape):
@@ -136,16 +135,11 @@ def is_elementwise(module: nn.Module) -> bool:
         if not isinstance(y, Tensor) or y.shape != x.shape or y.dtype != x.dtype:
             return False
         alone = torch.allclose(y.flatten()[order], shuffled.flatten(), equal_nan=True)
-        return alone and not _on_a_line(x, y)
+        x, y = x.flatten().double(), y.flatten().double()
+        slope = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
+        return alone and not torch.allclose(y, y.mean() + slope * (x - x.mean()), atol=1e-5)
     except Exception:  # whatever it is, it is not an activation
         return False
-
-
-def _on_a_line(x: Tensor, y: Tensor) -> bool:
-    """Whether y lies on one straight line over x."""
-    x, y = x.flatten().double(), y.flatten().double()
-    slope = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
-    return bool(torch.allclose(y, y.mean() + slope * (x - x.mean()), atol=1e-5))
 
 
 def is_plain(module: nn.Module) -> bool:
@@ -156,8 +150,4 @@ def is_plain(module: nn.Module) -> bool:
 
 def gate(name: str) -> tuple[str, Callable[[Tensor], Tensor]] | None:
     """The activation x g(x) for a gate g, by the name of g."""
-    gates: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
-        "sigmoid": ("silu", F.silu),
-        "hardsigmoid": ("hardswish", F.hardswish),
-    }
-    return gates.get(name)
+    return {"sigmoid": ("silu", F.silu), "hardsigmoid": ("hardswish", F.hardswish)}.get(name)

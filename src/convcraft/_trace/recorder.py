@@ -216,8 +216,7 @@ def _values(value: Any) -> Iterator[Any]:
 
 
 def symbolic(model: nn.Module) -> tuple[list[Operation], tuple[str, ...]]:
-    """The operations of a pass on symbols, and the optional arguments, which keep their defaults; raises
-    whatever the model raises when it needs to know a value."""
+    """The operations of a pass on symbols, and the arguments left at their defaults; raises as the model."""
     positional = [
         argument
         for argument in inspect.signature(model.forward).parameters.values()

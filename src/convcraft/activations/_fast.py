@@ -229,13 +229,8 @@ class _Elu(torch.autograd.Function):
 
 def _keeps_result(x: Tensor, inplace: bool, alpha: float) -> bool:
     """Whether the output tells the slope, which for a negative alpha it does not, and is worth keeping."""
-    return (
-        torch.is_grad_enabled()
-        and not inplace
-        and alpha >= 0
-        and is_eager(x, RESULT_FROM)
-        and x.requires_grad
-    )
+    wanted = torch.is_grad_enabled() and not inplace and alpha >= 0
+    return wanted and is_eager(x, RESULT_FROM) and x.requires_grad
 
 
 def elu(x: Tensor, alpha: float, inplace: bool) -> Tensor:
@@ -249,6 +244,5 @@ def celu(x: Tensor, alpha: float, inplace: bool) -> Tensor:
 
 
 def selu(x: Tensor, inplace: bool) -> Tensor:
-    return (
-        _Elu.apply(x, SELU_ALPHA, SELU_SCALE, 1.0) if _keeps_result(x, inplace, 1.0) else F.selu(x, inplace)
-    )
+    keeps = _keeps_result(x, inplace, 1.0)
+    return _Elu.apply(x, SELU_ALPHA, SELU_SCALE, 1.0) if keeps else F.selu(x, inplace)

@@ -23,9 +23,8 @@ def _check_channels(module: str, input: Tensor, channels: int, least: int = 2) -
 
 def _per_channel(values: Tensor, input: Tensor) -> Tensor:
     """(C,) or (N, C) in the dtype of the input, in a shape that broadcasts with its (N, C, ...)."""
-    return values.to(input.dtype).view(
-        *(values.shape if values.dim() == 2 else (1, -1)), *(1,) * (input.dim() - 2)
-    )
+    shape = values.shape if values.dim() == 2 else (1, -1)
+    return values.to(input.dtype).view(*shape, *(1,) * (input.dim() - 2))
 
 
 def _context(input: Tensor) -> Tensor:
@@ -57,17 +56,11 @@ def acon_c(input: Tensor, p1: Tensor | float, p2: Tensor | float, beta: Tensor |
 
 
 class AconC(nn.Module):
-    r"""ACON-C with p1, p2 and beta learned for each channel.
+    """Module of :func:`acon_c` with p1, p2 and beta learned for each channel.
 
-    Formula: :math:`(p_1 - p_2) x\, \sigma(\beta (p_1 - p_2) x) + p_2 x`.
-
-    Args:
-        num_parameters: the number of channels C of the input (N, C, ...), or 1 for all together.
-
-    p1 and p2 start as standard normal values and beta as 1, as in the authors' code.
-
-    Raises ConvcraftError when num_parameters is below 1 or does not fit the input. Source: Ma, Zhang, Liu and
-    Sun (2021), Activate or Not: Learning Customized Activation. Chapter: Activations.
+    `num_parameters` is the number of channels C of the input (N, C, ...), or 1 for all together. p1 and p2
+    start as standard normal values and beta as 1, as in the authors' code. Raises ConvcraftError when
+    num_parameters is below 1 or does not fit the input.
 
     >>> AconC(3)(torch.zeros(2, 3, 4, 4)).shape
     torch.Size([2, 3, 4, 4])
@@ -104,10 +97,7 @@ class MetaAconC(nn.Module):
     Formula: :math:`\beta = \sigma(W_2 W_1 \bar{x})` with :math:`\bar{x}` the mean over all positions and
     batch normalization after each matrix, then ACON-C.
 
-    Args:
-        channels: C of the input (N, C, ...).
-        reduction: the hidden width is C / reduction, at least `reduction`.
-
+    The input is (N, C, ...) with C `channels`; the hidden width is C / reduction, at least `reduction`.
     Raises ConvcraftError when channels or reduction is below 1, or the input does not fit. Source: Ma, Zhang,
     Liu and Sun (2021), Activate or Not: Learning Customized Activation. Chapter: Activations.
 
@@ -147,16 +137,11 @@ class DynamicReLU(nn.Module):
     \lambda_b \Delta b^k`, where :math:`\Delta = 2 \sigma(W_2 \mathrm{relu}(W_1 \bar{x})) - 1` comes from the
     mean :math:`\bar{x}` over all positions; :math:`\alpha = (1, 0, ...), \lambda_a = 1, \lambda_b = 1/2`.
 
-    Args:
-        channels: C of the input (N, C, ...).
-        reduction: the hidden width is C / reduction, at least 1.
-        pieces: K, the number of lines.
-        shared: one set of lines for all channels (the paper's variant A) instead of one for each (variant B).
-
-    The second matrix starts at 0, so that the module starts as ReLU (for K = 2).
-
-    Raises ConvcraftError when an argument is below 1 (pieces below 2), or the input does not fit. Source:
-    Chen, Dai, Liu, Chen, Yuan and Liu (2020), Dynamic ReLU. Chapter: Activations.
+    The input is (N, C, ...) with C `channels`, the hidden width C / reduction, at least 1, and K `pieces`.
+    With `shared` there is one set of lines for all channels (the paper's variant A), else one for each
+    (variant B). The second matrix starts at 0, so that the module starts as ReLU (for K = 2). Raises
+    ConvcraftError when an argument is below 1 (pieces below 2), or the input does not fit. Source: Chen, Dai,
+    Liu, Chen, Yuan and Liu (2020), Dynamic ReLU. Chapter: Activations.
 
     >>> DynamicReLU(8)(torch.full((1, 8, 2, 2), -1.0)).abs().max().item()
     0.0
@@ -225,12 +210,9 @@ class FReLU(nn.Module):
 
     Formula: :math:`\max(x, T(x))` with T a depthwise 3x3 convolution followed by batch normalization.
 
-    Args:
-        channels: C of the input (N, C, H, W).
-        kernel_size: of the neighbourhood; odd.
-
-    Raises ConvcraftError when channels is below 1, kernel_size is even, or the input does not fit. Source:
-    Ma, Zhang and Sun (2020), Funnel Activation for Visual Recognition. Chapter: Activations.
+    The input is (N, C, H, W) with C `channels`; kernel_size, of the neighbourhood, is odd. Raises
+    ConvcraftError when channels is below 1, kernel_size is even, or the input does not fit. Source: Ma, Zhang
+    and Sun (2020), Funnel Activation for Visual Recognition. Chapter: Activations.
 
     >>> FReLU(3)(torch.zeros(2, 3, 4, 4)).shape
     torch.Size([2, 3, 4, 4])

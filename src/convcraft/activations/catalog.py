@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,20 +17,15 @@ from .definitions import DEFINITIONS
 from .quadrature import Moments, moments
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(NamedTuple):
     """The one parameter of an activation: its name, its default, and the ends of a sensible range."""
 
     name: str
     default: float
     bounds: tuple[float, float]
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self.name, self.default, self.bounds))
 
-
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """Where an activation was published: author, year, title."""
 
     author: str
@@ -39,9 +34,6 @@ class Source:
 
     def __str__(self) -> str:
         return f"{self.author} ({self.year}), {self.title}"
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self.author, self.year, self.title))
 
 
 @dataclass(frozen=True)
@@ -75,9 +67,7 @@ class Entry:
         if parameter is None:
             return {}
         if self.parameter is None:
-            raise ConvcraftError(
-                f"{self.name}: it has no parameter, got parameter={parameter!r}; leave it out"
-            )
+            raise ConvcraftError(f"{self.name} has no parameter, got parameter={parameter!r}; leave it out")
         return {self.parameter.name: parameter}
 
     @property
@@ -156,10 +146,9 @@ class Catalog(Mapping[str, Entry]):
 
 def _prelu(input: Tensor, weight: float | Tensor = 0.25) -> Tensor:
     """PReLU with a slope that may be a number, so that it can be called like the others."""
-    slope = (
-        weight if isinstance(weight, Tensor) else torch.tensor(weight, device=input.device, dtype=input.dtype)
-    )
-    return rectifiers.prelu(input, slope)
+    if not isinstance(weight, Tensor):
+        weight = torch.tensor(weight, device=input.device, dtype=input.dtype)
+    return rectifiers.prelu(input, weight)
 
 
 #: every public function and class of the families
@@ -195,18 +184,10 @@ def catalog() -> Catalog:
     modules = {name.lower(): value for name, value in _NAMED.items() if isinstance(value, type)}
     text = Path(__file__).with_name("catalog.toml").read_text(encoding="utf-8")
     for name, facts in tomllib.loads(text).items():
-        source, range_ = Source(*facts.pop("source")), tuple(facts.pop("range"))
-        parameter = Parameter(*facts.pop("parameter")) if "parameter" in facts else None
+        facts["source"], facts["range"] = Source(*facts["source"]), tuple(facts["range"])
+        facts["parameter"] = Parameter(*facts["parameter"]) if "parameter" in facts else None
         module = modules[name.replace("_", "")]
-        entries[name] = Entry(
-            name,
-            source=source,
-            range=range_,
-            parameter=parameter,
-            function=functions[name],
-            module=module,
-            **facts,
-        )
+        entries[name] = Entry(name, function=functions[name], module=module, **facts)
     return Catalog(entries)
 
 
@@ -215,11 +196,8 @@ def get(name: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     Formula: `get("relu")` is `relu`; `get("prelu")` takes a number or a tensor as slope, 0.25 by default.
 
-    Args:
-        name: a name, as in `catalog()`, or "softmax" or "log_softmax"; or a function or module.
-
-    Raises ConvcraftError when the name is not known (it lists the near matches) or the argument is neither.
-    Chapter: Activations.
+    Names are those in `catalog()`, "softmax" and "log_softmax". Raises ConvcraftError when the name is not
+    known (it lists the near matches) or the argument is neither a name nor callable. Chapter: Activations.
 
     >>> get("relu")(torch.tensor([-1.0, 2.0]))
     tensor([0., 2.])
@@ -231,9 +209,7 @@ def get(name: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
         return functions[name]
     if callable(name):
         return name
-    raise ConvcraftError(
-        f"activation must be a name or a callable, got {type(name).__name__}; names stand in catalog()"
-    )
+    raise ConvcraftError(f"activation must be a name or a callable, got {type(name).__name__}; see catalog()")
 
 
 def derivative(name: str | Callable[..., Tensor], x: Tensor, **parameters: Any) -> Tensor:

@@ -126,18 +126,10 @@ class SiLU(InplaceModule):
 
 
 class Swish(nn.Module):
-    """Module of :func:`swish` whose `beta` is learned, one for all channels or one for each (dimension 1).
+    """Module of :func:`swish` whose `beta` is learned (or, with learnable=False, a constant buffer).
 
-    Args:
-        beta: at the start.
-        learnable: whether beta is a parameter, or a constant (a buffer).
-        num_parameters: 1, or the number of channels.
-
-    Raises ConvcraftError when num_parameters is below 1, or neither 1 nor the number of channels. Source:
-    Ramachandran, Zoph and Le (2017), Searching for Activation Functions. Chapter: Activations.
-
-    >>> Swish(beta=2.0)(torch.tensor([1.0])).item()  # doctest: +ELLIPSIS
-    0.8807...
+    There is one for all channels, or with `num_parameters` one for each (dimension 1). Raises ConvcraftError
+    when num_parameters is below 1, or neither 1 nor the number of channels.
     """
 
     beta: Tensor

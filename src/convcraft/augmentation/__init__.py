@@ -20,8 +20,15 @@ from ._base import Augmentation
 from .compose import Compose
 from .geometry import affine, horizontal_flip, rotate, scale, shear, shift, vertical_flip
 from .mixing import CutMix, Mixup, cutmix, mixup
-from .one_motion import RandomRotation, RandomScale, RandomShear
-from .random_geometry import RandomAffine, RandomHorizontalFlip, RandomShift, RandomVerticalFlip
+from .random_geometry import (
+    RandomAffine,
+    RandomHorizontalFlip,
+    RandomRotation,
+    RandomScale,
+    RandomShear,
+    RandomShift,
+    RandomVerticalFlip,
+)
 from .random_values import RandomBrightness, RandomContrast, RandomErasing, RandomNoise
 from .values import brightness, contrast, erase, noise
 

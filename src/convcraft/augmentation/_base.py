@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_generator, check_number
+from .._checks import Generator, check_generator, check_number
 from ..errors import ConvcraftError
 from . import _draws
 from ._samples import Sample, check_sample
@@ -46,7 +46,7 @@ class Augmentation(nn.Module):
     #: whether values are only moved, which integers allow; None where no setting makes it so
     exact: bool | None = None
 
-    def __init__(self, p: float = 1.0, generator: torch.Generator | None = None) -> None:
+    def __init__(self, p: float = 1.0, generator: Generator = None) -> None:
         super().__init__()
         self.p = check_number(type(self).__name__, "p", p, 0.0, 1.0)
         self.generator = generator
@@ -55,19 +55,19 @@ class Augmentation(nn.Module):
         """Whether the settings change no image; then nothing is drawn."""
         return self.p == 0
 
-    def augment(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+    def augment(self, images: Tensor, generator: Generator) -> Tensor:
         """Draw and apply to a share p of the images."""
         selected = None if self.p == 1 else _draws.chance(images, self.p, generator)
         out = self.transform(images, generator)
         return out if selected is None else torch.where(selected.view(-1, 1, 1, 1), out, images)
 
-    def transform(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+    def transform(self, images: Tensor, generator: Generator) -> Tensor:
         """Draw and apply to all images; a subclass defines it."""
         raise ConvcraftError(f"{type(self).__name__}: the class must define transform(images, generator)")
 
-    def act(self, sample: Sample, generator: torch.Generator | None) -> Sample:
+    def act(self, sample: Sample, generator: Generator) -> Sample:
         """Draw and apply to a batch; masks and boxes stay where the pixels stay."""
-        return sample.with_images(self.augment(sample.images, generator))
+        return sample._replace(images=self.augment(sample.images, generator))
 
     def acts(self, images: Tensor) -> bool:
         return self.training and images.numel() > 0 and not self.is_identity()
@@ -75,7 +75,7 @@ class Augmentation(nn.Module):
     def forward(
         self,
         images: Tensor,
-        generator: torch.Generator | None = None,
+        generator: Generator = None,
         *,
         masks: Tensor | None = None,
         boxes: Tensor | None = None,

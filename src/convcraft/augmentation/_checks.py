@@ -20,8 +20,10 @@ from .._checks import (
 from ..errors import ConvcraftError
 
 Number = float | Tensor
-#: one number, or one a channel
+#: one number, or one for each channel
 Levels = float | Sequence[float]
+#: the ends of an interval, or one number that gives both
+Range = float | tuple[float, float]
 PADDINGS = ("zeros", "border", "reflection")
 INTERPOLATIONS = ("bilinear", "nearest")
 
@@ -56,6 +58,12 @@ def is_number(value: Any) -> bool:
     return as_number(value) is not None
 
 
+def check_each(function: str, name: str, value: Any, condition: Any, what: str) -> None:
+    """Require that a parameter, one number or one for each image, is `what`, as `condition` tells."""
+    if not (holds(condition) if isinstance(condition, Tensor) else condition):
+        raise ConvcraftError(f"{function}: {name} must be {what}, got {value!r}")
+
+
 def check_range(
     function: str, name: str, value: Any, centre: float = 0.0, low: float = -math.inf, high: float = math.inf
 ) -> tuple[float, float]:
@@ -66,9 +74,7 @@ def check_range(
     elif isinstance(value, tuple | list) and len(value) == 2 and all(map(is_number, value)):
         pair = (float(value[0]), float(value[1]))
     else:
-        raise ConvcraftError(
-            f"{function}: {name} must be a number, 0 or more, or a pair (low, high), got {value!r}"
-        )
+        raise ConvcraftError(f"{function}: {name} must be a number from 0 on or (low, high), got {value!r}")
     if pair[0] > pair[1] or pair[0] < low or pair[1] > high:
         raise ConvcraftError(
             f"{function}: {name} must reach from a lower to a higher value, both in [{low}, {high}], "
@@ -149,10 +155,9 @@ def levels(function: str, name: str, value: Levels, images: Tensor) -> Number:
     """A number, or one a channel shaped (1, C, 1, 1)."""
     if not isinstance(value, tuple | list):
         return as_number(value) or 0.0
-    if len(value) != images.size(1):
+    if len(value) != (channels := images.size(1)):
         raise ConvcraftError(
-            f"{function}: {name} must hold one number for each of the {images.size(1)} channels, got "
-            f"{len(value)}"
+            f"{function}: {name} must hold one number for each of the {channels} channels, got {len(value)}"
         )
     return torch.tensor(value, dtype=precision(images), device=images.device).view(1, -1, 1, 1)
 
@@ -168,7 +173,6 @@ def check_shift(function: str, name: str, value: Any) -> tuple[float, float]:
     pair = value if isinstance(value, tuple | list) else (value, value)
     if len(pair) != 2 or not all(is_number(most) and most >= 0 for most in pair):
         raise ConvcraftError(
-            f"{function}: {name} must be a number of pixels, 0 or more, or a pair (x, y) of them, got "
-            f"{value!r}"
+            f"{function}: {name} must be a number of pixels from 0 on, or a pair (x, y), got {value!r}"
         )
     return (pair[0], pair[1])

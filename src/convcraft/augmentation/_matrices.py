@@ -57,19 +57,18 @@ class Matrix(NamedTuple):
 
     def where(self, selected: Tensor) -> Matrix:
         """This map for the selected images, the identity for the others."""
-        return Matrix(*(
-            here if not isinstance(here, Tensor) and here == still else _choose(selected, here, still)
-            for here, still in zip(self, IDENTITY, strict=True)
-        ))  # fmt: skip
+
+        def choose(here: Number, still: Number) -> Number:
+            if not isinstance(here, Tensor):
+                if here == still:
+                    return here
+                here = torch.full_like(selected, here, dtype=torch.float32)
+            return torch.where(selected, here, still)
+
+        return Matrix(*map(choose, self, IDENTITY))
 
 
 IDENTITY = Matrix()
-
-
-def _choose(selected: Tensor, here: Number, still: Number) -> Tensor:
-    if not isinstance(here, Tensor):
-        here = torch.full_like(selected, here, dtype=torch.float32)
-    return torch.where(selected, here, still)
 
 
 def times(first: Number, second: Number) -> Number:

@@ -1,7 +1,5 @@
 """A batch of images with the masks and boxes that move along with it."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import torch
@@ -20,9 +18,6 @@ class Sample(NamedTuple):
     masks: Tensor | None = None
     boxes: Tensor | None = None
     mask_fill: float = 0.0
-
-    def with_images(self, images: Tensor) -> Sample:
-        return Sample(images, self.masks, self.boxes, self.mask_fill)
 
     def given(self) -> Any:
         """The images, or a tuple of what was given."""

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._checks import check_device
+from .._checks import Generator, check_device
 from ..errors import ConvcraftError
 from . import _draws
 from ._checks import holds, precision
@@ -41,17 +41,13 @@ def targets_of(function: str, images: Tensor, labels: Any, classes: int | None, 
         )
     if labels.is_complex() or labels.dtype == torch.bool:
         raise ConvcraftError(
-            f"{function}: labels ({count},) must be integers, got {labels.dtype}; use labels.long()"
+            f"{function}: labels ({count},) must be integers, got {labels.dtype}; use long()"
         )
     if type(classes) is not int or classes < 1:
-        raise ConvcraftError(
-            f"{function}: classes must be the number of classes for integer labels, got {classes!r}"
-        )
+        raise ConvcraftError(f"{function}: classes must be the number of classes, got {classes!r}")
     if not holds((labels >= 0) & (labels < classes)):
-        raise ConvcraftError(
-            f"{function}: labels must be from 0 to {classes - 1}, got {int(labels.min())} to "
-            f"{int(labels.max())}"
-        )
+        low, high = map(int, labels.aminmax())
+        raise ConvcraftError(f"{function}: labels must be from 0 to {classes - 1}, got {low} to {high}")
     return (labels[:, None] == torch.arange(classes, device=labels.device)).to(precision(images))
 
 
@@ -61,15 +57,13 @@ def mean_of(targets: Tensor, other: Tensor, share: Tensor) -> Tensor:
     return torch.lerp(targets, other, weight.view(-1, *[1] * (targets.dim() - 1)))
 
 
-def partners(function: str, images: Tensor, partner: Any, generator: torch.Generator | None) -> Tensor:
+def partners(function: str, images: Tensor, partner: Any, generator: Generator) -> Tensor:
     """(N,): the other image that each image is mixed with."""
     if partner is None:
         return _draws.permutation(images, generator)
     count = images.size(0)
     known = isinstance(partner, Tensor) and partner.shape == (count,) and partner.dtype == torch.int64
     if not known or not holds((partner >= 0) & (partner < count)):
-        raise ConvcraftError(
-            f"{function}: partner must be int64 indices ({count},) into the batch, got {partner!r}"
-        )
+        raise ConvcraftError(f"{function}: partner must be int64 indices ({count},), got {partner!r}")
     check_device(function, "partner", partner.device, images, "images")
     return partner

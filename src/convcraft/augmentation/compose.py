@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import torch
+import torch  # noqa: F401  (the examples use it)
 from torch import Tensor, nn
 
-from .._checks import check_generator
+from .._checks import Generator, check_generator
 from ._base import Augmentation
 from ._samples import Sample, check_sample
 from .random_geometry import Moves, Spatial, move
@@ -19,11 +19,9 @@ class Compose(nn.Sequential):
     push out of the frame the second can bring back. Neighbours that only move whole pixels stay one exact
     gather. The draws are those of the modules one by one, in the same order.
 
-    Args:
-        *modules: augmentations and any other modules; also an ordered dict, as nn.Sequential takes.
-
-    A generator given to the call goes to every augmentation. Masks and boxes go through as in `Augmentation`.
-    Modules in eval mode do nothing.
+    It takes augmentations and any other modules, or an ordered dict, as nn.Sequential does. A generator given
+    to the call goes to every augmentation. Masks and boxes go through as in `Augmentation`. Modules in eval
+    mode do nothing.
 
     Raises ConvcraftError when images are not (N, C, H, W) of a floating-point dtype, or the generator is on
     another device. Chapter: Data augmentation.
@@ -37,7 +35,7 @@ class Compose(nn.Sequential):
     def forward(
         self,
         images: Tensor,
-        generator: torch.Generator | None = None,
+        generator: Generator = None,
         *,
         masks: Tensor | None = None,
         boxes: Tensor | None = None,
@@ -48,7 +46,7 @@ class Compose(nn.Sequential):
         check_generator("Compose", generator, images, "images")
         return self.act(sample, generator).given()
 
-    def act(self, sample: Sample, generator: torch.Generator | None) -> Sample:
+    def act(self, sample: Sample, generator: Generator) -> Sample:
         """Apply to a batch that was checked."""
         run: list[tuple[Spatial, Moves]] = []
         for module in self:
@@ -67,7 +65,7 @@ class Compose(nn.Sequential):
             else:
                 images = sample.images
                 images = module(images, generator) if isinstance(module, Augmentation) else module(images)
-                sample = sample.with_images(images)
+                sample = sample._replace(images=images)
         return _apply(sample, run)
 
 

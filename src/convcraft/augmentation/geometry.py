@@ -8,7 +8,7 @@ from torch import Tensor
 from .._checks import check_device
 from ..errors import ConvcraftError
 from . import _matrices
-from ._checks import Levels, Number, check_images, check_sampling, holds, per_image, precision
+from ._checks import Levels, Number, check_each, check_images, check_sampling, holds, per_image, precision
 from ._matrices import Matrix
 from ._sampling import flip_where, resample
 
@@ -16,13 +16,10 @@ from ._sampling import flip_where, resample
 def horizontal_flip(images: Tensor, where: Tensor | bool = True) -> Tensor:
     r"""Mirror images left to right.
 
-    Formula: :math:`y_{nchw} = x_{n,c,h,W-1-w}` for the images where it is told. Exact: values are moved, not
-    computed.
+    Formula: :math:`y_{nchw} = x_{n,c,h,W-1-w}` for the images in `where` (True: all; or a bool tensor (N,)).
+    Exact: values are moved, not computed.
 
-    Args:
-        where: True for all, or a bool tensor (N,).
-
-    Raises ConvcraftError when images are no such tensor, or where is neither a bool nor (N,) of bools.
+    Raises ConvcraftError when images are not such a tensor, or where is neither a bool nor (N,) of bools.
     Source: Krizhevsky, Sutskever and Hinton (2012), ImageNet Classification with Deep Convolutional Neural
     Networks, section 4.1. Chapter: Data augmentation.
 
@@ -35,14 +32,9 @@ def horizontal_flip(images: Tensor, where: Tensor | bool = True) -> Tensor:
 def vertical_flip(images: Tensor, where: Tensor | bool = True) -> Tensor:
     r"""Mirror images top to bottom.
 
-    Formula: :math:`y_{nchw} = x_{n,c,H-1-h,w}` for the images where it is told. Exact.
-
-    Args:
-        where: True for all, or a bool tensor (N,).
-
-    Raises ConvcraftError when images are no such tensor, or where is neither a bool nor (N,) of bools.
-    Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
-    Chapter: Data augmentation.
+    Formula: :math:`y_{nchw} = x_{n,c,H-1-h,w}`, exact; arguments and errors are those of
+    :func:`horizontal_flip`. Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for
+    Deep Learning. Chapter: Data augmentation.
 
     >>> vertical_flip(torch.tensor([[[[1.0], [2.0]]]]), torch.tensor([False])).flatten().tolist()
     [1.0, 2.0]
@@ -81,13 +73,14 @@ def shift(
         x, y: a number, or a tensor (N,).
         padding: what comes in from outside: "zeros" (or `fill`), "border" (the nearest pixel) or "reflection"
             (mirrored at the edge of the image, its outermost pixel repeated).
-        fill: value instead of zero, one number or one a channel: black in standardized images is
+        fill: value instead of zero, one number or one for each channel: black in standardized images is
             (0 - mean) / std.
         interpolation: "bilinear", or "nearest", which moves values and computes none: for masks, also of
             integers.
 
-    Raises ConvcraftError when images are no such tensor, x or y neither a finite number nor one an image, the
-    padding unknown, or fill given with another padding than "zeros". Source: Simard, Steinkraus and Platt
+    Raises ConvcraftError when images are not such a tensor, x or y is neither a finite number nor one for
+    each image, the padding is unknown, or fill comes with a padding other than "zeros". Source: Simard,
+    Steinkraus and Platt
     (2003), Best Practices for Convolutional Neural Networks Applied to Visual Document Analysis.
     Chapter: Data augmentation.
 
@@ -112,10 +105,7 @@ def rotate(
     r"""Turn images about their centre, counterclockwise.
 
     Formula: the output at position p (pixels from the centre) is the input at :math:`R(-\theta)\, p`,
-    interpolated. A number that is a multiple of 90 (of 180 where H is not W) is exact.
-
-    Args:
-        degrees: a number, or a tensor (N,).
+    interpolated. The angle is a number or a tensor (N,); a multiple of 90 (180 where H is not W) is exact.
 
     Raises ConvcraftError as `shift` does. Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data
     Augmentation for Deep Learning. Chapter: Data augmentation.
@@ -147,10 +137,7 @@ def scale(
     Formula: the output at position p (pixels from the centre) is the input at :math:`(p_x / x, p_y / y)`,
     interpolated. No filter against aliasing: meant for factors near 1.
 
-    Args:
-        x, y: positive factor along the width and the height, each a number or a tensor (N,); y is x when left
-            out.
-
+    The factors along width and height are positive, each a number or a tensor (N,); y is x when left out.
     Raises ConvcraftError as `shift` does, and when a factor is not positive. Source: Shorten and Khoshgoftaar
     (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter: Data augmentation.
 
@@ -160,12 +147,10 @@ def scale(
     check_sampling("scale", padding, fill, interpolation)
     nearest = interpolation == "nearest"
     check_images("scale", images, nearest)
-    factors = [
-        per_image("scale", name, value, images) for name, value in (("x", x), ("y", x if y is None else y))
-    ]
+    given = {"x": x, "y": x if y is None else y}
+    factors = [per_image("scale", name, value, images) for name, value in given.items()]
     for name, factor in zip("xy", factors, strict=True):
-        if not (holds(factor > 0) if isinstance(factor, Tensor) else factor > 0):
-            raise ConvcraftError(f"scale: {name} must be positive, got {factor!r}; 1 keeps the size")
+        check_each("scale", name, factor, factor > 0, "positive (1 keeps the size)")
     return _move("scale", images, _matrices.scaling(*factors), padding, fill, nearest)
 
 
@@ -183,11 +168,9 @@ def shear(
     Formula: a pixel at position p (pixels from the centre, y downwards) goes to
     :math:`p_x' = p_x + \tan(x) p_y`, then :math:`p_y' = p_y + \tan(y) p_x'`; interpolated.
 
-    Args:
-        x, y: angle in degrees, between -90 and 90, each a number or a tensor (N,).
-
-    Raises ConvcraftError as `shift` does, and when an angle is not between -90 and 90. Source: Shorten and
-    Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter: Data augmentation.
+    Each angle is a number or a tensor (N,). Raises ConvcraftError as `shift` does, and when one is not
+    between -90 and 90. Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep
+    Learning. Chapter: Data augmentation.
 
     >>> shear(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), x=45.0, padding="border")
     tensor([[[[1.5000, 2.0000],
@@ -198,8 +181,7 @@ def shear(
     check_images("shear", images, nearest)
     angles = [per_image("shear", name, value, images) for name, value in (("x", x), ("y", y))]
     for name, angle in zip("xy", angles, strict=True):
-        if not (holds(angle.abs() < 90) if isinstance(angle, Tensor) else abs(angle) < 90):
-            raise ConvcraftError(f"shear: {name} must be between -90 and 90 degrees, got {angle!r}")
+        check_each("shear", name, angle, (angle > -90) & (angle < 90), "between -90 and 90 degrees")
     return _move("shear", images, _matrices.shearing(*angles), padding, fill, nearest)
 
 
@@ -214,10 +196,7 @@ def affine(
     r"""Move images by any affine map, in one `grid_sample` for the batch.
 
     Formula: a pixel at position :math:`(p_x, p_y)`, in pixels from the centre with y downwards, goes to
-    :math:`M (p_x, p_y, 1)^T`; interpolated.
-
-    Args:
-        matrix: (2, 3), or (N, 2, 3) with one map an image; it can be undone.
+    :math:`M (p_x, p_y, 1)^T`; interpolated. M is (2, 3), or (N, 2, 3) with one map for each image.
 
     Raises ConvcraftError as `shift` does, and when a matrix has no inverse. Source: Jaderberg, Simonyan,
     Zisserman and Kavukcuoglu (2015), Spatial Transformer Networks, section 3.2. Chapter: Data augmentation.
@@ -250,16 +229,9 @@ def _move(
 ) -> Tensor:
     """Resample; images that an (N,) parameter leaves where they are stay as they are, to the last bit."""
     moved = resample(function, images, matrix, nearest=nearest, padding=padding, fill=fill)
-    varying = [
-        entry != still
-        for entry, still in zip(matrix, _matrices.IDENTITY, strict=True)
-        if isinstance(entry, Tensor)
-    ]
-    fixed = any(
-        not isinstance(entry, Tensor) and entry != still
-        for entry, still in zip(matrix, _matrices.IDENTITY, strict=True)
-    )
-    if nearest or fixed or not varying:
+    differs = [entry != still for entry, still in zip(matrix, _matrices.IDENTITY, strict=True)]
+    varying = [entry for entry in differs if isinstance(entry, Tensor)]
+    if nearest or not varying or any(entry is True for entry in differs):
         return moved
     changed = torch.stack(torch.broadcast_tensors(*varying)).any(0)
     return torch.where(changed.view(-1, 1, 1, 1), moved, images)

@@ -6,14 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_generator, check_number
+from .._checks import Generator, check_generator, check_number
 from ..errors import ConvcraftError
 from . import _draws
-from ._checks import Number, check_images, holds, per_image, precision
+from ._checks import Number, check_each, check_images, per_image, precision
 from ._targets import mean_of, partners, targets_of
 from .values import column, spans
 
-Generator = torch.Generator | None
 Box = tuple[Number, Number, Number, Number]
 
 
@@ -43,11 +42,11 @@ def mixup(
         generator: on the device of the images; None is torch's own.
 
     Returns the images, and the targets in float32 at least: (N, K) for `torch.nn.functional.cross_entropy`
-    from integers, else in the shape given. Raises ConvcraftError when images are no such tensor, labels are
-    neither of the two or out of range, classes is missing, alpha is negative, weight outside [0, 1], partner
-    not (N,) of indices, or the generator on another device. Source: Zhang, Cisse, Dauphin and Lopez-Paz
-    (2018), mixup: Beyond Empirical Risk Minimization. There one weight serves a whole batch; here each image
-    has its own. Chapter: Data augmentation.
+    from integers, else in the shape given. Raises ConvcraftError when images are not such a tensor, labels
+    are neither of the two or out of range, classes is missing, alpha is negative, weight outside [0, 1],
+    partner not (N,) of indices, or the generator on another device. Source: Zhang, Cisse, Dauphin and
+    Lopez-Paz (2018), mixup: Beyond Empirical Risk Minimization. There one weight serves a whole batch; here
+    each image has its own. Chapter: Data augmentation.
 
     >>> images, labels = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), torch.tensor([0, 1])
     >>> mixed, targets = mixup(images, labels, classes=2, weight=0.75, partner=torch.tensor([1, 0]))
@@ -61,8 +60,7 @@ def mixup(
         kept: Number = _draws.symmetric_beta(images, alpha, generator)
     else:
         kept = per_image("mixup", "weight", weight, images)
-        if not (holds((kept >= 0) & (kept <= 1)) if isinstance(kept, Tensor) else 0 <= kept <= 1):
-            raise ConvcraftError(f"mixup: weight must be in [0, 1], got {weight!r}")
+        check_each("mixup", "weight", weight, (kept >= 0) & (kept <= 1), "in [0, 1]")
     order = partners("mixup", images, partner, generator)
     share = 1 - column(kept, images, wide=True)
     mixed = torch.lerp(images, images.index_select(0, order), share.to(images.dtype))
@@ -114,9 +112,8 @@ def cutmix(
     inside = across & down
     mixed = torch.lerp(images, images.index_select(0, order), inside.to(images.dtype))
     if targets.dim() > 2:  # masks: (N, H, W) or (N, K, H, W)
-        return mixed, torch.where(
-            inside if targets.dim() == 4 else inside[:, 0], targets.index_select(0, order), targets
-        )
+        pasted = inside if targets.dim() == 4 else inside[:, 0]
+        return mixed, torch.where(pasted, targets.index_select(0, order), targets)
     area = (across.sum(3) * down.sum(2)).to(precision(images)) / (images.size(2) * images.size(3))
     return mixed, mean_of(targets, targets.index_select(0, order), area)
 
@@ -133,13 +130,10 @@ def _draw_box(images: Tensor, alpha: float, generator: Generator) -> Box:
 def _check_box(images: Tensor, box: Any) -> Box:
     if not isinstance(box, tuple | list) or len(box) != 4:
         raise ConvcraftError(f"cutmix: box must be (x, y, width, height), got {box!r}")
-    names = ("x", "y", "width", "height")
-    x, y, wide, high = (
-        per_image("cutmix", f"box's {name}", value, images) for name, value in zip(names, box, strict=True)
-    )
+    given = zip(("x", "y", "width", "height"), box, strict=True)
+    x, y, wide, high = (per_image("cutmix", f"box's {name}", value, images) for name, value in given)
     for name, size in (("width", wide), ("height", high)):
-        if not (holds(size >= 0) if isinstance(size, Tensor) else size >= 0):
-            raise ConvcraftError(f"cutmix: box's {name} must be 0 or more, got {size!r}")
+        check_each("cutmix", f"box's {name}", size, size >= 0, "0 or more")
     return x, y, wide, high
 
 
@@ -194,18 +188,7 @@ class _Mixing(nn.Module):
 
 
 class Mixup(_Mixing):
-    r"""Average each image and target with another of the batch, in training mode.
-
-    Formula: that of `mixup`, for a share p of the images. In eval mode images and labels come back as they
-    are.
-
-    Args:
-        alpha, classes, generator: as in `mixup`.
-        p: the share of images that are mixed.
-
-    Raises ConvcraftError when alpha is negative, p not in [0, 1], and in the call as `mixup` does. Source:
-    Zhang, Cisse, Dauphin and Lopez-Paz (2018), mixup: Beyond Empirical Risk Minimization.
-    Chapter: Data augmentation.
+    """Module of :func:`mixup` for a share p of the images; in eval mode it changes nothing.
 
     >>> images, targets = Mixup(0.2, classes=10)(torch.rand(8, 1, 8, 8), torch.arange(8))
     >>> targets.shape
@@ -223,18 +206,7 @@ class Mixup(_Mixing):
 
 
 class CutMix(_Mixing):
-    r"""Paste a rectangle of another image of the batch into each, in training mode.
-
-    Formula: that of `cutmix`, for a share p of the images. In eval mode images and labels come back as they
-    are.
-
-    Args:
-        alpha, classes, generator: as in `cutmix`.
-        p: the share of images that are mixed.
-
-    Raises ConvcraftError when alpha is negative, p not in [0, 1], and in the call as `cutmix` does. Source:
-    Yun, Han, Oh, Chun, Choe and Yoo (2019), CutMix: Regularization Strategy to Train Strong Classifiers with
-    Localizable Features. Chapter: Data augmentation.
+    """Module of :func:`cutmix` for a share p of the images; in eval mode it changes nothing.
 
     >>> images, targets = CutMix(classes=10)(torch.rand(8, 1, 8, 8), torch.arange(8))
     >>> bool(torch.allclose(targets.sum(1), torch.ones(8)))

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .._checks import check_number
+from .._checks import Generator, check_number
 from ..errors import ConvcraftError
 from . import _draws, _matrices
 from ._base import Augmentation
-from ._checks import Levels, check_range, check_sampling, check_shift, precision
+from ._checks import Levels, Range, check_range, check_sampling, check_shift, precision
 from ._matrices import IDENTITY, Matrix
 from ._samples import Sample, move_boxes
 from ._sampling import flip_where, resample
-
-Generator = torch.Generator | None
 
 
 class Moves(NamedTuple):
@@ -45,7 +43,6 @@ class Spatial(Augmentation):
     lattice = False
     #: True when nothing comes in from outside, so that padding and fill do not matter
     neutral = False
-
     #: True when a draw may turn rectangles into parallelograms
     slants = False
 
@@ -121,16 +118,7 @@ class Flip(Spatial):
 
 
 class RandomHorizontalFlip(Flip):
-    """Mirror each image left to right with probability p.
-
-    Formula: see `horizontal_flip`; which images is drawn for each.
-
-    Args:
-        p: the probability.
-
-    Raises ConvcraftError when p is not in [0, 1], and in the call as `horizontal_flip` does. Source:
-    Krizhevsky, Sutskever and Hinton (2012), ImageNet Classification with Deep Convolutional Neural Networks,
-    section 4.1. Chapter: Data augmentation.
+    """Module of :func:`horizontal_flip`, for each image with probability p.
 
     >>> RandomHorizontalFlip(p=1.0)(torch.tensor([[[[1.0, 2.0, 3.0]]]])).flatten().tolist()
     [3.0, 2.0, 1.0]
@@ -140,16 +128,7 @@ class RandomHorizontalFlip(Flip):
 
 
 class RandomVerticalFlip(Flip):
-    """Mirror each image top to bottom with probability p.
-
-    Formula: see `vertical_flip`; which images is drawn for each.
-
-    Args:
-        p: the probability.
-
-    Raises ConvcraftError when p is not in [0, 1], and in the call as `vertical_flip` does. Source: Shorten
-    and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning.
-    Chapter: Data augmentation.
+    """Module of :func:`vertical_flip`, for each image with probability p.
 
     >>> RandomVerticalFlip(p=1.0)(torch.tensor([[[[1.0], [2.0]]]])).flatten().tolist()
     [2.0, 1.0]
@@ -159,20 +138,10 @@ class RandomVerticalFlip(Flip):
 
 
 class RandomShift(Spatial):
-    r"""Move each image by whole pixels, or by fractions of them, along x and y independently.
+    """Module of :func:`shift` with a draw of its own for each image, along x and y independently.
 
-    Formula: the shift along each axis is uniform on the whole numbers from -pixels to pixels; with
-    subpixel=True uniform on the interval. Whole pixels are moved in one gather, exactly.
-
-    Args:
-        pixels: the largest shift, one number or (x, y); whole numbers unless subpixel.
-        subpixel: shift by fractions, interpolated.
-        p: the share of images that are moved.
-
-    Raises ConvcraftError when pixels is negative, or a fraction without subpixel, p is not in [0, 1], the
-    padding unknown, and in the call as `shift` does. Source: Simard, Steinkraus and Platt (2003), Best
-    Practices for Convolutional Neural Networks Applied to Visual Document Analysis.
-    Chapter: Data augmentation.
+    Each is uniform on the whole numbers from -pixels to pixels (one number, or (x, y)), which are moved
+    exactly, or on the interval with subpixel=True. Raises ConvcraftError for a fraction without subpixel.
 
     >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     >>> RandomShift(4, padding="reflection")(images).shape
@@ -181,7 +150,7 @@ class RandomShift(Spatial):
 
     def __init__(
         self,
-        pixels: float | tuple[float, float],
+        pixels: Range,
         *,
         subpixel: bool = False,
         padding: str = "zeros",
@@ -203,12 +172,12 @@ class RandomShift(Spatial):
         return super().is_identity() or not any(self.pixels)
 
     def draw_matrix(self, images: Tensor, generator: Generator) -> Matrix:
-        return _matrices.shifting(*(self._one(images, most, generator) for most in self.pixels))
+        def one(most: float) -> Tensor:
+            if self.subpixel:
+                return _draws.uniform(images, (-most, most), generator)
+            return _draws.integers(images, (-int(most), int(most)), generator).to(precision(images))
 
-    def _one(self, images: Tensor, most: float, generator: Generator) -> Tensor:
-        if self.subpixel:
-            return _draws.uniform(images, (-most, most), generator)
-        return _draws.integers(images, (-int(most), int(most)), generator).to(precision(images))
+        return _matrices.shifting(*map(one, self.pixels))
 
     def extra_repr(self) -> str:
         return f"pixels={self.pixels}, subpixel={self.subpixel}, padding={self.padding!r}, p={self.p}"
@@ -241,11 +210,11 @@ class RandomAffine(Spatial):
 
     def __init__(
         self,
-        degrees: float | tuple[float, float] = 0.0,
+        degrees: Range = 0.0,
         *,
-        shift: float | tuple[float, float] = 0.0,
-        scale: float | tuple[float, float] = (1.0, 1.0),
-        shear: float | tuple[float, float] = 0.0,
+        shift: Range = 0.0,
+        scale: Range = (1.0, 1.0),
+        shear: Range = 0.0,
         horizontal_flip: float = 0.0,
         vertical_flip: float = 0.0,
         padding: str = "zeros",
@@ -293,3 +262,24 @@ class RandomAffine(Spatial):
             f"degrees={self.degrees}, shift={self.shift}, scale={self.scale}, shear={self.shear}, "
             f"flips={self.flips}, padding={self.padding!r}, p={self.p}"
         )
+
+
+class RandomRotation(RandomAffine):
+    """Module of :func:`rotate` with an angle of its own for each image; arguments as in `RandomAffine`."""
+
+    def __init__(self, degrees: Range, **options: Any) -> None:
+        super().__init__(degrees, **options)
+
+
+class RandomScale(RandomAffine):
+    """Module of :func:`scale` with a factor of its own for each image, from `scale` as in `RandomAffine`."""
+
+    def __init__(self, scale: Range, **options: Any) -> None:
+        super().__init__(scale=scale, **options)
+
+
+class RandomShear(RandomAffine):
+    """Module of :func:`shear` along x with an angle of its own for each image, `shear` of `RandomAffine`."""
+
+    def __init__(self, degrees: Range, **options: Any) -> None:
+        super().__init__(shear=degrees, **options)

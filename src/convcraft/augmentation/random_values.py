@@ -6,26 +6,27 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from .._checks import Generator
 from ..errors import ConvcraftError
 from . import _draws
 from ._base import Augmentation
-from ._checks import Levels, check_clip, check_range
+from ._checks import Levels, Range, check_clip, check_range
 from .values import Clip, brightness, check_erasing, contrast, erase, noise, overwrite
 
-Generator = torch.Generator | None
+
+class _Clipped(Augmentation):
+    """A module whose results are cut off at the ends of `clip`."""
+
+    def __init__(self, clip: Clip, p: float, generator: Generator) -> None:
+        super().__init__(p, generator)
+        check_clip(type(self).__name__, clip)
+        self.clip = clip
 
 
-class RandomBrightness(Augmentation):
-    """Add a constant of its own to each image.
+class RandomBrightness(_Clipped):
+    """Module of :func:`brightness` with an amount of its own for each image.
 
-    Formula: the amount is uniform from -amount to amount, or from low to high; see `brightness`.
-
-    Args:
-        amount: a number, or (low, high), in the scale of the images.
-
-    Raises ConvcraftError when amount is neither, clip not a pair in order, p not in [0, 1], and in the call
-    as `brightness` does. Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for
-    Deep Learning. Chapter: Data augmentation.
+    It is uniform from -amount to amount, or from low to high, in the scale of the images.
 
     >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     >>> bool(RandomBrightness(0.2, clip=(0.0, 1.0))(images).max() <= 1)
@@ -33,17 +34,10 @@ class RandomBrightness(Augmentation):
     """
 
     def __init__(
-        self,
-        amount: float | tuple[float, float],
-        *,
-        clip: Clip = None,
-        p: float = 1.0,
-        generator: Generator = None,
+        self, amount: Range, *, clip: Clip = None, p: float = 1.0, generator: Generator = None
     ) -> None:
-        super().__init__(p, generator)
+        super().__init__(clip, p, generator)
         self.amount = check_range("RandomBrightness", "amount", amount)
-        check_clip("RandomBrightness", clip)
-        self.clip = clip
 
     def is_identity(self) -> bool:
         return super().is_identity() or not any(self.amount)
@@ -55,17 +49,10 @@ class RandomBrightness(Augmentation):
         return f"amount={self.amount}, clip={self.clip}, p={self.p}"
 
 
-class RandomContrast(Augmentation):
-    """Stretch the values of each image about their mean by a factor of its own.
+class RandomContrast(_Clipped):
+    """Module of :func:`contrast` with a factor of its own for each image.
 
-    Formula: the factor is uniform from 1 - factor to 1 + factor, or from low to high; see `contrast`.
-
-    Args:
-        factor: a number up to 1, or (low, high) with low 0 or more.
-
-    Raises ConvcraftError when factor is neither, clip not a pair in order, p not in [0, 1], and in the call
-    as `contrast` does. Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep
-    Learning. Chapter: Data augmentation.
+    It is uniform from 1 - factor to 1 + factor, or from low to high, and not negative.
 
     >>> images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     >>> bool(torch.allclose(RandomContrast(0.5)(images).mean(), images.mean()))
@@ -73,17 +60,10 @@ class RandomContrast(Augmentation):
     """
 
     def __init__(
-        self,
-        factor: float | tuple[float, float],
-        *,
-        clip: Clip = None,
-        p: float = 1.0,
-        generator: Generator = None,
+        self, factor: Range, *, clip: Clip = None, p: float = 1.0, generator: Generator = None
     ) -> None:
-        super().__init__(p, generator)
+        super().__init__(clip, p, generator)
         self.factor = check_range("RandomContrast", "factor", factor, centre=1.0, low=0.0)
-        check_clip("RandomContrast", clip)
-        self.clip = clip
 
     def is_identity(self) -> bool:
         return super().is_identity() or self.factor == (1.0, 1.0)
@@ -95,35 +75,19 @@ class RandomContrast(Augmentation):
         return f"factor={self.factor}, clip={self.clip}, p={self.p}"
 
 
-class RandomNoise(Augmentation):
-    """Add normal noise to each image.
+class RandomNoise(_Clipped):
+    """Module of :func:`noise` with one standard deviation, or one of its own for each image.
 
-    Formula: the standard deviation is std, or uniform from low to high for each image; see `noise`.
-
-    Args:
-        std: a number, or (low, high), 0 or more, in the scale of the images.
-
-    Raises ConvcraftError when std is neither, clip not a pair in order, p not in [0, 1], and in the call as
-    `noise` does. Source: Bishop (1995), Training with Noise is Equivalent to Tikhonov Regularization.
-    Chapter: Data augmentation.
+    It is std, or uniform from low to high, in the scale of the images.
 
     >>> noisy = RandomNoise(0.1, generator=torch.Generator().manual_seed(0))(torch.zeros(4, 1, 64, 64))
     >>> round(noisy.std().item(), 2)
     0.1
     """
 
-    def __init__(
-        self,
-        std: float | tuple[float, float],
-        *,
-        clip: Clip = None,
-        p: float = 1.0,
-        generator: Generator = None,
-    ) -> None:
-        super().__init__(p, generator)
+    def __init__(self, std: Range, *, clip: Clip = None, p: float = 1.0, generator: Generator = None) -> None:
+        super().__init__(clip, p, generator)
         self.std = check_range("RandomNoise", "std", _pair(std), low=0.0)
-        check_clip("RandomNoise", clip)
-        self.clip = clip
 
     def is_identity(self) -> bool:
         return super().is_identity() or not any(self.std)
@@ -166,8 +130,8 @@ class RandomErasing(Augmentation):
         self,
         size: int | tuple[int, int] | None = None,
         *,
-        area: float | tuple[float, float] | None = None,
-        ratio: float | tuple[float, float] = (0.3, 1 / 0.3),
+        area: Range | None = None,
+        ratio: Range = (0.3, 1 / 0.3),
         value: Levels | Literal["noise"] = 0.0,
         p: float = 1.0,
         generator: Generator = None,

@@ -5,10 +5,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from .._checks import check_generator
-from ..errors import ConvcraftError
+from .._checks import Generator, check_generator
 from . import _draws
-from ._checks import Levels, Number, check_clip, check_images, check_levels, holds, levels, per_image
+from ._checks import Levels, Number, check_clip, check_each, check_images, check_levels, levels, per_image
 from ._sampling import like
 
 Clip = tuple[Levels, Levels] | None
@@ -22,11 +21,11 @@ def brightness(images: Tensor, amount: Number, *, clip: Clip = None) -> Tensor:
 
     Args:
         amount: a number, or a tensor (N,).
-        clip: None, or (low, high), each one number or one a channel: (0.0, 1.0) for images in [0, 1].
+        clip: None, or (low, high), each one number or one for each channel: (0.0, 1.0) for images in [0, 1].
 
-    Raises ConvcraftError when images are no such tensor, the amount neither a finite number nor one an image,
-    or clip not a pair in order. Source: Shorten and Khoshgoftaar (2019), A Survey on Image Data Augmentation
-    for Deep Learning. Chapter: Data augmentation.
+    Raises ConvcraftError when images are not such a tensor, the amount is neither a finite number nor one for
+    each image, or clip is not a pair in order. Source: Shorten and Khoshgoftaar (2019), A Survey on Image
+    Data Augmentation for Deep Learning. Chapter: Data augmentation.
 
     >>> brightness(torch.tensor([[[[0.25, 0.75]]]]), 0.5, clip=(0.0, 1.0)).flatten().tolist()
     [0.75, 1.0]
@@ -44,10 +43,7 @@ def contrast(images: Tensor, factor: Number, *, clip: Clip = None) -> Tensor:
 
     Formula: :math:`y = f x + (1 - f)\, \bar{x}` with :math:`\bar{x}` the mean over the channels and pixels of
     the image, cut off at the ends of `clip`. f = 0 leaves a grey image, f = 1 the image to the last bit; the
-    number 1 gives the images back, without a cut.
-
-    Args:
-        factor: 0 or more, a number, or a tensor (N,).
+    number 1 gives the images back, without a cut. The factor is a number or a tensor (N,).
 
     Raises ConvcraftError as `brightness` does, and when the factor is negative. Source: Shorten and
     Khoshgoftaar (2019), A Survey on Image Data Augmentation for Deep Learning. Chapter: Data augmentation.
@@ -58,8 +54,7 @@ def contrast(images: Tensor, factor: Number, *, clip: Clip = None) -> Tensor:
     check_images("contrast", images)
     check_clip("contrast", clip)
     stretch = per_image("contrast", "factor", factor, images)
-    if not (holds(stretch >= 0) if isinstance(stretch, Tensor) else stretch >= 0):
-        raise ConvcraftError(f"contrast: factor must be 0 or more, got {factor!r}; 1 keeps the contrast")
+    check_each("contrast", "factor", factor, stretch >= 0, "0 or more (1 keeps the contrast)")
     if images.numel() == 0 or (not isinstance(stretch, Tensor) and stretch == 1):
         return images
     mean = images.mean((1, 2, 3), keepdim=True, dtype=column(stretch, images, wide=True).dtype)
@@ -67,9 +62,7 @@ def contrast(images: Tensor, factor: Number, *, clip: Clip = None) -> Tensor:
     return clipped("contrast", torch.addcmul(offset, images, column(stretch, images)), clip)
 
 
-def noise(
-    images: Tensor, std: Number, *, clip: Clip = None, generator: torch.Generator | None = None
-) -> Tensor:
+def noise(images: Tensor, std: Number, *, clip: Clip = None, generator: Generator = None) -> Tensor:
     r"""Add normal noise, independent for every value.
 
     Formula: :math:`y = x + s\, \varepsilon`, :math:`\varepsilon \sim N(0, 1)`, cut off at the ends of
@@ -92,8 +85,7 @@ def noise(
     check_clip("noise", clip)
     check_generator("noise", generator, images, "images")
     spread = per_image("noise", "std", std, images)
-    if not (holds(spread >= 0) if isinstance(spread, Tensor) else spread >= 0):
-        raise ConvcraftError(f"noise: std must be 0 or more, got {std!r}")
+    check_each("noise", "std", std, spread >= 0, "0 or more")
     if not isinstance(spread, Tensor) and spread == 0:
         return images
     drawn = _draws.normal(images, generator) * column(spread, images, wide=True)
@@ -108,7 +100,7 @@ def erase(
     height: Number,
     *,
     value: Levels | Literal["noise"] = 0.0,
-    generator: torch.Generator | None = None,
+    generator: Generator = None,
 ) -> Tensor:
     r"""Overwrite a rectangle of each image, as much of it as lies inside.
 
@@ -122,10 +114,10 @@ def erase(
             value.
         generator: of the noise, on the device of the images; None is torch's own.
 
-    Raises ConvcraftError when images are no such tensor, a position or a size neither a finite number nor one
-    an image, a size negative, value none of the three, or the generator on another device. Source: DeVries
-    and Taylor (2017), Improved Regularization of Convolutional Neural Networks with Cutout.
-    Chapter: Data augmentation.
+    Raises ConvcraftError when images are not such a tensor, a position or a size is neither a finite number
+    nor one for each image, a size is negative, value is none of the three, or the generator is on another
+    device. Source: DeVries and Taylor (2017), Improved Regularization of Convolutional Neural Networks with
+    Cutout. Chapter: Data augmentation.
 
     >>> erase(torch.ones(1, 1, 2, 3), 1, 0, width=5, height=1).tolist()
     [[[[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]]]
@@ -136,8 +128,7 @@ def erase(
     given = {"x": x, "y": y, "width": width, "height": height}
     left, top, wide, high = (per_image("erase", name, number, images) for name, number in given.items())
     for name, size in (("width", wide), ("height", high)):
-        if not (holds(size >= 0) if isinstance(size, Tensor) else size >= 0):
-            raise ConvcraftError(f"erase: {name} must be 0 or more, got {size!r}")
+        check_each("erase", name, size, size >= 0, "0 or more")
     across, down = spans(images, left, top, wide, high)
     if value == "noise":
         filled: Number = _draws.normal(images, generator)
@@ -196,11 +187,5 @@ def clipped(function: str, images: Tensor, clip: Clip) -> Tensor:
     transformed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
     cut: Any = torch.clamp if transformed else torch.clamp_
     if isinstance(low, Tensor) or isinstance(high, Tensor):
-        ends = (
-            (end if isinstance(end, Tensor) else torch.full((1,), float(end), device=images.device)).to(
-                images.dtype
-            )
-            for end in (low, high)
-        )
-        return cut(images, *ends)
+        low, high = (torch.as_tensor(end, device=images.device).to(images.dtype) for end in (low, high))
     return cut(images, low, high)

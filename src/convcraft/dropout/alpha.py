@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._checks import check_dimensions, check_floating, check_generator, check_probability
+from .._checks import check_dimensions
 from ..activations.definitions import SELU_ALPHA, SELU_SCALE
-from ._modules import DropoutModule, channel_flags
+from ._modules import DropoutModule, Generator, channel_flags, check_dropout
 from .packed_bits import masked, random_bits, takes_bits
 
 #: What SELU tends to for very negative input: the value of a unit that alpha dropout switches off.
@@ -18,8 +18,7 @@ SELU_FLOOR = -SELU_ALPHA * SELU_SCALE
 def affine_of(keep: float) -> tuple[float, float]:
     r"""(a, b) with which alpha dropout restores mean 0 and variance 1.
 
-    Formula: with :math:`q` the probability of keeping and :math:`\alpha' = -\lambda\alpha`,
-    :math:`a = (q + \alpha'^2 q (1 - q))^{-1/2}` and :math:`b = -a (1 - q) \alpha'`.
+    The formula is that of :func:`alpha_dropout`, with the probability of keeping.
 
     >>> [round(v, 4) for v in affine_of(0.5)]
     [0.8864, 0.7792]
@@ -36,31 +35,22 @@ def alpha_noise(x: Tensor, flags: Tensor, keep: float, inplace: bool) -> Tensor:
 
 
 def alpha_dropout(
-    input: Tensor,
-    p: float = 0.5,
-    training: bool = False,
-    inplace: bool = False,
-    generator: torch.Generator | None = None,
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, generator: Generator = None
 ) -> Tensor:
     r"""Dropout for SELU: dropped elements get its lowest value, and mean 0 and variance 1 are kept.
 
     Formula: :math:`y = a (m x + (1 - m) \alpha') + b` with :math:`\alpha' = -\lambda\alpha \approx -1.7581`,
     :math:`q = 1 - p`, :math:`a = (q + \alpha'^2 q p)^{-1/2}`, :math:`b = -a p \alpha'`.
 
-    Args:
-        input: any shape, floating-point; mean 0 and variance 1, as SELU gives them, are kept.
-        training: when False, which is torch's default here, the input is returned as it is.
-
-    Raises ConvcraftError as :func:`dropout`. Source: Klambauer, Unterthiner, Mayr and Hochreiter (2017),
+    The input has any shape; where `training` is False, torch's default here, it is returned as it is. Raises
+    ConvcraftError as :func:`dropout`. Source: Klambauer, Unterthiner, Mayr and Hochreiter (2017),
     Self-Normalizing Neural Networks. Chapter: Dropout.
 
     >>> y = alpha_dropout(torch.zeros(100), 0.5, training=True)
     >>> sorted(round(v, 4) for v in y.unique().tolist())
     [-0.7792, 0.7792]
     """
-    check_probability("alpha_dropout", p)
-    check_floating("alpha_dropout", input)
-    check_generator("alpha_dropout", generator, input)
+    check_dropout("alpha_dropout", input, p, generator)
     if not training or p == 0:
         return input
     if takes_bits(input, p):
@@ -74,32 +64,22 @@ def alpha_dropout(
 
 
 def feature_alpha_dropout(
-    input: Tensor,
-    p: float = 0.5,
-    training: bool = False,
-    inplace: bool = False,
-    generator: torch.Generator | None = None,
+    input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, generator: Generator = None
 ) -> Tensor:
     r"""Alpha dropout of whole channels: dropped ones get SELU's lowest value everywhere.
 
     Formula: :math:`y_{nc\cdot} = a (m_{nc} x_{nc\cdot} + (1 - m_{nc}) \alpha') + b`, with a, b and
     :math:`\alpha'` of :func:`alpha_dropout`.
 
-    Args:
-        input: (N, C, ...), floating-point, at least two dimensions.
-        training: when False, which is torch's default here, the input is returned as it is.
-
-    Raises ConvcraftError when p is outside [0, 1], the input is not a floating-point tensor or has fewer than
-    two dimensions, or the generator is on another device. Source: Klambauer, Unterthiner, Mayr and Hochreiter
-    (2017), Self-Normalizing Neural Networks, for the constants. Chapter: Dropout.
+    The input is (N, C, ...). Raises ConvcraftError as :func:`alpha_dropout`, and for fewer than two
+    dimensions. Source: Klambauer et al. (2017), Self-Normalizing Neural Networks, for the constants. Chapter:
+    Dropout.
 
     >>> y = feature_alpha_dropout(torch.zeros(8, 8, 5), 0.5, training=True)
     >>> bool((y == y[:, :, :1]).all())
     True
     """
-    check_probability("feature_alpha_dropout", p)
-    check_floating("feature_alpha_dropout", input)
-    check_generator("feature_alpha_dropout", generator, input)
+    check_dropout("feature_alpha_dropout", input, p, generator)
     check_dimensions("feature_alpha_dropout", input, tuple(range(2, 65)), "(N, C, ...)")
     if not training or p == 0:
         return input

@@ -3,12 +3,12 @@
 import warnings
 from collections.abc import Callable
 
-import torch
+import torch  # noqa: F401  (the examples use it)
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._checks import check_dimensions, check_floating, check_generator, check_probability
-from ._modules import DropoutModule, channel_flags
+from .._checks import check_dimensions
+from ._modules import DropoutModule, Generator, channel_flags, check_dropout
 
 
 def _drop_channels(
@@ -19,20 +19,16 @@ def _drop_channels(
     p: float,
     training: bool,
     inplace: bool,
-    generator: torch.Generator | None,
+    generator: Generator,
 ) -> Tensor:
     """The channels of an input of one of the forms, which begin with N where there is a batch."""
-    check_probability(function, p)
-    check_floating(function, input)
-    check_generator(function, generator, input)
+    check_dropout(function, input, p, generator)
     dimensions = {form.count(",") + 1: form for form in forms}
     least = {"dropout2d": 2, "dropout3d": 1}.get(function, 65)
     size = input.dim() if isinstance(input, Tensor) else max(dimensions)
     batched = dimensions.get(size, "(N" if function == "dropout2d" else "(C").startswith("(N")
-    check_dimensions(
-        function, input, {*dimensions, *range(least, 65)}, " or ".join(forms),
-        advice="use dropout, which takes any shape",
-    )  # fmt: skip
+    allowed, advice = {*dimensions, *range(least, 65)}, "use dropout, which takes any shape"
+    check_dimensions(function, input, allowed, " or ".join(forms), advice=advice)
     if size not in dimensions:
         advice = "dropout1d for it, or input.unsqueeze(0) for a single image" if size == 3 else "dropout"
         warnings.warn(
@@ -50,19 +46,12 @@ def _drop_channels(
 
 
 def dropout1d(
-    input: Tensor,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    generator: torch.Generator | None = None,
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator = None
 ) -> Tensor:
     r"""Set whole channels of sequences to 0 with probability p, and divide the others by 1 - p.
 
     Formula: :math:`y_{ncl} = m_{nc} x_{ncl} / (1 - p)` with independent :math:`m_{nc} \in \{0, 1\}`,
-    :math:`P(m_{nc} = 0) = p`.
-
-    Args:
-        input: (N, C, L) or (C, L), floating-point.
+    :math:`P(m_{nc} = 0) = p`. The input is (N, C, L) or (C, L), floating-point.
 
     Raises ConvcraftError when p is outside [0, 1], the input is not a floating-point tensor or has another
     number of dimensions, or the generator is on another device. Source: Tompson, Goroshin, Jain, LeCun and
@@ -76,24 +65,15 @@ def dropout1d(
 
 
 def dropout2d(
-    input: Tensor,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    generator: torch.Generator | None = None,
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator = None
 ) -> Tensor:
     r"""Set whole channels of images to 0 with probability p, and divide the others by 1 - p.
 
-    Formula: :math:`y_{nchw} = m_{nc} x_{nchw} / (1 - p)` with independent :math:`m_{nc} \in \{0, 1\}`,
-    :math:`P(m_{nc} = 0) = p`. Neighbouring pixels say nearly the same, so that dropping single ones removes
-    little; dropping a channel removes what it says.
+    Formula: that of :func:`dropout1d` with (h, w) for l. Neighbouring pixels say nearly the same: dropping
+    single ones removes little, dropping a channel removes what it says.
 
-    Args:
-        input: (N, C, H, W), floating-point; another number of dimensions, from 2 on, for (N, C, ...), with a
-            warning, as in torch.
-
-    Raises ConvcraftError as :func:`dropout1d`. Source: Tompson et al. (2015), Efficient Object Localization
-    Using Convolutional Networks. Chapter: Dropout.
+    The input is (N, C, H, W); with another number of dimensions, from 2 on, it is taken for (N, C, ...), with
+    a warning, as in torch. Errors and source are those of :func:`dropout1d`. Chapter: Dropout.
 
     >>> dropout2d(torch.ones(8, 8, 2, 2)).sum((2, 3)).unique()
     tensor([0., 8.])
@@ -103,23 +83,14 @@ def dropout2d(
 
 
 def dropout3d(
-    input: Tensor,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    generator: torch.Generator | None = None,
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator = None
 ) -> Tensor:
     r"""Set whole channels of volumes to 0 with probability p, and divide the others by 1 - p.
 
-    Formula: :math:`y_{ncdhw} = m_{nc} x_{ncdhw} / (1 - p)` with independent :math:`m_{nc} \in \{0, 1\}`,
-    :math:`P(m_{nc} = 0) = p`.
+    Formula: that of :func:`dropout1d` with (d, h, w) for l.
 
-    Args:
-        input: (N, C, D, H, W) or (C, D, H, W), floating-point; another number for (C, ...), with a
-            warning, as in torch.
-
-    Raises ConvcraftError as :func:`dropout1d`. Source: Tompson et al. (2015), Efficient Object Localization
-    Using Convolutional Networks. Chapter: Dropout.
+    The input is (N, C, D, H, W) or (C, D, H, W); with another number of dimensions it is taken for (C, ...),
+    with a warning, as in torch. Errors and source are those of :func:`dropout1d`. Chapter: Dropout.
 
     >>> dropout3d(torch.ones(8, 8, 2, 2, 1)).sum((2, 3, 4)).unique()
     tensor([0., 8.])

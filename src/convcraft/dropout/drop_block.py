@@ -4,15 +4,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._checks import check_count, check_dimensions, check_floating, check_generator, check_probability
+from .._checks import check_count, check_dimensions, check_generator, check_probability
+from ._modules import Generator, check_dropout
 from .packed_bits import masked, pack, random_bits, takes_bits, unpack
 
 
 def seed_probability(p: float, block_size: int) -> float:
     r"""Probability of a block at each place with which each element is dropped with probability p.
 
-    Formula: an element is kept when none of the :math:`b^2` blocks that cover it is there, so that
-    :math:`1 - p = (1 - \gamma)^{b^2}` and :math:`\gamma = 1 - (1 - p)^{1 / b^2}`.
+    An element is kept when none of the :math:`b^2` blocks that cover it is there: see :func:`drop_block2d`.
 
     >>> round(seed_probability(0.1, 7), 6)
     0.002148
@@ -38,7 +38,7 @@ def drop_block2d(
     block_size: int = 7,
     training: bool = True,
     inplace: bool = False,
-    generator: torch.Generator | None = None,
+    generator: Generator = None,
 ) -> Tensor:
     r"""Set square regions of each channel to 0, so that each element is dropped with probability p.
 
@@ -53,7 +53,6 @@ def drop_block2d(
 
     Args:
         input: (N, C, H, W), floating-point.
-        p: probability of dropping, for each element. p = 0 gives the input, p = 1 zeros.
         block_size: side b of the blocks; they may be larger than the image.
 
     Raises ConvcraftError when p is outside [0, 1], block_size is not a positive integer, the input is not a
@@ -64,10 +63,8 @@ def drop_block2d(
     >>> round((y == 0).float().mean().item(), 1), y.max().item()
     (0.2, 1.25)
     """
-    check_probability("drop_block2d", p)
+    check_dropout("drop_block2d", input, p, generator)
     check_count("drop_block2d", "block_size", block_size)
-    check_floating("drop_block2d", input)
-    check_generator("drop_block2d", generator, input)
     check_dimensions("drop_block2d", input, (4,), "(N, C, H, W)")
     if not training or p == 0:
         return input
@@ -94,11 +91,7 @@ class DropBlock2d(nn.Module):
     __constants__ = ["p", "block_size", "inplace"]
 
     def __init__(
-        self,
-        p: float = 0.1,
-        block_size: int = 7,
-        inplace: bool = False,
-        generator: torch.Generator | None = None,
+        self, p: float = 0.1, block_size: int = 7, inplace: bool = False, generator: Generator = None
     ) -> None:
         check_probability(type(self).__name__, p)
         check_generator(type(self).__name__, generator)

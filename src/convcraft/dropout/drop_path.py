@@ -1,10 +1,11 @@
 """DropPath: dropout of whole samples, which in a residual block skips the branch (stochastic depth)."""
 
-import torch
+import torch  # noqa: F401  (the examples use it)
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._checks import check_dimensions, check_floating, check_generator, check_probability
+from .._checks import check_dimensions, check_generator, check_probability
+from ._modules import Generator, check_dropout
 
 
 def drop_path(
@@ -13,29 +14,23 @@ def drop_path(
     training: bool = True,
     inplace: bool = False,
     scale_by_keep: bool = True,
-    generator: torch.Generator | None = None,
+    generator: Generator = None,
 ) -> Tensor:
     r"""Set whole samples to 0 with probability p: in a residual block, x + drop_path(f(x)) skips the branch.
 
     Formula: :math:`y_n = m_n x_n / (1 - p)` with one independent :math:`m_n \in \{0, 1\}` a sample,
     :math:`P(m_n = 0) = p`.
 
-    Args:
-        input: (N, ...), floating-point.
-        scale_by_keep: divide by 1 - p; when False the mean is (1 - p) x.
-
-    Raises ConvcraftError when p is outside [0, 1], the input is not a floating-point tensor or has no
-    dimension, or the generator is on another device. Source: Huang, Sun, Liu, Sedra and Weinberger (2016),
-    Deep Networks with Stochastic Depth; named in Larsson, Maire and Shakhnarovich (2017), FractalNet.
-    Chapter: Dropout.
+    The input is (N, ...); with scale_by_keep=False nothing is divided, and the mean is (1 - p) x. Raises
+    ConvcraftError as :func:`dropout`, and for an input without dimensions. Source: Huang, Sun, Liu, Sedra and
+    Weinberger (2016), Deep Networks with Stochastic Depth; named in Larsson, Maire and Shakhnarovich (2017),
+    FractalNet. Chapter: Dropout.
 
     >>> y = drop_path(torch.ones(50, 3, 2), 0.5)
     >>> y.sum((1, 2)).unique()
     tensor([ 0., 12.])
     """
-    check_probability("drop_path", p)
-    check_floating("drop_path", input)
-    check_generator("drop_path", generator, input)
+    check_dropout("drop_path", input, p, generator)
     check_dimensions("drop_path", input, tuple(range(1, 65)), "(N, ...)")
     if not training or p == 0:
         return input
@@ -54,11 +49,7 @@ class DropPath(nn.Module):
     __constants__ = ["p", "inplace", "scale_by_keep"]
 
     def __init__(
-        self,
-        p: float = 0.1,
-        inplace: bool = False,
-        scale_by_keep: bool = True,
-        generator: torch.Generator | None = None,
+        self, p: float = 0.1, inplace: bool = False, scale_by_keep: bool = True, generator: Generator = None
     ) -> None:
         check_probability(type(self).__name__, p)
         check_generator(type(self).__name__, generator)

@@ -6,17 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._checks import check_floating, check_generator, check_probability
-from ._modules import DropoutModule
+from .._checks import check_generator, check_probability
+from ._modules import DropoutModule, Generator, check_dropout
 from .packed_bits import masked, random_bits, takes_bits
 
 
 def dropout(
-    input: Tensor,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    generator: torch.Generator | None = None,
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator = None
 ) -> Tensor:
     r"""Set each element to 0 with probability p, and divide the others by 1 - p, which keeps the mean.
 
@@ -28,21 +24,16 @@ def dropout(
     pass keeps one bit for each element. There 1 - p is rounded to a binary fraction of at least 16 digits,
     and the division is by the rounded value: the mean is exact.
 
-    Args:
-        input: any shape, floating-point.
-
-    Raises ConvcraftError when p is outside [0, 1], the input is not a floating-point tensor, or the generator
-    is on another device. Source: Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), Dropout:
-    A Simple Way to Prevent Neural Networks from Overfitting. Chapter: Dropout.
+    The input has any shape. Raises ConvcraftError when p is outside [0, 1], the input is not a floating-point
+    tensor, or the generator is on another device. Source: Srivastava, Hinton, Krizhevsky, Sutskever and
+    Salakhutdinov (2014), Dropout: A Simple Way to Prevent Neural Networks from Overfitting. Chapter: Dropout.
 
     >>> dropout(torch.ones(6), 0.5, generator=torch.Generator().manual_seed(1)).unique()
     tensor([0., 2.])
     >>> dropout(torch.ones(3), 0.5, training=False)
     tensor([1., 1., 1.])
     """
-    check_probability("dropout", p)
-    check_floating("dropout", input)
-    check_generator("dropout", generator, input)
+    check_dropout("dropout", input, p, generator)
     if not training or p == 0:
         return input
     if takes_bits(input, p):
@@ -55,31 +46,21 @@ def dropout(
 
 
 def gaussian_dropout(
-    input: Tensor,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-    generator: torch.Generator | None = None,
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator = None
 ) -> Tensor:
     r"""Multiply each element by a normal number of mean 1 and the variance that dropout would give.
 
     Formula: :math:`y = x (1 + \sqrt{p / (1 - p)}\, z)` with independent :math:`z \sim N(0, 1)`.
 
-    Args:
-        input: any shape, floating-point.
-        p: the probability of dropping of the dropout with the same variance, in [0, 1).
-
-    Raises ConvcraftError when p is outside [0, 1), the input is not a floating-point tensor, or the generator
-    is on another device. Source: Srivastava et al. (2014), section 10, Multiplicative Gaussian Noise.
-    Chapter: Dropout.
+    The input has any shape; p, in [0, 1), is the probability of the dropout with the same variance. Raises
+    ConvcraftError as :func:`dropout`. Source: Srivastava et al. (2014), section 10, Multiplicative Gaussian
+    Noise. Chapter: Dropout.
 
     >>> y = gaussian_dropout(torch.ones(10000), 0.2, generator=torch.Generator().manual_seed(0))
     >>> abs(y.var().item() - 0.25) < 0.02
     True
     """
-    check_probability("gaussian_dropout", p, below_one=True)
-    check_floating("gaussian_dropout", input)
-    check_generator("gaussian_dropout", generator, input)
+    check_dropout("gaussian_dropout", input, p, generator, below_one=True)
     if not training or p == 0:
         return input
     deviation = math.sqrt(p / (1 - p))
@@ -102,9 +83,7 @@ class GaussianDropout(nn.Module):
 
     __constants__ = ["p", "inplace"]
 
-    def __init__(
-        self, p: float = 0.5, inplace: bool = False, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, p: float = 0.5, inplace: bool = False, generator: Generator = None) -> None:
         check_probability(type(self).__name__, p, below_one=True)
         check_generator(type(self).__name__, generator)
         super().__init__()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from .. import _batch
-from .._checks import check_count, check_generator, check_module
+from .._checks import Generator, check_count, check_generator, check_module
 from .._restore import modes, random_state
 from ..errors import ConvcraftError
 
@@ -42,10 +42,6 @@ def _states(model: nn.Module) -> list[Any]:
     return [*(state.tolist() for state in states), *others]
 
 
-def _changed(model: nn.Module, before: dict[str, Tensor]) -> list[str]:
-    return [name for name, b in model.named_buffers() if not torch.equal(b, before[name])]
-
-
 @contextmanager
 def _random_parts_only(model: nn.Module, batch: _batch.Batch) -> Iterator[None]:
     """Training mode for all but normalization and whatever changes a buffer there, which a pass shows.
@@ -55,7 +51,7 @@ def _random_parts_only(model: nn.Module, batch: _batch.Batch) -> Iterator[None]:
     before = {name: b.detach().clone() for name, b in model.named_buffers()}
 
     def restore() -> list[str]:
-        changed = _changed(model, before)
+        changed = [name for name, b in model.named_buffers() if not torch.equal(b, before[name])]
         for name in changed:
             model.get_buffer(name).copy_(before[name])
         return changed
@@ -99,7 +95,7 @@ def _form(flattened: tuple[list[Any], Any]) -> list[Any]:
 
 
 @contextmanager
-def _seeded(model: nn.Module, generator: torch.Generator | None) -> Iterator[None]:
+def _seeded(model: nn.Module, generator: Generator) -> Iterator[None]:
     """With a generator, every random number of the model depends on it alone, and no other state moves."""
     own: list[Any] = [m for m in model.modules() if isinstance(vars(m).get("generator"), torch.Generator)]
     kept = [m.generator for m in own]
@@ -119,9 +115,7 @@ def _seeded(model: nn.Module, generator: torch.Generator | None) -> Iterator[Non
                 module.generator = before
 
 
-def mc_predict(
-    model: nn.Module, x: Any, samples: int = 30, generator: torch.Generator | None = None
-) -> Prediction:
+def mc_predict(model: nn.Module, x: Any, samples: int = 30, generator: Generator = None) -> Prediction:
     r"""Mean and variance of the model's output over random dropout masks (Monte-Carlo dropout).
 
     Formula: with the outputs :math:`y_1, \dots, y_T` of T passes, :math:`\bar y = \frac{1}{T} \sum_t y_t` and
@@ -169,7 +163,8 @@ def mc_predict(
                     "wrap it in a module that returns the tensor of interest"
                 )
             if number == 1:
-                means = [None if v is None else v.to(_wide(v)).clone() for v in floats]
+                wide = [v if v is None else v.to(torch.promote_types(v.dtype, torch.float32)) for v in floats]
+                means = [None if v is None else v.clone() for v in wide]
                 spreads = [None if m is None else torch.zeros_like(m) for m in means]
                 continue
             for value, mean, spread in zip(floats, means, spreads, strict=True):
@@ -179,7 +174,3 @@ def mc_predict(
                     spread += deviation * (value.to(mean.dtype) - mean)
     variances = [None if spread is None else spread / (samples - 1) for spread in spreads]
     return Prediction(tree_unflatten(means, form), tree_unflatten(variances, form))
-
-
-def _wide(value: Tensor) -> torch.dtype:
-    return torch.promote_types(value.dtype, torch.float32)

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._checks import Generator
 from .._eager import flat, has_memory, is_dense, is_eager
 
 LEAST_DIGITS = 16
@@ -56,7 +57,7 @@ def quantize(keep: float) -> tuple[int, int]:
     return numerator, digits
 
 
-def random_bits(count: int, keep: float, generator: torch.Generator | None) -> tuple[Tensor, float]:
+def random_bits(count: int, keep: float, generator: Generator) -> tuple[Tensor, float]:
     """(bytes whose bit j of byte i is element 8 i + j, the probability of a 1, which is `keep` rounded)."""
     numerator, digits = quantize(keep)
     words = np.empty((count + 63) // 64, np.int64)
@@ -66,7 +67,7 @@ def random_bits(count: int, keep: float, generator: torch.Generator | None) -> t
     return torch.from_numpy(words.view(np.uint8))[: (count + 7) // 8], numerator / (1 << digits)
 
 
-def _random_words(count: int, numerator: int, digits: int, generator: torch.Generator | None) -> Any:
+def _random_words(count: int, numerator: int, digits: int, generator: Generator) -> Any:
     """Words of 64 bits that are 1 with probability numerator / 2^digits each.
 
     The first eight digits leave one bit in 256 undecided; the others are drawn for the words with such bits.

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from .._checks import check_generator, check_module, check_tensor
+from .._checks import Generator, check_generator, check_module, check_tensor
 from ..errors import ConvcraftError
 
 
@@ -22,14 +21,12 @@ def check_weight(function: str, weight: Any, *, dimensions: tuple[int, ...] = ()
     return weight
 
 
-def check_model(function: str, model: Any, generator: torch.Generator | None) -> None:
+def check_model(function: str, model: Any, generator: Generator) -> None:
     """Require a module whose parameters have shapes and values, on the device of the generator."""
     check_module(function, model)
     for name, parameter in model.named_parameters():
         if isinstance(parameter, UninitializedParameter):
-            raise ConvcraftError(
-                f"{function}: model must have shapes, but {name} is uninitialized; run one batch first"
-            )
+            raise ConvcraftError(f"{function}: model must have shapes, {name} has none; run one batch first")
         if parameter.device.type == "meta":
             raise ConvcraftError(
                 f"{function}: model must have values to set, but {name} is on the meta device; "

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_choice, check_number
+from .._checks import Generator, check_choice, check_number
 from .._table import Table
 from .._trace import Graph, Layer, successors
 from .._trace.kinds import is_plain
@@ -20,16 +20,9 @@ from ._checks import check_model
 from .gains import calculate_gain
 
 Scheme = Literal[
-    "auto",
-    "kaiming_normal",
-    "kaiming_uniform",
-    "lecun_normal",
-    "lecun_uniform",
-    "xavier_normal",
-    "xavier_uniform",
-    "orthogonal",
-    "delta_orthogonal",
-]
+    "auto", "kaiming_normal", "kaiming_uniform", "lecun_normal", "lecun_uniform", "xavier_normal",
+    "xavier_uniform", "orthogonal", "delta_orthogonal",
+]  # fmt: skip
 Residual = Literal["zero", "scale", "none"]
 _WEIGHTED = ("linear", "convolution", "transposed", "other")
 #: Activations with parameters for each channel, and the plain one that they start as or near to.
@@ -66,7 +59,7 @@ def initialize(
     model: nn.Module,
     scheme: Scheme = "auto",
     *,
-    generator: torch.Generator | None = None,
+    generator: Generator = None,
     example: Any = None,
     residual: Residual = "zero",
     skip: str | nn.Module | Tensor | Iterable[str | nn.Module | Tensor] = (),
@@ -115,13 +108,10 @@ def initialize(
             update gates of `nn.GRU`, which in torch multiply the old state, get :math:`b_z \sim \log U(1, T -
             1)`. `bias_ih` carries them, `bias_hh` is 0. The same holds for the cells.
 
-    Returns a list of `Assignment` that prints as a table.
-
-    Raises:
-        ConvcraftError: before anything is changed, when the model has no layers, or uninitialized or meta
-            parameters, runs neither on symbols nor on the example, the scheme or residual is not known, skip
-            names nothing in the model, memory is below 2 or there is no gated layer with a bias, or the
-            generator is elsewhere.
+    Returns a list of `Assignment` that prints as a table. Raises ConvcraftError, before anything is changed,
+    when the model has no layers, or uninitialized or meta parameters, runs neither on symbols nor on the
+    example, the scheme or residual is not known, skip names nothing in the model, memory is below 2 or there
+    is no gated layer with a bias, or the generator is elsewhere.
 
     >>> model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
     >>> for row in initialize(model):
@@ -186,7 +176,7 @@ class _Pass:
     graph: Graph
     scheme: str
     residual: str
-    generator: torch.Generator | None
+    generator: Generator
     skipped: set[int]
     memory: float | None
     done: dict[int, str] = field(default_factory=dict)  # identity of a parameter -> the layer it was set with
@@ -286,10 +276,9 @@ class _Pass:
         if scheme == "auto":
             scheme = f"{family}_normal"
         elif scheme == "delta_orthogonal":
-            module = layer.module
-            fits = layer.kind == "convolution" and module.weight.size(0) >= (  # type: ignore[operator]
-                module.weight.size(1) * module.groups  # type: ignore[operator]
-            )
+            module: Any = layer.module
+            inputs = module.weight.size(1) * module.groups if layer.kind == "convolution" else math.inf
+            fits = module.weight.size(0) >= inputs
             scheme = scheme if fits else "orthogonal"
         if scheme.startswith("lecun"):
             gain = 1.0

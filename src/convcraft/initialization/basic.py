@@ -5,22 +5,16 @@ import math
 import torch
 from torch import Tensor
 
-from .._checks import check_generator, check_number
+from .._checks import Generator, check_generator, check_number
 from ..errors import ConvcraftError
 from ._checks import check_weight
 
 
 @torch.no_grad()
-def uniform_(
-    tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: torch.Generator | None = None
-) -> Tensor:
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator = None) -> Tensor:
     r"""Fill with numbers from the uniform distribution on [a, b).
 
     Formula: :math:`w \sim U(a, b)`, with variance :math:`(b - a)^2 / 12`.
-
-    Args:
-        a: the lower end.
-        b: the upper end, not below a.
 
     Raises ConvcraftError when the tensor is not floating-point, b is below a, or the generator is elsewhere.
     Chapter: Weight initialization.
@@ -36,15 +30,10 @@ def uniform_(
 
 
 @torch.no_grad()
-def normal_(
-    tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: torch.Generator | None = None
-) -> Tensor:
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator = None) -> Tensor:
     r"""Fill with numbers from the normal distribution.
 
-    Formula: :math:`w \sim N(\mu, \sigma^2)`.
-
-    Args:
-        std: the standard deviation, not negative.
+    Formula: :math:`w \sim N(\mu, \sigma^2)` with :math:`\sigma` = std.
 
     Raises ConvcraftError when the tensor is not floating-point, std is negative, or the generator is
     elsewhere. Chapter: Weight initialization.
@@ -67,7 +56,7 @@ def trunc_normal_(
     std: float = 1.0,
     a: float = -2.0,
     b: float = 2.0,
-    generator: torch.Generator | None = None,
+    generator: Generator = None,
 ) -> Tensor:
     r"""Fill with numbers from the normal distribution, given that they lie in [a, b].
 
@@ -78,10 +67,8 @@ def trunc_normal_(
     uniform number for each weight.
 
     Args:
-        mean: the mean of the normal distribution before it is cut.
-        std: its standard deviation, above 0.
-        a: the lower end.
-        b: the upper end, above a.
+        mean, std: of the normal distribution before it is cut.
+        a, b: the ends.
 
     Raises ConvcraftError when the tensor is not floating-point, std is not above 0, b is not above a, [a, b]
     is more than 37 standard deviations away from the mean, or the generator is elsewhere.
@@ -117,9 +104,6 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     r"""Fill with one number.
 
     Formula: :math:`w = c`. As the weights of a hidden layer it leaves all units equal for ever.
-
-    Args:
-        val: the number.
 
     Raises ConvcraftError when the tensor is not floating-point or val is not a finite number.
     Chapter: Weight initialization.
@@ -163,12 +147,9 @@ def zeros_(tensor: Tensor) -> Tensor:
 def eye_(tensor: Tensor) -> Tensor:
     r"""Fill a matrix with the identity, so that a linear layer passes its inputs on.
 
-    Formula: :math:`W_{ij} = 1` for i = j, else 0.
+    Formula: :math:`W_{ij} = 1` for i = j, else 0; W is (n, m).
 
-    Args:
-        tensor: (n, m), floating-point; it is changed and returned.
-
-    Raises ConvcraftError when the tensor is not floating-point or has not 2 dimensions.
+    Raises ConvcraftError when the tensor is not floating-point or does not have 2 dimensions.
     Chapter: Weight initialization.
 
     >>> eye_(torch.empty(2, 3))
@@ -187,7 +168,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     else 0.
 
     Args:
-        tensor: (C_out, C_in / groups, ...) with 1 to 3 kernel dimensions; it is changed and returned.
+        tensor: (C_out, C_in / groups, ...) with 1 to 3 kernel dimensions.
         groups: of the convolution.
 
     Raises ConvcraftError when the tensor is not floating-point, has other dimensions, or groups does not
@@ -220,21 +201,19 @@ def middle(tensor: Tensor, groups: int) -> Tensor:
 
 
 @torch.no_grad()
-def sparse_(
-    tensor: Tensor, sparsity: float, std: float = 0.01, generator: torch.Generator | None = None
-) -> Tensor:
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator = None) -> Tensor:
     r"""Fill a matrix from a normal distribution and set a share of each column to zero.
 
     Formula: :math:`w \sim N(0, \sigma^2)`; then :math:`\lceil s\,n \rceil` of the n entries of each column
     are 0. All random numbers come from the generator, which torch asks for the normal ones only.
 
     Args:
-        tensor: (n, m), floating-point; it is changed and returned.
+        tensor: (n, m), floating-point.
         sparsity: the share s of zeros in each column, 0 to 1.
         std: the standard deviation of the others, not negative.
 
-    Raises ConvcraftError when the tensor is not floating-point or has not 2 dimensions, sparsity lies outside
-    [0, 1], std is negative, or the generator is elsewhere. Source: Martens (2010), Deep learning via
+    Raises ConvcraftError when the tensor is not floating-point or does not have 2 dimensions, sparsity lies
+    outside [0, 1], std is negative, or the generator is elsewhere. Source: Martens (2010), Deep learning via
     Hessian-free optimization. Chapter: Weight initialization.
 
     >>> (sparse_(torch.empty(10, 3), 0.8) == 0).sum(0)

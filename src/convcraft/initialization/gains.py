@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
+from .._checks import check_choice, check_number
 from .._trace import kinds
 from ..activations import catalog, moments
 from ..errors import ConvcraftError, unknown
@@ -51,8 +52,7 @@ def calculate_gain(
     >>> round(calculate_gain("gelu"), 4), round(calculate_gain(torch.tanh, direction="backward"), 4)
     (1.5335, 1.4674)
     """
-    if direction not in ("forward", "backward"):
-        raise unknown("value of calculate_gain's argument direction", direction, ("forward", "backward"))
+    check_choice("calculate_gain", "direction", direction, ("forward", "backward"))
     if isinstance(nonlinearity, str):
         known = _named(nonlinearity, param, direction)
         if known is not None:
@@ -79,17 +79,13 @@ def _named(name: str, param: Any, direction: str) -> float | None:
     if name in _LINEAR:
         return 1.0
     if name == "leaky_relu":
-        slope = 0.01 if param is None else param
-        return math.sqrt(2 / (1 + _slope(slope) ** 2))
+        return math.sqrt(2 / (1 + _slope(0.01 if param is None else param) ** 2))
     return _TORCH.get(name) if direction == "forward" else None
 
 
 def _slope(param: Any) -> float:
-    if isinstance(param, bool) or not isinstance(param, (int, float)) or not math.isfinite(param):
-        raise ConvcraftError(
-            f"calculate_gain: param must be a finite number, got {param!r}; for leaky_relu the negative slope"
-        )
-    return param
+    advice = "for leaky_relu it is the negative slope"
+    return check_number("calculate_gain", "param", param, advice=advice)
 
 
 def named_function(caller: str, name: str, param: Any) -> Callable[[Tensor], Tensor]:
@@ -156,9 +152,7 @@ def _channels(caller: str, module: nn.Module, argument: str) -> Callable[[Tensor
     if channels == 1:
         return twin
     for parameter in twin.parameters():
-        if any(True for _ in twin.children()) or not torch.equal(
-            parameter, parameter.flatten()[:1].expand(parameter.numel()).view_as(parameter)
-        ):
+        if any(True for _ in twin.children()) or bool((parameter != parameter.flatten()[0]).any()):
             raise ConvcraftError(
                 f"{caller}: {argument} must be one function for all channels, got {module}; "
                 "pass the function that it starts as, for example 'relu'"

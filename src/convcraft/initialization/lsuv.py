@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .._batch import Batch, run, take
-from .._checks import check_number
+from .._checks import Generator, check_number
 from .._restore import random_state
 from .._table import Table
 from .._trace import Layer, successors, tensors, twin
@@ -47,7 +47,7 @@ def lsuv_(
     tol: float = 0.01,
     max_iterations: int = 10,
     orthonormal: bool = True,
-    generator: torch.Generator | None = None,
+    generator: Generator = None,
 ) -> LsuvSteps:
     r"""Give the output of every layer the variance 1 on a batch, one layer after the other.
 

@@ -140,13 +140,12 @@ def variance_map(
 
     Args:
         activation: a name in `activations.catalog()`, a module or an element-wise function.
-        weight_variance: :math:`\sigma_w^2`, not negative.
-        bias_variance: :math:`\sigma_b^2`, not negative.
+        weight_variance, bias_variance: :math:`\sigma_w^2` and :math:`\sigma_b^2`, not negative.
 
     Returns a `VarianceMap`: call it for q', with `chi(q)`, `trajectory(q, depth)`, `fixed_points` (each with
     q, chi1 and whether it is stable; looked for at 0 and from 1e-6 to 1e6) and `keeps_every_variance`. Raises
-    ConvcraftError when the activation is not known or not element-wise, a variance is negative or no finite
-    number, or the map is asked for a negative q. Source: Poole, Lahiri, Raghu, Sohl-Dickstein and Ganguli
+    ConvcraftError when the activation is not known or not element-wise, a variance is negative or not finite,
+    or the map is asked for a negative q. Source: Poole, Lahiri, Raghu, Sohl-Dickstein and Ganguli
     (2016), Exponential expressivity in deep neural networks through transient chaos; Schoenholz, Gilmer,
     Ganguli and Sohl-Dickstein (2017), Deep Information Propagation. Chapter: Weight initialization.
 

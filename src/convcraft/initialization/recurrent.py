@@ -2,9 +2,9 @@
 
 import math
 
-import torch
 from torch import Tensor, nn
 
+from .._checks import Generator
 from ..errors import ConvcraftError
 from .variance_scaling import orthogonal_, xavier_uniform_
 
@@ -17,12 +17,11 @@ def check_memory(model: nn.Module, memory: float) -> None:
     if not any(module.bias for module in gated):
         found = "those without biases" if gated else "none"
         raise ConvcraftError(
-            f"initialize: memory={memory:g} must find LSTM or GRU layers with biases, got {found}; "
-            "leave memory out"
+            f"initialize: memory={memory:g} needs LSTM or GRU layers with biases, got {found}; leave it out"
         )
 
 
-def fill(kind: str, module: nn.Module, generator: torch.Generator | None, memory: float | None) -> str:
+def fill(kind: str, module: nn.Module, generator: Generator, memory: float | None) -> str:
     """Initialize a layer of one of these kinds, and say how."""
     if kind == "recurrent":
         return recurrent(module, generator, memory)
@@ -35,7 +34,7 @@ def fill(kind: str, module: nn.Module, generator: torch.Generator | None, memory
     return "normal"
 
 
-def recurrent(module: nn.Module, generator: torch.Generator | None, memory: float | None) -> str:
+def recurrent(module: nn.Module, generator: Generator, memory: float | None) -> str:
     """Xavier for each gate's input weight, orthogonal for its recurrent one, biases 0 and forget gates 1."""
     hidden = module.hidden_size
     assert isinstance(hidden, int)
@@ -56,9 +55,7 @@ def recurrent(module: nn.Module, generator: torch.Generator | None, memory: floa
     return scheme
 
 
-def _keep(
-    bias: Tensor, hidden: int, module: nn.Module, generator: torch.Generator | None, memory: float | None
-) -> str:
+def _keep(bias: Tensor, hidden: int, module: nn.Module, generator: Generator, memory: float | None) -> str:
     """Bias of the gate that multiplies the old state: 1 for an LSTM, or by the memory asked for."""
     lstm = isinstance(module, _LSTM)
     # torch's order: input, forget, cell, output for the LSTM; reset, update, new for the GRU
@@ -73,7 +70,7 @@ def _keep(
     return f", {'forget' if lstm else 'update'} bias log U(1, {memory - 1:g})"
 
 
-def attention(module: nn.MultiheadAttention, generator: torch.Generator | None) -> str:
+def attention(module: nn.MultiheadAttention, generator: Generator) -> str:
     """Xavier for query, key, value and the output, each by its own fans; biases 0."""
     parts: list[Tensor] = [module.out_proj.weight]
     if module.in_proj_weight is not None:

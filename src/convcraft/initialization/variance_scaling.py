@@ -6,8 +6,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_generator, check_number
-from ..errors import ConvcraftError, unknown
+from .._checks import Generator, check_choice, check_generator, check_number
+from ..errors import ConvcraftError
 from ._checks import check_weight
 from .basic import check_groups, middle
 from .fans import Fans, fans
@@ -16,7 +16,7 @@ from .gains import calculate_gain
 
 @torch.no_grad()
 def _fill(
-    function: str, target: Tensor | nn.Module, variance: Any, uniform: bool, generator: torch.Generator | None
+    function: str, target: Tensor | nn.Module, variance: Any, uniform: bool, generator: Generator
 ) -> Tensor:
     """Fill a weight by a variance that is computed from its fans; a layer gives the right ones."""
     found: Fans = fans(target)
@@ -28,9 +28,7 @@ def _fill(
     return weight.normal_(0, std, generator=generator)
 
 
-def xavier_uniform_(
-    tensor: Tensor | nn.Module, gain: float = 1.0, generator: torch.Generator | None = None
-) -> Tensor:
+def xavier_uniform_(tensor: Tensor | nn.Module, gain: float = 1.0, generator: Generator = None) -> Tensor:
     r"""Fill from a uniform distribution whose variance is Glorot and Bengio's.
 
     Formula: :math:`w \sim U(-r, r)` with :math:`r = g \sqrt{6 / (\text{fan}_{in} + \text{fan}_{out})}`.
@@ -51,9 +49,7 @@ def xavier_uniform_(
     return _fill("xavier_uniform_", tensor, lambda f: 2 * gain**2 / sum(f), True, generator)
 
 
-def xavier_normal_(
-    tensor: Tensor | nn.Module, gain: float = 1.0, generator: torch.Generator | None = None
-) -> Tensor:
+def xavier_normal_(tensor: Tensor | nn.Module, gain: float = 1.0, generator: Generator = None) -> Tensor:
     r"""Fill from a normal distribution whose variance is Glorot and Bengio's.
 
     Formula: :math:`w \sim N(0, \sigma^2)`, :math:`\sigma^2 = 2 g^2 / (\text{fan}_{in} + \text{fan}_{out})`.
@@ -78,10 +74,9 @@ def _kaiming(
     mode: str,
     nonlinearity: Any,
     uniform: bool,
-    generator: torch.Generator | None,
+    generator: Generator,
 ) -> Tensor:
-    if mode not in ("fan_in", "fan_out"):
-        raise unknown(f"value of {function}'s argument mode", mode, ("fan_in", "fan_out"))
+    check_choice(function, "mode", mode, ("fan_in", "fan_out"))
     gain = calculate_gain(nonlinearity, a if nonlinearity == "leaky_relu" else None)
     return _fill(function, tensor, lambda f: gain**2 / getattr(f, mode), uniform, generator)
 
@@ -91,7 +86,7 @@ def kaiming_uniform_(
     a: float = 0,
     mode: Literal["fan_in", "fan_out"] = "fan_in",
     nonlinearity: Any = "leaky_relu",
-    generator: torch.Generator | None = None,
+    generator: Generator = None,
 ) -> Tensor:
     r"""Fill from a uniform distribution whose variance is He's, for the activation that follows.
 
@@ -116,7 +111,7 @@ def kaiming_normal_(
     a: float = 0,
     mode: Literal["fan_in", "fan_out"] = "fan_in",
     nonlinearity: Any = "leaky_relu",
-    generator: torch.Generator | None = None,
+    generator: Generator = None,
 ) -> Tensor:
     r"""Fill from a normal distribution whose variance is He's, for the activation that follows.
 
@@ -131,7 +126,7 @@ def kaiming_normal_(
     return _kaiming("kaiming_normal_", tensor, a, mode, nonlinearity, False, generator)
 
 
-def lecun_uniform_(tensor: Tensor | nn.Module, generator: torch.Generator | None = None) -> Tensor:
+def lecun_uniform_(tensor: Tensor | nn.Module, generator: Generator = None) -> Tensor:
     r"""Fill from a uniform distribution of variance 1 / fan_in.
 
     Formula: :math:`w \sim U(-r, r)` with :math:`r = \sqrt{3 / \text{fan}_{in}}`.
@@ -145,13 +140,13 @@ def lecun_uniform_(tensor: Tensor | nn.Module, generator: torch.Generator | None
     return _fill("lecun_uniform_", tensor, lambda f: 1 / f.fan_in, True, generator)
 
 
-def lecun_normal_(tensor: Tensor | nn.Module, generator: torch.Generator | None = None) -> Tensor:
+def lecun_normal_(tensor: Tensor | nn.Module, generator: Generator = None) -> Tensor:
     r"""Fill from a normal distribution of variance 1 / fan_in, as SELU needs it.
 
     Formula: :math:`w \sim N(0, 1 / \text{fan}_{in})`.
 
-    Raises ConvcraftError as `xavier_uniform_` does. Source: LeCun, Bottou, Orr and Müller (1998), Efficient
-    BackProp; Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks.
+    Errors are those of `xavier_uniform_`. Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp;
+    Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks.
     Chapter: Weight initialization.
 
     >>> lecun_normal_(torch.empty(2, 3)).shape
@@ -161,7 +156,7 @@ def lecun_normal_(tensor: Tensor | nn.Module, generator: torch.Generator | None 
 
 
 @torch.no_grad()
-def orthogonal_(tensor: Tensor, gain: float = 1, generator: torch.Generator | None = None) -> Tensor:
+def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator = None) -> Tensor:
     r"""Fill with a (semi-)orthogonal matrix, drawn uniformly, so that no direction shrinks or grows.
 
     Formula: :math:`W = g Q` with Q from the QR decomposition of a normal matrix and the signs of R's diagonal
@@ -169,11 +164,11 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: torch.Generator | No
     :math:`W^T W = g^2 I`, whichever is the smaller.
 
     Args:
-        tensor: 2 dimensions or more, floating-point; it is changed and returned.
-        gain: factor on the matrix.
+        tensor: 2 dimensions or more, floating-point.
+        gain: g, a factor on the matrix.
 
-    Raises ConvcraftError when the tensor is not floating-point or has fewer than 2 dimensions, gain is no
-    finite number, or the generator is elsewhere. Source: Saxe, McClelland and Ganguli (2014), Exact solutions
+    Raises ConvcraftError when the tensor is not floating-point or has fewer than 2 dimensions, gain is not
+    finite, or the generator is elsewhere. Source: Saxe, McClelland and Ganguli (2014), Exact solutions
     to the nonlinear dynamics of learning in deep linear neural networks. Chapter: Weight initialization.
 
     >>> w = orthogonal_(torch.empty(2, 3))
@@ -189,7 +184,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: torch.Generator | No
     return tensor
 
 
-def _orthogonal(rows: int, columns: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
+def _orthogonal(rows: int, columns: int, like: Tensor, generator: Generator) -> Tensor:
     """A matrix with orthonormal rows or columns, whichever are fewer, uniformly distributed."""
     normal = like.new_empty(rows, columns).normal_(0, 1, generator=generator)
     if like.dtype in (torch.float16, torch.bfloat16):
@@ -201,7 +196,7 @@ def _orthogonal(rows: int, columns: int, like: Tensor, generator: torch.Generato
 
 @torch.no_grad()
 def delta_orthogonal_(
-    tensor: Tensor | nn.Module, gain: float = 1, groups: int = 1, generator: torch.Generator | None = None
+    tensor: Tensor | nn.Module, gain: float = 1, groups: int = 1, generator: Generator = None
 ) -> Tensor:
     r"""Fill a convolution with an orthogonal matrix in the middle of its kernel and zeros around it.
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._batch import Loss, evaluate, resolve_loss, split, taker
-from .._checks import check_count, check_learns, check_number
+from .._checks import Generator, as_number, check_count, check_learns, check_number
 from .._restore import preserved
 from ..errors import ConvcraftError
 
@@ -41,7 +41,7 @@ def sharpness(
     loss: Loss = F.cross_entropy,
     iterations: int = 200,
     tolerance: float = 1e-3,
-    generator: torch.Generator | None = None,
+    generator: Generator = None,
 ) -> Sharpness:
     r"""Largest eigenvalue of the Hessian of the loss by the parameters, by power iteration.
 
@@ -132,21 +132,19 @@ def largest_stable_rate(
     (0.5, 0.95)
     """
     value = curvature.value if isinstance(curvature, Sharpness) else curvature
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if as_number(value) is None:
         raise ConvcraftError(
             f"largest_stable_rate: curvature must be a finite number or a Sharpness, got {curvature!r}"
         )
     for name, share in (("momentum", momentum), ("dampening", dampening)):
-        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+        if (number := as_number(share)) is None or not 0 <= number < 1:
             raise ConvcraftError(f"largest_stable_rate: {name} must be in [0, 1), got {share!r}")
     if nesterov and (momentum == 0 or dampening != 0):
         raise ConvcraftError(
             "largest_stable_rate: nesterov needs momentum above 0 and dampening 0, "
             f"got momentum={momentum!r} and dampening={dampening!r}"
         )
-    if isinstance(weight_decay, bool) or not isinstance(weight_decay, int | float) or not weight_decay >= 0:
-        raise ConvcraftError(f"largest_stable_rate: weight_decay must be 0 or more, got {weight_decay!r}")
-    bend = value + weight_decay
+    bend = value + check_number("largest_stable_rate", "weight_decay", weight_decay, 0)
     if bend <= 0:
         return math.inf
     if nesterov:

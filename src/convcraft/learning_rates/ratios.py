@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .._checks import check_learns
-from .._optimizer import check_optimizer
+from .._checks import check_learns, check_optimizer
 
 
 class UpdateRatios(Mapping[str, list[float]]):
@@ -71,12 +70,9 @@ def update_ratios(model: nn.Module, optimizer: Optimizer) -> Iterator[UpdateRati
     parameter. About :math:`10^{-3}` is a usual value; far above it the weights are overwritten, far below
     it they hardly learn.
 
-    Args:
-        model: for the names of the parameters.
-        optimizer: its steps are watched, by hooks that are taken away at the end.
-
-    The training is not disturbed: the weights are read before and after each step, nothing else is touched.
-    It costs one copy of the parameters that learn.
+    The steps are watched by hooks of the optimizer that are taken away at the end, and the training is not
+    disturbed: the weights are read before and after each step, nothing else is touched. It costs one copy of
+    the parameters that learn.
 
     Raises ConvcraftError when the model has nothing to train, or the optimizer holds none of it. Source:
     Karpathy (2016), CS231n Convolutional Neural Networks for Visual Recognition, notes, "Ratio of

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .._batch import Batch, Loss, cycle, evaluate, resolve_loss, taker
-from .._checks import check_count, check_learns, check_number
-from .._optimizer import check_optimizer
+from .._checks import check_count, check_learns, check_number, check_optimizer
 from .._restore import preserved
 from ..errors import ConvcraftError
 
@@ -85,7 +84,6 @@ def range_test(
         low, high: the first and the last rate.
         steps: the number of steps, 3 or more.
         divergence: how many times the lowest running loss ends the test.
-
         accumulate: batches whose gradients are averaged for one step.
         scaler: of the loss, as training with float16 uses it.
 
@@ -250,17 +248,14 @@ def _suggest(rates: list[float], losses: list[float], diverged: bool) -> RangeTe
     if down and fall > _CERTAIN * error:
         steepest = rates[min(down, key=slopes.__getitem__)]
         suggestion = min(steepest, lowest / 3)
-        choice = (
-            "the loss falls fastest there" if suggestion == steepest else "a third of the rate of lowest loss"
-        )
+        fastest = suggestion == steepest
+        choice = "the loss falls fastest there" if fastest else "a third of the rate of lowest loss"
         why = f"{choice}; lowest loss {smoothed[at_lowest]:.3g} at {lowest:.3g}, from {first:.3g} at first"
     elif largest is not None and largest / 10 > rates[0]:
         suggestion = largest / 10
         why = "a tenth of the rate at which the loss rises; before, it does not fall by more than its noise"
     else:
-        why = "the loss falls nowhere on the way" + (
-            ", it only rises: try a smaller low" if diverged else ": try a larger high, or more steps"
-        )
-    return RangeTest(
-        tuple(rates), tuple(losses), tuple(smoothed), steepest, lowest, largest, suggestion, why, diverged
-    )
+        advice = ", it only rises: try a smaller low" if diverged else ": try a larger high, or more steps"
+        why = f"the loss falls nowhere on the way{advice}"
+    curves = tuple(rates), tuple(losses), tuple(smoothed)
+    return RangeTest(*curves, steepest, lowest, largest, suggestion, why, diverged)

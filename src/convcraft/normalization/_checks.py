@@ -25,6 +25,13 @@ def check_channels(function: str, input: Any, name: str, channels: int) -> None:
         )
 
 
+def check_each_channel(function: str, input: Any, **given: Tensor | None) -> None:
+    """Refuse an input whose channels do not fit one of the tensors given, by name."""
+    for name, values in given.items():
+        if isinstance(values, Tensor):
+            check_channels(function, input, name, values.shape[-1])
+
+
 def check_enough(function: str, input: Any, count: int, what: str) -> None:
     """Refuse statistics of a single number, whose variance is 0 whatever the number."""
     if count == 1:

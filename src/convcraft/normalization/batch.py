@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .._checks import check_dimensions, check_floating
 from . import _accuracy
-from ._checks import check_channels, check_enough, check_eps, check_running
+from ._checks import check_channels, check_each_channel, check_enough, check_eps, check_running
 
 
 def update(running: Tensor | None, value: Tensor, momentum: float) -> None:
@@ -46,13 +46,9 @@ def batch_norm(
 
     Args:
         input: (N, C) or (N, C, ...), floating-point.
-        running_mean: (C,), or None; changed in place in training.
-        running_var: (C,), or None; changed in place in training.
-        weight: w, of shape (C,), or None for 1.
-        bias: b, of shape (C,), or None for 0.
+        running_mean, running_var: (C,), or None; changed in place in training.
+        weight, bias: w and b, of shape (C,), or None for 1 and 0.
         training: use the statistics of the batch, and move the running ones.
-        momentum: share m of the batch in the running averages.
-        eps: added to the variance.
 
     Raises ConvcraftError when the input is not a floating-point tensor or has fewer than two dimensions, the
     number of channels does not fit, eps is negative (or 0, in training), a channel has a single value in
@@ -68,11 +64,8 @@ def batch_norm(
     check_floating("batch_norm", input)
     check_eps("batch_norm", eps, positive=training)
     check_dimensions("batch_norm", input, tuple(range(2, 65)), "(N, C) or (N, C, ...)")
-    for name, given in (
-        ("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)
-    ):  # fmt: skip
-        if isinstance(given, Tensor):
-            check_channels("batch_norm", input, name, given.shape[-1])
+    statistics = {"running_mean": running_mean, "running_var": running_var}
+    check_each_channel("batch_norm", input, **statistics, weight=weight, bias=bias)
     if not training:
         check_running("batch_norm", "training", running_mean, running_var)
     if not training or not isinstance(input, Tensor):
@@ -94,7 +87,7 @@ else:
 
 
 class _BatchNorm(_Base):
-    """Which statistics and which momentum torch's modules use; the state and its loading are torch's own."""
+    """Statistics and momentum of torch's modules; arguments, parameters, buffers and loading are theirs."""
 
     _dimensions: tuple[tuple[int, ...], str]
 
@@ -111,51 +104,22 @@ class _BatchNorm(_Base):
         if counter is not None and self.momentum is None:  # the average over all batches so far
             momentum = 1.0 / (1.0 + float(counter))
         keeps = not self.training or self.track_running_stats
-        y = batch_norm(
-            input,
-            self.running_mean if keeps else None,
-            self.running_var if keeps else None,
-            self.weight,
-            self.bias,
-            self.training or (self.running_mean is None and self.running_var is None),
-            momentum,
-            self.eps,
-        )
+        running = (self.running_mean, self.running_var) if keeps else (None, None)
+        by_batch = self.training or (self.running_mean is None and self.running_var is None)
+        y = batch_norm(input, *running, self.weight, self.bias, by_batch, momentum, self.eps)
         if counter is not None:  # last, so that a batch that was refused is not counted
             counter.add_(1)
         return y
 
 
 class BatchNorm1d(_BatchNorm, nn.BatchNorm1d):
-    """Module of :func:`batch_norm` for (N, C) and (N, C, L), a drop-in for `torch.nn.BatchNorm1d`.
-
-    It is a `torch.nn.BatchNorm1d`, with its constructor, parameters, buffers and loading.
-
-    Args:
-        num_features: C.
-        eps: added to the variance.
-        momentum: share of the batch in the running averages; None for the plain average over all batches.
-        affine: whether w and b are learned.
-        track_running_stats: whether running averages are kept; without them the batch's are used in eval
-            mode too.
-
-    Raises ConvcraftError when the input has another number of dimensions or channels, or a channel has a
-    single value in training. Source: Ioffe and Szegedy (2015), Batch Normalization.
-    Chapter: Batch normalization.
-
-    >>> BatchNorm1d(3)(torch.randn(8, 3)).mean(0).abs().max() < 1e-5
-    tensor(True)
-    """
+    """Module of :func:`batch_norm` for (N, C) and (N, C, L), a drop-in for `torch.nn.BatchNorm1d`."""
 
     _dimensions = ((2, 3), "(N, C) or (N, C, L)")
 
 
 class BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
     """Module of :func:`batch_norm` for (N, C, H, W), a drop-in for `torch.nn.BatchNorm2d`.
-
-    It is a `torch.nn.BatchNorm2d`, with its constructor, parameters, buffers and loading. Arguments and
-    errors are those of :class:`BatchNorm1d`. Source: Ioffe and Szegedy (2015), Batch Normalization.
-    Chapter: Batch normalization.
 
     >>> list(BatchNorm2d(3).state_dict())
     ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
@@ -165,26 +129,13 @@ class BatchNorm2d(_BatchNorm, nn.BatchNorm2d):
 
 
 class BatchNorm3d(_BatchNorm, nn.BatchNorm3d):
-    """Module of :func:`batch_norm` for (N, C, D, H, W), a drop-in for `torch.nn.BatchNorm3d`.
-
-    It is a `torch.nn.BatchNorm3d`, with its constructor, parameters, buffers and loading. Arguments and
-    errors are those of :class:`BatchNorm1d`. Source: Ioffe and Szegedy (2015), Batch Normalization.
-    Chapter: Batch normalization.
-
-    >>> BatchNorm3d(2)(torch.randn(4, 2, 2, 2, 2)).shape
-    torch.Size([4, 2, 2, 2, 2])
-    """
+    """Module of :func:`batch_norm` for (N, C, D, H, W), a drop-in for `torch.nn.BatchNorm3d`."""
 
     _dimensions = ((5,), "(N, C, D, H, W)")
 
 
 class SyncBatchNorm(nn.SyncBatchNorm):
-    r"""Batch normalization with the statistics of all processes together.
-
-    It is `torch.nn.SyncBatchNorm`, unchanged.
-
-    Formula: :math:`y = w_c (x - \mu_c) (v_c + \epsilon)^{-1/2} + b_c`, with mean and variance over the
-    batches of all processes of `process_group`.
+    """Module of :func:`batch_norm` with the statistics of all processes of `process_group` together: torch's.
 
     `SyncBatchNorm.convert_sync_batchnorm(model)` replaces the batch norms of a model, those of this package
     too. In training it needs a GPU and `torch.distributed`: on CPU tensors torch raises ValueError once a

@@ -60,13 +60,7 @@ def normalize(
 ) -> Tensor:
     r"""Subtract the mean over `dims`, divide by the root of variance plus eps, scale and shift.
 
-    Formula: :math:`y = w (x - \mu) (v + \epsilon)^{-1/2} + b`.
-
-    Args:
-        x: any shape, floating-point.
-        dims: over which the statistics are taken.
-        weight: w, in a shape that broadcasts with x; None for 1.
-        bias: b, likewise; None for 0.
+    Formula: :math:`y = w (x - \mu) (v + \epsilon)^{-1/2} + b` with w and b in shapes that broadcast with x.
 
     >>> normalize(torch.tensor([1.0, 3.0]), (0,), 0.0)
     tensor([-1.,  1.])

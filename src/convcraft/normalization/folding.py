@@ -1,7 +1,6 @@
 """Folding batch normalization into the layer before it, for prediction."""
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -245,22 +244,16 @@ def _compare(model: nn.Module, folded: nn.Module, example: Any) -> None:
             )
 
 
-def _training(model: nn.Module) -> Iterator[str]:
-    return (name or "the model itself" for name, module in model.named_modules() if module.training)
-
-
 def _check(function: str, model: Any) -> None:
     check_module(function, model)
-    training = list(_training(model))
+    training = [name or "the model itself" for name, module in model.named_modules() if module.training]
     if training:
         raise ConvcraftError(
             f"{function}: model must be in eval mode, got training mode in {', '.join(training[:3])}; "
             "call model.eval(): in training the statistics are those of the batch, which no layer can hold"
         )
     if not any(isinstance(module, BATCH_NORM) for module in model.modules()):
-        raise ConvcraftError(
-            f"{function}: model must have a batch normalization, got none; there is nothing to fold"
-        )
+        raise ConvcraftError(f"{function}: model must have a batch normalization to fold, got none")
 
 
 def folding_report(model: nn.Module) -> FoldingReport:

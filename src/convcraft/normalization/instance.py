@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._checks import check_dimensions, check_floating
-from ._checks import check_channels, check_enough, check_eps, check_running
+from ._checks import check_channels, check_each_channel, check_enough, check_eps, check_running
 
 
 def instance_norm(
@@ -27,15 +27,8 @@ def instance_norm(
     variance over the places of channel c of sample n. The gradient is that of :func:`batch_norm`, with
     these means. The running averages, where there are any, take the average over the samples.
 
-    Args:
-        input: (N, C, ...) with at least one dimension of places, floating-point.
-        running_mean: (C,), or None; changed in place when use_input_stats.
-        running_var: (C,), or None; changed in place when use_input_stats.
-        weight: w, of shape (C,), or None for 1.
-        bias: b, of shape (C,), or None for 0.
-        use_input_stats: when False the running averages are used, as by batch normalization.
-        momentum: share of the input in the running averages.
-        eps: added to the variance.
+    The input is (N, C, ...) with at least one dimension of places; with use_input_stats=False the running
+    averages are used, and with True they are changed in place. The others are those of :func:`batch_norm`.
 
     Raises ConvcraftError when the input is not a floating-point tensor or has fewer than three dimensions,
     the number of channels does not fit, a channel has a single place, eps is negative, or the running
@@ -50,11 +43,8 @@ def instance_norm(
     check_floating("instance_norm", input)
     check_eps("instance_norm", eps)
     check_dimensions("instance_norm", input, tuple(range(3, 65)), "(N, C, L) or (N, C, ...)")
-    for name, given in (
-        ("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)
-    ):  # fmt: skip
-        if isinstance(given, Tensor):
-            check_channels("instance_norm", input, name, given.shape[-1])
+    statistics = {"running_mean": running_mean, "running_var": running_var}
+    check_each_channel("instance_norm", input, **statistics, weight=weight, bias=bias)
     if not use_input_stats:
         check_running("instance_norm", "use_input_stats", running_mean, running_var)
     if use_input_stats and isinstance(input, Tensor):
@@ -69,8 +59,7 @@ else:
 
 
 class _InstanceNorm(_Base):
-    """The check of the input and the choice of the function; an input without N gets one and loses it
-    again."""
+    """Checks the input, which gets a dimension N for the function where it has none."""
 
     _dimensions: tuple[tuple[int, ...], str]
 
@@ -81,16 +70,9 @@ class _InstanceNorm(_Base):
         batch = input.unsqueeze(0) if single else input
         if self.affine or self.running_mean is not None:
             check_channels(name, batch, "the module", self.num_features)
-        y = instance_norm(
-            batch,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            self.training or not self.track_running_stats,
-            0.0 if self.momentum is None else self.momentum,
-            self.eps,
-        )
+        held = self.running_mean, self.running_var, self.weight, self.bias
+        momentum = 0.0 if self.momentum is None else self.momentum
+        y = instance_norm(batch, *held, self.training or not self.track_running_stats, momentum, self.eps)
         return y.squeeze(0) if single else y
 
 

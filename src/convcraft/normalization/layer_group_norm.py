@@ -26,16 +26,9 @@ def layer_norm(
     over the dimensions of `normalized_shape`, in which w and b vary too. The gradient is that of
     :func:`batch_norm`, with these means.
 
-    Args:
-        input: of any leading dimensions, then those of `normalized_shape`; floating-point.
-        normalized_shape: sizes of the last dimensions.
-        weight: w, of normalized_shape, or None for 1.
-        bias: b, of normalized_shape, or None for 0.
-        eps: added to the variance.
-
-    Raises ConvcraftError when the input is not a floating-point tensor or does not end in normalized_shape,
-    or eps is negative. Source: Ba, Kiros and Hinton (2016), Layer Normalization.
-    Chapter: Batch normalization.
+    The input has any leading dimensions; w and b have `normalized_shape`, or are None for 1 and 0. Raises
+    ConvcraftError when the input is not a floating-point tensor or does not end in normalized_shape, or eps
+    is negative. Source: Ba, Kiros and Hinton (2016), Layer Normalization. Chapter: Batch normalization.
 
     >>> layer_norm(torch.tensor([[1.0, 3.0]]), (2,), eps=0.0)
     tensor([[-1.,  1.]])
@@ -44,9 +37,7 @@ def layer_norm(
     check_eps("layer_norm", eps)
     shape = tuple(normalized_shape)
     if not shape:
-        raise ConvcraftError(
-            "layer_norm: normalized_shape must hold at least one size, got (); use input.shape[-1:]"
-        )
+        raise ConvcraftError("layer_norm: normalized_shape must hold sizes, got (); use input.shape[-1:]")
     check_shape("layer_norm", input, shape)
     return F.layer_norm(input, shape, weight, bias, eps)
 
@@ -64,16 +55,10 @@ def group_norm(
     variance over the channels of group g and all places of sample n. The gradient is that of
     :func:`batch_norm`, with these means.
 
-    Args:
-        input: (N, C, ...), floating-point.
-        num_groups: into how many groups the C channels are split; 1 normalizes the sample, C each channel.
-        weight: w, of shape (C,), or None for 1.
-        bias: b, of shape (C,), or None for 0.
-        eps: added to the variance.
-
-    Raises ConvcraftError when the input is not a floating-point tensor or has fewer than two dimensions,
-    num_groups does not divide its channels, or eps is negative. Source: Wu and He (2018), Group
-    Normalization. Chapter: Batch normalization.
+    The input is (N, C, ...); one group normalizes the whole sample, C groups each channel. w and b have the
+    shape (C,), or are None for 1 and 0. Raises ConvcraftError when the input is not a floating-point tensor
+    or has fewer than two dimensions, num_groups does not divide its channels, or eps is negative. Source: Wu
+    and He (2018), Group Normalization. Chapter: Batch normalization.
 
     >>> group_norm(torch.tensor([[1.0, 3.0, 10.0, 30.0]]), 2, eps=0.0)
     tensor([[-1.,  1., -1.,  1.]])
@@ -90,41 +75,14 @@ def group_norm(
 
 
 class LayerNorm(nn.LayerNorm):
-    """Module of :func:`layer_norm`, a drop-in for `torch.nn.LayerNorm`.
-
-    Args:
-        normalized_shape: sizes of the last dimensions, or one number.
-        eps: added to the variance.
-        elementwise_affine: whether w and b are learned.
-        bias: whether there is a b.
-
-    Raises ConvcraftError when the input does not end in normalized_shape. Source: Ba, Kiros and Hinton
-    (2016), Layer Normalization. Chapter: Batch normalization.
-
-    >>> LayerNorm(4)(torch.randn(2, 4)).mean(1).abs().max() < 1e-5
-    tensor(True)
-    """
+    """Module of :func:`layer_norm`, a drop-in for `torch.nn.LayerNorm`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
 
 class GroupNorm(nn.GroupNorm):
-    """Module of :func:`group_norm`, a drop-in for `torch.nn.GroupNorm`.
-
-    Args:
-        num_groups: into how many groups the channels are split.
-        num_channels: C.
-        eps: added to the variance.
-        affine: whether w and b are learned.
-        bias: whether there is a b.
-
-    Raises ConvcraftError when num_groups does not divide num_channels, or the input has another number of
-    channels. Source: Wu and He (2018), Group Normalization. Chapter: Batch normalization.
-
-    >>> GroupNorm(2, 4)(torch.randn(3, 4, 5)).shape
-    torch.Size([3, 4, 5])
-    """
+    """Module of :func:`group_norm`, a drop-in for `torch.nn.GroupNorm`."""
 
     def __init__(
         self,

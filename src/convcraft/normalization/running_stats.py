@@ -40,8 +40,12 @@ class _Population:
         self.mean: Tensor | float = 0.0
         self.squares: Tensor | float = 0.0
 
-    def add(self, x: Tensor) -> None:
-        """Chan, Golub and LeVeque's rule for the union of two sets."""
+    def add(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A forward pre-hook: Chan, Golub and LeVeque's rule for the union of two sets."""
+        x = args[0] if args else kwargs["input"]
+        if x.dim() > 1:
+            examples = x.shape[0] * x.shape[2:].numel()
+            check_enough("recalibrate_batch_norm", x, examples, "per channel in a batch")
         values = x.detach().transpose(0, 1).flatten(1)
         values = values.to(torch.float32 if values.is_mps else torch.float64)
         count = values.shape[1]
@@ -70,15 +74,6 @@ class _Population:
             self.count, self.mean, self.squares = total, together, squares
 
 
-def _collect(
-    population: _Population, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    x = args[0] if args else kwargs["input"]
-    if x.dim() > 1:
-        check_enough("recalibrate_batch_norm", x, x.shape[0] * x.shape[2:].numel(), "per channel in a batch")
-    population.add(x)
-
-
 @contextmanager
 def _collecting(model: nn.Module, layers: dict[str, Any]) -> Iterator[dict[str, _Population]]:
     """Batch statistics in these layers, which keep none meanwhile, eval mode in all others."""
@@ -91,8 +86,7 @@ def _collecting(model: nn.Module, layers: dict[str, Any]) -> Iterator[dict[str, 
                 module.training = False
             for name, layer in layers.items():
                 layer.training, layer.track_running_stats = True, False
-                collect = functools.partial(_collect, seen[name])
-                hooks.append(layer.register_forward_pre_hook(collect, with_kwargs=True))
+                hooks.append(layer.register_forward_pre_hook(seen[name].add, with_kwargs=True))
             yield seen
         finally:
             for hook in hooks:
@@ -134,11 +128,8 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any]) -> nn.Modul
     >>> norm.running_mean, norm.running_var
     (tensor([3.]), tensor([6.6667]))
     """
-    layers = {
-        name: layer
-        for name, layer in _layers("recalibrate_batch_norm", model).items()
-        if not _is_frozen(layer)
-    }
+    kept = _layers("recalibrate_batch_norm", model)
+    layers = {name: layer for name, layer in kept.items() if not _is_frozen(layer)}
     if not layers:
         raise ConvcraftError(
             "recalibrate_batch_norm: model must have a batch normalization that is not frozen, got "
@@ -258,12 +249,8 @@ def unfreeze_batch_norm(model: nn.Module) -> nn.Module:
 
     Formula: as before :func:`freeze_batch_norm`; the statistics are those of the frozen layers.
 
-    The layers take the mode of the model; other layers are left alone.
-
-    Args:
-        model: with at least one frozen batch normalization; changed in place.
-
-    Returns the model. Raises ConvcraftError when model is not a module, or none of its layers is frozen.
+    The layers take the mode of the model, which is changed in place and returned; other layers are left
+    alone. Raises ConvcraftError when model is not a module, or none of its layers is frozen.
     Chapter: Batch normalization.
 
     >>> model = freeze_batch_norm(nn.Sequential(nn.BatchNorm2d(2)).train())

@@ -31,14 +31,9 @@ def parameters(function: str, p: Any) -> list[Tensor]:
             f"{function}: p must hold at least one parameter, got none; "
             "an iterator can be used once only, pass list(model.parameters())"
         )
+    advice, convert = "pass model.parameters(), not names or groups with them", "p.float(), or leave it out"
     for tensor in found:
-        check_tensor(
-            function,
-            "a member of p",
-            tensor,
-            pass_what="pass model.parameters(), not named_parameters() or parameter groups",
-            convert="p.float(), or leave it out",
-        )
+        check_tensor(function, "a member of p", tensor, pass_what=advice, convert=convert)
     return list(dict.fromkeys(found)) if len(found) > 1 else found
 
 

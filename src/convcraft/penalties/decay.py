@@ -130,14 +130,6 @@ def _owned(model: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor, bool]]:
                 yield module, name, p, length
 
 
-def _is_scale(owner: nn.Module, name: str, p: Tensor) -> bool:
-    if p.dim() < 2:
-        return True
-    if kinds.layer_kind(owner) in _MATRICES or (p.dim() == 2 and name.endswith("weight")):
-        return False
-    return p.numel() == max(p.shape)
-
-
 def _by_kind(model: nn.Module) -> Iterator[Tensor]:
     """Biases, scales, normalizations and learned activations."""
     for module in model.modules():
@@ -146,7 +138,9 @@ def _by_kind(model: nn.Module) -> Iterator[Tensor]:
         elif _NORMALIZATION.search(type(module).__name__):
             yield from module.parameters(recurse=False)
     for owner, name, p, length in _owned(model):
-        if length or "bias" in name or _is_scale(owner, name, p):
+        matrix = kinds.layer_kind(owner) in _MATRICES or (p.dim() == 2 and name.endswith("weight"))
+        scale = p.dim() < 2 or (p.numel() == max(p.shape) and not matrix)
+        if length or "bias" in name or scale:
             yield p
 
 

@@ -83,14 +83,10 @@ def group_soft_threshold_(params: Parameters, threshold: float | Sequence[Tensor
     solves :math:`\sum_i w_i^2 / (s + \sqrt{n_g} t_i)^2 = 1`. Newton's method on the concave
     :math:`(\cdot)^{-1/2} - 1` finds it from below; the group is zero when no s > 0 does.
 
-    Args:
-        params: a model, its parameters, or one tensor; floating-point. They are changed in place.
-        threshold: t, one number that is not negative, or a tensor of thresholds for each of the parameters.
-        dim: the dimension that counts the groups, as in `group_lasso`.
-
-    Raises ConvcraftError as `soft_threshold_` does, and when a parameter has no dimension dim. Source: Yuan
-    and Lin (2006), Model Selection and Estimation in Regression with Grouped Variables; Parikh and Boyd
-    (2014), Proximal Algorithms. Chapter: L1 and L2 penalties.
+    Arguments and errors are those of :func:`soft_threshold_`; `dim` counts the groups, as in `group_lasso`,
+    and a parameter without that dimension raises ConvcraftError too. Source: Yuan and Lin (2006), Model
+    Selection and Estimation in Regression with Grouped Variables; Parikh and Boyd (2014), Proximal
+    Algorithms. Chapter: L1 and L2 penalties.
 
     >>> w = torch.tensor([[3.0, 4.0], [0.1, 0.1]])
     >>> group_soft_threshold_(w, 2.5 / 2**0.5)
@@ -120,12 +116,8 @@ def shrink_groups(tensors: list[Tensor], threshold: Any, dim: int) -> None:
             w.mul_(broadcast(kept, w, d))
             continue
         steps = rows(threshold[i], d) * root
-        w.mul_(_kept(groups, steps).view(groups.shape).unflatten(1, _rest(w, d)).movedim(0, d).view_as(w))
-
-
-def _rest(w: Tensor, dim: int) -> tuple[int, ...]:
-    """Shape of one group."""
-    return tuple(size for i, size in enumerate(w.shape) if i != dim) or (1,)
+        group = tuple(size for j, size in enumerate(w.shape) if j != d) or (1,)  # the shape of one
+        w.mul_(_kept(groups, steps).view(groups.shape).unflatten(1, group).movedim(0, d).view_as(w))
 
 
 def _kept(groups: Tensor, steps: Tensor) -> Tensor:
@@ -168,9 +160,8 @@ def max_norm_(weight: Tensor, max_norm: float, dim: int = 0) -> Tensor:
             [0.3000, 0.4000]])
     """
     if not isinstance(weight, Tensor):
-        raise ConvcraftError(
-            f"max_norm_: weight must be a torch.Tensor, got {type(weight).__name__}; pass layer.weight"
-        )
+        got = type(weight).__name__
+        raise ConvcraftError(f"max_norm_: weight must be a torch.Tensor, got {got}; pass layer.weight")
     parameters("max_norm_", weight)
     if strength("max_norm_", "max_norm", max_norm) == 0:
         raise ConvcraftError("max_norm_: max_norm must be above 0, got 0; use weight.zero_() for that")

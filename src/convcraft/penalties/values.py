@@ -64,12 +64,10 @@ def l1_penalty(p: Parameters) -> Tensor:
     Formula: :math:`\sum_i |w_i|`, with the gradient :math:`\text{sign}(w_i)`, which is 0 at 0. By gradient
     steps alone no weight becomes exactly 0: see `proximal`.
 
-    Args:
-        p: a model, its parameters, or one tensor; floating-point. Each counts once.
-
-    Returns a tensor without dimensions; it can be differentiated twice. Raises ConvcraftError when there is
-    no parameter, or one is not floating-point. Source: Tibshirani (1996), Regression Shrinkage and Selection
-    via the Lasso. Chapter: L1 and L2 penalties.
+    p is a model, its parameters, or one tensor, floating-point; each counts once. Returns a tensor without
+    dimensions, which can be differentiated twice. Raises ConvcraftError when there is no parameter, or one is
+    not floating-point. Source: Tibshirani (1996), Regression Shrinkage and Selection via the Lasso.
+    Chapter: L1 and L2 penalties.
 
     >>> l1_penalty([torch.tensor([1.0, -2.0]), torch.tensor([[3.0]])])
     tensor(6.)
@@ -83,12 +81,8 @@ def l2_penalty(p: Parameters) -> Tensor:
     Formula: :math:`\sum_i w_i^2`, with the gradient :math:`2 w_i`. The `weight_decay` of torch's optimizers
     adds :math:`\lambda w_i`, and so is this penalty times :math:`\lambda / 2`.
 
-    Args:
-        p: a model, its parameters, or one tensor; floating-point. Each counts once.
-
-    Returns a tensor without dimensions; it can be differentiated twice. Raises ConvcraftError when there is
-    no parameter, or one is not floating-point. Source: Hoerl and Kennard (1970), Ridge Regression: Biased
-    Estimation for Nonorthogonal Problems. Chapter: L1 and L2 penalties.
+    Argument, result and errors are those of :func:`l1_penalty`. Source: Hoerl and Kennard (1970), Ridge
+    Regression: Biased Estimation for Nonorthogonal Problems. Chapter: L1 and L2 penalties.
 
     >>> l2_penalty([torch.tensor([1.0, -2.0]), torch.tensor([[3.0]])])
     tensor(14.)
@@ -99,16 +93,11 @@ def l2_penalty(p: Parameters) -> Tensor:
 def elastic_net(p: Parameters, l1: float, l2: float) -> Tensor:
     r"""Weigh the sum of absolute values and the sum of squares together.
 
-    Formula: :math:`\lambda_1 \sum_i |w_i| + \lambda_2 \sum_i w_i^2`.
+    Formula: :math:`\lambda_1 \sum_i |w_i| + \lambda_2 \sum_i w_i^2` with the strengths l1 and l2.
 
-    Args:
-        p: a model, its parameters, or one tensor; floating-point. Each counts once.
-        l1: :math:`\lambda_1`, not negative.
-        l2: :math:`\lambda_2`, not negative.
-
-    Returns a tensor without dimensions; it can be differentiated twice. Raises ConvcraftError when there is
-    no parameter, one is not floating-point, or a strength is negative or no finite number. Source: Zou and
-    Hastie (2005), Regularization and Variable Selection via the Elastic Net. Chapter: L1 and L2 penalties.
+    Parameters, result and errors are those of :func:`l1_penalty`; a strength that is negative or not finite
+    raises ConvcraftError too. Source: Zou and Hastie (2005), Regularization and Variable Selection via the
+    Elastic Net. Chapter: L1 and L2 penalties.
 
     >>> elastic_net(torch.tensor([1.0, -2.0]), l1=1.0, l2=0.5)
     tensor(5.5000)
@@ -162,14 +151,10 @@ def group_lasso(p: Parameters, dim: int = 0) -> Tensor:
     convolution, with 1 those of one input. A bias has groups of one, so that its part is an L1 penalty. The
     gradient of a group of zeros is 0.
 
-    Args:
-        p: a model, its parameters, or one tensor; floating-point. Each counts once.
-        dim: the dimension that counts the groups, in every tensor.
-
-    Returns a tensor without dimensions; it can be differentiated twice. Raises ConvcraftError when there is
-    no parameter, one is not floating-point, or dim is none of its dimensions. Source: Yuan and Lin (2006),
-    Model Selection and Estimation in Regression with Grouped Variables; Wen, Wu, Wang, Chen and Li (2016),
-    Learning Structured Sparsity in Deep Neural Networks. Chapter: L1 and L2 penalties.
+    Parameters, result and errors are those of :func:`l1_penalty`; a parameter without the dimension dim
+    raises ConvcraftError too. Source: Yuan and Lin (2006), Model Selection and Estimation in Regression with
+    Grouped Variables; Wen, Wu, Wang, Chen and Li (2016), Learning Structured Sparsity in Deep Neural
+    Networks. Chapter: L1 and L2 penalties.
 
     >>> group_lasso(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
     tensor(7.0711)

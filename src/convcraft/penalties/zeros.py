@@ -64,12 +64,9 @@ def sparsity(model: nn.Module) -> Sparsity:
     Formula: the share :math:`\#\{i: w_i = 0\} / n`, of each parameter and of all; and the groups along
     dimension 0, the output units of linear layers and convolutions, of which every weight is zero.
 
-    Args:
-        model: any module; a shared parameter counts once.
-
-    Returns a list of `SparsityRow` with `zeros`, `total` and `share` of all; it prints as a table. Raises
-    ConvcraftError when model is not a module or has no floating-point parameters.
-    Chapter: L1 and L2 penalties.
+    A shared parameter counts once. Returns a list of `SparsityRow` with `zeros`, `total` and `share` of all;
+    it prints as a table. Raises ConvcraftError when model is not a module or has no floating-point
+    parameters. Chapter: L1 and L2 penalties.
 
     >>> model = nn.Linear(3, 2)
     >>> _ = nn.init.zeros_(model.bias)

@@ -75,16 +75,11 @@ def _images(function: str, x: npt.ArrayLike) -> Array:
 
 def _windows(x: Array, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]) -> Array:
     """Every patch under the kernel: a view of shape (N, C, rows out, columns out, *kernel)."""
-    rows, columns = (
-        output_size(n, k, s, 0, d) for n, k, s, d in zip(x.shape[2:], kernel, stride, dilation, strict=True)
-    )
+    axes = zip(x.shape[2:], kernel, stride, dilation, strict=True)
+    shape = (*x.shape[:2], *(output_size(n, k, s, 0, d) for n, k, s, d in axes), *kernel)
     n, c, h, w = x.strides
-    return np.lib.stride_tricks.as_strided(
-        x,
-        (*x.shape[:2], rows, columns, *kernel),
-        (n, c, h * stride[0], w * stride[1], h * dilation[0], w * dilation[1]),
-        writeable=False,
-    )
+    steps = (n, c, h * stride[0], w * stride[1], h * dilation[0], w * dilation[1])
+    return np.lib.stride_tricks.as_strided(x, shape, steps, writeable=False)
 
 
 def _padded(x: Array, padding: tuple[int, int], value: float) -> Array:
@@ -109,12 +104,8 @@ def conv2d(
            [20., 24.]])
     """
     images, kernels = _images("conv2d", x), np.asarray(w, dtype=np.float64)
-    if (
-        groups < 1
-        or kernels.ndim != 4
-        or images.shape[1] != kernels.shape[1] * groups
-        or len(kernels) % groups
-    ):
+    fits = kernels.ndim == 4 and images.shape[1] == kernels.shape[1] * groups
+    if groups < 1 or not fits or len(kernels) % groups:
         raise ConvcraftError(
             "conv2d: w must have shape (O, C / groups, rows, columns) with O a multiple of groups, "
             f"got {kernels.shape} for x of shape {images.shape} and groups={groups}"
@@ -124,9 +115,8 @@ def conv2d(
         raise ConvcraftError(f"conv2d: b must have shape ({len(kernels)},), got {bias.shape}")
     images = _padded(images, _pair("conv2d: padding", padding, 0), 0.0)
     size = (kernels.shape[2], kernels.shape[3])
-    patches = _windows(
-        images, size, _pair("conv2d: stride", stride, 1), _pair("conv2d: dilation", dilation, 1)
-    )
+    steps, spread = _pair("conv2d: stride", stride, 1), _pair("conv2d: dilation", dilation, 1)
+    patches = _windows(images, size, steps, spread)
     n, _, rows, columns = patches.shape[:4]
     grouped = patches.reshape(n, groups, -1, rows, columns, *size)
     weights = kernels.reshape(groups, -1, *kernels.shape[1:])
@@ -161,9 +151,7 @@ def _pool(
     step = kernel if stride is None else _pair(f"{function}: stride", stride, 1)
     margin = _pair(f"{function}: padding", padding, 0)
     if any(2 * p > k for p, k in zip(margin, kernel, strict=True)):
-        raise ConvcraftError(
-            f"{function}: padding must be at most half of kernel_size {kernel}, got {margin}"
-        )
+        raise ConvcraftError(f"{function}: padding must be at most half kernel_size {kernel}; got {margin}")
     return _windows(_padded(_images(function, x), margin, fill), kernel, step, (1, 1))
 
 
