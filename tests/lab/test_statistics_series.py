@@ -44,9 +44,9 @@ def test_blocks_cover_where_single_errors_do_not():
     [
         (lambda: mase([1.0], [1.0, 2.0], [1.0, 2.0]), r"got \(1,\) and \(2,\)"),
         (lambda: mase([np.nan], [1.0], [1.0, 2.0]), "finite"),
-        (lambda: mase([1.0], [1.0], [1.0, 2.0], period=2), "longer than the period of 2"),
+        (lambda: mase([1.0], [1.0], [1.0, 2.0], period=2), "longer than the period 2"),
         (lambda: mase([1.0], [1.0], [1.0, 2.0, 1.0], period=2), "repeat itself exactly"),
-        (lambda: blocks_of([1.0], 2), "between 1 and the number of values; got 2"),
+        (lambda: blocks_of([1.0], 2), "1 to the number of values; got 2"),
         (lambda: blocked_interval(np.zeros((2, 2, 2))), r"got shape \(2, 2, 2\)"),
         (lambda: blocked_interval([1.0]), "at least 2"),
     ],

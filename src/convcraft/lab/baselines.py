@@ -80,15 +80,13 @@ def als(ratings: ArrayLike, rank: int, strength: float = 1.0, *, seed: int = 0, 
     regressions: of each user's ratings on the item vectors, then of each item's on those of the users.
 
     Returns all predictions (users, items). Raises ConvcraftError for a rank below 1 and a strength that is
-    not above 0.
+    not above 0. Source: Koren, Bell and Volinsky (2009), Matrix Factorization Techniques for Recommender
+    Systems. Chapter: Recommenders.
 
     >>> table = np.outer([1.0, -1.0, 2.0], [1.0, 2.0, -1.0])
     >>> held = np.where(np.eye(3) == 1, np.nan, table)
     >>> bool(np.abs(als(held, 1, strength=1e-6) - table).max() < 1e-3)
     True
-
-    Source: Koren, Bell and Volinsky (2009), Matrix Factorization Techniques for Recommender Systems.
-    Chapter: Recommenders.
     """
     if rank < 1 or not strength > 0:
         raise ConvcraftError(f"rank must be 1 or more and strength above 0; got {rank} and {strength}.")

@@ -32,8 +32,7 @@ def stream(seed: int, purpose: str) -> int:
 
 @contextmanager
 def forked(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Within the block torch's global generators (CPU, and `device`) run from `seed`; after it they are as
-    before.
+    """Run torch's global generators (CPU, and `device`) from `seed` within the block, and put them back.
 
     >>> before = torch.get_rng_state()
     >>> with forked(3):

@@ -88,9 +88,8 @@ class Setting:
             return "neither"
         if (self.shows.truth is None) is _is_truth(outcome):
             wanted = "a number, an interval or a contrast" if self.shows.truth is None else "True or False"
-            raise ConvcraftError(
-                f"outcomes: expected {wanted} for {self.name!r} ({self.shows.text}), got {outcome!r}"
-            )
+            name = f"{self.name!r} ({self.shows.text})"
+            raise ConvcraftError(f"outcomes: expected {wanted} for {name}, got {outcome!r}")
         if self.shows.met(outcome):
             return "shows"
         return "opposite" if self.opposite is not None and self.opposite.met(outcome) else "neither"
@@ -169,14 +168,8 @@ def judge_settings(
             f"outcomes: expected one for every setting of {claim_id!r}, got none for {missing}; "
             "None says that it was not measured"
         )
-    return {
-        setting.name: {
-            "value": setting.shown(outcomes[setting.name]),
-            "result": setting.result(outcomes[setting.name]),
-        }
-        for setting in criterion
-        if setting.name in outcomes
-    }
+    measured_in = [(setting, outcomes[setting.name]) for setting in criterion if setting.name in outcomes]
+    return {s.name: {"value": s.shown(outcome), "result": s.result(outcome)} for s, outcome in measured_in}
 
 
 def verdict(strength: str, results: Sequence[str]) -> str:

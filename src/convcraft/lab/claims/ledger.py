@@ -6,6 +6,7 @@ generated from the notebooks by `tools/claims_record.py`.
 
 import argparse
 import json
+import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -19,60 +20,15 @@ from .criteria import STRENGTHS, Condition, Setting
 
 LEDGER = Path(__file__).resolve().parent / "claims.yml"
 
-ARTICLES: Mapping[str, str] = {
-    "a1": "Activation functions and regularization in CNNs",
-    "a2": "CNN optimization: from weight initialization to learning-rate adjustment",
-    "a3": "The role of activation functions in CNNs",
-    "a4": "Choosing and optimizing activation functions",
-    "a5": "Regularization and batch normalization",
-}
-
-# Original title and date of publication, as far as the texts give them; they name no author and no address.
+_WORDS = tomllib.loads(LEDGER.with_name("vocabulary.toml").read_text(encoding="utf-8"))
+ARTICLES: Mapping[str, str] = _WORDS["articles"]
+#: original title and date of publication (None: not known)
 ORIGINALS: Mapping[str, tuple[str, str | None]] = {
-    "a1": ("卷积神经网络中的激活函数与正则化技术", "14 March 2024"),
-    "a2": ("卷积神经网络优化技巧:从权重初始化到学习率调整", "22 February 2024"),
-    "a3": ("【激活函数】Activation Function——在卷积神经网络中的激活函数是一个什么样的角色??", None),
-    "a4": ("深度学习中的激活函数选择与优化", "24 February 2024"),
-    "a5": ("深度学习中的正则化技术与批量归一化(Batch Normalization)", "2 February 2024"),
+    key: (title, date[0] if date else None) for key, (title, *date) in _WORDS["originals"].items()
 }
-
-CHAPTERS: Mapping[str, str] = {
-    "convnets": "Convolutional networks",
-    "activations": "Activations",
-    "choosing": "Choosing an activation",
-    "initialization": "Initialization",
-    "learning-rates": "Learning rates",
-    "searching": "Searching hyperparameters",
-    "l1-l2": "L1 and L2 penalties",
-    "dropout": "Dropout",
-    "augmentation": "Augmentation",
-    "batch-norm": "Batch normalization",
-    "combining": "Combining techniques",
-    "case-images": "Case study: images",
-    "case-speech": "Case study: speech",
-    "case-text": "Case study: text",
-    "case-recommender": "Case study: recommendation",
-    "case-series": "Case study: time series",
-    "case-generative": "Case study: generation",
-    "outlook": "Outlook",
-}
-
-VERDICTS: Mapping[str, str] = {
-    "holds": "Holds",
-    "holds-with-conditions": "Holds with conditions",
-    "not-supported": "Not supported",
-    "false": "False",
-    "code-broken": "Code broken",
-    "untestable": "Cannot be tested",
-}
-
-CAUSES: Mapping[str, str] = {
-    "budget": "Budget",
-    "tuning": "Tuning",
-    "criterion": "Criterion",
-    "reading": "Reading of the article",
-}
-
+CHAPTERS: Mapping[str, str] = _WORDS["chapters"]
+VERDICTS: Mapping[str, str] = _WORDS["verdicts"]
+CAUSES: Mapping[str, str] = _WORDS["causes"]
 KINDS = ("mathematical", "empirical", "code", "advice")
 _REQUIRED = ("id", "chapter", "claim", "sources", "strength", "kind", "expected", "test", "criterion")
 
@@ -192,9 +148,7 @@ def _parse(file: Path, modified: int, generated: int) -> dict[str, Claim]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     entries = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)
     if not isinstance(entries, list):
-        raise ConvcraftError(
-            f"path: expected a YAML list of claims, got {type(entries).__name__} in {file.name}"
-        )
+        raise ConvcraftError(f"path: expected a YAML list, got {type(entries).__name__} in {file.name}")
     verdicts = json.loads(verdicts_file(file).read_text(encoding="utf-8")) if generated else {}
     ledger: dict[str, Claim] = {}
     for entry in entries:
@@ -247,15 +201,10 @@ def _setting(entry: Any) -> Setting:
         raise ConvcraftError(f"criterion: expected settings with fields among {sorted(known)}, got {entry!r}")
     if entry.get("unit", "") not in ("", "points", "share"):
         raise ConvcraftError(f"criterion: unit: expected 'points' or 'share', got {entry['unit']!r}")
-    opposite = entry.get("opposite")
-    return Setting(
-        entry["setting"],
-        entry["measure"],
-        Condition.parse(entry["shows"]),
-        Condition.parse(opposite) if opposite is not None else None,
-        entry.get("unit", ""),
-        entry.get("at_scale", False),
-    )
+    read = {**entry, "shows": Condition.parse(entry["shows"])}
+    if entry.get("opposite") is not None:
+        read["opposite"] = Condition.parse(entry["opposite"])
+    return Setting(read.pop("setting"), **read)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,40 +21,24 @@ class Sample:
 
     record: Mapping[str, Any]
 
-    @property
-    def claim(self) -> str:
-        """Id of the claim that this sample decides."""
-        return str(self.record["claim"])
-
-    @property
-    def outcome(self) -> str:
-        """``"ran"``, the name of the exception that stopped the sample, or ``"not run"``."""
-        return str(self.record["outcome"])
-
-    @property
-    def message(self) -> str:
-        """Message of the exception, or the reason why the sample was not run; empty when it ran."""
-        return str(self.record["message"])
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Category and message of every warning that the sample gave while it ran as printed."""
-        return tuple(self.record["warnings"])
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Interpreter and libraries that it ran on: ``{"python": "3.11.7", "numpy": …}``."""
-        return dict(self.record["versions"])
+    #: id of the claim that this sample decides
+    claim = property(lambda self: str(self.record["claim"]))
+    #: ``"ran"``, the name of the exception that stopped the sample, or ``"not run"``
+    outcome = property(lambda self: str(self.record["outcome"]))
+    #: message of the exception, or the reason why the sample was not run; empty when it ran
+    message = property(lambda self: str(self.record["message"]))
+    #: category and message of every warning that the sample gave while it ran as printed
+    warnings = property(lambda self: tuple(self.record["warnings"]))
+    #: interpreter and libraries that it ran on: ``{"python": "3.11.7", "numpy": …}``
+    versions = property(lambda self: dict(self.record["versions"]))
 
     @property
     def checks(self) -> dict[str, Any]:
         """Name of every check and the number (or the exception) that it gave."""
         return {check["name"]: check["value"] for check in self.record["checks"]}
 
-    @property
-    def passed(self) -> bool:
-        """Whether every check came out as the ledger's test asks."""
-        return all(check["passed"] for check in self.record["checks"])
+    #: whether every check came out as the ledger's test asks
+    passed = property(lambda self: all(check["passed"] for check in self.record["checks"]))
 
     @property
     def headline(self) -> str:
@@ -83,9 +67,8 @@ class Sample:
         lines += [f"  warning: {warning}" for warning in self.warnings]
         width = max((len(name) for name in self.checks), default=0)
         for check in self.record["checks"]:
-            lines.append(
-                f"  {'✓' if check['passed'] else '✗'} {check['name']:{width}}  {number(check['value'])}"
-            )
+            mark = "✓" if check["passed"] else "✗"
+            lines.append(f"  {mark} {check['name']:{width}}  {number(check['value'])}")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

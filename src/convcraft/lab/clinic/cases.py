@@ -59,6 +59,17 @@ def mlp(
     return nn.Sequential(*layers, nn.Linear(width, CLASSES))
 
 
+class Hidden(nn.Module):
+    """A hidden layer with ReLU, a change of its values, which is told the mode, and an output layer."""
+
+    def __init__(self, change: Callable[[Tensor, bool], Tensor]) -> None:
+        super().__init__()
+        self.hidden, self.output, self.change = nn.Linear(20, 64), nn.Linear(64, CLASSES), change
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.change(F.relu(self.hidden(x)), self.training))
+
+
 def conv_net(
     *, bias: bool = False, dropout: float = 0.0, norm: Callable[[int], nn.Module] = nn.BatchNorm2d
 ) -> nn.Module:
@@ -66,16 +77,9 @@ def conv_net(
     first: list[nn.Module] = [nn.Conv2d(1, 16, 3, padding=1, bias=bias), norm(16), nn.ReLU()]
     if dropout:
         first.append(nn.Dropout(dropout))
-    model = nn.Sequential(
-        *first,
-        nn.Conv2d(16, 16, 3, padding=1, bias=bias),
-        norm(16),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(16, CLASSES),
-    )
-    return he_(model)
+    second = nn.Conv2d(16, 16, 3, padding=1, bias=bias), norm(16), nn.ReLU()
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, CLASSES)
+    return he_(nn.Sequential(*first, *second, *head))
 
 
 def case(

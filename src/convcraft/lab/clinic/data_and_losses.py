@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convcraft.lab.clinic.cases import CLASSES, Case, by_name, case, he_, images, mlp, vectors
+from convcraft.lab.clinic.cases import CLASSES, Case, Hidden, by_name, case, he_, images, mlp, vectors
 
 
 def initial_loss(ill: bool) -> Case:
@@ -26,49 +26,21 @@ def softmax_before_cross_entropy(ill: bool) -> Case:
 def inputs_not_standardized(ill: bool) -> Case:
     """Images as bytes from 0 to 255; the twin's have mean 0 and variance 1."""
     x, y = images()
-    model = he_(
-        nn.Sequential(
-            nn.Conv2d(1, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, CLASSES)
-        )
-    )
+    layers = nn.Conv2d(1, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, CLASSES)
+    model = he_(nn.Sequential(*layers))
     pixels = (x * 60 + 120).clamp(0, 255).round()
     return case(model, (pixels if ill else x, y), 0.001 if ill else 0.05)
 
 
-class _Switched(nn.Module):
-    """A model whose hidden values are scaled in training mode."""
-
-    def __init__(self, scale: float) -> None:
-        super().__init__()
-        self.hidden, self.output, self.scale = nn.Linear(20, 64), nn.Linear(64, CLASSES), scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.hidden(x))
-        if self.training:
-            x = x * self.scale
-        return self.output(x)
-
-
 def train_eval_mismatch(ill: bool) -> Case:
     """In training mode the hidden values are multiplied by 1.5; the twin's are not."""
-    return case(he_(_Switched(1.5 if ill else 1.0)), vectors())
-
-
-class _Dropping(nn.Module):
-    """A model with dropout as a function, which must be told the mode."""
-
-    def __init__(self, told: bool) -> None:
-        super().__init__()
-        self.hidden, self.output, self.told = nn.Linear(20, 64), nn.Linear(64, CLASSES), told
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.hidden(x))
-        return self.output(F.dropout(x, 0.2, training=self.training) if self.told else F.dropout(x, 0.2))
+    return case(he_(Hidden(lambda x, training: x * 1.5 if ill and training else x)), vectors())
 
 
 def random_evaluation(ill: bool) -> Case:
     """F.dropout without training=self.training drops in evaluation too; the twin passes it."""
-    return case(he_(_Dropping(not ill)), vectors())
+    model = Hidden(lambda x, training: F.dropout(x, 0.2) if ill else F.dropout(x, 0.2, training=training))
+    return case(he_(model), vectors())
 
 
 def _regression(n: int = 64) -> tuple[Tensor, Tensor]:

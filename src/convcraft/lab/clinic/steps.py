@@ -1,9 +1,8 @@
 """Illnesses of gradients and steps."""
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from convcraft.lab.clinic.cases import CLASSES, Case, by_name, case, conv_net, he_, images, mlp, vectors
+from convcraft.lab.clinic.cases import Case, Hidden, by_name, case, conv_net, he_, images, mlp, vectors
 
 
 def update_too_large(ill: bool) -> Case:
@@ -27,21 +26,9 @@ def decayed_biases_and_norms(ill: bool) -> Case:
     return case(model, images(), parameters=groups)
 
 
-class _Cut(nn.Module):
-    """A model whose hidden values may be cut off from what made them."""
-
-    def __init__(self, cut: bool) -> None:
-        super().__init__()
-        self.hidden, self.output, self.cut = nn.Linear(20, 64), nn.Linear(64, CLASSES), cut
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.hidden(x))
-        return self.output(x.detach() if self.cut else x)
-
-
 def no_gradient(ill: bool) -> Case:
     """A detach() in the middle of forward; the twin has none."""
-    return case(he_(_Cut(ill)), vectors())
+    return case(he_(Hidden(lambda x, training: x.detach() if ill else x)), vectors())
 
 
 def not_optimized(ill: bool) -> Case:

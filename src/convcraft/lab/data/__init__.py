@@ -51,9 +51,8 @@ def _fashion_mnist(seed: int, device: torch.device | str, dtype: torch.dtype) ->
     )
     order = stratified_order(learn[1], seed)
     train, validation = (_part(learn, rows, device, dtype) for rows in np.split(order, (55_000,)))
-    return Splits(
-        train, validation, _part(test, slice(None), device, dtype), "fashion-mnist", FASHION_CLASSES
-    )
+    whole = _part(test, slice(None), device, dtype)
+    return Splits(train, validation, whole, "fashion-mnist", FASHION_CLASSES)
 
 
 _LOADERS: dict[str, Callable[[int, torch.device | str, torch.dtype], Splits]] = {
@@ -78,24 +77,21 @@ def load(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Splits:
-    """Load a data set as `Splits(train, validation, test)`: pixels in [0, 1] as (N, C, H, W), labels as
-    int64.
+    """Load a data set as `Splits(train, validation, test)`: pixels in [0, 1] (N, C, H, W), int64 labels.
 
     "digits" (1,797 images 8x8, from scikit-learn, no network) is split 1000/297/500 in proportion to the
     classes by `seed`. "fashion-mnist" (28x28) keeps its published test part of 10,000 and gives 5,000 of the
     other 60,000 to validation. Its four files are read from the folder that `CONVCRAFT_DATA` names, else from
     the user's cache, else downloaded. Raises ConvcraftError for an unknown name, and for a file that is
-    missing or does not have the published bytes.
+    missing or does not have the published bytes. Sources: Alpaydin and Kaynak (1998), Optical Recognition of
+    Handwritten Digits; Xiao, Rasul and Vollgraf (2017), Fashion-MNIST: a Novel Image Dataset for Benchmarking
+    Machine Learning Algorithms. Chapter: Convolutional networks.
 
     >>> splits = load("digits")
     >>> splits
     Splits('digits', 1000/297/500, x=(1, 8, 8), 10 classes)
     >>> splits.train.y.bincount().tolist()
     [98, 101, 99, 102, 100, 102, 101, 100, 97, 100]
-
-    Sources: Alpaydin and Kaynak (1998), Optical Recognition of Handwritten Digits; Xiao, Rasul and Vollgraf
-    (2017), Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms.
-    Chapter: Convolutional networks.
     """
     if name not in _LOADERS:
         raise unknown("data set", name, names())

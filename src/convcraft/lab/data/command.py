@@ -20,36 +20,26 @@ def _state(name: str) -> str:
     return f"not fetched yet, {megabytes:.0f} MB to download" if missing else "all files here"
 
 
-def _list() -> None:
-    from convcraft.lab.data import names
-
-    for name in (*names(), *TABLES):
-        print(f"{name:23} {_state(name)}")
-    provided = files.provided_folder()
-    print(f"{'CONVCRAFT_DATA':23} {provided}" if provided else f"{'cache':23} {files.cache_folder()}")
-
-
-def _fetch(name: str) -> None:
-    from convcraft.lab.data import load
-
-    if name in TABLES:
-        TABLES[name]()
-    else:
-        print(load(name))
-    for file in tables.files_of(name) if name in files.REGISTRY else ():
-        print(files.find(name, file))
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 when it succeeded, 1 with the reason on stderr when not."""
+    from convcraft.lab.data import load, names
+
     parser = argparse.ArgumentParser("python -m convcraft data", description=__doc__)
     parser.add_argument("name", nargs="?", help="the data set to fetch; without it, all are listed")
     name = parser.parse_args(argv).name
     try:
         if name is None:
-            _list()
+            for known in (*names(), *TABLES):
+                print(f"{known:23} {_state(known)}")
+            folder = files.provided_folder()
+            print(f"{'CONVCRAFT_DATA':23} {folder}" if folder else f"{'cache':23} {files.cache_folder()}")
+            return 0
+        if name in TABLES:
+            TABLES[name]()
         else:
-            _fetch(name)
+            print(load(name))
+        for file in tables.files_of(name) if name in files.REGISTRY else ():
+            print(files.find(name, file))
     except ConvcraftError as error:
         print(error, file=sys.stderr)
         return 1

@@ -72,10 +72,8 @@ def _provided(folder: Path, data_set: str, name: str) -> Path:
     looked = " and ".join(str(path) for path in candidates)
     raise ConvcraftError(
         f"data file {name} of {data_set} is missing: CONVCRAFT_DATA is {folder}, but neither of {looked} "
-        "exists "
-        f"(expected SHA-256 {REGISTRY[data_set][name].sha256}). {_advice(data_set, name)} Without "
-        "CONVCRAFT_DATA it is "
-        f"downloaded."
+        f"exists (expected SHA-256 {REGISTRY[data_set][name].sha256}). {_advice(data_set, name)} Without "
+        "CONVCRAFT_DATA it is downloaded."
     )
 
 
@@ -102,9 +100,8 @@ def _fetch(data_set: str, name: str, folder: Path) -> Path:
     corrupt: ConvcraftError | None = None
     failures = []
     for address in REGISTRY[data_set][name].addresses:
-        handle, temporary = tempfile.mkstemp(
-            prefix=f".{Path(name).name}.", suffix=".part", dir=(folder / name).parent
-        )
+        here = folder / name
+        handle, temporary = tempfile.mkstemp(prefix=f".{here.name}.", suffix=".part", dir=here.parent)
         os.close(handle)
         try:
             archive, _, member = address.partition("#")
@@ -123,11 +120,9 @@ def _fetch(data_set: str, name: str, folder: Path) -> Path:
     if corrupt is not None:
         raise corrupt
     held = folder / name
-    state = (
-        f"the copy in the cache, {held}, has SHA-256 {sha256(held)}"
-        if held.is_file()
-        else f"{held} does not exist"
-    )
+    state = f"{held} does not exist"
+    if held.is_file():
+        state = f"the copy in the cache, {held}, has SHA-256 {sha256(held)}"
     raise ConvcraftError(
         f"data file {name} of {data_set} could not be downloaded: {state}, expected SHA-256 "
         f"{REGISTRY[data_set][name].sha256}. {'; '.join(failures)}. {_advice(data_set, name)}"
@@ -168,9 +163,8 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     shape = np.frombuffer(content[4:start], ">i4") if len(content) >= start else ()
     if not len(shape) or len(content) != start + int(np.prod(shape)):
         raise ConvcraftError(
-            f"{path} is not an IDX file of unsigned bytes: expected the header 00 00 08, the dimensions "
-            "and as many "
-            f"bytes as they say; got {len(content)} bytes that start with {content[:4].hex(' ')}. Fetch it "
-            "anew."
+            f"{path} is not an IDX file of unsigned bytes: expected the header 00 00 08, the dimensions and "
+            f"as many bytes as they say; got {len(content)} bytes that start with {content[:4].hex(' ')}. "
+            "Fetch it anew."
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

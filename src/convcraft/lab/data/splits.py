@@ -71,8 +71,7 @@ class Split:
         """
         if not 0 <= n <= len(self):
             raise ConvcraftError(
-                f"n must lie between 0 and the {len(self)} examples of this split; got {n}. Draw fewer "
-                "examples."
+                f"n must lie between 0 and the {len(self)} examples of this split; got {n}. Draw fewer."
             )
         if self.y.is_floating_point() or self.y.ndim > 1:
             labels = np.zeros(len(self), dtype=np.int64)
@@ -143,6 +142,5 @@ class Splits:
 
     def __repr__(self) -> str:
         sizes = "/".join(str(len(part)) for part in (self.train, self.validation, self.test))
-        return (
-            f"Splits({self.name!r}, {sizes}, x={tuple(self.train.x.shape[1:])}, {len(self.classes)} classes)"
-        )
+        shape, classes = tuple(self.train.x.shape[1:]), len(self.classes)
+        return f"Splits({self.name!r}, {sizes}, x={shape}, {classes} classes)"

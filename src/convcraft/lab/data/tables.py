@@ -120,9 +120,7 @@ def leave_one_out(visits: ArrayLike, sizes: tuple[int, int, int], *, seed: int =
     matrix, rng = np.asarray(visits, dtype=bool), np.random.default_rng(seed)
     rows = matrix[rng.permutation(np.flatnonzero(matrix.sum(1) >= 2))]
     if sum(sizes) > len(rows):
-        raise ConvcraftError(
-            f"sizes must not exceed the {len(rows)} visitors with two visits or more; got {sizes}."
-        )
+        raise ConvcraftError(f"sizes must not exceed the {len(rows)} visitors with two visits; got {sizes}.")
     known, *others, _ = np.split(rows, np.cumsum(sizes))
     whole, parts = torch.from_numpy(known).float(), []
     for part in others:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from convcraft.lab import data, models
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import choice, formula, number, takes, trained_accuracy
+from convcraft.lab.exercises.kinds import conclusion, formula, number, takes, trained_accuracy
 from convcraft.lab.training import DivergedError, seeded
 
 
@@ -99,13 +99,6 @@ CHECKS: dict[str, Check] = {
     ),
     "tanh-as-sigmoid": tanh_as_sigmoid,
     "elu-without-nan": elu_without_nan,
-    "what-follows-from-factors": choice(
-        "b",
-        {
-            "a": "The factors were measured before any training.",
-            "c": "The table has one depth. Does tanh's factor depend on it?",
-            "d": "The table has one gain for ReLU, and nothing forces you to use it.",
-        },
-    ),
+    "what-follows-from-factors": conclusion("what-follows-from-factors"),
     "your-activation": your_activation,
 }

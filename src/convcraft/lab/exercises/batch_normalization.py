@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import choice, number, numbers, takes
+from convcraft.lab.exercises.kinds import conclusion, number, numbers, takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate
 
@@ -215,14 +215,7 @@ CHECKS: dict[str, Check] = {
             80: "gamma and beta come after the normalization, which cannot take them away.",
         },
     ),
-    "which-conclusion-batch-norm": choice(
-        "b",
-        {
-            "a": "then the effect would be larger at 8 than at 300; look at the interval of that difference.",
-            "c": "look at the interval of the difference from batch normalization.",
-            "d": "ten seeds that see nothing allow for several points; how wide is the interval?",
-        },
-    ),
+    "which-conclusion-batch-norm": conclusion("which-conclusion-batch-norm"),
     "fold-forward": fold_forward,
     "merge-statistics": merge_statistics,
     "mend-the-layer": mend_the_layer,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from convcraft.lab import data, models
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import choice, numbers, takes, trained_accuracy
+from convcraft.lab.exercises.kinds import conclusion, numbers, takes, trained_accuracy
 from convcraft.lab.training import seeded
 
 
@@ -27,9 +27,7 @@ def dead_share(answer: Any) -> str | None:
         return f"One number is asked for, the mean of the mask; got shape {tuple(value.shape)}."
     value = float(value) if value is not None else None
     if _near(value, 7 / 12):
-        return (
-            "That is the share of outputs that are 0. A dead unit is 0 for every example, along dimension 0."
-        )
+        return "That is the share of outputs that are 0. A dead unit is 0 for every example (dimension 0)."
     if _near(value, 0.75, 0.5):
         return "A small output is alive, and so is a unit that is 0 for some examples only."
     if value == 0:
@@ -50,9 +48,7 @@ def swish_derivatives(answer: Any) -> str | None:
     by_z, by_beta = s + beta * z * s * (1 - s), z**2 * s * (1 - s)
     if torch.is_tensor(got[0]) and got[0].shape == z.shape:
         if torch.allclose(got[0], s):
-            return (
-                "With respect to z: the product rule has a second term, for z stands inside the sigmoid too."
-            )
+            return "With respect to z: the product rule has a second term, since z is in the sigmoid too."
         if torch.allclose(got[0], s + z * s * (1 - s)):
             return "With respect to z: the inner derivative is missing, beta z has the derivative beta."
     if torch.is_tensor(got[1]) and got[1].shape == z.shape and torch.allclose(got[1], z * s * (1 - s)):
@@ -128,9 +124,7 @@ def mend_the_stillborn_net(answer: Any) -> str | None:
 
 
 _COUNT: dict[float | None, str] = {None: "Write down what one channel learns and multiply by 48 channels."}
-_WITH_NORM = (
-    "The convolution has no bias, but the batch normalization behind it learns two numbers a channel."
-)
+_WITH_NORM = "The convolution has no bias; the batch normalization behind it learns two numbers a channel."
 
 CHECKS: dict[str, Check] = {
     "dead-share": dead_share,
@@ -142,12 +136,5 @@ CHECKS: dict[str, Check] = {
     "swish-derivatives": swish_derivatives,
     "revival-by-decay": revival_by_decay,
     "mend-the-stillborn-net": mend_the_stillborn_net,
-    "what-follows-from-dead-counts": choice(
-        "c",
-        {
-            "a": "The weights and the function are the same in both rows. What differs?",
-            "b": "A count of zeros finds no dead tanh units, and says nothing of what they let through.",
-            "d": "Nothing was trained here.",
-        },
-    ),
+    "what-follows-from-dead-counts": conclusion("what-follows-from-dead-counts"),
 }

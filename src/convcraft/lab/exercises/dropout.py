@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from convcraft import dropout
 from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check
-from convcraft.lab.exercises.kinds import choice, formula, numbers, takes
+from convcraft.lab.exercises.kinds import conclusion, formula, numbers, takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate, fit, seeded
 
@@ -188,13 +188,6 @@ CHECKS: dict[str, Check] = {
     "mend-the-dropout": mend_the_dropout,
     "masks-on-norms-off": masks_on_norms_off,
     "noise-that-cancels": noise_that_cancels,
-    "which-conclusion-dropout": choice(
-        "b",
-        {
-            "a": "two effects are compared by the interval of their difference, which is not shown.",
-            "c": "an interval that just misses zero has a p near 0.04, and Holm multiplies it by 3.",
-            "d": "an interval that contains zero contains other effects, too; up to which size?",
-        },
-    ),
+    "which-conclusion-dropout": conclusion("which-conclusion-dropout"),
     "your-dropout": your_dropout,
 }

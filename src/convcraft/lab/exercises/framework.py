@@ -68,9 +68,8 @@ class Result:
 
     def _repr_html_(self) -> str:
         state = "right" if self else "open" if self.message == _UNANSWERED else "wrong"
-        return (
-            f'<p class="convcraft-check convcraft-check-{state}" role="status">{html.escape(repr(self))}</p>'
-        )
+        text = html.escape(repr(self))
+        return f'<p class="convcraft-check convcraft-check-{state}" role="status">{text}</p>'
 
 
 @functools.cache
@@ -166,11 +165,9 @@ def plain(value: Any) -> Any:
 
 def _show(value: Any) -> str:
     array = np.asarray(value)
-    return (
-        f"{array.item():.6g}"
-        if array.ndim == 0 and array.dtype.kind in "fiu"
-        else np.array2string(array, precision=4, threshold=8)
-    )
+    if array.ndim == 0 and array.dtype.kind in "fiu":
+        return f"{array.item():.6g}"
+    return np.array2string(array, precision=4, threshold=8)
 
 
 def compare(answer: Any, expected: Any, what: str = "the answer", *, tolerance: float = 1e-6) -> Hint | None:

@@ -2,8 +2,10 @@
 
 import functools
 import math
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,6 +104,15 @@ def choice(right: str, why_not: Mapping[str, str]) -> Check:
         return why_not.get(answer, f"Give one letter of {letters}; got {answer!r}.")
 
     return test
+
+
+_TEXT = Path(__file__).with_name("conclusions.toml").read_text(encoding="utf-8")
+_CONCLUSIONS = tomllib.loads(_TEXT)
+
+
+def conclusion(name: str) -> Check:
+    """The `choice` of this name in conclusions.toml."""
+    return choice(_CONCLUSIONS[name]["right"], {k: v for k, v in _CONCLUSIONS[name].items() if k != "right"})
 
 
 def trained_accuracy(net: nn.Module, splits: data.Splits) -> float:

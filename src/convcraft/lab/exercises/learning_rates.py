@@ -37,9 +37,7 @@ def mend_the_cosine(answer: Any) -> str | None:
         if isinstance(rates, str):
             return rates
         if any(b > a + 1e-9 for a, b in zip(rates, rates[1:], strict=False)):
-            return (
-                f"With {epochs} epochs of {steps} steps the rate rises again: T_max counts steps, not epochs."
-            )
+            return f"In {epochs} epochs of {steps} steps it rises again: T_max counts steps, not epochs."
         if rates[-1] > 1e-3 * rates[0]:
             return f"The rate ends at {rates[-1] / rates[0]:.0%} of its start; a cosine should end at 0."
         middle = 0.5 * (1 + math.cos(math.pi / 4)) * 0.1

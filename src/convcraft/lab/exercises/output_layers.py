@@ -8,7 +8,7 @@ from torch import nn
 
 from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import choice, formula, number, takes, trained_accuracy
+from convcraft.lab.exercises.kinds import conclusion, formula, number, takes, trained_accuracy
 from convcraft.lab.training import seeded
 
 
@@ -39,9 +39,7 @@ def log_softmax(answer: Any) -> str | None:
         return wrong
     got = answer(hard)
     if not bool(torch.isfinite(torch.as_tensor(got)).all()):
-        return (
-            "Right for small logits, not finite at 1000. Subtract the largest logit; take no logarithm of 0."
-        )
+        return "Right for small logits, not finite at 1000. Subtract the largest logit; take no log of 0."
     return compare(got, hard.log_softmax(1), "the result for logits of 1000")
 
 
@@ -98,12 +96,5 @@ CHECKS: dict[str, Check] = {
         tolerance=1e-3,
     ),
     "mend-the-loss": mend_the_loss,
-    "what-follows-from-calibration": choice(
-        "d",
-        {
-            "a": "Compare the error of B with what chance alone gives at this size.",
-            "b": "Accuracy and calibration are different columns. Which one is about probabilities?",
-            "c": "The loss of C is not proper: what happens on data where over-fitting is stronger?",
-        },
-    ),
+    "what-follows-from-calibration": conclusion("what-follows-from-calibration"),
 }

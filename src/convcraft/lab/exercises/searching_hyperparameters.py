@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import choice, formula, number, takes
+from convcraft.lab.exercises.kinds import conclusion, formula, number, takes
 
 
 @takes("a NumPy generator")
@@ -29,9 +29,8 @@ def log_uniform_rate(answer: Any) -> str | None:
 
 def _surplus(count: int, accuracy: float, size: int) -> float:
     generator = torch.Generator().manual_seed(0)
-    draws = torch.binomial(
-        torch.full((4000, count), float(size)), torch.full((4000, count), accuracy), generator=generator
-    )
+    trials, chance = torch.full((4000, count), float(size)), torch.full((4000, count), accuracy)
+    draws = torch.binomial(trials, chance, generator=generator)
     return float((draws / size).max(1).values.mean()) - accuracy
 
 
@@ -101,12 +100,5 @@ CHECKS: dict[str, Check] = {
     ),
     "winner-by-luck": winner_by_luck,
     "two-reports": two_reports,
-    "read-the-search": choice(
-        "c",
-        {
-            "a": "The share is one over this space. A larger decay than 0.1 may ruin every network.",
-            "b": "Compare what the table says of depth with the interactions.",
-            "d": "The share depends on the range that was searched. What happens to it as the range shrinks?",
-        },
-    ),
+    "read-the-search": conclusion("read-the-search"),
 }

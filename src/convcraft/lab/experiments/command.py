@@ -4,12 +4,12 @@ import argparse
 import importlib
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from convcraft.errors import ConvcraftError
 from convcraft.lab.experiments import store
 from convcraft.lab.experiments.engine import run_study
-from convcraft.lab.experiments.results import Results
 from convcraft.lab.experiments.study import Study
 from convcraft.lab.experiments.tuning import count
 from convcraft.lab.experiments.version import load_study, names, place, version
@@ -23,9 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="name of a study, or path of a .py file")
     parser.add_argument("--list", action="store_true", help="list the studies and how far they are")
-    parser.add_argument(
-        "--quick", action="store_true", help="a small version of it, in memory; writes nothing"
-    )
+    parser.add_argument("--quick", action="store_true", help="a small version, in memory; writes nothing")
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: the cores; one on a GPU)")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="run on the workers of a Dask cluster")
@@ -65,30 +63,16 @@ def progress(study: Study, path: Path) -> str:
     return f"{sum(1 for _ in partial.read())} of {count(study)} runs"
 
 
-def _list(folder: str | None) -> None:
-    found = names(folder)
-    width = max((len(name) for name in found), default=0)
-    for name in found:
-        title, total, how = state(name, folder)
-        print(f"{name:{width}}  {how:18}  {'' if total is None else f'{total} runs':>9}  {title}")
-
-
-def _show(results: Results) -> None:
-    print(results)
-    lost = sum(run["diverged"] for run in results.runs if run["phase"] == "tuning")
-    if lost:
-        print(f"{lost} tuning runs diverged and count as chance")
-    if results.content["contrasts"] and len(results.seeds) > 1:
-        print()
-        print(results.contrasts())
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 130 where it was interrupted."""
     parser = _parser()
     given = parser.parse_args(argv)
     if given.list:
-        _list(given.folder)
+        found = names(given.folder)
+        width = max(map(len, found), default=0)
+        for name in found:
+            title, total, how = state(name, given.folder)
+            print(f"{name:{width}}  {how:18}  {'' if total is None else f'{total} runs':>9}  {title}")
         return 0
     if given.name is None:
         parser.error("NAME is missing; --list shows the studies")
@@ -96,21 +80,18 @@ def main(argv: list[str] | None = None) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jobs = given.jobs if given.jobs is not None else 1 if given.device != "cpu" else cores
     try:
-        results = run_study(
-            given.name,
-            jobs=jobs,
-            device=given.device,
-            scheduler=given.scheduler,
-            vectorized=given.vectorized,
-            quick=given.quick,
-            folder=given.folder,
-            progress=True,
-            say=lambda text: print(text, file=sys.stderr),
-        )
+        same = {
+            name: getattr(given, name) for name in ("device", "scheduler", "vectorized", "quick", "folder")
+        }
+        results = run_study(given.name, jobs=jobs, progress=True, say=partial(print, file=sys.stderr), **same)
     except KeyboardInterrupt:
         print("\ninterrupted; finished runs are kept, and the same command goes on", file=sys.stderr)
         return 130
-    _show(results)
+    print(results)
+    if lost := sum(run["diverged"] for run in results.runs if run["phase"] == "tuning"):
+        print(f"{lost} tuning runs diverged and count as chance")
+    if results.content["contrasts"] and len(results.seeds) > 1:
+        print(f"\n{results.contrasts()}")
     if not given.quick:
         print(f"\n{place(given.name, given.folder)[1]}")
     return 0

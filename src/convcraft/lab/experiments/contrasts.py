@@ -95,16 +95,8 @@ class Contrasts(Table[Judged]):
         if row.margin is not None:
             unreachable = f"not reachable (±{row.half_width:.2g})" if row.half_width >= row.margin else ""
             within = f"±{row.margin:g}: {'yes' if row.equivalent else unreachable or 'not shown'}"
-        return (
-            str(row.contrast),
-            row.measure,
-            row.interval.format(4) + _of_collapses(row),
-            f"{row.p:.2g}",
-            f"{row.adjusted:.2g}",
-            str(row.family),
-            within,
-            row.verdict,
-        )
+        tests = row.interval.format(4) + _of_collapses(row), f"{row.p:.2g}", f"{row.adjusted:.2g}"
+        return str(row.contrast), row.measure, *tests, str(row.family), within, row.verdict
 
     def named(self, contrast: str, measure: str = "test_accuracy") -> Judged:
         """The contrast called "a - b" of a measure; ConvcraftError where the study does not state it."""
@@ -128,8 +120,7 @@ def rates_of(collapsed: dict[str, Any]) -> dict[str, Interval]:
 
 
 def judge(contrasts: Sequence[Contrast], found: Sequence[Evidence]) -> Contrasts:
-    """Judge contrasts by what the runs say, with Holm's adjustment in each family; where arms collapse the
-    family holds the test of that rate as well."""
+    """Judge contrasts, with Holm's adjustment in each family, which holds the tests of collapse as well."""
     p = [1.0 if e.estimate is None else e.estimate.p for e in found]
     tests = [(i, "p") for i in range(len(found))]
     tests += [(i, "collapses") for i, e in enumerate(found) if e.p_collapses is not None]
@@ -142,29 +133,19 @@ def judge(contrasts: Sequence[Contrast], found: Sequence[Evidence]) -> Contrasts
     judged = []
     for i, (contrast, evidence) in enumerate(zip(contrasts, found, strict=True)):
         estimate, margin = evidence.estimate, contrast.margin
-        collapses, p_collapses = evidence.collapses, holmed.get((i, "collapses"))
+        collapses: dict[str, Any] = {
+            "collapses": evidence.collapses,
+            "p_collapses": holmed.get((i, "collapses")),
+        }
         if estimate is None:  # too few seeds are left
             nothing = Interval(float("nan"), float("nan"), float("nan"), 0)
-            judged.append(
-                Judged(contrast, nothing, 1.0, 1.0, None, float("inf"), None, collapses, p_collapses)
-            )
+            judged.append(Judged(contrast, nothing, 1.0, 1.0, None, float("inf"), **collapses))
             continue
-        equivalence = None
+        equivalence, power = None, None
         if margin is not None:
-            shown = estimate.equality(margin)
-            equal = shown < 0.05 and not collapses
+            shown, power = estimate.equality(margin), estimate.power(margin)
+            equal = shown < 0.05 and not evidence.collapses
             equivalence = Equivalence(shown, estimate.interval(0.9), margin, equal)
-        judged.append(
-            Judged(
-                contrast,
-                estimate.interval(),
-                p[i],
-                holmed[i, "p"],
-                equivalence,
-                estimate.half_width(),
-                None if margin is None else estimate.power(margin),
-                collapses,
-                p_collapses,
-            )
-        )
+        result = estimate.interval(), p[i], holmed[i, "p"]
+        judged.append(Judged(contrast, *result, equivalence, estimate.half_width(), power, **collapses))
     return Contrasts(judged)

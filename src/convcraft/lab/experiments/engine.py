@@ -221,8 +221,7 @@ def _finish(engine: _Engine, progress: bool | None) -> Results:
 
 
 def quick_changes(study: Study) -> dict[str, Any]:
-    """What `--quick` changes: two seeds, one tuning seed and, of training, one epoch, unless the study says
-    otherwise."""
+    """What `--quick` changes unless the study says otherwise: two seeds, one tuning seed, one epoch."""
     changes: dict[str, Any] = {"seeds": study.seeds[:2], "tuning_seeds": study.tuning_seeds[:1]}
     if study.run is None:
         changes["fit"] = {"epochs": 1}
@@ -238,6 +237,4 @@ def _check_device(device: str, here: bool) -> None:
     if kind not in ("cpu", "cuda"):
         raise ConvcraftError(f'device must be "cpu" or "cuda"; got {device!r}. Pass one of the two.')
     if here and kind == "cuda" and not torch.cuda.is_available():
-        raise ConvcraftError(
-            f"device {device!r}: torch finds no GPU here. Leave out --device, or install CUDA."
-        )
+        raise ConvcraftError(f"device {device!r}: torch finds no GPU. Leave out --device, or install CUDA.")

@@ -34,12 +34,7 @@ def map_unordered(
         from convcraft.lab.experiments.cluster import perform_on
 
         return perform_on(scheduler, tasks)
-    return sequential(tasks) if jobs == 1 or len(tasks) < 2 else processes(tasks, jobs)
-
-
-def sequential(tasks: Sequence[Task]) -> Iterator[list[Record]]:
-    """One after another in this process."""
-    return map(perform, tasks)
+    return map(perform, tasks) if jobs == 1 or len(tasks) < 2 else processes(tasks, jobs)
 
 
 def processes(tasks: Sequence[Task], jobs: int) -> Iterator[list[Record]]:

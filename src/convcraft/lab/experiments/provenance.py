@@ -48,16 +48,13 @@ def hardware(device: str, cluster: bool = False) -> str:
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     cores = torch.multiprocessing.cpu_count()
-    return f"{_processor()}, {cores} {'core' if cores == 1 else 'cores'}"
-
-
-def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    processor = names[0] if names else platform.processor() or platform.machine()
+    return f"{processor}, {cores} {'core' if cores == 1 else 'cores'}"
 
 
 def data_hash(splits: Splits) -> str:
@@ -77,10 +74,8 @@ def data_of(study: Study) -> list[dict[str, Any]]:
         return []
     for arm in study.arms:
         splits = splits_of(study, arm, "cpu")
-        entry = {
-            "name": splits.name,
-            "sizes": [len(p) for p in (splits.train, splits.validation, splits.test)],
-        }
+        sizes = [len(p) for p in (splits.train, splits.validation, splits.test)]
+        entry = {"name": splits.name, "sizes": sizes}
         found.setdefault(data_hash(splits), {**entry, "arms": []})["arms"].append(arm)
     if len(found) == 1:
         next(iter(found.values()))["arms"] = None

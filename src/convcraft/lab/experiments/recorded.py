@@ -81,8 +81,7 @@ class Recorded:
         return found
 
     def values(self, measure: str, arm: str) -> Values:
-        """The measure of the final runs of an arm, (seeds,), or (seeds, k) where it is a list; nan where a
-        run has none because it diverged.
+        """A measure of an arm's final runs, (seeds,) or (seeds, k) of lists; nan where a run diverged.
 
         Raises ConvcraftError for an unknown measure or arm.
         """
@@ -112,8 +111,7 @@ class Recorded:
         return table
 
     def sweeps(self, measure: str = "validation_accuracy") -> dict[str, Any]:
-        """For each arm the curve against the learning rate, as `plotting.learning_rates` takes it: of the
-        tuning seeds that all of its rates were run from."""
+        """Each arm's curve for `plotting.learning_rates`: of the tuning seeds that all its rates share."""
         found = {}
         for arm in self.arms:
             values = self.tuning(measure, arm)
@@ -146,9 +144,7 @@ def _array(values: Sequence[Any], name: str) -> Values:
     try:
         return np.array([empty if value is None else value for value in values], dtype=np.float64)
     except (TypeError, ValueError):
-        raise ConvcraftError(
-            f"{name!r} must be numbers; got {values[0]!r}. Read it from results.runs."
-        ) from None
+        raise ConvcraftError(f"{name!r} must be numbers; got {values[0]!r}. See results.runs.") from None
 
 
 def _column(values: Sequence[Any]) -> NDArray[Any]:

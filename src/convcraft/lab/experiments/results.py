@@ -65,8 +65,7 @@ class Results(Recorded):
 
     @property
     def still_falling(self) -> list[str]:
-        """Arms whose validation loss fell by more than 1 % in the last quarter of the updates, without those
-        whose budget is short on purpose."""
+        """Arms, but those short on purpose, whose validation loss fell by over 1 % in the last quarter."""
         short = set(self.content.get("short", ()))
         return [arm for arm in self.arms if arm not in short and (self.fall(arm) or 0.0) > FALL]
 
@@ -74,9 +73,8 @@ class Results(Recorded):
     def shortcomings(self) -> dict[str, list[str]]:
         """The rules of the protocol that are broken, each with the arms: no verdict may rest on these."""
         trains, tuned = self.content.get("trains", True), len(self.rates) > 1
-        unknown_budget = [
-            arm for arm in self.arms if self.updates[arm] is None and self.diverged[arm] < len(self.seeds)
-        ]
+        whole = [arm for arm in self.arms if self.diverged[arm] < len(self.seeds)]
+        unknown_budget = [arm for arm in whole if self.updates[arm] is None]
         few = tuned and len(self.settings["tuning_seeds"]) < TUNING_SEEDS
         tests = "test_accuracy" in self.measures
         found = {
@@ -150,10 +148,9 @@ class Results(Recorded):
         if len(arms) == 1:
             error = standard_error(values[0], self._step(measure))
             return Estimate(float(values[0].mean()), error, len(values[0]) - 1, len(values[0]))
-        plus, minus = (
-            (values[0], values[1]) if len(arms) == 2 else (values[0] + values[3], values[1] + values[2])
-        )
-        return difference(plus, minus, self._step(measure))
+        if len(arms) == 4:
+            values = [values[0] + values[3], values[1] + values[2]]
+        return difference(values[0], values[1], self._step(measure))
 
     def interval(self, measure: str, arm: str, level: float = 0.95) -> Interval:
         """Interval of the mean of a measure."""

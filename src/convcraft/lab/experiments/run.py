@@ -172,9 +172,7 @@ def _splits(load: Any, arm: str, seed: tuple[int, ...], device: str) -> Splits:
     with forked(0):
         splits = load(json.loads(arm), *seed)
     if not isinstance(splits, Splits):
-        raise ConvcraftError(
-            f"splits must return Splits; got {type(splits).__name__}. Use data.load or Splits."
-        )
+        raise ConvcraftError(f"splits must return Splits; got {type(splits).__name__}. Use data.load.")
     return splits.to(device)
 
 

@@ -35,8 +35,7 @@ def _short(curve: Sequence[float]) -> list[float]:
 
 
 def last_quarter(losses: Sequence[float], updates: Sequence[int], points: int = 4) -> list[float]:
-    """The lowest loss of the first three quarters of the updates, then as many points of the last, its end
-    too.
+    """The lowest loss of the first three quarters of the updates, then some points of the last and its end.
 
     Whether a loss still falls is seen from it: `Results.fall`.
 

@@ -85,9 +85,7 @@ def read_result(path: Path) -> dict[str, Any]:
             f"that wrote it, {content.get('provenance', {}).get('packages', {}).get('convcraft')}."
         )
     if content["checksum"] != checksum(content):
-        raise ConvcraftError(
-            f"{path} was changed after it was written: its checksum does not fit its content. {advice}"
-        )
+        raise ConvcraftError(f"{path} was changed after it was written: its checksum does not fit. {advice}")
     return {**content, "runs": to_runs(content["runs"], list(content["settings"]["arms"]))}
 
 
@@ -173,9 +171,7 @@ def locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w")
     except OSError as error:
-        raise ConvcraftError(
-            f"could not write {path}: {error.strerror or error}. Mend the folder."
-        ) from error
+        raise ConvcraftError(f"could not write {path}: {error.strerror or error}. Mend it.") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -153,10 +153,8 @@ class Study:
         set_(self, "rates", _rates(self.rates))
         set_(self, "seeds", _seeds("seeds", self.seeds))
         set_(self, "tuning_seeds", _seeds("tuning_seeds", self.tuning_seeds))
-        set_(self, "contrasts", tuple(self.contrasts))
-        set_(self, "select", tuple(self.select))
-        set_(self, "curves", tuple(self.curves))
-        set_(self, "short", tuple(self.short))
+        for name in ("contrasts", "select", "curves", "short"):
+            set_(self, name, tuple(getattr(self, name)))
         set_(self, "_takes_rate", callable(self.fit) and len(inspect.signature(self.fit).parameters) > 1)
         by_seed = callable(self.splits) and len(inspect.signature(self.splits).parameters) > 1
         set_(self, "splits_by_seed", by_seed)
@@ -300,9 +298,7 @@ def _check_fit(settings: Mapping[str, Any], rates: bool, knows_rate: bool) -> No
         if name not in known:
             raise unknown("entry of fit", name, known)
     if rates and "learning_rate" in settings:
-        raise ConvcraftError(
-            "fit must not hold learning_rate when the study has rates; got both. Leave it to the rates."
-        )
+        raise ConvcraftError("fit must not hold learning_rate when the study has rates; got both. Drop one.")
     if rates and settings.get("optimizer") is not None and not knows_rate:
         raise ConvcraftError(
             "fit with an optimizer must be a function of (arm, rate), or the optimizer does not know the "

@@ -28,11 +28,9 @@ def plain(value: Any, where: str) -> Any:
         return [plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {key: plain(item, f"{where}[{key!r}]") for key, item in value.items()}
-    got = (
-        "a dict whose keys are not all strings"
-        if isinstance(value, Mapping)
-        else f"{value!r} ({type(value).__name__})"
-    )
+    got = f"{value!r} ({type(value).__name__})"
+    if isinstance(value, Mapping):
+        got = "a dict whose keys are not all strings"
     raise ConvcraftError(
         f"{where} must be plain data that JSON can hold: dict with string keys, list, string, finite number, "
         f"True, False or None; got {got}. Put a name there, and make the object from it in model or run."

@@ -24,9 +24,7 @@ def studies_folder(folder: str | Path | None = None) -> Path:
     if folder is not None:
         if Path(folder).is_dir():
             return Path(folder)
-        raise ConvcraftError(
-            f"folder must be a folder of studies; there is none at {folder}. Check the path."
-        )
+        raise ConvcraftError(f"folder must be a folder of studies; there is none at {folder}. Check it.")
     here = Path.cwd()
     for parent in (here, *here.parents):
         for candidate in (parent / "book" / "studies", parent / "studies"):
@@ -85,8 +83,7 @@ def load_study(name: str | Path, folder: str | Path | None = None) -> Study:
     source = path.read_text(encoding="utf-8")
     if not _defines_study(source):
         raise ConvcraftError(
-            f"{path.name} must define STUDY = Study(...); it does not. Where it is a program of its own, run "
-            f"it with python."
+            f"{path.name} must define STUDY = Study(...); it does not. A program of its own runs with python."
         )
     return compiled(path.stem, source)
 
@@ -104,8 +101,7 @@ def compiled(name: str, source: str) -> Study:
         raise ConvcraftError(f"study {name}: {error}") from error
     except Exception as error:
         raise ConvcraftError(
-            f"{file} must be importable, without training anything; got {type(error).__name__}: {error}. "
-            "Mend the file."
+            f"{file} must import and train nothing; got {type(error).__name__}: {error}. Mend the file."
         ) from error
     study: Any = getattr(module, "STUDY", None)
     if not isinstance(study, Study):

@@ -1,11 +1,10 @@
 """Splits whose test part is not there: what tuning and training get to see."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from convcraft.errors import ConvcraftError
-from convcraft.lab.data.splits import Split, Splits
+from convcraft.lab.data.splits import Splits
 
 
 class MissingTest:
@@ -40,8 +39,7 @@ class Withheld(Splits):
         object.__setattr__(self, "test", MissingTest())
 
     def _map(self, change: Any) -> Splits:
-        apply: Callable[[Split], Split] = change
-        return Withheld(apply(self.train), apply(self.validation), self.test, self.name, self.classes)
+        return Withheld(change(self.train), change(self.validation), self.test, self.name, self.classes)
 
     def __repr__(self) -> str:
         return f"Withheld({self.name!r}, {len(self.train)}/{len(self.validation)}, test withheld)"

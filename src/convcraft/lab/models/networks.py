@@ -79,8 +79,7 @@ def activation_layer(activation: Activation, channels: int = 1) -> nn.Module | N
             "activation must make a torch.nn.Module when called without arguments, or with channels; "
             f"{activation!r} "
             f"{f'made {type(layer).__name__}' if layer is not None else f'requires {required}'}. Pass a "
-            "module class, "
-            "a function that makes a module, or a function of one tensor."
+            "module class, a function that makes a module, or a function of one tensor."
         )
     return layer
 
@@ -109,9 +108,7 @@ class MLP(nn.Module):
         super().__init__()
         if len(widths) < 2 or min(widths) < 1:
             raise ConvcraftError(
-                "widths must hold at least two sizes of 1 or more, from input to output; got "
-                f"{tuple(widths)}. "
-                "Pass for example (64, 128, 10)."
+                f"widths must hold at least two sizes of 1 or more; got {tuple(widths)}. Pass (64, 128, 10)."
             )
         self.widths = tuple(widths)
         self.layers = nn.Sequential()
@@ -131,15 +128,16 @@ HEADS = ("dense", "global_avg", "global_max")
 
 
 class ConvNet(nn.Module):
-    """Convolutional network: per entry of `channels` a convolution, an activation and a pooling that halves;
-    then a head.
+    """Convolutional network: a convolution, activation and halving pooling per entry of `channels`, a head.
 
     `pool`: "max", "avg" (2x2), "stride" (the convolution itself has stride 2) or "none". `head`: "dense"
     (flatten, a hidden layer of `hidden` units unless 0, a linear layer), "global_avg" or "global_max" (one
     number a channel, a linear layer). Takes images (N, in_channels, size, size), or of other sizes where the
     head is global; returns logits (N, classes). `features` and `head` are Sequentials with named layers
     (conv1, act1, pool1, ...; flatten, hidden, act, output). Raises ConvcraftError for an unknown pool, head
-    or activation, an even kernel, and a size too small to be pooled that often.
+    or activation, an even kernel, and a size too small to be pooled that often. Source: LeCun, Bottou, Bengio
+    and Haffner (1998), Gradient-based learning applied to document recognition. Chapter: Convolutional
+    networks.
 
     >>> import torch
     >>> model = ConvNet((8, 16), activation=nn.ReLU)
@@ -147,9 +145,6 @@ class ConvNet(nn.Module):
     torch.Size([3, 10])
     >>> model.features(torch.zeros(3, 1, 8, 8)).shape
     torch.Size([3, 16, 2, 2])
-
-    Source: LeCun, Bottou, Bengio and Haffner (1998), Gradient-based learning applied to document recognition.
-    Chapter: Convolutional networks.
     """
 
     def __init__(
@@ -173,7 +168,8 @@ class ConvNet(nn.Module):
             conv = nn.Conv2d(c_in, c_out, kernel_size, stride=stride, padding=kernel_size // 2)
             self._add(self.features, f"conv{depth}", conv)
             self._add(self.features, f"act{depth}", activation_layer(activation, c_out))
-            self._add(self.features, f"pool{depth}", _pool(pool))
+            pooling = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}.get(pool)
+            self._add(self.features, f"pool{depth}", None if pooling is None else pooling(2))
             size = (size + 1) // 2 if pool == "stride" else size // 2 if pool != "none" else size
         self.head = nn.Sequential()
         if head == "dense":
@@ -184,8 +180,8 @@ class ConvNet(nn.Module):
                 self._add(self.head, "act", activation_layer(activation, hidden))
             self._add(self.head, "output", nn.Linear(hidden or width, classes))
         else:
-            pooling = nn.AdaptiveAvgPool2d(1) if head == "global_avg" else nn.AdaptiveMaxPool2d(1)
-            self._add(self.head, "global_pool", pooling)
+            whole = nn.AdaptiveAvgPool2d(1) if head == "global_avg" else nn.AdaptiveMaxPool2d(1)
+            self._add(self.head, "global_pool", whole)
             self._add(self.head, "flatten", nn.Flatten())
             self._add(self.head, "output", nn.Linear(channels[-1], classes))
 
@@ -198,10 +194,6 @@ class ConvNet(nn.Module):
         return self.head(self.features(x))
 
 
-def _pool(pool: str) -> nn.Module | None:
-    return {"max": nn.MaxPool2d(2), "avg": nn.AvgPool2d(2)}.get(pool)
-
-
 def _check_convnet(channels: Sequence[int], size: int, pool: str, head: str, kernel_size: int) -> None:
     if pool not in POOLS:
         raise unknown("pool", pool, POOLS)
@@ -209,13 +201,11 @@ def _check_convnet(channels: Sequence[int], size: int, pool: str, head: str, ker
         raise unknown("head", head, HEADS)
     if not channels or min(channels) < 1:
         raise ConvcraftError(
-            f"channels must hold one number of 1 or more a layer; got {tuple(channels)}. Pass for example "
-            "(16, 32)."
+            f"channels must hold one number of 1 or more a layer; got {tuple(channels)}. Try (16, 32)."
         )
     if kernel_size < 1 or kernel_size % 2 == 0:
         raise ConvcraftError(
-            f"kernel_size must be odd, so that padding keeps the size; got {kernel_size}. Pass for example "
-            "3 or 5."
+            f"kernel_size must be odd, so that padding keeps the size; got {kernel_size}. Pass 3 or 5."
         )
     if pool in ("max", "avg") and size < 2 ** len(channels):
         raise ConvcraftError(
@@ -237,17 +227,14 @@ def names() -> list[str]:
 
 
 def build(name: str, *, seed: int | None = None, **arguments: Any) -> nn.Module:
-    """Build a model by name; with a `seed` its initialization is that seed's, and the global random state
-    stays as it was.
+    """Build a model by name; with a `seed` initialize it from that and leave the global random state alone.
 
-    Raises ConvcraftError for an unknown name, listing the near matches.
+    Raises ConvcraftError for an unknown name, listing the near matches. Chapter: Convolutional networks.
 
     >>> import torch
     >>> first, second = (build("mlp", widths=(4, 3), activation=None, seed=1) for _ in range(2))
     >>> torch.equal(first.layers.linear1.weight, second.layers.linear1.weight)
     True
-
-    Chapter: Convolutional networks.
     """
     if name not in _MODELS:
         raise unknown("model", name, names())

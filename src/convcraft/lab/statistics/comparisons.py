@@ -42,15 +42,13 @@ def difference(a: ArrayLike, b: ArrayLike, step: float | None = None) -> Estimat
 
 
 def paired_difference(a: ArrayLike, b: ArrayLike, level: float = 0.95, step: float | None = None) -> Interval:
-    """t interval of the mean of a - b, where entry i of both comes from the same seed; `step` as in
-    `difference`.
+    """t interval of the mean of a - b, entry i of both from the same seed; `step` as in `difference`.
 
-    Raises ConvcraftError when the lengths differ, and as `t_interval` does.
+    Raises ConvcraftError when the lengths differ, and as `t_interval` does. Source: Student (1908), The
+    Probable Error of a Mean. Chapter: Convolutional networks.
 
     >>> paired_difference([0.95, 0.96, 0.97], [0.94, 0.95, 0.95])
     0.013 [-0.001, 0.028]
-
-    Source: Student (1908), The Probable Error of a Mean. Chapter: Convolutional networks.
     """
     check_level(level)
     return difference(a, b, step).interval(level)
@@ -88,9 +86,7 @@ def tost(
     True
     """
     if not margin > 0:
-        raise ConvcraftError(
-            f"margin must be positive; got {margin}. Pass the largest difference that does not matter."
-        )
+        raise ConvcraftError(f"margin must be positive; got {margin}. Pass the largest difference to ignore.")
     if paired:
         found = difference(a, b, step)
     else:

@@ -109,9 +109,7 @@ def _sum_of_squares(table: NDArray[np.float64], axes: tuple[int, ...]) -> float:
 
 
 def _partial(f: float, freedom: int, rest: int, scale: int, n: int, level: float) -> Interval:
-    """The share of an effect against its noise, as if that filled `scale` degrees of freedom; the ends by
-    inverting the noncentral F distribution."""
-
+    """The share of an effect against its noise, as if that filled `scale` degrees of freedom."""
     from scipy import optimize, stats
 
     def noncentrality(probability: float) -> float:
@@ -187,8 +185,7 @@ def variance_shares(
     taken = {BLOCK, RESIDUAL} & set(names)
     if taken:
         raise ConvcraftError(
-            f"factors must not be called {' or '.join(sorted(taken))}, which are lines of the table; "
-            "rename them."
+            f"factors must not be called {' or '.join(sorted(taken))}, lines of the table; rename them."
         )
     table = _balanced(sample, factors if block is None else {**factors, BLOCK: block})
     table = table - table.mean()

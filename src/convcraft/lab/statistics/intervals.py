@@ -35,9 +35,8 @@ class Interval:
     def format(self, digits: int = 3, percent: bool = False) -> str:
         """The interval with so many decimal places, as fractions or in percent."""
         scale, unit = (100.0, " %") if percent else (1.0, "")
-        mean, low, high = (
-            f"{round(scale * v, digits) + 0.0:.{digits}f}" for v in (self.mean, self.low, self.high)
-        )
+        values = (round(scale * value, digits) + 0.0 for value in (self.mean, self.low, self.high))
+        mean, low, high = (f"{value:.{digits}f}" for value in values)
         return f"{mean}{unit} [{low}, {high}]"
 
     def __str__(self) -> str:
@@ -82,17 +81,15 @@ def standard_error(sample: NDArray[np.float64], step: float | None = None) -> fl
 
 
 def t_interval(values: ArrayLike, level: float = 0.95, step: float | None = None) -> Interval:
-    r"""Confidence interval of a mean by Student's t: :math:`\bar x \pm t_{n-1,(1+\text{level})/2}\, s/\sqrt
-    n`.
+    r"""Interval of a mean by Student's t: :math:`\bar x \pm t_{n-1,(1+\text{level})/2}\, s/\sqrt n`.
 
     Of equal values it is the interval of a sample in which one of them lay a `step` off: the smallest
     difference that the measure can show, 1/500 for an accuracy on 500 images; None: the last of six digits.
     Raises ConvcraftError for fewer than two values, values that are not finite, or a level outside (0, 1).
+    Source: Student (1908), The Probable Error of a Mean. Chapter: Convolutional networks.
 
     >>> t_interval([0.94, 0.95, 0.96])
     0.950 [0.925, 0.975]
-
-    Source: Student (1908), The Probable Error of a Mean. Chapter: Convolutional networks.
     """
     check_level(level)
     sample = sample_of(values)
@@ -109,17 +106,15 @@ def bootstrap_interval(
     method: str = "BCa",
     seed: int = 0,
 ) -> Interval:
-    """Confidence interval of any statistic of one sample by resampling it; `method` as in
-    scipy.stats.bootstrap.
+    """Confidence interval of any statistic of one sample by resampling, as in scipy.stats.bootstrap.
 
     `statistic` maps an array to a number; the default method is the bias-corrected and accelerated one.
-    Resampling equal values tells nothing; theirs is the interval of `t_interval` around the statistic.
-    Raises ConvcraftError as `t_interval` does.
+    Resampling equal values tells nothing; theirs is the interval of `t_interval` around the statistic. Raises
+    ConvcraftError as `t_interval` does. Source: Efron (1987), Better Bootstrap Confidence Intervals. Chapter:
+    Convolutional networks.
 
     >>> bootstrap_interval([0.94, 0.95, 0.96, 0.95, 0.93], np.median).contains(0.95)
     True
-
-    Source: Efron (1987), Better Bootstrap Confidence Intervals. Chapter: Convolutional networks.
     """
     from scipy import stats
 
@@ -128,15 +123,9 @@ def bootstrap_interval(
     estimate = float(statistic(sample))
     if np.ptp(sample) == 0:
         return interval_around(estimate, standard_error(sample), sample.size - 1, sample.size, level)
-    result = stats.bootstrap(
-        (sample,),
-        statistic,
-        n_resamples=resamples,
-        confidence_level=level,
-        method=method,
-        rng=np.random.default_rng(seed),
-    )
-    low, high = map(float, result.confidence_interval)
+    options: dict[str, Any] = {"method": method, "rng": np.random.default_rng(seed)}
+    found = stats.bootstrap((sample,), statistic, n_resamples=resamples, confidence_level=level, **options)
+    low, high = map(float, found.confidence_interval)
     return Interval(estimate, low, high, sample.size, level)
 
 
@@ -154,8 +143,6 @@ def wilson(k: int, n: int, level: float = 0.95) -> Interval:
 
     check_level(level)
     if not (n >= 1 and 0 <= k <= n):
-        raise ConvcraftError(
-            f"wilson needs 0 <= k <= n and n >= 1; got k={k}, n={n}. Count k among the same n."
-        )
+        raise ConvcraftError(f"wilson needs 0 <= k <= n and n >= 1; got k={k}, n={n}. Count k among n.")
     bounds = stats.binomtest(int(k), int(n)).proportion_ci(level, method="wilson")
     return Interval(k / n, float(bounds.low), float(bounds.high), int(n), level)

@@ -26,9 +26,7 @@ def mase(forecast: ArrayLike, actual: ArrayLike, history: ArrayLike, period: int
             "Forecast every value."
         )
     if past.ndim != 1 or not 1 <= period < past.size:
-        raise ConvcraftError(
-            f"history must be one series, longer than the period of {period}; got shape {past.shape}."
-        )
+        raise ConvcraftError(f"history must be a series longer than the period {period}; got {past.shape}.")
     scale = float(np.abs(past[period:] - past[:-period]).mean())
     if not scale > 0:
         raise ConvcraftError(
@@ -48,9 +46,7 @@ def blocks_of(values: ArrayLike, count: int) -> NDArray[np.float64]:
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim < 1 or not 1 <= count <= array.shape[-1]:
-        raise ConvcraftError(
-            f"count must lie between 1 and the number of values; got {count} for shape {array.shape}."
-        )
+        raise ConvcraftError(f"count must be 1 to the number of values; got {count} for shape {array.shape}.")
     return np.stack([part.mean(-1) for part in np.array_split(array, count, axis=-1)], axis=-1)
 
 
