@@ -209,7 +209,7 @@ def test_studies_are_found_from_the_folders_below_the_book(folder, monkeypatch):
         ("tinny", "unknown study 'tinny': did you mean 'tiny'"),
         ("script", "must define STUDY"),
         ("broken", "must be importable.*SyntaxError"),
-        ("raises", "must import and train nothing; got ZeroDivisionError"),
+        ("raises", "must be importable, without training anything; got ZeroDivisionError"),
         ("none", "must define STUDY = Study"),
         ("wrong", "study wrong: arms must be a dict"),
     ],

@@ -137,8 +137,7 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any]) -> nn.Modul
         )
     number = 0
     with torch.no_grad(), _collecting(model, layers) as seen:
-        given = _batch.batches("recalibrate_batch_norm", batches, model, "nobody")
-        for batch in given:
+        for batch in _batch.batches("recalibrate_batch_norm", batches, model, "nobody"):
             batch(model)
             number += 1
     if dist.is_available() and dist.is_initialized():

@@ -139,10 +139,8 @@ def _known(optimizer: Optimizer) -> Rates:
 
 
 def _sgd(group: dict[str, Any], states: list[dict[str, Any]]) -> float:
-    momentum = group["momentum"]
-    if momentum == 0:
-        return float(group["lr"])
-    return float(group["lr"]) * (1 - group["dampening"]) / (1 - momentum)
+    momentum, rate = group["momentum"], float(group["lr"])
+    return rate * (1 - group["dampening"]) / (1 - momentum) if momentum else rate
 
 
 def _inverse(
@@ -198,11 +196,9 @@ def _radam(group: dict[str, Any], states: list[dict[str, Any]]) -> float | list[
 
 
 def _adadelta(group: dict[str, Any], states: list[dict[str, Any]]) -> list[Tensor]:
-    eps, found = group["eps"], []
-    for state in states:
-        ratio = (state["acc_delta"] + eps).div_(state["square_avg"] + eps)
-        found.append(ratio.sqrt_().mul_(float(group["lr"])))
-    return found
+    eps, rate = group["eps"], float(group["lr"])
+    ratios = [(state["acc_delta"] + eps).div_(state["square_avg"] + eps) for state in states]
+    return [ratio.sqrt_().mul_(rate) for ratio in ratios]
 
 
 _RATES: dict[type[Optimizer], Rates] = {

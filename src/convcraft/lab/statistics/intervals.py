@@ -61,10 +61,15 @@ def check_level(level: float) -> None:
         raise ConvcraftError(f"level must lie between 0 and 1; got {level}. Pass 0.95 for a 95 % interval.")
 
 
-def interval_around(mean: float, error: float, df: float, n: int, level: float) -> Interval:
+def student() -> Any:
+    """Student's t of scipy, which takes a second to import and so waits until it is needed."""
     from scipy import stats
 
-    half = float(stats.t.ppf((1 + level) / 2, df)) * error if error > 0 else 0.0
+    return stats.t
+
+
+def interval_around(mean: float, error: float, df: float, n: int, level: float) -> Interval:
+    half = float(student().ppf((1 + level) / 2, df)) * error if error > 0 else 0.0
     return Interval(mean, mean - half, mean + half, n, level)
 
 
