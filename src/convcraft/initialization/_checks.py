@@ -26,7 +26,7 @@ def check_model(function: str, model: Any, generator: Generator) -> None:
     check_module(function, model)
     for name, parameter in model.named_parameters():
         if isinstance(parameter, UninitializedParameter):
-            raise ConvcraftError(f"{function}: model must have shapes, {name} has none; run one batch first")
+            raise ConvcraftError(f"{function}: model must have shapes, but {name} has none; run one batch")
         if parameter.device.type == "meta":
             raise ConvcraftError(
                 f"{function}: model must have values to set, but {name} is on the meta device; "
