@@ -237,4 +237,6 @@ def _check_device(device: str, here: bool) -> None:
     if kind not in ("cpu", "cuda"):
         raise ConvcraftError(f'device must be "cpu" or "cuda"; got {device!r}. Pass one of the two.')
     if here and kind == "cuda" and not torch.cuda.is_available():
-        raise ConvcraftError(f"device {device!r}: torch finds no GPU. Leave out --device, or install CUDA.")
+        raise ConvcraftError(
+            f"device {device!r}: torch finds no GPU here. Leave out --device, or install CUDA."
+        )
