@@ -14,9 +14,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
 CONTENTS = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 
-# Chapters that still have the form of the first edition: story, evidence and verdicts on one page.
-FIRST_FORM: tuple[str, ...] = ()
-
 
 def _listed(entries: list[dict]) -> Iterator[str]:
     for entry in entries:
@@ -30,7 +27,6 @@ NOTEBOOKS = sorted(BOOK.glob("*.ipynb")) + sorted(BOOK.glob("evidence/*.ipynb"))
 EVIDENCE = [path for path in NOTEBOOKS if path.parent.name == "evidence"]
 APART = ("how_a_claim_is_tested", "claims", "second_edition", "use_it_in_your_project")
 CHAPTERS = [path for path in NOTEBOOKS if path not in EVIDENCE and path.stem not in APART]
-NEW_FORM = [path for path in CHAPTERS if path.stem not in FIRST_FORM]
 
 
 def read(path: pathlib.Path) -> nbformat.NotebookNode:

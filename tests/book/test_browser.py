@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from pages import CHAPTERS, NEW_FORM, PAGES
+from pages import CHAPTERS, PAGES
 
 CHAPTER_PAGES = [f"book/{path.stem}" for path in CHAPTERS]
 WITHOUT_CONTROLS = ("book/searching_hyperparameters",)  # its chapter on learning rates has them
@@ -366,7 +366,7 @@ FORM = """() => {
 }"""
 
 
-@pytest.mark.parametrize("page", [f"book/{path.stem}" for path in NEW_FORM])
+@pytest.mark.parametrize("page", CHAPTER_PAGES)
 def test_a_chapter_is_read_to_the_end(browser, site, page):
     """At most 30 screens, a fifth of them code, a picture every second screen; nothing cut at the edge."""
     with visiting(browser, f"{site.as_uri()}/{page}.html", {"width": 1440, "height": 900}) as visit:

@@ -11,8 +11,6 @@ import pytest
 from pages import (
     CHAPTERS,
     EVIDENCE,
-    FIRST_FORM,
-    NEW_FORM,
     NOTEBOOKS,
     code_cells,
     headings,
@@ -25,7 +23,6 @@ from pages import (
 )
 
 SECTIONS = ("In practice", "Exercises", "What we do not know", "References")
-FIRST_FORM_SECTIONS = ("What you will be able to do", "What the articles say", *SECTIONS)
 CASE_STUDIES = ("images", "recurrent_networks", "recommenders", "series", "generation", "outlook")
 MOST_OUTPUT = 250_000  # bytes of one cell
 WHOLE_LEDGER = (
@@ -46,11 +43,6 @@ def chapter(request):
     return read(request.param)
 
 
-@pytest.fixture(params=NEW_FORM, ids=lambda p: p.stem)
-def new_form(request):
-    return read(request.param)
-
-
 @pytest.fixture(params=EVIDENCE, ids=lambda p: p.stem)
 def evidence(request):
     return read(request.param)
@@ -62,7 +54,6 @@ def lines_of(source: str) -> int:
 
 def test_there_are_chapters():
     assert {"convolutional_networks", "activations"} <= {path.stem for path in CHAPTERS}
-    assert set(FIRST_FORM) <= {path.stem for path in CHAPTERS}
 
 
 def test_valid_and_run_in_order(notebook):
@@ -135,21 +126,21 @@ def test_sections(path):
     """The parts that every chapter has, in their order."""
     found = headings(read(path))
     places = []
-    for section in FIRST_FORM_SECTIONS if path.stem in FIRST_FORM else SECTIONS:
+    for section in SECTIONS:
         match = [i for i, h in enumerate(found) if section.lower() in h.lower()]
         assert match, f"no section {section!r}; the headings are {found}"
         places.append(match[0])
     assert places == sorted(places), f"sections out of order: {found}"
 
 
-def test_the_summary_comes_first(new_form):
+def test_the_summary_comes_first(chapter):
     """One bold paragraph below the title: what the reader will know, with numbers."""
-    text = paragraphs(new_form.cells[0].source)[0]
+    text = paragraphs(chapter.cells[0].source)[0]
     assert text.startswith("**") and text.endswith("**") and re.search(r"\d", text), text
 
 
-def test_code_fits_the_page(new_form):
-    wide = [line for c in code_cells(new_form) for line in c.source.splitlines() if len(line) > WIDEST]
+def test_code_fits_the_page(chapter):
+    wide = [line for c in code_cells(chapter) for line in c.source.splitlines() if len(line) > WIDEST]
     assert wide == []
 
 
@@ -158,27 +149,27 @@ def test_evidence_code_fits_the_page(evidence):
     assert wide == []
 
 
-def test_folded_code_says_what_it_does(new_form):
-    for c in code_cells(new_form):
+def test_folded_code_says_what_it_does(chapter):
+    for c in code_cells(chapter):
         if "hide-input" in tags(c):
             title = c.metadata.get("mystnb", {}).get("code_prompt_show", "")
             assert len(title.split()) >= 3, f"no title: {c.source[:80]}"
 
 
-def test_a_chapter_is_short_and_settles_nothing(new_form):
-    words = len(re.sub(r"^(`{3,}|\$\$).*?^\1\s*$", "", prose(new_form), flags=re.M | re.S).split())
+def test_a_chapter_is_short_and_settles_nothing(chapter):
+    words = len(re.sub(r"^(`{3,}|\$\$).*?^\1\s*$", "", prose(chapter), flags=re.M | re.S).split())
     assert words <= MOST_WORDS
-    assert not any(re.search(r"\b(settle|open_claim)\(", c.source) for c in code_cells(new_form))
-    assert 1 <= len(re.findall(r"\{claim\}`", prose(new_form))) <= MOST_BADGES
+    assert not any(re.search(r"\b(settle|open_claim)\(", c.source) for c in code_cells(chapter))
+    assert 1 <= len(re.findall(r"\{claim\}`", prose(chapter))) <= MOST_BADGES
 
 
 def test_evidence_leads_back_to_its_chapter(evidence):
     assert re.search(r"\{doc\}`[^`]*<\.\./\w+>`|\{doc\}`\.\./\w+`", evidence.cells[0].source)
 
 
-def test_a_prediction_has_a_question_and_no_heading(new_form):
+def test_a_prediction_has_a_question_and_no_heading(chapter):
     inside = False
-    for cell in new_form.cells:
+    for cell in chapter.cells:
         text = cell.source if cell.cell_type == "markdown" else ""
         for kind, question in re.findall(r"\{predict-(start|end)\} *([^\n]*)", text):
             assert inside == (kind == "end"), f"predictions do not nest: {question}"

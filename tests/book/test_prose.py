@@ -6,7 +6,7 @@ import html
 import re
 
 import pytest
-from pages import NEW_FORM, output_text, paragraphs, read
+from pages import CHAPTERS, output_text, paragraphs, read
 
 WORDS = {
     word: number
@@ -95,7 +95,7 @@ def test_numbers_are_found_and_matched():
     assert not shown(95.7, 1, {0.9578, 95.6}) and not shown(20, 0, {22.0})
 
 
-@pytest.mark.parametrize("path", NEW_FORM, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
 def test_numbers_in_prose_come_from_outputs(path):
     known = EXCEPTIONS.get(path.stem, {})
     missing = [one for one in unsupported(read(path)) if not any(part in one for part in known)]
@@ -104,7 +104,7 @@ def test_numbers_in_prose_come_from_outputs(path):
 
 def test_exceptions_are_still_needed():
     for name, known in EXCEPTIONS.items():
-        (path,) = [p for p in NEW_FORM if p.stem == name]
+        (path,) = [p for p in CHAPTERS if p.stem == name]
         missing = unsupported(read(path))
         for part, reason in known.items():
             assert len(reason.split()) >= 3 and any(part in one for one in missing), f"{name}: {part}"
