@@ -271,6 +271,7 @@ def figures_take_the_ground_of_the_theme(visit, theme):
     for number in range(figures.count()):
         figure = figures.nth(number)
         if figure.evaluate("e => !!e.closest('.tag_keep-colours') || e.classList.contains('keep-colours')"):
+            assert figure.evaluate("e => getComputedStyle(e).filter") == "none"
             continue
         shades = sorted(luminance(corner) for corner in figure.evaluate(FIGURE))  # one may hold a mark
         assert shades[1] > 0.8 if theme == "light" else shades[2] < 0.05, (number, shades)
