@@ -3,7 +3,7 @@
 Varied: deep: perceptrons with ten hidden layers of width 32, a full factorial of activation (ReLU, ELU,
 SiLU, tanh, sigmoid), initialization (normal of standard deviation 0.01, Xavier, He), batch normalization
 (BN) before every activation (no, yes), weight decay (0, 0.003) and learning rate (0.003, 0.01, 0.03, 0.1,
-0.3), at 800 updates and, on purpose short, 120. Conv: a ConvNet with two convolutions and a hidden layer,
+0.3), at 600 updates and, on purpose short, 120. Conv: a ConvNet with two convolutions and a hidden layer,
 a full factorial of activation (ReLU, tanh), initialization (torch's defaults, or its own for the
 activation), BN, dropout (keep 0.8 after the hidden layer), weight decay (0, 0.003), augmentation (mild:
 rotation by up to 10 degrees, scale 0.9 to 1.1, shift by up to half a pixel) and learning rate (0.01, 0.05),
@@ -31,7 +31,7 @@ from convcraft.lab.experiments import Contrast, Study
 from convcraft.lab.training import evaluate
 from convcraft.normalization import BatchNorm1d, BatchNorm2d
 
-N, BATCH, WIDTH, BUDGETS = 300, 32, 32, {"": 800, " short": 120}
+N, BATCH, WIDTH, BUDGETS = 300, 32, 32, {"": 600, " short": 120}
 DECAYS, RATES, CONV_RATES, CONV_UPDATES = (0.0, 0.003), (0.003, 0.01, 0.03, 0.1, 0.3), (0.01, 0.05), 600
 
 FILL = {
