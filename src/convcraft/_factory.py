@@ -1,7 +1,5 @@
 """What a command line names as MODULE:FACTORY: the user's own code, loaded and called."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import sys

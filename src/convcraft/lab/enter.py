@@ -5,8 +5,6 @@ then ten others for the comparison; training ends where the validation loss is f
 intervals, adjusted by Holm's method over the four tasks; equal means within a point.
 """
 
-from __future__ import annotations
-
 import argparse
 import functools
 import os
@@ -29,27 +27,23 @@ from convcraft.lab.experiments import Contrast, Results, Study, run_study
 from convcraft.lab.tables import table
 from convcraft.lab.training import evaluate
 
-__all__ = ["entry", "main"]
-
 REFERENCE, LAGS, HORIZON = "relu", 12, 48
+
+
+def _mlp(*sizes: int) -> Callable[[Any], nn.Module]:
+    return lambda f: models.MLP(sizes, activation=f)
+
+
+def _convnet(activation: Any) -> nn.Module:
+    return models.ConvNet((8, 16), hidden=32, activation=activation)
+
+
 #: task -> (what it is, the network for an activation, the most updates)
 TASKS: dict[str, tuple[str, Callable[[Any], nn.Module], int]] = {
-    "dense": ("digits, 2 hidden layers of 64", lambda f: models.MLP((64, 64, 64, 10), activation=f), 2000),
-    "deep": (
-        "digits, 12 hidden layers of 32",
-        lambda f: models.MLP((64, *[32] * 12, 10), activation=f),
-        2000,
-    ),
-    "convolutional": (
-        "digits, 2 convolutions",
-        lambda f: models.ConvNet((8, 16), hidden=32, activation=f),
-        1000,
-    ),
-    "forecast": (
-        "chaotic series, 48 steps ahead",
-        lambda f: models.MLP((LAGS, 32, 32, HORIZON), activation=f),
-        6000,
-    ),
+    "dense": ("digits, 2 hidden layers of 64", _mlp(64, 64, 64, 10), 2000),
+    "deep": ("digits, 12 hidden layers of 32", _mlp(64, *[32] * 12, 10), 2000),
+    "convolutional": ("digits, 2 convolutions", _convnet, 1000),
+    "forecast": ("chaotic series, 48 steps ahead", _mlp(LAGS, 32, 32, HORIZON), 6000),
 }
 
 
@@ -124,6 +118,11 @@ def entry(activation: str) -> Study:
         for task in TASKS
         for label, name in ((entered, activation), (REFERENCE, REFERENCE))
     }
+    contrasts = []
+    for task in TASKS:
+        measure = "explained" if task == "forecast" else "test_accuracy"
+        pair = (f"{task}, {entered}", f"{task}, {REFERENCE}")
+        contrasts.append(Contrast(*pair, measure=measure, margin=0.01, family="tasks"))
     return Study(
         arms=arms,
         rates=(0.01, 0.03, 0.1, 0.3),
@@ -133,16 +132,7 @@ def entry(activation: str) -> Study:
         fit=_fit,
         select=("validation_loss", "min"),
         diverged={"explained": 0.0},
-        contrasts=tuple(
-            Contrast(
-                f"{task}, {entered}",
-                f"{task}, {REFERENCE}",
-                measure="explained" if task == "forecast" else "test_accuracy",
-                margin=0.01,
-                family="tasks",
-            )
-            for task in TASKS
-        ),
+        contrasts=tuple(contrasts),
         quick={"seeds": range(3), "tuning_seeds": range(100, 101), "rates": (0.03,)},
     )
 
@@ -152,16 +142,9 @@ def _report(results: Results, activation: str) -> str:
     judged = {str(row.a).split(", ")[0]: row for row in results.contrasts()}
     rows = []
     for task, row in judged.items():
-        means = (results.interval(row.measure, arm).mean for arm in (row.b, row.a))
-        rows.append(
-            [
-                TASKS[task][0],
-                *(f"{100 * mean:.1f} %" for mean in means),
-                row.interval.format(1, percent=True),
-                f"{row.adjusted:.2g}",
-                row.verdict,
-            ]
-        )
+        means = [f"{100 * results.interval(row.measure, arm).mean:.1f} %" for arm in (row.b, row.a)]
+        difference = row.interval.format(1, percent=True)
+        rows.append([TASKS[task][0], *means, difference, f"{row.adjusted:.2g}", row.verdict])
     headings = ["task", "ReLU", activation, "difference", "p (Holm)", "verdict"]
     verdicts = [row.verdict for row in judged.values()]
     ahead, behind = (sum(v.startswith(word) for v in verdicts) for word in ("higher", "lower"))

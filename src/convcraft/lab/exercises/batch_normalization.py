@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import conclusion, number, numbers, takes
+from convcraft.lab.exercises.kinds import asked, conclusion, takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate
 
@@ -187,34 +187,11 @@ def batches_of_two(answer: Callable[[int], nn.Module]) -> str | None:
 
 
 CHECKS: dict[str, Check] = {
-    "two-examples": numbers(
-        (
-            "the output for 3",
-            -1,
-            {1 - math.sqrt(2): "Batch normalization divides by the biased deviation, 2."},
-        ),
-        ("the output for 7", 3, {1: "That is the normalized value; gamma = 2 and beta = 1 come after it."}),
-    ),
-    "forgetting-the-start": number(
-        "the number of updates",
-        44,
-        {
-            43: "after 43 updates the start still has a weight of 1.08 %.",
-            2: "momentum 0.1 is the share of the new batch in torch: the start keeps 0.9 of its weight.",
-            10: "the weight of the start falls by a factor each time, not by a tenth of the start.",
-        },
-    ),
+    "two-examples": asked("two-examples"),
+    "forgetting-the-start": asked("forgetting-the-start"),
     "gradient-ladder": gradient_ladder,
     "rms-norm-backward": rms_norm_backward,
-    "useless-parameters": number(
-        "the number of parameters",
-        40,
-        {
-            20: "the biases are one part; what does the length of a unit's weights do?",
-            60: "gamma and beta come after the normalization, which cannot take them away.",
-            80: "gamma and beta come after the normalization, which cannot take them away.",
-        },
-    ),
+    "useless-parameters": asked("useless-parameters"),
     "which-conclusion-batch-norm": conclusion("which-conclusion-batch-norm"),
     "fold-forward": fold_forward,
     "merge-statistics": merge_statistics,

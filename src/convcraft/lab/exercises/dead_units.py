@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from convcraft.lab import data, models
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import conclusion, numbers, takes, trained_accuracy
+from convcraft.lab.exercises.kinds import asked, conclusion, takes, trained_accuracy
 from convcraft.lab.training import seeded
 
 
@@ -123,16 +123,9 @@ def mend_the_stillborn_net(answer: Any) -> str | None:
     return None
 
 
-_COUNT: dict[float | None, str] = {None: "Write down what one channel learns and multiply by 48 channels."}
-_WITH_NORM = "The convolution has no bias; the batch normalization behind it learns two numbers a channel."
-
 CHECKS: dict[str, Check] = {
     "dead-share": dead_share,
-    "adaptive-parameters": numbers(
-        ("PReLU", 48, {2: "That is one slope a layer. Here each channel has its own.", **_COUNT}),
-        ("ACON-C", 144, _COUNT),
-        ("FReLU", 528, {432: _WITH_NORM, 480: _WITH_NORM, **_COUNT}),
-    ),
+    "adaptive-parameters": asked("adaptive-parameters"),
     "swish-derivatives": swish_derivatives,
     "revival-by-decay": revival_by_decay,
     "mend-the-stillborn-net": mend_the_stillborn_net,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from convcraft import dropout
 from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check
-from convcraft.lab.exercises.kinds import conclusion, formula, numbers, takes
+from convcraft.lab.exercises.kinds import asked, conclusion, formula, takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate, fit, seeded
 
@@ -131,15 +131,7 @@ _W, _X = torch.randn(2, 12, generator=torch.Generator().manual_seed(0), dtype=to
 _VARIANCE = 0.5 - 1 / (2 * math.pi)  # of relu(z), z ~ N(0, 1)
 
 CHECKS: dict[str, Check] = {
-    "keep-or-drop": numbers(
-        ("the share that nn.Dropout(0.9) keeps", 0.1, {0.9: "torch's p is the probability of dropping."}),
-        (
-            "the share that the article's function keeps",
-            0.9,
-            {0.1: "the mask is 1, not 0, with probability p."},
-        ),
-        ("the share that the paper's p = 0.9 keeps", 0.9, {0.1: "there p is the probability of retaining."}),
-    ),
+    "keep-or-drop": asked("keep-or-drop"),
     "unit-variance": formula(
         "w, x and p",
         lambda w, x, p: p / (1 - p) * _noise(w, x),

@@ -106,13 +106,27 @@ def choice(right: str, why_not: Mapping[str, str]) -> Check:
     return test
 
 
-_TEXT = Path(__file__).with_name("conclusions.toml").read_text(encoding="utf-8")
-_CONCLUSIONS = tomllib.loads(_TEXT)
+def _data(name: str) -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+
+
+_CONCLUSIONS, _NUMBERS = _data("conclusions.toml"), _data("numbers.toml")
 
 
 def conclusion(name: str) -> Check:
     """The `choice` of this name in conclusions.toml."""
     return choice(_CONCLUSIONS[name]["right"], {k: v for k, v in _CONCLUSIONS[name].items() if k != "right"})
+
+
+def asked(name: str) -> Check:
+    """The `number` of this name in numbers.toml, or the `numbers` where it has several."""
+    parts = []
+    for part in _NUMBERS[name]:
+        slips = {None if k == "other" else float(k): why for k, why in part["slips"].items()}
+        parts.append((part["what"], part["right"], slips))
+    if len(parts) > 1:
+        return numbers(*parts)
+    return number(*parts[0], tolerance=_NUMBERS[name][0].get("tolerance", 1e-6))
 
 
 def trained_accuracy(net: nn.Module, splits: data.Splits) -> float:

@@ -9,7 +9,7 @@ from torch import nn
 
 from convcraft.lab import data, models
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import formula, number, takes
+from convcraft.lab.exercises.kinds import asked, formula, takes
 from convcraft.lab.training import DivergedError, evaluate, fit, seeded
 
 
@@ -119,29 +119,8 @@ def _steps(condition: float, share: float) -> float:
 
 
 CHECKS: dict[str, Check] = {
-    "stable-rate": number(
-        "the largest stable rate",
-        0.5,
-        {
-            2
-            / 3: "That is 2 divided by an entry of the diagonal. The edge is set by the largest eigenvalue.",
-            1.0: "That is 2 divided by the smallest eigenvalue. The steepest direction sets the edge.",
-            0.25: "That is 1 divided by the largest eigenvalue. A step may be twice that.",
-            1 / 3: "That is the best rate, 2 / (largest + smallest). The edge is asked for.",
-        },
-    ),
-    "rate-with-momentum": number(
-        "the rate",
-        0.004,
-        {
-            0.1: "The other way round: more momentum makes longer steps, so the rate has to become smaller.",
-            0.02
-            * 0.9
-            / 0.98: "Compare what the sums of gradients approach: 1 / (1 - 0.9) and 1 / (1 - 0.98).",
-            0.2: "That is one of the two factors. Both momenta come in, one for each setting.",
-            0.0004: "That is one of the two factors. Both momenta come in, one for each setting.",
-        },
-    ),
+    "stable-rate": asked("stable-rate"),
+    "rate-with-momentum": asked("rate-with-momentum"),
     "steps-to-shrink": formula(
         "the condition number and the share",
         lambda condition, share: math.ceil(_steps(condition, share) - 1e-12),
@@ -169,15 +148,6 @@ CHECKS: dict[str, Check] = {
     ),
     "mend-the-cosine": mend_the_cosine,
     "your-schedule": your_schedule,
-    "edge-with-momentum": number(
-        "the ratio of the edges",
-        1.9,
-        {
-            0.1: "That holds of the rate with equally long steps under a constant gradient. At the edge "
-            "the gradient changes its sign at every step, and the sum cancels instead of growing.",
-            10.0: "Ten is the factor of the effective rate. Derive the edge from the two roots.",
-            1.0: "The edge does move: set the larger root to -1 in the characteristic polynomial.",
-        },
-    ),
+    "edge-with-momentum": asked("edge-with-momentum"),
     "read-the-curves": read_the_curves,
 }

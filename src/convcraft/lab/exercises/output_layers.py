@@ -8,7 +8,7 @@ from torch import nn
 
 from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import conclusion, formula, number, takes, trained_accuracy
+from convcraft.lab.exercises.kinds import asked, conclusion, formula, takes, trained_accuracy
 from convcraft.lab.training import seeded
 
 
@@ -85,16 +85,7 @@ CHECKS: dict[str, Check] = {
         (lambda z, y: 1 / (1 + math.exp(-z)) - y, "That is the gradient of the cross-entropy."),
         (lambda z, y: 2 / (1 + math.exp(-z)) - 2 * y, "The chain rule goes on through the sigmoid."),
     ),
-    "hinge-and-coin": number(
-        "the output for a coin with 0.6",
-        1 / (1 + math.exp(-1)),
-        {
-            0.6: "That is what a proper loss gives. Where is the kink of the hinge loss?",
-            1.0: "The logit is 1. The output is its sigmoid.",
-            0.5: "The label is predicted rightly: the output is above one half.",
-        },
-        tolerance=1e-3,
-    ),
+    "hinge-and-coin": asked("hinge-and-coin"),
     "mend-the-loss": mend_the_loss,
     "what-follows-from-calibration": conclusion("what-follows-from-calibration"),
 }

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import conclusion, formula, number, takes
+from convcraft.lab.exercises.kinds import asked, conclusion, formula, takes
 
 
 @takes("a NumPy generator")
@@ -86,18 +86,7 @@ CHECKS: dict[str, Check] = {
             "The chance that all trials miss must fall to 1 minus the probability.",
         ),
     ),
-    "share-of-a-product": number(
-        "the share",
-        3 / 7,
-        {
-            1 / 2: "Two equal shares add up to 1 only without interaction. Compute both variances.",
-            1 / 48: "That is the variance of the mean over x2. Divide it by the variance of the product.",
-            7 / 144: "That is the variance of the product. Which part of it has x1 alone?",
-            1 / 7: "That is what both shares together lack to 1: the interaction.",
-            1 / 12: "That is the variance of x1; averaging the product over x2 halves x1 first.",
-        },
-        tolerance=1e-3,
-    ),
+    "share-of-a-product": asked("share-of-a-product"),
     "winner-by-luck": winner_by_luck,
     "two-reports": two_reports,
     "read-the-search": conclusion("read-the-search"),
