@@ -15,8 +15,9 @@ from typing import Any, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ._checks import check_known
 from ._trace import tensors
-from .errors import ConvcraftError, unknown
+from .errors import ConvcraftError
 
 #: Keys under which a mapping holds its target.
 TARGETS = ("target", "targets", "label", "labels", "y")
@@ -218,8 +219,7 @@ def _loader(function: str, data: Any) -> Iterable[Any]:
 def resolve_loss(function: str, loss: Any) -> Callable[..., Any] | None:
     """A loss by name, the callable itself, or None."""
     if isinstance(loss, str):
-        if loss not in LOSSES:
-            raise unknown("loss", loss, LOSSES)
+        check_known("loss", loss, LOSSES)
         return LOSSES[loss]
     if isinstance(loss, type):
         raise ConvcraftError(

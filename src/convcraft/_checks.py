@@ -171,11 +171,16 @@ def check_generator(function: str, generator: Any, tensor: Any = None, owner: st
         check_device(function, "generator", generator.device, tensor, owner)
 
 
-def check_choice(function: str, name: str, value: object, known: Iterable[str]) -> None:
-    """Require one of the known values; the error lists the near matches."""
+def check_known(kind: str, name: object, known: Iterable[str]) -> None:
+    """Require a known name; `kind` says what it names, and the error lists the near matches."""
     names = tuple(known)
-    if value not in names:
-        raise unknown(f"value of {function}'s argument {name}", value, names)
+    if name not in names:
+        raise unknown(kind, name, names)
+
+
+def check_choice(function: str, name: str, value: object, known: Iterable[str]) -> None:
+    """`check_known` for the value of an argument."""
+    check_known(f"value of {function}'s argument {name}", value, known)
 
 
 def check_optimizer(function: str, optimizer: Any, model: nn.Module | None = None) -> None:

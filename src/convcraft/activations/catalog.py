@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .._checks import check_known
 from .._table import table_html, table_text
 from ..errors import ConvcraftError, unknown
 from . import exponentials, gates, rectifiers, sigmoids, softmaxes
@@ -204,8 +205,7 @@ def get(name: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
     """
     if isinstance(name, str):
         functions = _functions()
-        if name not in functions:
-            raise unknown("activation", name, functions)
+        check_known("activation", name, functions)
         return functions[name]
     if callable(name):
         return name
@@ -234,7 +234,6 @@ def derivative(name: str | Callable[..., Tensor], x: Tensor, **parameters: Any) 
 
     check_floating("derivative", x)
     if isinstance(name, str):
-        if name not in DEFINITIONS:
-            raise unknown("activation", name, DEFINITIONS)
+        check_known("activation", name, DEFINITIONS)
         return DEFINITIONS[name][1](x, **parameters)
     return _slope(functools.partial(get(name), **parameters), x)[1]

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from .._batch import Batch, Loss, loss_value, own_loss, resolve_loss, run, short, take, taker
-from .._checks import check_count, check_optimizer
+from .._checks import check_count, check_known, check_optimizer
 from .._restore import buffers, preserved, random_state, seed_all
 from .._trace import successors, tensors
-from ..errors import ConvcraftError, unknown
+from ..errors import ConvcraftError
 from . import thresholds
 from .evidence import Evidence, Examiner, GradientFacts, LossFacts, StepFacts
 from .findings import find_all, names
@@ -111,8 +111,7 @@ def _check(model: Any, optimizer: Any, batches: Any, ignore: Iterable[str]) -> s
     check_model(model, "diagnose")
     check_count("diagnose", "batches", batches)
     for name in (left_out := set(ignore)):
-        if name not in names():
-            raise unknown("kind of finding", name, names())
+        check_known("kind of finding", name, names())
     if any(isinstance(p, nn.UninitializedParameter) for p in model.parameters()):
         raise ConvcraftError(
             "diagnose: model must be initialized, got a lazy module that has not run; call it once on a batch"

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_count
-from ..errors import unknown
+from .._checks import check_choice, check_count
 from .hooks import LayerCall, Observer, Watcher, check_model
 from .layer_statistics import LayerStatistics
 from .running_stats import FOLD, ExactTally, Series, Tally, root_mean_square, wide
@@ -74,8 +73,7 @@ def record(
     """
     check_model(model, "record")
     check_count("record", "every", every)
-    if layers not in LAYERS:
-        raise unknown("value of record's argument layers", layers, LAYERS)
+    check_choice("record", "layers", layers, LAYERS)
     recorder = Recorder(model, every=every, layers=layers, gradients=gradients, updates=updates)
     roles = None if layers == "all" else frozenset({"activation", "weights"})
     try:

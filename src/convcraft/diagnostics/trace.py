@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from .._checks import check_known
 from .._table import table_html, table_text
-from ..errors import ConvcraftError, unknown
+from ..errors import ConvcraftError
 from .draw import steps_chart
 from .layer_statistics import HEADINGS, LayerStatistics, row
 
@@ -54,8 +55,7 @@ class Trace:
 
     def __getitem__(self, name: str) -> LayerStatistics:
         found = {layer.name: layer for layer in self.layers}
-        if name not in found:
-            raise unknown("layer", name, found)
+        check_known("layer", name, found)
         return found[name]
 
     def history(self, name: str, quantity: str = "std") -> list[float]:
@@ -63,8 +63,7 @@ class Trace:
 
         Raises ConvcraftError for a layer or quantity that is not known.
         """
-        if quantity not in QUANTITIES:
-            raise unknown("quantity", quantity, QUANTITIES)
+        check_known("quantity", quantity, QUANTITIES)
         self[name]
         return self._source.history(name, quantity)
 

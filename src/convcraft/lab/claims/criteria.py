@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from convcraft.errors import ConvcraftError, unknown
+from convcraft._checks import check_known
+from convcraft.errors import ConvcraftError
 
 STRENGTHS: Mapping[str, str] = {
     "does": "X does, is better, must: every setting counts. All show it: holds. Some show it, some the "
@@ -160,8 +161,7 @@ def judge_settings(
     """Value and result of every setting of a criterion; checks that the outcomes name each of them once."""
     names = [setting.name for setting in criterion]
     for name in outcomes:
-        if name not in names:
-            raise unknown(f"setting of {claim_id!r} in outcomes", name, names)
+        check_known(f"setting of {claim_id!r} in outcomes", name, names)
     missing = [s.name for s in criterion if s.name not in outcomes and not s.at_scale]
     if missing:
         raise ConvcraftError(

@@ -14,7 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from convcraft.errors import ConvcraftError, unknown
+from convcraft._checks import check_known
+from convcraft.errors import ConvcraftError
 
 from .criteria import STRENGTHS, Condition, Setting
 
@@ -136,8 +137,7 @@ def verdicts_file(ledger: str | Path | None = None) -> Path:
 def find(claim_id: str, ledger: Mapping[str, Claim] | None = None) -> Claim:
     """Return one claim; an unknown id is a :class:`~convcraft.ConvcraftError` that lists near matches."""
     ledger = load() if ledger is None else ledger
-    if claim_id not in ledger:
-        raise unknown("claim", claim_id, ledger)
+    check_known("claim", claim_id, ledger)
     return ledger[claim_id]
 
 

@@ -8,7 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from convcraft.errors import ConvcraftError, unknown
+from convcraft._checks import check_known
+from convcraft.errors import ConvcraftError
 
 from .ledger import LEDGER
 
@@ -121,8 +122,7 @@ def sample(claim_id: str, path: str | Path | None = None) -> Sample:
     ledger.
     """
     known = samples(path)
-    if claim_id not in known:
-        raise unknown("code sample", claim_id, known)
+    check_known("code sample", claim_id, known)
     return known[claim_id]
 
 

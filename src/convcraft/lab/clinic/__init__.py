@@ -8,7 +8,7 @@ The twin differs from the sick network in the one thing that makes it sick. Chap
 (True, False)
 """
 
-from convcraft.errors import unknown
+from convcraft._checks import check_known
 from convcraft.lab.clinic.cases import Case, Maker
 from convcraft.lab.clinic.data_and_losses import CASES as DATA_AND_LOSSES
 from convcraft.lab.clinic.normalization import CASES as NORMALIZATION
@@ -69,6 +69,5 @@ def healthy(name: str, *, seed: int = 0) -> Case:
 
 
 def _maker(name: str) -> Maker:
-    if name not in _CASES:
-        raise unknown("illness", name, names())
+    check_known("illness", name, names())
     return _CASES[name]

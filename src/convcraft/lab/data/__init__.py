@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from convcraft.errors import unknown
+from convcraft._checks import check_known
 from convcraft.lab.data.files import FASHION_MNIST, find, read_idx
 from convcraft.lab.data.planted import mackey_glass, ratings, seasonal
 from convcraft.lab.data.splits import Split, Splits, stratified_order
@@ -93,8 +93,7 @@ def load(
     >>> splits.train.y.bincount().tolist()
     [98, 101, 99, 102, 100, 102, 101, 100, 97, 100]
     """
-    if name not in _LOADERS:
-        raise unknown("data set", name, names())
+    check_known("data set", name, names())
     return _LOADERS[name](seed, device, dtype)
 
 

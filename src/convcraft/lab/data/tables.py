@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from convcraft.errors import ConvcraftError, unknown
+from convcraft._checks import check_known
+from convcraft.errors import ConvcraftError
 from convcraft.lab.data.files import find, provided_folder
 from convcraft.lab.data.published import MSWEB, MSWEB_TABLES, REGISTRY
 from convcraft.lab.data.splits import Split, Splits
@@ -168,8 +169,7 @@ def nab(name: str = "nyc_taxi") -> Series:
 
     Source: Lavin and Ahmad (2015), Evaluating Real-Time Anomaly Detection Algorithms. Chapter: Series.
     """
-    if name not in nab_names():
-        raise unknown("series", name, nab_names())
+    check_known("series", name, nab_names())
     file = next(path for path in REGISTRY["nab"] if Path(path).stem == name)
     rows = _rows(find("nab", file))[1:]
     windows = json.loads(find("nab", "labels/combined_windows.json").read_text(encoding="utf-8"))

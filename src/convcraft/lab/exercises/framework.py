@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from convcraft.errors import ConvcraftError, unknown
+from convcraft._checks import check_known
+from convcraft.errors import ConvcraftError
 
 Check = Callable[[Any], str | None]
 _OWN: dict[str, Check] = {}  # what `exercise` registered
@@ -128,8 +129,7 @@ def check(name: str, answer: Any) -> Result:
     … doubling: Not answered yet: replace the … with your answer.
     """
     known = _of_chapters() | _OWN
-    if name not in known:
-        raise unknown("exercise", name, known)
+    check_known("exercise", name, known)
     parts = answer if isinstance(answer, tuple | list) else (answer,)
     if any(part is ... for part in parts):
         return Result(name, _UNANSWERED)

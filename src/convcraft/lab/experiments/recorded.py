@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcraft.errors import ConvcraftError, unknown
+from convcraft._checks import check_known
+from convcraft.errors import ConvcraftError
 from convcraft.lab.experiments.run import Record
 from convcraft.lab.experiments.study import RESERVED
 
@@ -69,8 +70,7 @@ class Recorded:
         return [name for name in dict.fromkeys(found) if name not in RESERVED]
 
     def _runs(self, phase: str, arm: str) -> list[Record]:
-        if arm not in self.arms:
-            raise unknown("arm", arm, self.arms)
+        check_known("arm", arm, self.arms)
         return self._by_arm[phase][arm]
 
     @cached_property
@@ -86,8 +86,7 @@ class Recorded:
         Raises ConvcraftError for an unknown measure or arm.
         """
         runs = self._runs("final", arm)
-        if measure not in self.measures:
-            raise unknown("measure", measure, self.measures)
+        check_known("measure", measure, self.measures)
         return _array([run.get(measure) for run in runs], measure)
 
     def rates_of(self, arm: str) -> list[float]:
@@ -101,8 +100,7 @@ class Recorded:
         runs = self._runs("tuning", arm)
         found = {name for run in runs for name, value in run.items() if value is not None}
         known = [name for name in runs[0] if name not in RESERVED and name in found] if runs else []
-        if measure not in known:
-            raise unknown("measure of the tuning runs", measure, known)
+        check_known("measure of the tuning runs", measure, known)
         values = _array([run.get(measure) for run in runs], measure)
         rates, seeds = self.rates_of(arm), self.settings["tuning_seeds"]
         table = np.full((len(rates), len(seeds), *values.shape[1:]), np.nan)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from convcraft._checks import check_count
+from convcraft._checks import check_count, check_known
 from convcraft.errors import ConvcraftError, unknown
 from convcraft.lab.experiments.to_json import plain
 from convcraft.lab.randomness import check_seed
@@ -175,11 +175,9 @@ class Study:
         self._check_work()
         self._check_contrasts()
         for key in self.quick:
-            if key not in _QUICK:
-                raise unknown("entry of quick", key, _QUICK)
+            check_known("entry of quick", key, _QUICK)
         for arm in self.short:
-            if arm not in self.arms:
-                raise unknown("arm in short", arm, self.arms)
+            check_known("arm in short", arm, self.arms)
 
     @property
     def tuned(self) -> bool:
@@ -211,8 +209,7 @@ class Study:
     def _check_contrasts(self) -> None:
         for contrast in self.contrasts:
             for arm in contrast.arms:
-                if arm not in self.arms:
-                    raise unknown("arm of a contrast", arm, self.arms)
+                check_known("arm of a contrast", arm, self.arms)
             if self.model is not None and self.measure is None and contrast.measure not in MEASURED:
                 raise unknown("measure of a contrast", contrast.measure, MEASURED)
 
@@ -235,13 +232,11 @@ class Study:
         """
         given = dict(changes)
         for key in given:
-            if key not in _QUICK:
-                raise unknown("entry of changes", key, _QUICK)
+            check_known("entry of changes", key, _QUICK)
         if "arms" in given and not isinstance(given["arms"], Mapping):
             names = [given["arms"]] if isinstance(given["arms"], str) else list(given["arms"])
             for name in names:
-                if name not in self.arms:
-                    raise unknown("arm", name, self.arms)
+                check_known("arm", name, self.arms)
             given["arms"] = {name: self.arms[name] for name in names}
         if "fit" in given:
             given["fit"] = _merged(self.fit, given["fit"], self._takes_rate)
@@ -295,8 +290,7 @@ def _check_fit(settings: Mapping[str, Any], rates: bool, knows_rate: bool) -> No
 
     known = _names_of(fit)
     for name in settings:
-        if name not in known:
-            raise unknown("entry of fit", name, known)
+        check_known("entry of fit", name, known)
     if rates and "learning_rate" in settings:
         raise ConvcraftError("fit must not hold learning_rate when the study has rates; got both. Drop one.")
     if rates and settings.get("optimizer") is not None and not knows_rate:

@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from convcraft import activations
-from convcraft.errors import ConvcraftError, unknown
+from convcraft._checks import check_known
+from convcraft.errors import ConvcraftError
 from convcraft.lab.randomness import check_seed, forked
 
 Activation = str | type[nn.Module] | nn.Module | Callable[..., Any] | None
@@ -195,10 +196,8 @@ class ConvNet(nn.Module):
 
 
 def _check_convnet(channels: Sequence[int], size: int, pool: str, head: str, kernel_size: int) -> None:
-    if pool not in POOLS:
-        raise unknown("pool", pool, POOLS)
-    if head not in HEADS:
-        raise unknown("head", head, HEADS)
+    check_known("pool", pool, POOLS)
+    check_known("head", head, HEADS)
     if not channels or min(channels) < 1:
         raise ConvcraftError(
             f"channels must hold one number of 1 or more a layer; got {tuple(channels)}. Try (16, 32)."
@@ -236,8 +235,7 @@ def build(name: str, *, seed: int | None = None, **arguments: Any) -> nn.Module:
     >>> torch.equal(first.layers.linear1.weight, second.layers.linear1.weight)
     True
     """
-    if name not in _MODELS:
-        raise unknown("model", name, names())
+    check_known("model", name, names())
     if seed is None:
         return _MODELS[name](**arguments)
     with forked(check_seed(seed)):

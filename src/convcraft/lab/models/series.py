@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convcraft.errors import ConvcraftError, unknown
+from convcraft._checks import check_known
+from convcraft.errors import ConvcraftError
 from convcraft.lab.models.networks import Activation, activation_layer
 
 
@@ -50,8 +51,7 @@ class Recurrent(nn.Module):
     def __init__(self, kind: str, hidden: int, horizon: int, *, activation: Activation = "tanh") -> None:
         super().__init__()
         cells = {"rnn": nn.RNNCell, "gru": nn.GRUCell}
-        if kind not in cells:
-            raise unknown("kind of cell", kind, cells)
+        check_known("kind of cell", kind, cells)
         self.kind, self.cell = kind, cells[kind](1, hidden)
         layer = activation_layer(activation, hidden)
         if layer is None:
