@@ -11,7 +11,7 @@ _is_compiling, _is_tracing = torch.compiler.is_compiling, torch.jit.is_tracing
 
 
 def is_eager(x: Any, least: int = 0, dtypes: tuple[torch.dtype, ...] = SINGLE_AND_DOUBLE) -> bool:
-    """Whether x is an ordinary CPU tensor of at least so many elements, outside compilers and tracers.
+    """Whether x is an ordinary CPU tensor of at least that many elements, outside compilers and tracers.
 
     On a small tensor this question is all that a fast path adds to torch's own time: the order matters.
     """

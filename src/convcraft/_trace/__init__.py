@@ -2,8 +2,8 @@
 
 `successors(model)` runs the model's code on symbols. Where it needs to know a value, the model runs on the
 example in eval mode, and every call of torch is noted, so that functional activations and sums are seen too;
-without an example the order in which the modules were registered has to do. Only a copy of the modules runs,
-with the same parameters: the model is left as it was, and other threads may use it meanwhile.
+without an example it falls back on the order in which the modules were registered. Only a copy of the
+modules runs, with the same parameters: the model is left as it was, and other threads may use it meanwhile.
 
 >>> from torch import nn
 >>> graph = successors(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)))

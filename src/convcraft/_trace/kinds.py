@@ -106,7 +106,7 @@ def layer_kind(module: nn.Module) -> str | None:
 
 
 def is_leaf(module: nn.Module) -> bool:
-    """Whether a module is looked at as a whole, and not into."""
+    """Whether a module counts as one operation, whatever is inside."""
     if layer_kind(module) is not None or activation_name(module) is not None:
         return True
     if any(module.children()):

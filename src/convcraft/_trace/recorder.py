@@ -68,7 +68,7 @@ class Builder:
         module = self._modules[name]
         if kinds.layer_kind(twin) is not None:
             return self.add("layer", name, module, inputs)
-        # A module of the user's own is looked at as a whole only when it acts on each value alone.
+        # A module of the user's own counts as one operation only when it acts on each value alone.
         activation = kinds.activation_name(twin) is not None or not kinds.is_known(twin)
         return self.add("activation" if activation else "other", name, module, inputs)
 
@@ -128,7 +128,7 @@ class _Symbols(TracerBase):
 
 
 class Recorder(TorchFunctionMode):
-    """Notes every call of torch in this thread, outside the modules that are looked at as a whole."""
+    """Notes every call of torch in this thread, outside the modules that count as one operation."""
 
     def __init__(self, model: nn.Module, twin: nn.Module, symbolic: bool) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ class Recorder(TorchFunctionMode):
             self.alive.append(tensor)
 
     def leaf(self, module: nn.Module, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """The forward of a module that is looked at as a whole."""
+        """The forward of a module that counts as one operation."""
         if self.symbolic:
             return fx.Proxy(self.builder.module(module, self.inputs(args, kwargs)), self.symbols)  # type: ignore[arg-type]
         inputs = self.inputs(args, kwargs) if not self.inside else ()
@@ -293,7 +293,7 @@ def _shell(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
 
 
 def leaves(model: nn.Module) -> list[nn.Module]:
-    """The modules that are looked at as a whole, in the order of registration, each once."""
+    """The modules that count as one operation, each once, in the order of registration."""
     found: list[nn.Module] = []
 
     def visit(module: nn.Module) -> None:

@@ -54,7 +54,7 @@ def diagnose(
             unless the model returns its loss (a scalar, something with a `loss`, or a tuple that begins with
             one).
         optimizer: of the model's parameters; without one no step is judged.
-        batches: look at most at so many of a loader's batches.
+        batches: how many of a loader's batches to look at, at most.
         ignore: names of kinds of finding to leave out.
         seed: of the random numbers (dropout, a loader's order) while the model is examined.
 

@@ -52,7 +52,7 @@ def record(
 
     Args:
         model: the module whose forward pass is to be watched; a part of it may be called on its own.
-        every: record one forward pass in so many.
+        every: record every so many forward passes; 1 records all.
         layers: "all", or "activations" for the values of activations only.
         functional: whether activations that are called as functions are seen.
         gradients: whether gradients are, in the backward passes of recorded forward passes.

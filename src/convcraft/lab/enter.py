@@ -76,7 +76,7 @@ def _windows() -> Splits:
 
 
 def _splits(arm: dict[str, Any], seed: int) -> Splits:
-    """Of the digits 300, others for every seed."""
+    """300 of the digits, drawn anew for each seed."""
     if arm["task"] == "forecast":
         return _windows()
     whole = data.load("digits")
@@ -91,7 +91,7 @@ def _fit(arm: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measure(model: nn.Module, splits: Splits, arm: dict[str, Any], seed: int) -> dict[str, float]:
-    """Of the forecast the share of the variance that is explained."""
+    """For the forecast, the share of the variance explained."""
     if arm["task"] != "forecast":
         return {}
     loss = evaluate(model, splits.test, loss="mse").loss
@@ -184,7 +184,7 @@ def _time(layer: nn.Module, rounds: int = 15) -> float:
 
 
 def _check(activation: str) -> None:
-    """Raise where no layer comes of it, or where it changes the shape."""
+    """Raise unless it makes a layer that keeps the shape."""
     made = _activation(activation)
     layer = _factory.call("enter", activation, lambda: models.activation_layer(made, 64))
     y = _factory.call("enter", activation, lambda: layer(torch.randn(4, 64, 8, 8)))

@@ -1,4 +1,4 @@
-"""What decides a claim: settings with direction and threshold, and the rule that makes a word of them."""
+"""What decides a claim: settings with direction and threshold, and the rule that draws the verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a case is, and the parts that the cases are put together from."""
+"""What a case is, and the parts that cases are built from."""
 
 import math
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def mlp(
 
 
 class Hidden(nn.Module):
-    """A hidden layer with ReLU, a change of its values, which is told the mode, and an output layer."""
+    """A hidden layer with ReLU, a change of its values that knows the mode, and an output layer."""
 
     def __init__(self, change: Callable[[Tensor, bool], Tensor]) -> None:
         super().__init__()
@@ -97,5 +97,5 @@ def case(
 
 
 def by_name(*makers: Maker) -> dict[str, Maker]:
-    """The makers by the names of what they make a model ill with: "dead-units" for `dead_units`."""
+    """The makers by the names of their illnesses: "dead-units" for `dead_units`."""
     return {maker.__name__.replace("_", "-"): maker for maker in makers}

@@ -1,4 +1,4 @@
-"""Published files: where they lie, whether they are whole, and how they are fetched.
+"""Published files: where they lie, whether they are intact, and how they are fetched.
 
 A file counts only when its SHA-256 is the published one. A download goes to a temporary file in the folder of
 the cache and takes the file's name when it has been verified, so the cache never holds half a file.
@@ -78,7 +78,7 @@ def _provided(folder: Path, data_set: str, name: str) -> Path:
 
 
 def locate(data_set: str, name: str) -> Path | None:
-    """Where a whole copy of the file lies already, without any download; None when there is none."""
+    """Where an intact copy of the file already lies, without a download; None when there is none."""
     provided = provided_folder()
     if provided is not None:
         return _provided(provided, data_set, name)
@@ -137,7 +137,7 @@ def download(address: str, path: str) -> None:
 
 
 def _take_out(member: str, path: str) -> None:
-    """Put a member of a zip archive in the archive's place."""
+    """Replace a zip archive by one of its members."""
     with zipfile.ZipFile(path) as archive:
         if member not in archive.namelist():
             raise zipfile.BadZipFile(f"the archive holds no {member}")

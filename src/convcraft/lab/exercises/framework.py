@@ -84,7 +84,7 @@ def _of_chapters() -> dict[str, Check]:
 
 
 def exercise(name: str) -> Callable[[Check], Check]:
-    """Register a check of one's own: a function of the answer that returns None, or says what is wrong.
+    """Register your own check: a function of the answer that returns None, or says what is wrong.
 
     Raises ConvcraftError when another check has that name. Chapter: Convolutional networks.
 

@@ -21,7 +21,7 @@ _one_at_a_time = threading.Lock()
 
 
 def versions() -> dict[str, str]:
-    """Of what decides the numbers of a run; a build for the CPU or a GPU counts as the same version."""
+    """The versions that decide the numbers of a run; builds for the CPU and for GPUs count as the same."""
     return {"convcraft": __version__, "torch": torch.__version__.split("+")[0]}
 
 

@@ -1,4 +1,4 @@
-"""`python -m convcraft study NAME`: run a study; `--list`: the studies and how far they are."""
+"""`python -m convcraft study NAME`: run a study; `--list`: the studies and how far each has got."""
 
 import argparse
 import importlib
@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def state(name: str, folder: str | None = None) -> tuple[str, int | None, str]:
-    """Title, number of runs, and how far a study is."""
+    """Title, number of runs, and how far a study has got."""
     try:
         study = load_study(name, folder)
     except ConvcraftError as error:
@@ -46,7 +46,7 @@ def state(name: str, folder: str | None = None) -> tuple[str, int | None, str]:
 
 
 def progress(study: Study, path: Path) -> str:
-    """How far a study is: "not run", "n of m runs", "done", "of another version", "broken"."""
+    """How far a study has got: "not run", "n of m runs", "done", "of another version", "broken"."""
     assert study.source is not None
     current = version(study.source)
     partial = store.Partial(path.with_name(f".{study.name}"), {"version": current})

@@ -1,4 +1,4 @@
-"""Running a study: tuning, the choice of the rates, the final runs, and what is put on disk meanwhile."""
+"""Running a study: tuning, the choice of the rates, the final runs, and what is saved along the way."""
 
 import sys
 import time
@@ -38,7 +38,7 @@ class _Engine:
         self.together: set[str] = set()
 
     def arms_together(self) -> set[str]:
-        """The arms whose runs can be trained together; says of the others why not."""
+        """The arms whose runs can be trained together; for the others it says why not."""
         reasons: dict[str, list[str]] = {}
         for arm in self.study.arms:
             reasons.setdefault(reason_against(self.study, arm), []).append(arm)
@@ -119,7 +119,7 @@ def _check_budget(study: Study, record: Record) -> None:
 
 
 def _check_contrasts(study: Study, measured: Collection[str], arm: str | None = None) -> None:
-    """Raise where a contrast (of an arm) is about a measure that there is not."""
+    """Raise where a contrast (of an arm) names a measure that does not exist."""
     for contrast in study.contrasts:
         concerned = arm is None or arm in contrast.arms
         if concerned and contrast.measure not in measured:
@@ -139,7 +139,7 @@ def run_study(
     progress: bool | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Results:
-    """Run a study, or what is missing of it, and return its results.
+    """Run a study, or the part of it that is missing, and return its results.
 
     Tuning chooses a rate for each arm, as `Study` says; then every arm is run at its own from every seed.
     Each run is a function of (arm, rate, seed) alone.

@@ -42,7 +42,7 @@ def packages() -> dict[str, str]:
 
 
 def hardware(device: str, cluster: bool = False) -> str:
-    """The processor, or the GPU, in a line; of a cluster only that it was one."""
+    """The processor, or the GPU, in a line; for a cluster, only that it was one."""
     if cluster:
         return f"workers of a Dask cluster, {device}"
     if device.startswith("cuda"):
@@ -122,7 +122,7 @@ def command(name: str, task: Task, how: Mapping[str, Any]) -> str:
 
 
 def settings_of(study: Study) -> dict[str, Any]:
-    """What the study varies and holds fixed, as far as it is plain data; of a function its name."""
+    """What the study varies and holds fixed, as far as it is plain data; for a function, its name."""
     settings: dict[str, Any] = {
         "arms": study.arms,
         "rates": list(study.rates),

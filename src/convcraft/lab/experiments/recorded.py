@@ -90,7 +90,7 @@ class Recorded:
         return _array([run.get(measure) for run in runs], measure)
 
     def rates_of(self, arm: str) -> list[float]:
-        """The rates that an arm was tuned over, in rising order: the grid, and what extended it."""
+        """The rates that an arm was tuned over, in rising order: the grid and its extensions."""
         tried = {run["rate"] for run in self._runs("tuning", arm)}
         return self.rates if tried <= set(self.rates) else sorted(tried)
 

@@ -19,9 +19,9 @@ from convcraft.lab.experiments.version import is_file, load_study, names, place,
 from convcraft.lab.statistics import Estimate, Interval, crossed, difference, t_interval
 from convcraft.lab.statistics.intervals import standard_error
 
-#: so far below the median of its arm, in accuracy, a run has collapsed
+#: a run this far below the median accuracy of its arm has collapsed
 COLLAPSE = 0.15
-#: a verdict wants so many tuning seeds, and a loss that fell by no more in the last quarter of the updates
+#: a verdict needs this many tuning seeds, and a loss that fell by at most this share in the last quarter
 TUNING_SEEDS, FALL = 10, 0.01
 
 
@@ -71,7 +71,7 @@ class Results(Recorded):
 
     @cached_property
     def shortcomings(self) -> dict[str, list[str]]:
-        """The rules of the protocol that are broken, each with the arms: no verdict may rest on these."""
+        """The rules of the protocol that are broken, and by which arms; no verdict may rest on these."""
         trains, tuned = self.content.get("trains", True), len(self.rates) > 1
         whole = [arm for arm in self.arms if self.diverged[arm] < len(self.seeds)]
         unknown_budget = [arm for arm in whole if self.updates[arm] is None]
@@ -185,7 +185,7 @@ class Results(Recorded):
 
     def _evidence(self, contrast: Contrast) -> Evidence:
         for arm in contrast.arms:
-            self._scalars(contrast.measure, arm)  # complains of what is missing
+            self._scalars(contrast.measure, arm)  # raises where values are missing
         collapsed = {arm: self.collapsed(arm, contrast.measure) for arm in contrast.arms}
         rates = rates_of(collapsed)
         test = rates and contrast.against is None

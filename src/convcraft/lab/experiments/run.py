@@ -117,7 +117,7 @@ def _refuse_names(measures: Mapping[str, Any], taken: tuple[str, ...]) -> None:
 
 
 def last(value: Any) -> float:
-    """The number that counts: the value, or of a list the last; nan where there is none."""
+    """The number that counts: the value, or the last of a list; nan where there is none."""
     if isinstance(value, (list, tuple, np.ndarray, torch.Tensor)):
         value = value[-1] if len(value) else None
     return float("nan") if value is None else float(value)
@@ -138,7 +138,7 @@ def check_selected(study: Study, key: Key, measures: Mapping[str, Any]) -> None:
 
 
 def diverged_measures(study: Study, key: Key, splits: Splits | None) -> dict[str, Any]:
-    """What a run counts as whose loss was not finite: chance accuracy, and no loss."""
+    """What a run with a loss that was not finite counts as: chance accuracy, and no loss."""
     chance = 0.0 if splits is None else splits.chance
     measures: dict[str, Any] = {}
     if study.run is None:

@@ -1,4 +1,4 @@
-"""What a run reports of a network: how its training went, and how well it does on the test part."""
+"""What a run reports about a network: how its training went, and how well it does on the test part."""
 
 import base64
 from collections.abc import Sequence

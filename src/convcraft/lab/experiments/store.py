@@ -18,7 +18,7 @@ FORMAT = 2
 
 
 class OtherVersionError(ConvcraftError):
-    """Raised where there are results of another version of a study."""
+    """Raised where the results are of another version of the study."""
 
 
 def write(path: Path, text: str) -> None:
@@ -141,7 +141,7 @@ class Partial:
         write(self.path(key_of(record)), json.dumps(content, allow_nan=False))
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """The files of finished runs; one that cannot be read counts as not run."""
+        """The records of finished runs; a file that cannot be read counts as not run."""
         for path in sorted(self.folder.glob("*-*.json")):
             try:
                 content = json.loads(path.read_text(encoding="utf-8"))

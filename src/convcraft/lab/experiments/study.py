@@ -19,7 +19,7 @@ MEASURED = ("train_loss", "validation_loss", "validation_accuracy", "test_accura
 #: what the engine itself writes into the record of a run
 RESERVED = ("phase", "arm", "rate", "seed", "diverged", "error", "seconds", "cpu_seconds")
 _QUICK = ("arms", "rates", "seeds", "tuning_seeds", "fit")
-#: so many rates, the best by the first tuning seeds, are run from all of them
+#: this many rates, the best on the first tuning seeds, are run from all of them
 KEPT = 3
 _NOT_FIT = ("model", "splits", "seed", "progress", "device")
 
@@ -92,9 +92,9 @@ class Study:
     every seed has training images of its own: `splits(arm, seed) -> Splits`, with one test part for all.
 
     Rates: all of them from the first three tuning seeds; while an arm's best one lies at an end of the grid,
-    the grid goes on there by its own step, up to three times; the best three from all tuning seeds. Chosen is
-    the smallest rate within a standard error of the best one, rather an inner one than an end. With at most
-    one rate nothing is tuned.
+    the grid goes on there by its own step, up to three times; the best three from all tuning seeds. The
+    smallest rate within a standard error of the best one is chosen, preferably not an end of the grid. With
+    at most one rate nothing is tuned.
 
     Args:
         arms: name -> plain data, whatever tells one arm from another.
@@ -110,7 +110,7 @@ class Study:
         short: arms whose budget is short on purpose, beside others with a long one.
         trains: False where no network is trained to convergence, and there is no budget to state.
 
-    Raises ConvcraftError for whatever of this is not usable. Chapter: Activations.
+    Raises ConvcraftError where any of this is unusable. Chapter: Activations.
 
     >>> from convcraft.lab.experiments import run_study
     >>> study = Study(arms={"a": {"width": 8}}, seeds=range(2),

@@ -17,7 +17,7 @@ def plan_final(study: Study, rates: Mapping[str, float | None]) -> list[Key]:
 
 
 def count(study: Study) -> int:
-    """The number of runs of both phases, as long as no grid is extended."""
+    """The number of runs in both phases, unless a grid is extended."""
     first, kept = len(study.tuning_seeds[: study.first]), min(KEPT, len(study.rates))
     tuning = len(study.rates) * first + kept * (len(study.tuning_seeds) - first) if study.tuned else 0
     return len(study.arms) * (tuning + len(study.seeds))
@@ -108,7 +108,7 @@ class _Scores:
         return sorted(sorted(self.runs), key=self.mean)[:count]
 
     def choice(self, grid: Sequence[float]) -> float:
-        """The smallest rate within a standard error of the best one, rather an inner one than an end."""
+        """The smallest rate within a standard error of the best one, preferring an inner one to an end."""
         (best,) = self.best(1)
         values = self.values[best]
         several = len(values) > 1 and np.isfinite(values).all()

@@ -55,7 +55,7 @@ def place(name: str | Path, folder: str | Path | None = None) -> tuple[Path, Pat
 
 
 def names(folder: str | Path | None = None) -> list[str]:
-    """Names of the studies: the files that define STUDY."""
+    """Names of the studies, the files that define STUDY."""
     found = sorted(studies_folder(folder).glob("*.py"))
     return [path.stem for path in found if _defines_study(path.read_text(encoding="utf-8"))]
 

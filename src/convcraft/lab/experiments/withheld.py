@@ -1,4 +1,4 @@
-"""Splits whose test part is not there: what tuning and training get to see."""
+"""Splits without their test part: all that tuning and training get to see."""
 
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -8,7 +8,7 @@ from convcraft.lab.data.splits import Splits
 
 
 class MissingTest:
-    """In the place of the test part: to use it in any way raises ConvcraftError."""
+    """Stands in for the test part: any use of it raises ConvcraftError."""
 
     def _refuse(self, *arguments: Any) -> NoReturn:
         raise ConvcraftError(
@@ -29,7 +29,7 @@ class MissingTest:
 
 @dataclass(frozen=True, repr=False)
 class Withheld(Splits):
-    """The training and validation part of a data set; to use `test` raises ConvcraftError.
+    """The training and validation parts of a data set; any use of `test` raises ConvcraftError.
 
     The test part is not merely hidden: neither this object nor what `dataclasses.replace`, `standardized`,
     `flattened` or `to` make of it holds it.

@@ -1,4 +1,4 @@
-"""Networks of fully connected and of convolutional layers, and what makes a layer of an activation."""
+"""Networks of fully connected and of convolutional layers, and how an activation becomes a layer."""
 
 import copy
 import inspect
@@ -86,7 +86,7 @@ def activation_layer(activation: Activation, channels: int = 1) -> nn.Module | N
 
 
 class MLP(nn.Module):
-    r"""Fully connected network: linear layers with an activation between each two.
+    r"""Fully connected network: linear layers with an activation between neighbours.
 
     .. math:: h_l = f(W_l h_{l-1} + b_l), \qquad \text{the last layer without } f
 

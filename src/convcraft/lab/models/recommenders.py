@@ -50,7 +50,7 @@ class PairNet(nn.Module):
     the entries of :math:`p'_u \odot q'_i` join its last hidden layer (NeuMF).
 
     Without `activation` and product it is a sum of a number for the user and one for the item. The vectors
-    start normal with standard deviation 0.3: nearer to 0 saturating functions wait long at the start. Takes
+    start normal with standard deviation 0.3: nearer to 0, saturating functions are slow to start. Takes
     pairs (N, 2) of user and item as int64, returns (N,). Raises ConvcraftError for no hidden layer. Source:
     He and others (2017), Neural Collaborative Filtering. Chapter: Recommenders.
 

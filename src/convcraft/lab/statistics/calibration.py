@@ -1,4 +1,4 @@
-"""How far probabilities can be believed."""
+"""How far probabilities can be trusted."""
 
 from collections.abc import Sequence
 

@@ -33,7 +33,7 @@ class Interval:
         return self.low <= value <= self.high
 
     def format(self, digits: int = 3, percent: bool = False) -> str:
-        """The interval with so many decimal places, as fractions or in percent."""
+        """The interval with this many decimal places, as fractions or in percent."""
         scale, unit = (100.0, " %") if percent else (1.0, "")
         values = (round(scale * value, digits) + 0.0 for value in (self.mean, self.low, self.high))
         mean, low, high = (f"{value:.{digits}f}" for value in values)
