@@ -42,7 +42,7 @@ def preserved(model: nn.Module, optimizer: Optimizer | None = None, data: Any = 
     """Put back, at the end and after an error, whatever training changes.
 
     Of the model: parameters and buffers (those of parametrizations too), gradients, modes, hooks and
-    attributes. The tensors stay the same objects, such that a scheduler or an average of the weights that
+    attributes. The tensors stay the same objects, so that a scheduler or an average of the weights that
     holds one sees it restored. Of the optimizer: state, groups, its own numbers and flags, and parameters
     that are not the model's. Random states: see :func:`random_state`.
     """

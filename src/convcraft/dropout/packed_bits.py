@@ -8,7 +8,7 @@ One random word of 64 bits decides 64 elements at once. Write the probability of
 turns bits that are 1 with probability q into bits that are 1 with probability (b + q) / 2, which puts the
 digit b in front. After all digits every bit is 1 with probability 0.b1 ... bk, independently of the others.
 
-The bits follow the elements in memory, such that a channels-last tensor is read in its own order. Every
+The bits follow the elements in memory, so that a channels-last tensor is read in its own order. Every
 ordinary CPU tensor takes this way, whatever its size; tensors on other devices, batched by `torch.func` or
 seen by a compiler take torch's kernels.
 """

@@ -211,7 +211,7 @@ def _folded(layer: Any, norm: Any) -> tuple[Tensor, Tensor]:
 
 
 def _fold(layer: Any, norm: Any) -> None:
-    """Change both modules in place, such that everything that refers to them sees the same."""
+    """Change both modules in place, so that everything that refers to them sees the same."""
     with torch.no_grad():
         weight, bias = _folded(layer, norm)
     dtype, trained = layer.weight.dtype, layer.weight.requires_grad

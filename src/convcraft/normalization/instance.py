@@ -24,14 +24,14 @@ def instance_norm(
     r"""Normalize each channel of each sample by its own mean and variance.
 
     Formula: :math:`y = w_c (x - \mu_{nc}) (v_{nc} + \epsilon)^{-1/2} + b_c`, with mean and biased
-    variance over the places of channel c of sample n. The gradient is that of :func:`batch_norm`, with
+    variance over the positions in channel c of sample n. The gradient is that of :func:`batch_norm`, with
     these means. The running averages, where there are any, take the average over the samples.
 
-    The input is (N, C, ...) with at least one dimension of places; with use_input_stats=False the running
+    The input is (N, C, ...) with at least one dimension of positions; with use_input_stats=False the running
     averages are used, and with True they are changed in place. The others are those of :func:`batch_norm`.
 
     Raises ConvcraftError when the input is not a floating-point tensor or has fewer than three dimensions,
-    the number of channels does not fit, a channel has a single place, eps is negative, or the running
+    the number of channels does not fit, a channel has a single position, eps is negative, or the running
     statistics are missing when they are to be used. Source: Ulyanov, Vedaldi and Lempitsky (2016), Instance
     Normalization: The Missing Ingredient for Fast Stylization. Chapter: Batch normalization.
 

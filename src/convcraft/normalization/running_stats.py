@@ -162,7 +162,7 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any]) -> nn.Modul
 
 
 class Frozen(nn.Module):
-    """Sign on a frozen layer, and what it needs to be as before; without parameters and buffers.
+    """Marks a frozen layer and keeps what restores it; without parameters and buffers.
 
     It is a child, because `SyncBatchNorm.convert_sync_batchnorm` moves the children of a layer to the one
     that takes its place. That one is then frozen as well.
@@ -183,7 +183,7 @@ class Frozen(nn.Module):
 
 @functools.cache
 def _watch() -> None:
-    """Let torch tell, once and for all, when the sign is put on a module."""
+    """Let torch tell, once and for all, when a module is marked."""
     nn.modules.module.register_module_module_registration_hook(_signed)
 
 

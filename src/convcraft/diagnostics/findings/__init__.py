@@ -36,7 +36,7 @@ def find_all(evidence: Evidence) -> tuple[Finding, ...]:
 
 
 def _joined(found: list[Finding]) -> Finding:
-    """The gravest of one kind, the first of its layers, with the places of the others."""
+    """The gravest finding of one kind, at its first layer, with a list of the other layers."""
     gravest = min(found, key=lambda finding: finding.rank)
     others = [finding.layer or "the model" for finding in found if finding is not gravest]
     if not others:

@@ -82,7 +82,7 @@ def your_schedule(answer: Any) -> str | None:
     if max(values) < 0.9:
         return "The largest factor is below 0.9: that is a smaller rate, not a schedule."
     if values[-1] > 0.1 * max(values):
-        return "At the end the rate should be at most a tenth of the largest, such that the noise dies out."
+        return "At the end the rate should be at most a tenth of the largest, so that the noise dies out."
     accuracy = sum(_trained(answer, seed) for seed in range(4)) / 4
     if accuracy < 0.72:
         return (
