@@ -42,6 +42,7 @@ STILL_FALLING = {
     "activation_league": ["cnn-tanh"],
     "choosing_data": ["cnn-standardized-tanh", "mlp-as it is-tanh"],
     "lambda_path": ["l2 0.0001", "l1 0.001", "l1 0.003"],
+    "orthogonal_depth": ["tanh normal", "relu normal", "relu orthogonal"],
 }
 IMPORTS = {"__future__", "convcraft", "torch", "numpy", "sklearn", "scipy"}
 
