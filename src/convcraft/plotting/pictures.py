@@ -147,8 +147,8 @@ def grids(
 
     Raises ConvcraftError without `alt` or panels, and for an entry of a panel that is not known.
 
-    >>> kernel = {"title": "kernel", "cells": [[1, -1], [0, 2]], "marked": [(0, 0)]}
-    >>> chart = grids([kernel, {"cells": [[3]]}], alt="A kernel and a number.")
+    >>> kernel = {"title": "kernel", "cells": [[1, -1], [0, 2]]}
+    >>> chart = grids([kernel, {"cells": [[3]], "marked": [(0, 0)]}], alt="A kernel and a number.")
     >>> [text.get_text() for text in chart.axes[0].texts]
     ['1', '−1', '0', '2']
     """
