@@ -1,7 +1,5 @@
 """What the helpers accept: tensors, arrays, lists, intervals; and the checks on them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,8 +7,6 @@ import numpy as np
 import torch
 
 from convcraft.errors import ConvcraftError
-
-__all__ = ["array", "band", "mapping", "t_quantile", "triple"]
 
 
 def array(value: Any, name: str) -> np.ndarray:

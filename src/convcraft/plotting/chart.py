@@ -1,7 +1,5 @@
 """The chart that every helper returns: a matplotlib figure that knows its alt text and shows itself small."""
 
-from __future__ import annotations
-
 import base64
 import io
 from pathlib import Path
@@ -14,8 +12,6 @@ from PIL import Image
 from convcraft.errors import ConvcraftError
 
 from .style import DPI, WIDTH, Theme, pick_theme, settings
-
-__all__ = ["Chart", "new_chart", "save_chart"]
 
 FORMATS = (".png", ".svg", ".pdf")
 

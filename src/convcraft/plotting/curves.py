@@ -15,8 +15,6 @@ from .style import MARKERS, WIDTH, need_matplotlib, series_style, settings
 if TYPE_CHECKING:
     from .chart import Chart
 
-__all__ = ["learning_rates", "lines", "panels"]
-
 LIMIT_POINTS = 12  # lines with at most so many points show them as markers
 LABELS = ("title", "xlabel", "ylabel", "xlim", "ylim", "hline", "vline")
 PANEL_KEYS = ("x", "series", "xscale", "yscale", "markers", *LABELS)
@@ -230,17 +228,6 @@ def learning_rates(
         if count > 1:
             half = t_quantile(level, count - 1) * final.std(axis=1, ddof=1) / np.sqrt(count)
             series[name] = (mean, np.clip(mean - half, 0, 1), np.clip(mean + half, 0, 1))
-    return lines(
-        x,
-        series,
-        alt=alt,
-        xlabel=xlabel,
-        ylabel=ylabel,
-        title=title,
-        xscale="log",
-        ylim=ylim,
-        hline={"chance": chance} if chance is not None else None,
-        markers=True,
-        size=size,
-        theme=theme,
-    )
+    look: dict[str, Any] = {"xlabel": xlabel, "ylabel": ylabel, "title": title, "size": size, "theme": theme}
+    guess = None if chance is None else {"chance": chance}
+    return lines(x, series, alt=alt, xscale="log", ylim=ylim, hline=guess, markers=True, **look)

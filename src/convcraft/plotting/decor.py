@@ -1,7 +1,5 @@
 """Labels, reference lines, scales and legends that the helpers share."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,8 +11,6 @@ from convcraft.errors import ConvcraftError, unknown
 
 from .chart import Chart
 from .style import Theme, text_colour
-
-__all__ = ["Legend", "decorate", "end_labels", "grid_shape", "legend_above", "reference_lines", "tidy_axis"]
 
 Legend = Literal["auto", "direct", "top", "none"]
 SCALES = ("linear", "log", "symlog", "logit")

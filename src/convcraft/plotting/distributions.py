@@ -15,8 +15,6 @@ from .style import WIDTH, need_matplotlib, series_style, settings
 if TYPE_CHECKING:
     from .chart import Chart
 
-__all__ = ["bars", "histograms"]
-
 
 def _finite(values: Any, name: str) -> np.ndarray:
     flat = array(values, name).ravel()

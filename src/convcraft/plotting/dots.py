@@ -15,8 +15,6 @@ from .style import MARKERS, WIDTH, need_matplotlib, series_style, settings
 if TYPE_CHECKING:
     from .chart import Chart
 
-__all__ = ["differences", "intervals", "points"]
-
 
 def intervals(
     values: Mapping[str, Any],
@@ -125,17 +123,8 @@ def differences(
     if not xlabel:
         what = next(iter(measures)).replace("_", " ") if len(measures) == 1 else "the measure"
         xlabel = f"difference in {what}" + (" (percentage points)" if percent else "")
-    chart = intervals(
-        rows,
-        alt=alt,
-        xlabel=xlabel,
-        reference=0.0,
-        title=title,
-        xlim=xlim,
-        numbers=numbers,
-        size=size,
-        theme=theme,
-    )
+    look: dict[str, Any] = {"title": title, "xlim": xlim, "numbers": numbers, "size": size, "theme": theme}
+    chart = intervals(rows, alt=alt, xlabel=xlabel, reference=0.0, **look)
     margin = margins.pop() if len(margins) == 1 else None
     if margin is not None:
         ax = chart.axes[0]

@@ -16,8 +16,6 @@ from .style import SMALL, WIDTH, need_matplotlib, settings
 if TYPE_CHECKING:
     from .chart import Chart
 
-__all__ = ["grids", "heatmap", "images"]
-
 
 def _as_images(value: Any) -> list[np.ndarray]:
     """Return a list of (H, W) or (H, W, 3) arrays from any usual layout."""

@@ -1,18 +1,11 @@
 """The house style: colours, dashes, markers, type, and matplotlib settings for while a chart is drawn."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from convcraft.errors import ConvcraftError
-
-__all__ = [
-    "DASHES", "MARKERS", "THEMES", "Theme", "contrast", "need_matplotlib", "pick_theme", "series_style",
-    "settings", "text_colour",
-]  # fmt: skip
 
 ThemeName = Literal["light", "dark"]
 
@@ -104,10 +97,7 @@ def pick_theme(theme: str) -> Theme:
 def series_style(index: int, theme: Theme) -> dict[str, Any]:
     """Colour and dash of the series at that place; the dash changes when the colours begin again."""
     count = len(theme.series)
-    return {
-        "color": theme.series[index % count],
-        "linestyle": DASHES[(index + index // count) % len(DASHES)],
-    }
+    return {"color": theme.series[index % count], "linestyle": DASHES[(index + index // count) % len(DASHES)]}
 
 
 def contrast(one: str, other: str) -> float:

@@ -1,7 +1,5 @@
 """Checks of the exercises of the chapter "Data augmentation"."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 
@@ -11,7 +9,7 @@ from torch import Tensor, nn
 from convcraft import augmentation
 from convcraft.lab import data, models
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import choice, formula, number, takes
+from convcraft.lab.exercises.kinds import asked, conclusion, formula, takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate, fit, seeded
 
@@ -136,27 +134,8 @@ def _copies_needed(n: int, rho: float, goal: int) -> float:
 _BY_VARIANCE = "the noise enters the squared error by its variance, not by its standard deviation."
 
 CHECKS: dict[str, Check] = {
-    "untouched-share": number(
-        "the share",
-        1 / 18,
-        {
-            1 / 2: "that is the flip alone; the shift moves most of the images that were not flipped.",
-            1 / 9: "that is the shift alone; half of what it leaves has been flipped.",
-            1 / 6: "the shift is drawn along both axes: three times three places, of which one is home.",
-            1 / 8: "along each axis there are three shifts, -1, 0 and 1, not two.",
-        },
-        tolerance=1e-4,
-    ),
-    "cutmix-corner": number(
-        "the share",
-        0.0625,
-        {
-            0.25: "that is the share of the whole square; most of it lies outside of the image.",
-            0.9375: "that is the share of the image's own class; the partner gets the rest.",
-            0.125: "the square is cut off at two edges, not at one.",
-        },
-        tolerance=1e-4,
-    ),
+    "untouched-share": asked("untouched-share"),
+    "cutmix-corner": asked("cutmix-corner"),
     "worth-of-copies": formula(
         "n, k and rho",
         lambda n, k, rho: n * (k + 1) / (1 + k * rho),
@@ -191,13 +170,6 @@ CHECKS: dict[str, Check] = {
     "turn-about-a-point": turn_about_a_point,
     "one-draw-each": one_draw_each,
     "no-leak": no_leak,
-    "which-conclusion-augmentation": choice(
-        "c",
-        {
-            "a": "look at the training images: had A been learned when it lost?",
-            "b": "look at the training images of B: what is left to learn with more updates?",
-            "d": "the claim says at least one point; which gains does the interval contain?",
-        },
-    ),
+    "which-conclusion-augmentation": conclusion("which-conclusion-augmentation"),
     "your-augmentation": your_augmentation,
 }

@@ -1,7 +1,5 @@
 """Checks of the exercises of the chapter "Choosing and tuning activations"."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +12,7 @@ from convcraft.errors import ConvcraftError
 from convcraft.initialization import initialize
 from convcraft.lab import data, models
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import choice, formula, takes
+from convcraft.lab.exercises.kinds import conclusion, formula, takes
 from convcraft.lab.training import evaluate, fit, seeded
 
 TASKS = ("one digit of ten", "odd or even", "any number of tags", "tomorrow's temperature")
@@ -196,13 +194,6 @@ CHECKS: dict[str, Check] = {
     "expected-lead": expected_lead,
     "re-encode": re_encode,
     "pooled-paradox": pooled_paradox,
-    "which-conclusion-activations": choice(
-        "c",
-        {
-            "a": "each function had its own rate; look at the row where both had the same one.",
-            "b": "an interval that contains zero is not the number zero; how large may the lead be?",
-            "d": "compare the intervals of the two budgets; where is the interval of their difference?",
-        },
-    ),
+    "which-conclusion-activations": conclusion("which-conclusion-activations"),
     "your-choice": your_choice,
 }

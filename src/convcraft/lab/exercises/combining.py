@@ -1,7 +1,5 @@
 """Checks of the exercises of the chapter "Techniques combined"."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
@@ -16,7 +14,7 @@ from convcraft.initialization import initialize
 from convcraft.lab import data
 from convcraft.lab.clinic.cases import CLASSES, Case, case, vectors
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import choice, formula, gain_on_digits, numbers, takes
+from convcraft.lab.exercises.kinds import asked, conclusion, formula, gain_on_digits, takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate
 
@@ -131,38 +129,9 @@ def your_recipe(answer: Callable[[data.Splits, int], nn.Module]) -> str | None:
     return f"the test accuracy is {100 * gain:.1f} points above that of the recipe; 1 point is asked for."
 
 
-_OTHER_OFF = "that is the effect where the other is off; a main effect is the mean of off and on."
-_TUNED = "every arm is tuned and then run: 4 rates on 2 seeds, and 10 seeds at the best rate."
-
 CHECKS: dict[str, Check] = {
-    "two-by-two": numbers(
-        ("the main effect of A", 2.5, {4: _OTHER_OFF}),
-        ("the main effect of B", 1.5, {3: _OTHER_OFF}),
-        (
-            "the interaction",
-            -3,
-            {
-                3: "the sign: with B on, A gains less than with B off.",
-                4: "that is both minus none; the interaction is a difference of two differences.",
-            },
-        ),
-    ),
-    "count-the-runs": numbers(
-        (
-            "the runs one at a time",
-            7 * 18,
-            {6 * 18: "an arm without any technique is needed to compare with.", 70: _TUNED, 56: _TUNED},
-        ),
-        (
-            "the runs of the full factorial",
-            64 * 18,
-            {
-                36 * 18: "each of six techniques is on or off: how many combinations are that?",
-                64 * 10: _TUNED,
-                64 * 8: _TUNED,
-            },
-        ),
-    ),
+    "two-by-two": asked("two-by-two"),
+    "count-the-runs": asked("count-the-runs"),
     "hidden-replication": formula(
         "k",
         lambda k: (k + 1) / 2,
@@ -181,14 +150,7 @@ CHECKS: dict[str, Check] = {
     ),
     "leave-one-out": leave_one_out,
     "nothing-to-lose": nothing_to_lose,
-    "which-conclusion-combining": choice(
-        "b",
-        {
-            "a": "two effects are compared by the interval of their difference, which is not shown.",
-            "c": "an interaction is a difference of two effects; its interval is not shown.",
-            "d": "beside two techniques on one data set it may gain up to a point, and elsewhere more.",
-        },
-    ),
+    "which-conclusion-combining": conclusion("which-conclusion-combining"),
     "cure": cure,
     "your-recipe": your_recipe,
 }

@@ -1,7 +1,5 @@
 """Checks for the exercises of the chapter "Convolutional networks"."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +10,7 @@ from torch import Tensor, nn
 
 from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check, Hint, compare
-from convcraft.lab.exercises.kinds import choice, numbers
+from convcraft.lab.exercises.kinds import asked, conclusion
 from convcraft.reference import conv2d, receptive_field
 
 
@@ -124,50 +122,13 @@ def border_tells(kernel: Any) -> str | None:
     return None
 
 
-_BUILD_ON: dict[float | None, str] = {None: "Use the formula for n'. The layers after it build on this one."}
-
 CHECKS: dict[str, Check] = {
-    "map-sizes": numbers(
-        (
-            "the width after the 5x5 convolution",
-            24,
-            {28: "Without padding the kernel has no place on the rim.", **_BUILD_ON},
-        ),
-        ("the width after the first pooling", 12, _BUILD_ON),
-        ("the width after the strided convolution", 6, _BUILD_ON),
-        ("the width after the second pooling", 3, _BUILD_ON),
-    ),
-    "weight-count": numbers(
-        (
-            "the convolution's count",
-            18_496,
-            {
-                18_432: "The biases are missing: one for each of the 64 output maps.",
-                640: "Each output map has a kernel for each of the 32 input maps.",
-                576: "Each output map has a kernel for each of the 32 input maps, and a bias.",
-                None: "Count one kernel of 3x3 for each pair of an input and an output map.",
-            },
-        ),
-        (
-            "the dense layer's count",
-            102_500,
-            {
-                102_400: "The dense layer: the biases are missing, one for each of its 100 units.",
-                6_500: "The dense layer: flatten gives 64 maps of 4x4 numbers each, not 64 numbers.",
-            },
-        ),
-    ),
+    "map-sizes": asked("map-sizes"),
+    "weight-count": asked("weight-count"),
     "receptive-field": field,
     "convolution-backward": backward,
     "blind-pixels": blind_pixels,
     "shift-proof": shift_proof,
     "border-tells": border_tells,
-    "which-strides": choice(
-        "B",
-        {
-            "A": "Training on shifted images makes all shifts alike; it would not favour some of them.",
-            "C": "Strides that multiply to 8 would bring the accuracy back at a shift of 8 only.",
-            "D": "The same 500 images are read at each shift, and the accuracy comes back to the last digit.",
-        },
-    ),
+    "which-strides": conclusion("which-strides"),
 }

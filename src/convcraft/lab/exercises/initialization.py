@@ -1,7 +1,5 @@
 """Checks of the exercises of the chapter "Weight initialization"."""
 
-from __future__ import annotations
-
 import math
 from statistics import NormalDist
 from typing import Any
@@ -11,7 +9,7 @@ from torch import nn
 
 from convcraft.initialization import fans
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import choice, formula, number, takes
+from convcraft.lab.exercises.kinds import conclusion, formula, number, takes
 from convcraft.lab.randomness import forked
 
 
@@ -137,22 +135,8 @@ CHECKS: dict[str, Check] = {
         },
         tolerance=0.05,
     ),
-    "which-conclusion-initialization": choice(
-        "b",
-        {
-            "a": "Within a point means the whole interval. Which differences does that of ten layers allow?",
-            "c": "Compare the two columns: how many of the 55 points are left?",
-            "d": "A network that is 5 points behind has learned something. Where would it be at chance?",
-        },
-    ),
-    "name-the-illness": choice(
-        "b",
-        {
-            "a": "With a rate that is too large the loss jumps or overflows. This one does not move at all.",
-            "c": "Of a dead unit no pre-activation is positive.",
-            "d": "Shuffled labels change nothing at the start. When is a layer the same for each example?",
-        },
-    ),
+    "which-conclusion-initialization": conclusion("which-conclusion-initialization"),
+    "name-the-illness": conclusion("name-the-illness"),
     "mend-the-initializer": mend_the_initializer,
     "your-deep-network": your_deep_network,
 }

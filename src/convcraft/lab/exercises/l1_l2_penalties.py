@@ -1,7 +1,5 @@
 """Checks of the exercises of the chapter "L1 and L2 penalties"."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +10,7 @@ from torch import Tensor, nn
 
 from convcraft.lab import data, models
 from convcraft.lab.exercises.framework import Check
-from convcraft.lab.exercises.kinds import choice, formula, gain_on_digits, number, numbers, takes
+from convcraft.lab.exercises.kinds import asked, conclusion, formula, gain_on_digits, takes
 from convcraft.lab.training import evaluate, seeded
 
 
@@ -110,22 +108,10 @@ def _threshold(u: Tensor, a: float) -> Tensor:
 
 
 _U = torch.linspace(-3, 3, 25, dtype=torch.float64)
-_DERIVE = "weight_decay is what multiplies w in the gradient: differentiate 0.003 w^2."
 
 CHECKS: dict[str, Check] = {
-    "half-life": number(
-        "the number of steps",
-        693,
-        {
-            69: "one step multiplies by 1 - rate * weight_decay, not by 1 - weight_decay.",
-            692: "after 692 steps it is still a little larger than half.",
-            347: "weight_decay already is twice lambda: the factor is 1 - 0.1 * 0.01.",
-        },
-    ),
-    "penalty-dialects": numbers(
-        ("weight_decay", 0.006, {0.003: _DERIVE, 0.0015: _DERIVE}),
-        ("alpha", 0.24, {0.003: "Ridge minimizes the sum of squares, not their mean: multiply by 80."}),
-    ),
+    "half-life": asked("half-life"),
+    "penalty-dialects": asked("penalty-dialects"),
     "elastic-prox": formula(
         "u, a and b",
         lambda u, a, b: _threshold(u, a) / (1 + 2 * b),
@@ -159,13 +145,6 @@ CHECKS: dict[str, Check] = {
     "sparse-optimizer": sparse_optimizer,
     "who-is-decayed": who_is_decayed,
     "a-weight-that-grows": a_weight_that_grows,
-    "which-conclusion-penalties": choice(
-        "b",
-        {
-            "a": "the two losses were reached at different rates; compare within a row.",
-            "c": "what is left of the 0.25 at the smaller rate alone?",
-            "d": "the difference at 0.01 has no interval; may one say that it is zero?",
-        },
-    ),
+    "which-conclusion-penalties": conclusion("which-conclusion-penalties"),
     "your-regularizer": your_regularizer,
 }

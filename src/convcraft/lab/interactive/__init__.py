@@ -4,8 +4,6 @@ Python computes the frames, so what a reader moves is what the text computed; a 
 them; a still stands in where no script runs.
 """
 
-from __future__ import annotations
-
 from .activations import activation_explorer
 from .component import InteractiveFigure, enable, figure, script
 from .depth import depth_explorer

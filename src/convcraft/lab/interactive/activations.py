@@ -1,7 +1,5 @@
 """Any function of the catalog and its derivative, with its parameter on a slider."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -12,8 +10,6 @@ from convcraft import activations
 from convcraft.errors import ConvcraftError
 
 from .component import InteractiveFigure, figure
-
-__all__ = ["activation_explorer"]
 
 # Round values for a slider, by the name of the parameter; those within its bounds are taken.
 STEPS: dict[str, tuple[float, ...]] = {

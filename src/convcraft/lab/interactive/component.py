@@ -1,7 +1,5 @@
 """The figure: frames computed in Python, a little script that draws them, and a still for everyone else."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import html
@@ -19,8 +17,6 @@ from convcraft.plotting.style import THEMES
 from .controls import Control, arguments, combinations, nested_index, parse
 from .encoding import code_bytes, encode, pack
 from .still import draw_still
-
-__all__ = ["InteractiveFigure", "enable", "figure", "script"]
 
 FIXED_KEYS = ("kind", "xlabel", "ylabel", "xlim", "ylim", "yscale", "xticks", "yticks", "digits")
 PANEL_KEYS = ("title", "series", "x", *FIXED_KEYS)
@@ -208,10 +204,7 @@ def _panels(
             if key not in PANEL_KEYS:
                 raise unknown("entry of a panel", key, PANEL_KEYS)
         fixed = {key: panel.get(key, defaults.get(key)) for key in FIXED_KEYS}
-        for key, known in (
-            ("kind", ("line", "bar", "interval", "plane")),
-            ("yscale", ("linear", "log")),
-        ):
+        for key, known in (("kind", ("line", "bar", "interval", "plane")), ("yscale", ("linear", "log"))):
             if fixed[key] not in known:
                 raise unknown(key, fixed[key], known)
         fixed["names"] = [str(s.get("name", "")) for s in panel["series"]]

@@ -1,13 +1,9 @@
 """What a reader can move: choices, sliders, and sliders that depend on a choice."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from convcraft.errors import ConvcraftError, unknown
-
-__all__ = ["Control", "Option", "combinations", "nested_index", "parse"]
 
 
 class Option(NamedTuple):

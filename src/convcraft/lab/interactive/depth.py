@@ -1,7 +1,5 @@
 """A batch on its way through a deep network, as gain, activation and bias change."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +10,6 @@ from convcraft import activations
 from convcraft.errors import ConvcraftError
 
 from .component import InteractiveFigure, figure
-
-__all__ = ["depth_explorer"]
 
 GAINS = (0.5, 0.75, 1.0, 1.25, 1.41, 1.67, 2.0, 2.5)
 BIASES = ("zero", "torch default", "std 0.5", "std 1")

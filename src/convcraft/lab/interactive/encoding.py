@@ -1,7 +1,5 @@
 """Numbers as short strings: each value of a panel becomes one or two bytes between the ends of its range."""
 
-from __future__ import annotations
-
 import base64
 import math
 import re
@@ -10,8 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from convcraft.errors import ConvcraftError
-
-__all__ = ["code_bytes", "decode", "encode", "pack", "unpack"]
 
 
 def code_bytes(digits: int) -> int:

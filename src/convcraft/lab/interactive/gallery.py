@@ -1,7 +1,5 @@
 """A gallery: rows of small images, one set of rows for each choice, without a script."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import html
@@ -17,8 +15,6 @@ from convcraft.errors import ConvcraftError
 from convcraft.plotting.arrays import array
 from convcraft.plotting.style import need_matplotlib
 
-__all__ = ["Gallery", "gallery"]
-
 STYLE = Path(__file__).with_name("gallery.css").read_text(encoding="utf-8")
 
 
@@ -30,11 +26,7 @@ class Gallery:
     """
 
     def __init__(
-        self,
-        sets: dict[str, dict[str, NDArray[np.float64]]],
-        notes: Mapping[str, str],
-        title: str,
-        alt: str,
+        self, sets: dict[str, dict[str, NDArray[np.float64]]], notes: Mapping[str, str], title: str, alt: str
     ) -> None:
         self.sets, self.notes, self.title, self.alt = sets, notes, title, alt
 

@@ -13,8 +13,6 @@ from convcraft.plotting.style import WIDTH, series_style, settings
 if TYPE_CHECKING:
     from convcraft.plotting import Chart
 
-__all__ = ["draw_still"]
-
 
 def draw_still(
     frame: Mapping[str, Any], panels: Sequence[Mapping[str, Any]], x: Any, columns: int, alt: str
