@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convcraft.errors import ConvcraftError, unknown
+from convcraft._checks import check_known
+from convcraft.errors import ConvcraftError
 
 from .arrays import array, band, mapping, t_quantile
 from .style import MARKERS, WIDTH, need_matplotlib, series_style, settings
@@ -94,9 +95,9 @@ def lines(
     """
     need_matplotlib()
     from .chart import new_chart
-    from .decor import check_choice, decorate, end_labels, legend_above, tidy_axis
+    from .decor import decorate, end_labels, legend_above, tidy_axis
 
-    check_choice("legend", legend, ("auto", "direct", "top", "none"))
+    check_known("legend", legend, ("auto", "direct", "top", "none"))
     chart = new_chart(alt, size, (WIDTH, 3.3), theme)
     with settings(chart.theme):
         ax = chart.add_subplot()
@@ -148,7 +149,7 @@ def panels(
     """
     need_matplotlib()
     from .chart import new_chart
-    from .decor import check_choice, decorate, grid_shape, legend_above, tidy_axis
+    from .decor import decorate, grid_shape, legend_above, tidy_axis
 
     if not len(panels):
         raise ConvcraftError("panels: expected at least one panel, got none")
@@ -160,7 +161,7 @@ def panels(
         handles: dict[str, Any] = {}
         for ax, panel in zip(grid, panels, strict=False):
             for key in panel:
-                check_choice("entry of a panel", key, PANEL_KEYS)
+                check_known("entry of a panel", key, PANEL_KEYS)
             new, _ = _draw(ax, chart.theme, panel.get("x"), panel.get("series"), styles, panel.get("markers"))
             handles |= {name: handle for name, handle in new.items() if name.strip()}
             tidy_axis(ax, "x", panel.get("xscale", "linear"), 7 if wide < 3 else 5, _whole(ax))
@@ -187,8 +188,7 @@ def _sweeps(given: Any) -> dict[str, Any]:
     for name, value in found.items():
         if hasattr(value, "sweeps"):
             arms = value.sweeps()
-            if name not in arms:
-                raise unknown("arm", name, arms)
+            check_known("arm", name, arms)
             found[name] = arms[name]
     return found
 

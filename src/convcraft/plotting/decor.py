@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatterMathtext, MaxNLocator, NullFormatter
 
-from convcraft.errors import ConvcraftError, unknown
+from convcraft._checks import check_known
+from convcraft.errors import ConvcraftError
 
 from .chart import Chart
 from .style import Theme, text_colour
@@ -16,15 +17,9 @@ Legend = Literal["auto", "direct", "top", "none"]
 SCALES = ("linear", "log", "symlog", "logit")
 
 
-def check_choice(name: str, value: str, known: Sequence[str]) -> None:
-    """Raise a ConvcraftError with near matches when the value is not one of the known ones."""
-    if value not in known:
-        raise unknown(name, str(value), list(known))
-
-
 def tidy_axis(ax: Axes, which: Literal["x", "y"], scale: str, count: int, whole: bool = False) -> None:
     """Set the scale and few, round ticks; whole numbers only where the data are."""
-    check_choice(f"{which}scale", scale, SCALES)
+    check_known(f"{which}scale", scale, SCALES)
     axis = ax.xaxis if which == "x" else ax.yaxis
     if scale == "linear":
         axis.set_major_locator(

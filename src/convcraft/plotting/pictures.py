@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from convcraft._checks import check_known
 from convcraft.errors import ConvcraftError
 
 from .arrays import array
@@ -152,13 +153,13 @@ def grids(
     """
     need_matplotlib()
     from .chart import new_chart
-    from .decor import check_choice, grid_shape
+    from .decor import grid_shape
 
     if not len(panels):
         raise ConvcraftError("panels: expected at least one panel, got none")
     for panel in panels:
         for key in panel:
-            check_choice("entry of a panel", key, ("title", "cells", "marked", "rim"))
+            check_known("entry of a panel", key, ("title", "cells", "marked", "rim"))
     rows, wide = grid_shape(len(panels), columns, most=len(panels))
     high = [max(len(p["cells"]) for p in panels[r * wide : (r + 1) * wide]) for r in range(rows)]
     across = [max(len(p["cells"][0]) for p in panels[c::wide]) for c in range(wide)]

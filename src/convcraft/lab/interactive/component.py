@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from convcraft.errors import ConvcraftError, unknown
+from convcraft._checks import check_known
+from convcraft.errors import ConvcraftError
 from convcraft.plotting.arrays import array
 from convcraft.plotting.style import THEMES
 
@@ -201,12 +202,10 @@ def _panels(
     panels = []
     for k, panel in enumerate(frames[first]["panels"]):
         for key in panel:
-            if key not in PANEL_KEYS:
-                raise unknown("entry of a panel", key, PANEL_KEYS)
+            check_known("entry of a panel", key, PANEL_KEYS)
         fixed = {key: panel.get(key, defaults.get(key)) for key in FIXED_KEYS}
         for key, known in (("kind", ("line", "bar", "interval", "plane")), ("yscale", ("linear", "log"))):
-            if fixed[key] not in known:
-                raise unknown(key, fixed[key], known)
+            check_known(key, fixed[key], known)
         fixed["names"] = [str(s.get("name", "")) for s in panel["series"]]
         fixed["xticks"] = [str(word) for word in fixed["xticks"] or ()]
         fixed["own_x"] = array(panel["x"], "x") if "x" in panel else None

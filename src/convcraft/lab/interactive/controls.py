@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from convcraft._checks import check_known
 from convcraft.errors import ConvcraftError, unknown
 
 
@@ -84,8 +85,7 @@ def parse(controls: Mapping[str, Any], start: Mapping[str, Any] | None) -> list[
         raise ConvcraftError(f"controls: expected a dict of name: values, got {controls!r}")
     start = dict(start or {})
     for name in start:
-        if name not in controls:
-            raise unknown("control in start", name, controls)
+        check_known("control in start", name, controls)
     parsed: list[Control] = []
     for name, values in controls.items():
         if not str(name).isidentifier():
