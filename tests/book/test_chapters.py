@@ -175,6 +175,7 @@ def test_a_prediction_has_a_question_and_no_heading(chapter):
             assert inside == (kind == "end"), f"predictions do not nest: {question}"
             inside = kind == "start"
             assert not inside or question.rstrip().endswith("?"), question
+            assert "`" not in question, f"a fence ends at a backtick: {question}"
         assert not (inside and re.search(r"^#+ ", text, flags=re.M)), text[:100]
     assert not inside
 
