@@ -866,7 +866,7 @@ ERRORS = [
     (folds(Drifts), r"without it the forward pass does something else"),
     (lambda: N.fold_batch_norm(NORM), r"must be in eval mode, got training mode in the model itself"),
     (lambda: N.fold_batch_norm(HALF_EVAL), r"got training mode in 1; call model.eval\(\)"),
-    (lambda: N.fold_batch_norm(PLAIN), r"fold_batch_norm: model must have a batch normalization, got none"),
+    (lambda: N.fold_batch_norm(PLAIN), r"model must have a batch normalization to fold, got none"),
     (lambda: N.fold_batch_norm(nn.Sequential(nn.BatchNorm1d(2)).eval()), r"got '0': it follows 'input'"),
     (lambda: N.recalibrate_batch_norm(PLAIN, []), r"recalibrate_batch_norm: model must have .* got none"),
     (lambda: N.recalibrate_batch_norm(UNTRACKED[:1], []), r"got 1 without any"),

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,15 +18,20 @@ from .definitions import DEFINITIONS
 from .quadrature import Moments, moments
 
 
-class Parameter(NamedTuple):
+@dataclass(frozen=True)
+class Parameter:
     """The one parameter of an activation: its name, its default, and the ends of a sensible range."""
 
     name: str
     default: float
     bounds: tuple[float, float]
 
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.name, self.default, self.bounds))
 
-class Source(NamedTuple):
+
+@dataclass(frozen=True)
+class Source:
     """Where an activation was published: author, year, title."""
 
     author: str
@@ -35,6 +40,9 @@ class Source(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.author} ({self.year}), {self.title}"
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.author, self.year, self.title))
 
 
 @dataclass(frozen=True)
