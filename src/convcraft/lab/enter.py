@@ -27,7 +27,7 @@ from convcraft.lab.experiments import Contrast, Results, Study, run_study
 from convcraft.lab.tables import table
 from convcraft.lab.training import evaluate
 
-REFERENCE, LAGS, HORIZON = "relu", 12, 48
+REFERENCE, LAGS, HORIZON = "relu", 12, 12
 
 
 def _mlp(*sizes: int) -> Callable[[Any], nn.Module]:
@@ -43,7 +43,7 @@ TASKS: dict[str, tuple[str, Callable[[Any], nn.Module], int]] = {
     "dense": ("digits, 2 hidden layers of 64", _mlp(64, 64, 64, 10), 2000),
     "deep": ("digits, 12 hidden layers of 32", _mlp(64, *[32] * 12, 10), 2000),
     "convolutional": ("digits, 2 convolutions", _convnet, 1000),
-    "forecast": ("chaotic series, 48 steps ahead", _mlp(LAGS, 32, 32, HORIZON), 6000),
+    "forecast": ("noisy chaotic series, 12 steps ahead", _mlp(LAGS, 32, 32, HORIZON), 8000),
 }
 
 
@@ -59,12 +59,17 @@ def _model(arm: dict[str, Any]) -> nn.Module:
     return model
 
 
+def _series() -> np.ndarray:
+    """A Mackey-Glass series, standardized by its first part, with noise of a fifth of its deviation."""
+    values = data.mackey_glass(1500 + 3 * (LAGS + HORIZON - 1))
+    noise = np.random.default_rng(0).normal(size=len(values))
+    return (values - values[:600].mean()) / values[:600].std() + 0.2 * noise
+
+
 @functools.cache
 def _windows() -> Splits:
     """LAGS values of a series and the HORIZON after them: 600 windows, 300 and 600, in order of time."""
-    values = data.mackey_glass(1500 + 3 * (LAGS + HORIZON - 1))
-    known = values[:600]
-    values, parts, start = (values - known.mean()) / known.std(), [], 0
+    values, parts, start = _series(), [], 0
     for count in (600, 300, 600):
         end = start + count + LAGS + HORIZON - 1
         windows = np.lib.stride_tricks.sliding_window_view(values[start:end], LAGS + HORIZON)
@@ -140,13 +145,14 @@ def entry(activation: str) -> Study:
 def _report(results: Results, activation: str) -> str:
     """The differences to ReLU, task by task."""
     judged = {str(row.a).split(", ")[0]: row for row in results.contrasts()}
-    rows = []
+    weak = {arm for arms in results.shortcomings.values() for arm in arms}
+    rows, verdicts = [], []
     for task, row in judged.items():
         means = [f"{100 * results.interval(row.measure, arm).mean:.1f} %" for arm in (row.b, row.a)]
         difference = row.interval.format(1, percent=True)
-        rows.append([TASKS[task][0], *means, difference, f"{row.adjusted:.2g}", row.verdict])
+        verdicts.append("open" if weak & {row.a, row.b} else row.verdict)
+        rows.append([TASKS[task][0], *means, difference, f"{row.adjusted:.2g}", verdicts[-1]])
     headings = ["task", "ReLU", activation, "difference", "p (Holm)", "verdict"]
-    verdicts = [row.verdict for row in judged.values()]
     ahead, behind = (sum(v.startswith(word) for v in verdicts) for word in ("higher", "lower"))
     equal = verdicts.count("equal")
     counts = f"of {len(rows)} tasks ahead of ReLU in {ahead}, behind in {behind}, equal to it in {equal}"
