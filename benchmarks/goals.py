@@ -37,7 +37,7 @@ GOALS: tuple[tuple[str, float | None, float | None], ...] = (
 
 
 def goal(ratio: Ratio) -> float | None:
-    """The ratio that is aimed at for this measurement; None where there is no goal.
+    """The ratio that is aimed at for this measurement; None where none is set.
 
     Example:
         >>> goal(Ratio("mish", "forward", "contiguous", (64, 64, 32, 32), (0.5,), 1.0))

@@ -271,11 +271,11 @@ def test_a_study_is_run_from_the_path_of_its_file_and_its_result_lies_beside_it(
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and (message in error or "another version" in error), name
         assert path.with_suffix(".json").read_bytes() == before
-        other = tmp_path / f"{name.replace(' ', '_')}.py"  # where there is no result yet
+        other = tmp_path / f"{name.replace(' ', '_')}.py"  # without a result so far
         other.write_text(OWN.replace(old, new))
         assert main(["study", str(other), "--jobs", "1"]) == 2 and message in capsys.readouterr().err
         assert not other.with_suffix(".json").exists()
-    with pytest.raises(ConvcraftError, match="there is no study at mine/owl.py"):
+    with pytest.raises(ConvcraftError, match="no study at mine/owl.py"):
         run_study("mine/owl.py")
 
 

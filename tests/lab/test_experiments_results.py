@@ -168,7 +168,7 @@ def test_results_are_loaded_by_name_and_by_path_without_the_study(folder, tmp_pa
     with pytest.raises(ConvcraftError, match="unknown study 'tinny': did you mean 'tiny'"):
         load("tinny")
     folder.write("other")
-    with pytest.raises(ConvcraftError, match="there is no result at .*other.json.*study other"):
+    with pytest.raises(ConvcraftError, match="found no result at .*other.json.*study other"):
         load("other")
     (folder.studies / "tiny.py").unlink()
     assert load("tiny").runs == ran.runs

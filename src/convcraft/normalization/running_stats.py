@@ -104,7 +104,7 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any]) -> nn.Modul
 
     The batches pass once through the model, with batch normalization in training mode, so that a deeper
     layer sees what it sees in training, and everything else in eval mode, since the running statistics
-    serve prediction, where there is no dropout. Use large batches that look like those at prediction,
+    serve prediction, without dropout. Use large batches that look like those at prediction,
     without augmentation that is not used there. Weights, modes, random state and gradients stay as they
     are; `num_batches_tracked` becomes the number of batches. Layers frozen by :func:`freeze_batch_norm`
     keep their statistics and use them. Where torch.distributed is initialized every process calls this with

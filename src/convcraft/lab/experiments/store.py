@@ -70,7 +70,7 @@ def read_result(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConvcraftError(
-            f"there is no result at {path}; expected that of a finished study. Run it: python -m convcraft "
+            f"found no result at {path}; expected that of a finished study. Run it: python -m convcraft "
             f"study {path.stem}"
         ) from None
     except OSError as error:

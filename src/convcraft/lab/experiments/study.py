@@ -108,7 +108,7 @@ class Study:
         extensions: how often the grid of an arm may be extended.
         curves: the measures that the final runs keep as a whole curve; of others their last entry is kept.
         short: arms whose budget is short on purpose, beside others with a long one.
-        trains: False where no network is trained to convergence, and there is no budget to state.
+        trains: False where no network is trained to convergence, and no budget has to be stated.
 
     Raises ConvcraftError where any of this is unusable. Chapter: Activations.
 

@@ -78,7 +78,7 @@ def load_study(name: str | Path, folder: str | Path | None = None) -> Study:
     path, _ = place(name, folder)
     if not path.is_file():
         if is_file(name):
-            raise ConvcraftError(f"there is no study at {name}; expected a file that defines STUDY.")
+            raise ConvcraftError(f"no study at {name}; expected a file that defines STUDY.")
         raise unknown("study", str(name), names(folder))
     source = path.read_text(encoding="utf-8")
     if not _defines_study(source):

@@ -191,7 +191,7 @@ def variance_shares(
     table = table - table.mean()
     total = float(np.square(table).sum())
     if total == 0:
-        raise ConvcraftError("values must vary, or there is no variance to share; all are equal.")
+        raise ConvcraftError("values must vary, or no variance is left to share; all are equal.")
     sets = [axes for size in range(1, most + 1) for axes in combinations(range(len(names)), size)]
     lines = {" x ".join(names[axis] for axis in axes): axes for axes in sets}
     if block is not None:
