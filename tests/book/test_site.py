@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 
 import pytest
@@ -52,6 +53,13 @@ def test_mathematics_comes_from_the_site(site):
     assert (site / "_static" / "mathjax" / "tex-chtml.js").exists()
     for page in site.glob("book/*.html"):
         assert "cdn." not in page.read_text(encoding="utf-8"), page.name
+
+
+def test_a_percent_sign_stays_with_its_number(site):
+    page = (site / "book" / "dropout.html").read_text(encoding="utf-8")
+    prose = re.findall(r"<p>.*?</p>", re.sub(r"<(pre|code|details).*?</\1>", "", page, flags=re.S), re.S)
+    assert any("95\u00a0%" in p for p in prose)
+    assert [p for p in prose if re.search(r"\d %", p)] == []
 
 
 @pytest.mark.parametrize(
