@@ -37,7 +37,7 @@ THEMES: dict[str, Theme] = {
         grid="#e4e7eb",
         frame="#8c959f",
         series=("#2846c8", "#b84300", "#00a08c", "#78176e", "#2585c4", "#c4791f", "#26202b"),
-        sequential="viridis",
+        sequential="GnBu",
         diverging="RdBu_r",
     ),
     "dark": Theme(
@@ -48,7 +48,7 @@ THEMES: dict[str, Theme] = {
         grid="#2b2f34",
         frame="#6b737c",
         series=("#6fb4ff", "#f0702c", "#4fe0b0", "#b04cf5", "#f4f7ff", "#ffc93c", "#8b8792"),
-        sequential="viridis",
+        sequential="GnBu_r",
         diverging="RdBu_r",
     ),
 }
