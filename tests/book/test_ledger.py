@@ -27,7 +27,7 @@ NOT_YET_WRITTEN = {
     "outlook": "outlook",
 }
 
-BY_HAND_AT_MOST = 1
+BY_HAND_AT_MOST = 0
 
 LEDGER = claims.load()
 CARDS = [card for card in claims_record.collect(BOOK) if card.data["verdict"] is not None]
