@@ -1,7 +1,7 @@
 """Sphinx extension: write down what the book calls each figure, equation, exercise and section.
 
 The learner's edition (learners_edition.py) takes its numbers from the file that this leaves beside the
-pages, `_build/names.json`, such that notebook and page agree. One entry for each label: the page, the anchor,
+pages, `_build/names.json`, so that notebook and page agree. One entry for each label: the page, the anchor,
 and the text of a link to it ("Figure 7.2", "(7.3)", "Exercise 7.1", the title of a section).
 """
 
