@@ -75,7 +75,7 @@ WRONG = [
     ("receptive-field", stride_too_early, "own stride"),
     ("receptive-field", lambda layers: None, "no layer at all"),
     ("convolution-backward", lambda g, w: transposed(g, w[::-1, ::-1]), "wrong way round"),
-    ("convolution-backward", lambda g, w: reference.conv2d(g[None, None], w[None, None])[0, 0], "the rim"),
+    ("convolution-backward", lambda g, w: reference.conv2d(g[None, None], w[None, None])[0, 0], "the border"),
     ("convolution-backward", lambda g, w: 2 * transposed(g, w), "by pixel (0, 0) is wrong. Which outputs"),
     ("convolution-backward", lambda g, w: transposed(g, w)[:, :-1], "should have shape (5, 5)"),
     ("convolution-backward", lambda g, w: None, "nothing was returned"),
