@@ -67,6 +67,17 @@ def test_a_tcn_sees_the_last_31_values_and_no_others():
     assert seen[-31:].all() and not seen[:-31].any()
 
 
+@pytest.mark.parametrize("lags", [1, 7, 24, 33])
+def test_a_tcn_is_a_stack_of_dilated_convolutions_read_at_the_last_position(lags):
+    torch.manual_seed(0)
+    net, x = models.TCN(4, 2, activation="tanh"), torch.randn(3, lags)
+    h = x[:, None]
+    for layer, dilation in zip(net.layers, (1, 2, 4, 8), strict=True):
+        padded = nn.functional.pad(h, (2 * dilation, 0))
+        h = torch.tanh(nn.functional.conv1d(padded, layer.weight, layer.bias, dilation=dilation))
+    torch.testing.assert_close(net(x), net.output(h[..., -1]), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [

@@ -48,22 +48,21 @@ def model(arm: dict) -> nn.Module:
 
 @cache
 def trained(arm: str, rate: float, seeds: tuple[int, ...]) -> dict[int, Any]:
-    """The networks of ten seeds, one for each held-out class, trained in one loop."""
+    """The networks of all seeds of a phase, trained in one loop."""
     given = splits({})
     parts = []
     for part in (given.train, given.validation):
         count = len(part) - int(part.y.bincount().max())
         parts.append([normal(part, count, seed % CLASSES) for seed in seeds])
-    settings = {"updates": 2400, "look_every": 60, "batch_size": 100, "learning_rate": rate}
+    settings = {"updates": 5000, "look_every": 100, "batch_size": 100, "learning_rate": rate}
     copies = [{"seed": seed} for seed in seeds]
     found = adam_together(lambda: model(json.loads(arm)), parts[0], parts[1], copies, **settings)
     return {one.seed: one for one in found}
 
 
 def run(arm: dict, rate: float, seed: int, splits: data.Splits, final: bool) -> dict[str, Any]:
-    """Train with nine other seeds; of final runs how well the error tells the held-out class."""
-    ten = TUNING if seed in TUNING else tuple(range(seed // 10 * 10, seed // 10 * 10 + 10))
-    one = trained(json.dumps(arm), rate, ten)[seed]
+    """Train with the other seeds of the phase; of final runs how well the error tells the held-out class."""
+    one = trained(json.dumps(arm), rate, SEEDS if seed in SEEDS else TUNING)[seed]
     losses, updates = one.history.validation_loss, one.history.updates
     found: dict[str, Any] = {"validation_loss": min(losses)}
     if final:
