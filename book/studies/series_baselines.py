@@ -9,7 +9,7 @@ Anomalies, among the days of the taxi rides in New York: the mean distance to th
 to the median of that weekday over the four weeks before; to the five nearest days; to the plane of eight
 principal components; isolation forest. The last three know the first 100 days, in which no anomaly is
 labelled; the days behind them are scored. Measured: the area under the ROC curve and the average precision,
-once with the five days of the events as anomalies, once with all days that the windows of the benchmark touch.
+once with the five days of the events as anomalies, once with all days that the benchmark's windows touch.
 
 Nothing is trained by gradients, and nothing is random but the forest.
 """
@@ -109,7 +109,7 @@ def detect(rule: str) -> dict[str, Any]:
         plane = PCA(8).fit(days[:KNOWN])
         scores = np.abs(days - plane.inverse_transform(plane.transform(days))).mean(1)
     else:
-        scores = -IsolationForest(500, random_state=0).fit(days[:KNOWN]).score_samples(days)
+        scores = -IsolationForest(n_estimators=500, random_state=0).fit(days[:KNOWN]).score_samples(days)
     labels = {"event": np.isin(np.arange(len(days)), events), "window": flagged.any(1)}
     found: dict[str, Any] = {"scores": [float(f"{score:.4g}") for score in scores]}
     for name, label in labels.items():
@@ -125,11 +125,9 @@ def run(arm: dict, rate: float | None, seed: int, splits: Any, final: bool) -> d
     return detect(arm["rule"]) if arm["series"] == "days" else forecast(arm["series"], arm["rule"])
 
 
-ARMS = {**SERIES, "days": DETECTORS}
+ARMS = [(name, rule) for name, rules in (*SERIES.items(), ("days", DETECTORS)) for rule in rules]
 STUDY = Study(
-    arms={
-        f"{name}, {rule}": {"series": name, "rule": rule} for name, rules in ARMS.items() for rule in rules
-    },
+    arms={f"{name}, {rule}": {"series": name, "rule": rule} for name, rule in ARMS},
     seeds=(0,),
     run=run,
     trains=False,
