@@ -83,6 +83,7 @@ STUDY = Study(
     rates=(0.003, 0.01, 0.03),
     seeds=SEEDS,
     tuning_seeds=TUNING,
+    first=len(TUNING),  # they train together, so that fewer would cost as much
     splits=splits,
     run=run,
     select=("validation_loss", "min"),
