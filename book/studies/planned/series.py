@@ -2,10 +2,10 @@
 
 Varied: the series (linear and seasonal; Mackey-Glass with noise of a fifth of its standard deviation, without
 which the loss never stops falling; taxi rides in New York by the hour), the architecture (dense 24-24-24-6,
-temporal convolutional network of 12 channels, plain recurrent network and GRU of 16 units) and its activation:
-ReLU and tanh in all (in the GRU that of the candidate), sigmoid and SiLU in the dense one. 24 values are read
-and 6 are forecast. Adam, each arm at its own rate, until the validation loss is flat; the weights of its lowest
-value count. Training, validation and test part follow each other in time.
+temporal convolutional network of 12 channels, plain recurrent network and GRU of 16 units) and its
+activation: ReLU and tanh in all (in the GRU that of the candidate), sigmoid and SiLU in the dense one. 24
+values are read and 6 are forecast. Adam, each arm at its own rate, until the validation loss is flat; the
+weights of its lowest value count. Training, validation and test part follow each other in time.
 
 Measured: the mean absolute scaled error over all origins of the test part, and over ten blocks of consecutive
 ones; the scale is the seasonal naive rule on the training part (a day; Mackey-Glass: the last value).
