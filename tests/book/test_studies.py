@@ -46,6 +46,7 @@ STILL_FALLING = {
     "regularized_networks": ["cnn l2 0.0003", "cnn element 0.3", "gru input and output 0.3"],
     "learning_curves": ["random none", "random l2", "random dropout", "random batch norm"],
     "orthogonal_depth": ["tanh normal", "relu normal", "relu orthogonal"],
+    "series_anomalies": ["relu, linear", "sigmoid, linear"],
 }
 IMPORTS = {"__future__", "convcraft", "torch", "numpy", "sklearn", "scipy"}
 
