@@ -2,9 +2,9 @@
 
 Varied: everything that one tries in a project. Each of 40 configurations is drawn at random: maps (4 and 8, 8
 and 16, 16 and 32), hidden units (16, 32, 64), activation (ReLU, ELU, tanh, GELU, SiLU), learning rate (0.01
-to 0.1), weight decay (0.00001 to 0.01), epochs (10 to 40). Every seed has 300 training images of its own, drawn
-from 500, and trains all 40; 297 images validate, 1,000 test. Measured: validation accuracy and which test
-images are right.
+to 0.1), weight decay (0.00001 to 0.01), epochs (10 to 40). Every seed has 300 training images of its own,
+drawn from 500, and trains all 40; 297 images validate, 1,000 test. Measured: validation accuracy and which
+test images are right.
 
 Nothing is chosen here: who reads the result divides the test images into a part that chooses and a part that
 is fresh, and sees what the choice promised and what it kept.

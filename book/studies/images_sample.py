@@ -1,8 +1,8 @@
 """A network of two convolutions from an article, repaired, on Fashion-MNIST: five epochs, five seeds.
 
 The sample is in Keras and was never given data. Here it is in torch with the defaults of Keras: 32 and 64
-filters of 3x3 without padding, maximum over 2x2, 64 units, 10 outputs, ReLU; weights by Glorot's uniform rule,
-biases zero; Adam at 0.001, batches of 32, five epochs. What had to be added: pixels between 0 and 1, and a
+filters of 3x3 without padding, maximum over 2x2, 64 units, 10 outputs, ReLU; weights by Glorot's uniform
+rule, biases zero; Adam at 0.001, batches of 32, five epochs. What had to be added: pixels between 0 and 1, and a
 validation part of 5,000 of the 60,000 training images. Its test part is looked at after each epoch, as the
 sample does, but nothing is chosen by it here: who reads the result chooses.
 

@@ -5,8 +5,8 @@ thread. Every run alternates between the mixture and ReLU everywhere, a batch ea
 processor time of each; a pair of equal networks is among the mixtures. Measured: the ratio of the two
 medians. Sixteen seeds: rounds over all mixtures, on other random images.
 
-Decided before the runs: the fastest mixture other than ReLU everywhere is named by the first eight rounds; the
-other eight say how fast it is.
+Decided before the runs: the fastest mixture other than ReLU everywhere is named by the first eight rounds;
+the other eight say how fast it is.
 """
 
 from __future__ import annotations
