@@ -6,8 +6,8 @@ to 0.1), weight decay (0.00001 to 0.01), epochs (10 to 40). Every seed has 300 t
 drawn from 500, and trains all 40; 297 images validate, 1,000 test. Measured: validation accuracy and which
 test images are right.
 
-Nothing is chosen here: who reads the result divides the test images into a part that chooses and a part that
-is fresh, and sees what the choice promised and what it kept.
+Nothing is chosen here: the page divides the test images into a part that chooses and a part that is fresh,
+and shows what the choice promised and what it kept.
 
 Reduced, to finish in minutes on two cores: 300 images of 8x8.
 """

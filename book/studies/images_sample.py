@@ -2,9 +2,9 @@
 
 The sample is in Keras and was never given data. Here it is in torch with the defaults of Keras: 32 and 64
 filters of 3x3 without padding, maximum over 2x2, 64 units, 10 outputs, ReLU; weights by Glorot's uniform
-rule, biases zero; Adam at 0.001, batches of 32, five epochs. What had to be added: pixels between 0 and 1, and
-a validation part of 5,000 of the 60,000 training images. Its test part is looked at after each epoch, as the
-sample does, but nothing is chosen by it here: who reads the result chooses.
+rule, biases zero; Adam at 0.001, batches of 32, five epochs. What had to be added: pixels between 0 and 1,
+and a validation part of 5,000 of the 60,000 training images. Its test part is looked at after each epoch, as
+the sample does, but nothing is chosen by it here: that is left to the page.
 
 Measured: validation accuracy and which test images are right after each epoch; after the last one how many
 test images of each class are given which class, loss, and expected calibration error with its value for the
