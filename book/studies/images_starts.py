@@ -50,7 +50,8 @@ STUDY = Study(
     splits=splits,
     model=model,
     fit={
-        "learning_rate": 0.03, "updates": 600, "batch_size": 30, "evaluate_at": range(30, 601, 30), "flat": 0.01,
+        "learning_rate": 0.03, "updates": 600, "evaluate_at": range(30, 601, 30), "flat": 0.01,
+        "batch_size": 30,
     },
     quick={"arms": ("start 00", "start 01"), "seeds": range(2)},
 )  # fmt: skip
