@@ -176,7 +176,7 @@ def test_published_tables_that_are_cut_or_changed_are_refused(monkeypatch, tmp_p
 def test_the_command_knows_the_tables(capsys):
     assert data.main([]) == 0
     listed = capsys.readouterr().out
-    assert all(f"{name:23} all files here" in listed for name in ("msweb", "movielens-latest-small", "nab"))
+    assert all(f"{name:26} all files here" in listed for name in ("msweb", "movielens-latest-small", "nab"))
     assert data.main(["msweb"]) == 0 and "visits.csv" in capsys.readouterr().out
 
 

@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 from convcraft._checks import check_known
 from convcraft.lab.data.files import FASHION_MNIST, find, read_idx
 from convcraft.lab.data.planted import mackey_glass, ratings, seasonal
+from convcraft.lab.data.sequences import Messages, Recordings, mfcc, recall, sms, spoken_digits
 from convcraft.lab.data.splits import Split, Splits, stratified_order
 from convcraft.lab.data.tables import Ratings, Series, Visits, leave_one_out, movielens, msweb, nab, nab_names
 
 __all__ = [
-    "Ratings", "Series", "Split", "Splits", "Visits", "leave_one_out", "load", "mackey_glass", "main",
-    "movielens", "msweb", "nab", "nab_names", "names", "ratings", "seasonal", "stratified_order",
+    "Messages", "Ratings", "Recordings", "Series", "Split", "Splits", "Visits", "leave_one_out", "load",
+    "mackey_glass", "main", "mfcc", "movielens", "msweb", "nab", "nab_names", "names", "ratings", "recall",
+    "seasonal", "sms", "spoken_digits", "stratified_order",
 ]  # fmt: skip
 
 _Arrays = tuple[NDArray[np.floating], NDArray[np.integer]]

@@ -4,9 +4,15 @@ import argparse
 import sys
 
 from convcraft.errors import ConvcraftError
-from convcraft.lab.data import files, tables
+from convcraft.lab.data import files, sequences, tables
 
-TABLES = {"msweb": tables.msweb, "movielens-latest-small": tables.movielens, "nab": tables.nab}
+TABLES = {
+    "msweb": tables.msweb,
+    "movielens-latest-small": tables.movielens,
+    "nab": tables.nab,
+    "free-spoken-digit-dataset": sequences.spoken_digits,
+    "sms-spam": sequences.sms,
+}
 
 
 def _state(name: str) -> str:
@@ -30,9 +36,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if name is None:
             for known in (*names(), *TABLES):
-                print(f"{known:23} {_state(known)}")
+                print(f"{known:26} {_state(known)}")
             folder = files.provided_folder()
-            print(f"{'CONVCRAFT_DATA':23} {folder}" if folder else f"{'cache':23} {files.cache_folder()}")
+            print(f"{'CONVCRAFT_DATA':26} {folder}" if folder else f"{'cache':26} {files.cache_folder()}")
             return 0
         if name in TABLES:
             TABLES[name]()

@@ -5,8 +5,10 @@ the cache and takes the file's name when it has been verified, so the cache neve
 """
 
 import gzip
+import hashlib
 import os
 import sys
+import tarfile
 import tempfile
 import zipfile
 import zlib
@@ -34,11 +36,25 @@ def provided_folder() -> Path | None:
     return Path(value).expanduser() if value else None
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+def sha256(path: Path, members: str = "") -> str:
+    """SHA-256 of a file, in hexadecimal; of an archive that of the names and contents of its `members`."""
     import pooch
 
-    return str(pooch.file_hash(str(path), alg="sha256"))
+    if not members:
+        return str(pooch.file_hash(str(path), alg="sha256"))
+    try:
+        with tarfile.open(path) as archive:
+            found = {
+                one.name.rpartition("/")[2]: archive.extractfile(one).read()  # type: ignore[union-attr]
+                for one in archive
+                if one.isfile() and one.name.endswith(members)
+            }
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        return f"none, since it is not a whole archive ({error})"
+    hashed = hashlib.sha256()
+    for name in sorted(found):
+        hashed.update(name.encode() + found[name])
+    return hashed.hexdigest()
 
 
 def _advice(data_set: str, name: str) -> str:
@@ -65,7 +81,7 @@ def _provided(folder: Path, data_set: str, name: str) -> Path:
     candidates = (folder / data_set / name, folder / name)
     for path in candidates:
         if path.is_file():
-            found = sha256(path)
+            found = sha256(path, REGISTRY[data_set][name].members)
             if found != REGISTRY[data_set][name].sha256:
                 raise _corrupt(data_set, name, path, found, path.stat().st_size)
             return path
@@ -82,8 +98,8 @@ def locate(data_set: str, name: str) -> Path | None:
     provided = provided_folder()
     if provided is not None:
         return _provided(provided, data_set, name)
-    path = cache_folder() / data_set / name
-    return path if path.is_file() and sha256(path) == REGISTRY[data_set][name].sha256 else None
+    path, wanted = cache_folder() / data_set / name, REGISTRY[data_set][name]
+    return path if path.is_file() and sha256(path, wanted.members) == wanted.sha256 else None
 
 
 def find(data_set: str, name: str) -> Path:
@@ -108,7 +124,7 @@ def _fetch(data_set: str, name: str, folder: Path) -> Path:
             download(archive, temporary)
             if member:
                 _take_out(member, temporary)
-            found = sha256(Path(temporary))
+            found = sha256(Path(temporary), REGISTRY[data_set][name].members)
             if found == REGISTRY[data_set][name].sha256:
                 os.replace(temporary, folder / name)
                 return folder / name

@@ -10,20 +10,27 @@ from pathlib import Path
 class RemoteFile:
     """A published file: its size in bytes, its SHA-256, and the addresses that serve it, in order.
 
-    An address that ends in `#member` is that of a zip archive which holds the file under this name.
+    An address that ends in `#member` is that of a zip archive which holds the file under this name. With
+    `members`, for example ".wav", the file is an archive, and its SHA-256 that of the names and contents of
+    the members that end so, in order of name.
     """
 
     size: int
     sha256: str
     addresses: tuple[str, ...] = ()
+    members: str = ""
 
 
-def _files(table: str, bases: Iterable[str], form: str = "{}") -> dict[str, RemoteFile]:
-    """One file for each line "name size sha256", at the bases in order; `form` makes a path of the name."""
+def _files(table: str, bases: Iterable[str], form: str = "{}", members: str = "") -> dict[str, RemoteFile]:
+    """One file for each line "name size sha256", at the bases in order; `form` makes a path of the name.
+
+    With `members` a base is the whole address of the archive.
+    """
     found = {}
     for name, size, sha256 in (line.split() for line in table.strip().splitlines()):
         path = form.format(name)
-        found[path] = RemoteFile(int(size), sha256, tuple(base + path for base in bases))
+        addresses = tuple(base if members else base + path for base in bases)
+        found[path] = RemoteFile(int(size), sha256, addresses, members)
     return found
 
 
@@ -34,5 +41,7 @@ REGISTRY: dict[str, dict[str, RemoteFile]] = {
     "fashion-mnist": FASHION_MNIST,
     "msweb": MSWEB | MSWEB_TABLES,
     "movielens-latest-small": _GROUPS["movielens-latest-small"],
+    "free-spoken-digit-dataset": _GROUPS["free-spoken-digit-dataset"],
+    "sms-spam": _GROUPS["sms-spam"],
     "nab": _GROUPS["nab-labels"] | _GROUPS["nab-known-cause"] | _GROUPS["nab-artificial"],
 }

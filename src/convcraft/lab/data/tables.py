@@ -24,6 +24,8 @@ LICENCES = {
     "movielens-latest-small": "MovieLens latest-small (Harper and Konstan 2015): no commercial use; to be "
     "passed on under the same terms only. They are in its README.txt.",
     "nab": "Numenta Anomaly Benchmark (Lavin and Ahmad 2015): MIT licence, copyright Numenta Inc.",
+    "free-spoken-digit-dataset": "Free Spoken Digit Dataset (Jackson and others 2018): CC BY-SA 4.0.",
+    "sms-spam": "SMS Spam Collection (Almeida, Hidalgo and Yamakami 2011): CC BY 4.0.",
 }
 
 

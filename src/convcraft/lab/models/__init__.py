@@ -12,9 +12,10 @@ from convcraft.lab.models.networks import (
     names,
 )
 from convcraft.lab.models.recommenders import Factorization, PairNet
+from convcraft.lab.models.recurrent import Gated, TextNet
 from convcraft.lab.models.series import TCN, Recurrent
 
 __all__ = [
-    "HEADS", "MLP", "POOLS", "TCN", "Activation", "ConvNet", "Elementwise", "Factorization", "PairNet",
-    "Recurrent", "activation_layer", "build", "names",
+    "HEADS", "MLP", "POOLS", "TCN", "Activation", "ConvNet", "Elementwise", "Factorization", "Gated",
+    "PairNet", "Recurrent", "TextNet", "activation_layer", "build", "names",
 ]  # fmt: skip
