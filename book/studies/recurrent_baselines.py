@@ -1,17 +1,17 @@
 """Spoken digits and messages without a recurrent network: pooled features, warped distances, counted words.
 
-Varied: the rule. Spoken digits, with one speaker left out (all six in turn) and on the official split: support
-vectors and logistic regression on the mean and standard deviation of 15 MFCC over time ("pooled"), and on the 16
-centred frames that the networks of `recurrent_speech` read ("frames"); the nearest neighbour by dynamic time
-warping of these frames. "Whole" rules learn from all recordings of the other speakers, or of the official training
-part; "equal" ones from the 1,000 (or 960) recordings of `recurrent_speech`. Messages, split as in
-`recurrent_messages`: naive Bayes on counted words, and logistic regression on TF-IDF of characters; and the latter
-with the 403 repeats kept in a random split.
+Varied: the rule. Spoken digits, with one speaker left out (all six in turn) and on the official split:
+support vectors and logistic regression on the mean and standard deviation of 15 MFCC over time ("pooled"),
+and on the 16 centred frames that the networks of `recurrent_speech` read ("frames"); the nearest neighbour by
+dynamic time warping of these frames. "Whole" rules learn from all recordings of the other speakers, or of the
+official training part; "equal" ones from the 1,000 (or 960) recordings of `recurrent_speech`. Messages, split
+as in `recurrent_messages`: naive Bayes on counted words, and logistic regression on TF-IDF of characters; and
+the latter with the 403 repeats kept in a random split.
 
-Strengths are the best of three on the validation part, which is a speaker of its own where one is left out.
-Measured: accuracy; which test examples are right; of messages also average precision and the share of spam that is
-missed where no message is falsely alarmed. Nothing is trained by gradients of our own; of messages all seeds are
-the same.
+Strengths are the best of a few on the validation part, which is a speaker of its own where one is left out.
+Measured: accuracy; which test examples are right; of messages also average precision and the share of spam
+that is missed where no message is falsely alarmed. Nothing is trained by gradients of our own; of messages
+all seeds are the same.
 """
 
 from __future__ import annotations
