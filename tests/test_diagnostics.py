@@ -200,7 +200,7 @@ def test_a_model_whose_answer_holds_its_loss():
         (nn.Softmax(1), F.cross_entropy, "severe"),
         (nn.LogSoftmax(1), nn.CrossEntropyLoss(label_smoothing=0.1), "warning"),
         (nn.LogSoftmax(1), F.nll_loss, None),
-        (nn.Identity(), "nll", "severe"),
+        (nn.Identity(), "nll", None),
         (nn.Softmax(1), F.nll_loss, "severe"),
         (nn.Sigmoid(), lambda o, t: F.binary_cross_entropy_with_logits(o, F.one_hot(t).float()), "severe"),
         (nn.Identity(), lambda o, t: F.binary_cross_entropy_with_logits(o, F.one_hot(t).float()), None),
@@ -211,6 +211,13 @@ def test_what_the_loss_is_given(tail, loss, severity):
     report = diagnose(small(tail), (X, Y), loss)
     severities = [f.severity for f in report.findings if f.name == "softmax-before-cross-entropy"]
     assert severities == ([severity] if severity else [])
+
+
+@pytest.mark.parametrize("tail", [nn.Identity(), nn.ReLU(), nn.Softmax(1), nn.LogSoftmax(1)])
+def test_a_negative_log_likelihood_of_plain_values_has_no_bound(tail):
+    found = [f for f in diagnose(small(tail), (X, Y), F.nll_loss).findings if f.name == "unbounded-loss"]
+    assert bool(found) is isinstance(tail, nn.Identity | nn.ReLU)
+    assert all(f.severity == "severe" and "without bound" in f.message for f in found)
 
 
 def test_the_loss_of_a_uniform_guess_is_that_of_the_loss_itself():

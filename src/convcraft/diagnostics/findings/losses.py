@@ -40,14 +40,25 @@ def softmax(evidence: Evidence) -> Iterator[Finding]:
         elif call.name == "cross_entropy" and call.content == "log-probabilities":
             what = "log-probabilities: log-softmax is applied twice, which changes nothing and costs time"
             severity = "warning"
-        elif call.name == "nll_loss" and call.content != "log-probabilities":
-            what, severity = f"{call.content}, where it expects the output of log-softmax", "severe"
+        elif call.name == "nll_loss" and call.content == "probabilities":
+            what, severity = "probabilities, where it expects the output of log-softmax", "severe"
         elif call.name == "binary_cross_entropy_with_logits" and call.content == "probabilities":
             what, severity = "values within (0, 1): a sigmoid was applied before it", "severe"
         else:
             continue
         message = f"{call.name} is given {what}."
         yield find("softmax-before-cross-entropy", severity, "", message, classes=call.classes)
+
+
+def unbounded(evidence: Evidence) -> Iterator[Finding]:
+    """The negative log-likelihood of values that are not logarithms of probabilities."""
+    for call in evidence.loss_calls[:1]:
+        if call.name == "nll_loss" and call.content == "values":
+            message = (
+                "nll_loss is given values that are not the logarithms of probabilities; it is "
+                f"{number(call.value)} and can fall without bound."
+            )
+            yield find("unbounded-loss", "severe", "", message, loss=call.value, classes=call.classes)
 
 
 def inputs(evidence: Evidence) -> Iterator[Finding]:
@@ -102,4 +113,4 @@ def output_range(evidence: Evidence) -> Iterator[Finding]:
     yield find("output-range", severe, facts.layer, message, **numbers)
 
 
-CHECKS = (initial, softmax, inputs, broadcast, output_range)
+CHECKS = (initial, softmax, unbounded, inputs, broadcast, output_range)

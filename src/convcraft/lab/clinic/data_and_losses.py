@@ -23,6 +23,14 @@ def softmax_before_cross_entropy(ill: bool) -> Case:
     return case(model, vectors())
 
 
+def unbounded_loss(ill: bool) -> Case:
+    """The loss is F.nll_loss, and the model ends in a linear layer; the twin ends in log-softmax."""
+    model, (x, y) = he_(mlp(1, nn.ReLU)), vectors()
+    if not ill:
+        model.append(nn.LogSoftmax(1))
+    return Case(model, (x, y), F.nll_loss, torch.optim.SGD(model.parameters(), 0.05))
+
+
 def inputs_not_standardized(ill: bool) -> Case:
     """Images as bytes from 0 to 255; the twin's have mean 0 and variance 1."""
     x, y = images()
@@ -74,6 +82,6 @@ def output_range(ill: bool) -> Case:
 
 
 CASES = by_name(
-    initial_loss, softmax_before_cross_entropy, inputs_not_standardized, train_eval_mismatch,
+    initial_loss, softmax_before_cross_entropy, unbounded_loss, inputs_not_standardized, train_eval_mismatch,
     random_evaluation, broadcast_loss, output_range,
 )  # fmt: skip
