@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def load(name: str):
 
 @pytest.fixture(scope="module")
 def tool():
+    load("sample_java")
     yield load("run_samples")
     sys.modules.pop("run_samples")
 
@@ -159,11 +161,39 @@ def test_a_sample_without_its_environment_is_not_run(tool):
     assert record["outcome"] == "not run" and "tensorflow" in record["message"] and record["checks"] == []
 
 
-def test_java_is_read_but_not_run(tool):
-    text = "import a.b.Known;\n// Comment About Things\nKnown k = new Known(new Unknown.Inner());\n"
-    record = tool.java(text)
-    assert record["outcome"] == "not run"
+JAVA = "import a.b.Known;\n// Comment About Things\nKnown k = new Known(new Unknown.Inner());\n"
+NETWORK = """import org.deeplearning4j.nn.conf.NeuralNetConfiguration;
+import org.deeplearning4j.nn.conf.layers.LSTM;
+import org.nd4j.linalg.activations.Activation;
+Object o = new NeuralNetConfiguration.Builder().list()
+  .layer(new LSTM.Builder().activation(Activation.TANH).nIn(3).nOut(2).build()).build();
+"""
+needs_java = pytest.mark.skipif(shutil.which("javac") is None, reason="no Java compiler (javac) is here")
+
+
+def test_java_is_read_where_there_is_no_compiler(tool, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    record = tool.java(JAVA)
+    assert record["outcome"] == "not run" and "compiler" in record["message"] and record["versions"] == {}
     assert [check["value"] for check in record["checks"]] == [1, "Unknown"]
+
+
+@needs_java
+def test_java_is_compiled_against_stubs(tool):
+    record = tool.java(JAVA)
+    assert record["outcome"] == "does not compile" and "a.b does not exist" in record["message"]
+    assert record["versions"]["javac"] and len(record["checks"]) == 6
+    good = tool.java(NETWORK)
+    assert good["outcome"] == "compiles" and good["message"] == ""
+
+
+@needs_java
+def test_every_stub_compiles(tool):
+    names = sys.modules["sample_java"].STUBS
+    imports = "".join(f"import {name};\n" for name in names)
+    assert tool.java(imports + "int n = 0;\n")["outcome"] == "compiles"
+    abstract = imports + "new BaseTrainingListener();\n"
+    assert "is abstract" in tool.java(abstract)["message"]
 
 
 # The record
@@ -186,6 +216,9 @@ def test_outcome_and_checks_agree(sample):
         assert sample["message"] and not sample["versions"]
         return
     assert checks["it ends as"]["value"] == sample["outcome"]
+    if "javac" in sample["versions"]:
+        assert sample["message"] and sample["outcome"] == "does not compile"
+        return
     assert bool(sample["message"]) == (sample["outcome"] != "ran")
     restored = sample["lines_restored"]
     assert restored["parses"] == (sample["outcome"] != "SyntaxError")
@@ -210,6 +243,7 @@ def test_the_record_holds_no_text_of_the_articles():
 
 @needs_sources
 def test_the_record_is_of_these_articles():
+    load("sample_java")
     tool = load("run_samples")
     found = list(tool.extract(Path(SOURCES)))
     assert {sample.claim: tool.digest(sample.text) for sample in found} == {

@@ -30,6 +30,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sample_java import java
+
 RUNNER = Path(__file__).with_name("sample_runner.py")
 OUTPUT = Path(__file__).resolve().parent.parent / "book" / "results" / "article_samples.json"
 
@@ -188,28 +190,6 @@ def run_one(sample: Extract, interpreter: str | None, context: str = "") -> dict
         raise SystemExit(f"{sample.claim}: the runner failed\n{done.stderr}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return {**record, **result}
-
-
-def java(text: str) -> dict[str, Any]:
-    """Record of the Java sample: not run, with what can be read off it without its library."""
-    imported = set(re.findall(r"^import [\w.]+\.(\w+);", text, re.MULTILINE))
-    body = re.sub(r"//.*|^import .*$", "", text, flags=re.MULTILINE)
-    used = set(re.findall(r"(?<![.\w])[A-Z]\w+", body))
-    missing = sorted(used - imported)
-    return {
-        "outcome": "not run",
-        "message": "its library, deeplearning4j, comes from a registry that this machine could not reach",
-        "warnings": [],
-        "versions": {},
-        "checks": [
-            {"name": "classes that it imports", "value": len(imported), "passed": len(imported) == 8},
-            {
-                "name": "classes that it uses and neither imports nor defines",
-                "value": ", ".join(missing) or "none",
-                "passed": missing == ["NeuralNetConfiguration"],
-            },
-        ],
-    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
