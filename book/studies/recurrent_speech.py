@@ -104,12 +104,15 @@ def model(arm: dict) -> nn.Module:
     """The network of an arm."""
     if arm["kind"] == "cnn":
         return Convolutional()
-    candidate: Any = arm["candidate"]
-    if candidate == "scaled":
-        a, b = arm["scale"], arm["slope"]
-        candidate = lambda x: a * torch.tanh(b * x)  # noqa: E731
-    pair = {"gate": arm["gate"], "candidate": candidate}
-    return models.Gated(arm["kind"], 15, arm["units"], 10, **pair)
+    a, b = arm.get("scale", 1.0), arm.get("slope", 1.0)
+    functions: dict[str, Any] = {
+        "hardsigmoid": nn.Hardsigmoid,
+        "hardtanh": nn.Hardtanh,
+        "identity": None,
+        "scaled": lambda x: a * torch.tanh(b * x),
+    }
+    gate, candidate = (functions.get(arm[name], arm[name]) for name in ("gate", "candidate"))
+    return models.Gated(arm["kind"], 15, arm["units"], 10, gate=gate, candidate=candidate)
 
 
 @cache
@@ -163,9 +166,6 @@ def arms() -> dict[str, dict[str, Any]]:
     found |= {f"lstm, {n} units": base | {"units": n} for n in (16, 64)}
     found["cnn"] = base | {"kind": "cnn"}
     found["lstm, official split"] = base | {"split": "official"}
-    for arm in found.values():
-        if arm["candidate"] == "identity":
-            arm["candidate"] = None
     return found
 
 
