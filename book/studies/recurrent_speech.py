@@ -140,7 +140,7 @@ def accuracy(net: nn.Module, part: Split) -> float:
 
 def run(arm: dict, rate: float, seed: int, splits: data.Splits, final: bool) -> dict[str, Any]:
     """Train with the other folds and seeds of the phase; of final runs the test recordings."""
-    one = trained(json.dumps(arm), rate, SEEDS if seed in SEEDS else TUNING)[seed]
+    one = trained(json.dumps(arm, sort_keys=True), rate, SEEDS if seed in SEEDS else TUNING)[seed]
     losses, updates = one.history.validation_loss, one.history.updates
     found: dict[str, Any] = {
         "validation_loss": float(np.nanmin(losses)),
@@ -148,7 +148,7 @@ def run(arm: dict, rate: float, seed: int, splits: data.Splits, final: bool) -> 
     }
     if final:
         found |= {"test_accuracy": accuracy(one.model, splits.test)}
-        found |= {"test_correct": which_right(one.model, splits.test), "not_finite": float(one.diverged)}
+        found |= {"right": which_right(one.model, splits.test), "not_finite": float(one.diverged)}
         found |= {"updates": updates[-1], "last_quarter": last_quarter(losses, updates)}
     return found
 
