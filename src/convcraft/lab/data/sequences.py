@@ -54,7 +54,7 @@ def spoken_digits() -> Recordings:
             if member.name.endswith(".wav"):
                 with wave.open(io.BytesIO(archive.extractfile(member).read())) as sound:  # type: ignore[union-attr]
                     samples = np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
-                found[member.name.rpartition("/")[2]] = samples.astype(np.float32) / 2**15
+                found[member.name.rpartition("/")[2]] = samples.astype(np.float32) / np.float32(2**15)
     names = [name.removesuffix(".wav").split("_") for name in sorted(found)]
     speakers, speaker = np.unique([name[1] for name in names], return_inverse=True)
     digit, index = (np.array([int(name[k]) for name in names]) for k in (0, 2))

@@ -1,5 +1,7 @@
 """Recurrent networks whose gates and candidate can be exchanged, and two small networks for text."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -7,7 +9,7 @@ from torch.nn import functional as F
 from convcraft._checks import check_known
 from convcraft.lab.models.networks import Activation, activation_layer
 
-CELLS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+CELLS: dict[str, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 def _function(activation: Activation, hidden: int) -> nn.Module:
@@ -52,7 +54,8 @@ class Gated(nn.Module):
 
     def states(self, x: Tensor) -> Tensor:
         """All states, (N, T, hidden), for the inputs x, (N, T, inputs)."""
-        cell, size = self.cell, self.cell.hidden_size
+        cell: Any = self.cell  # its parameters have names of their own
+        size = cell.hidden_size
         inputs = F.linear(x, cell.weight_ih_l0, cell.bias_ih_l0)  # (N, T, hidden, or 4 or 3 times that)
         h = c = x.new_zeros(*x.shape[:-2], size)
         found = []
@@ -104,6 +107,8 @@ class TextNet(nn.Module):
         check_known("kind of network", kind, ("mean", "cnn", "gru", "transformer"))
         self.kind, self.embedding = kind, nn.Embedding(words, size)
         self.activation, width = _function(activation, hidden), hidden
+        self.hidden: nn.Module
+        self.output: nn.Module
         if kind == "mean":
             self.hidden = nn.Linear(size, hidden)
         elif kind == "cnn":
