@@ -1,9 +1,10 @@
 """Recall over a lag of 100: the networks of `recurrent_lag` that decide, trained four times as long.
 
-Varied: the activation, at the two starts at which most seeds solved the lag there (of a plain network the identity
-with ReLU and with tanh, and the orthogonal matrix with tanh; of an LSTM the start for a memory of 100 with both).
-There the losses of two of them were still falling after 400 updates; here they have 1,600, at the rates chosen there.
-Everything else is the same. A run has solved the lag where it names the class of 90 % of 500 test sequences.
+Varied: the activation, at the two starts at which most seeds solved the lag there (of a plain network the
+identity with ReLU and with tanh, and the orthogonal matrix with tanh; of an LSTM the start for a memory of
+100 with both). There the losses of two of them were still falling after 400 updates; here they have 1,600, at
+the rates chosen there. Everything else is the same. A run has solved the lag where it names the class of 90 %
+of 500 test sequences.
 
 Reduced, to finish in minutes on two cores: one lag, one size, recall in place of the adding problem.
 """
