@@ -48,7 +48,14 @@ STILL_FALLING = {
     "learning_curves": ["random none", "random l2", "random dropout", "random batch norm"],
     "orthogonal_depth": ["tanh normal", "relu normal", "relu orthogonal"],
     "series_anomalies": ["relu, linear", "sigmoid, linear"],
-}
+    "recurrent_lag": [
+        "rnn, tanh, orthogonal", "rnn, relu, identity", "lstm, tanh, bias 1", "gru, tanh, bias 0",
+        "gru, tanh, memory",
+    ],
+    "recurrent_messages": ["cnn, relu"],
+}  # fmt: skip
+#: arms whose best rate was the largest of a grid that had been extended three times; no verdict rests on them
+AT_EDGE = {"recurrent_lag": ["gru, tanh, bias 0"]}
 IMPORTS = {"__future__", "convcraft", "torch", "numpy", "sklearn", "scipy"}
 
 
@@ -131,7 +138,8 @@ def test_its_result_is_of_this_version_and_whole(name):
 def test_every_study_keeps_the_protocol_or_is_still_to_be_run_again():
     broken = {name: result_of(name).shortcomings for name in NAMES}
     for name, arms in STILL_FALLING.items():
-        assert broken.pop(name) == {"still falling": arms}
+        edge = {"rate at the edge": AT_EDGE[name]} if name in AT_EDGE else {}
+        assert broken.pop(name) == {"still falling": arms, **edge}
     assert {name for name, rules in broken.items() if rules} == NOT_YET_RERUN, broken
 
 
