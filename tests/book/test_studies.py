@@ -52,6 +52,7 @@ STILL_FALLING = {
         "rnn, tanh, orthogonal", "rnn, relu, identity", "lstm, tanh, bias 1", "gru, tanh, bias 0",
         "gru, tanh, memory",
     ],
+    "recurrent_lag_long": ["lstm, tanh, memory"],
     "recurrent_messages": ["cnn, relu"],
 }  # fmt: skip
 #: arms whose best rate was the largest of a grid that had been extended three times; no verdict rests on them
