@@ -43,7 +43,7 @@ def backward(answer: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> str | No
         if wrong is None:
             continue
         if np.shape(got) == (m - k + 1,) * 2:
-            return f"{wrong} Pad g with k - 1 zeros on each side: the pixels on the border have a gradient too."
+            return f"{wrong} Pad g with k - 1 zeros on each side: pixels on the border have a gradient too."
         if np.shape(got) != wanted.shape or len(wrong.stages) == 1:
             return wrong
         if np.allclose(got, _input_gradient(g, w[::-1, ::-1])):
