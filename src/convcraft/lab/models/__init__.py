@@ -1,5 +1,6 @@
 """The networks that the book trains: plain stacks of torch.nn layers, every layer within reach of a hook."""
 
+from convcraft.lab.models.generators import VAE, ConvDecoder, kl_to_normal
 from convcraft.lab.models.networks import (
     HEADS,
     MLP,
@@ -16,6 +17,7 @@ from convcraft.lab.models.recurrent import Gated, TextNet
 from convcraft.lab.models.series import TCN, Recurrent
 
 __all__ = [
-    "HEADS", "MLP", "POOLS", "TCN", "Activation", "ConvNet", "Elementwise", "Factorization", "Gated",
-    "PairNet", "Recurrent", "TextNet", "activation_layer", "build", "names",
+    "HEADS", "MLP", "POOLS", "TCN", "VAE", "Activation", "ConvDecoder", "ConvNet", "Elementwise",
+    "Factorization", "Gated", "PairNet", "Recurrent", "TextNet", "activation_layer", "build", "kl_to_normal",
+    "names",
 ]  # fmt: skip
