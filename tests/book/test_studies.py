@@ -48,6 +48,7 @@ STILL_FALLING = {
     "learning_curves": ["random none", "random l2", "random dropout", "random batch norm"],
     "orthogonal_depth": ["tanh normal", "relu normal", "relu orthogonal"],
     "series_anomalies": ["relu, linear", "sigmoid, linear"],
+    "series_anomalies_long": ["relu, linear"],
     "recurrent_lag": [
         "rnn, tanh, orthogonal", "rnn, relu, identity", "lstm, tanh, bias 1", "gru, tanh, bias 0",
         "gru, tanh, memory",
