@@ -47,6 +47,10 @@ STILL_FALLING = {
     "regularized_networks": ["cnn l2 0.0003", "cnn element 0.3", "gru input and output 0.3"],
     "learning_curves": ["random none", "random l2", "random dropout", "random batch norm"],
     "orthogonal_depth": ["tanh normal", "relu normal", "relu orthogonal"],
+    "series": [
+        "mackey-glass, tcn, tanh", "taxi, dense, relu", "taxi, dense, sigmoid", "taxi, tcn, relu",
+        "taxi, rnn, tanh", "taxi, gru, relu",
+    ],
     "series_anomalies": ["relu, linear", "sigmoid, linear"],
     "series_anomalies_long": ["relu, linear"],
     "recurrent_lag": [
