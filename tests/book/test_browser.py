@@ -8,7 +8,8 @@ import pytest
 from pages import CHAPTERS, PAGES
 
 CHAPTER_PAGES = [f"book/{path.stem}" for path in CHAPTERS]
-WITHOUT_CONTROLS = ("book/searching_hyperparameters",)  # its chapter on learning rates has them
+#: searching: its chapter on learning rates has them; generation: a gallery, whose buttons need no script
+WITHOUT_CONTROLS = ("book/searching_hyperparameters", "book/generation")
 THEMES = ("light", "dark")
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 
