@@ -33,7 +33,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     r"""Sigmoid made of three straight pieces.
 
     Formula: :math:`\min(\max(x + 3, 0), 6) / 6`; derivative 1/6 for :math:`-3 < x < 3`, else 0.
-    As in torch there is no second derivative.
+    As in torch, the second derivative is not defined.
 
     Takes floating-point input of any shape, and raises ConvcraftError for any other. Source: Howard et al.
     (2019), Searching for MobileNetV3. Chapter: Activations.

@@ -33,7 +33,7 @@ DEAD_SEEN = 100
 DRIFT_WARNING = 30.0
 #: The factor of that network.
 DRIFT_SEVERE = 1e4
-#: Layers below which there is no depth to drift over.
+#: Layers below which a network is too shallow to drift.
 DRIFT_LAYERS = 3
 #: Ratio of the gradient's norm between the first and the last hidden layer. Below a thousandth the first
 #: layers learn a thousand times slower than the last: Glorot and Bengio (2010), Hochreiter (1991).
