@@ -1,10 +1,10 @@
 """Variational autoencoders of digits: output layer, hidden activation, convolution, noise.
 
-Crossed: the output layer (sigmoid, linear, tanh, ReLU) and the hidden activation of encoder and decoder (ReLU,
-tanh, SiLU), with a dense decoder and one standard deviation learned for all pixels. Besides, from ReLU and
-sigmoid: a decoder of convolutions with as many parameters, and a standard deviation for each pixel. Gaussian
-likelihood, 8 latent numbers, 18,099 parameters (with convolutions 18,097). Adam, each arm at
-its own rate, 1,500 updates of 100 images; the weights of the lowest validation loss count.
+Crossed: the output layer (sigmoid, linear, tanh, ReLU) and the hidden activation of encoder and decoder
+(ReLU, tanh, SiLU), with a dense decoder and one standard deviation learned for all pixels. Besides, from ReLU
+and sigmoid: a decoder of convolutions with as many parameters, and a standard deviation for each pixel.
+Gaussian likelihood, 8 latent numbers, 18,099 parameters (with convolutions 18,097). Adam, each arm at its own
+rate, 1,500 updates of 100 images; the weights of the lowest validation loss count.
 
 The images have 17 grey levels; uniform noise of one level, drawn once, makes them continuous. The loss is the
 negative bound on the log-probability of an image in nats (that of the density, plus 64 log 17), which any two
