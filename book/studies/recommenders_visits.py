@@ -2,13 +2,14 @@
 
 Crossed: the hidden activation of an autoencoder (none or ReLU), its hidden units (32 or 128), the rate at
 which inputs are dropped (0.5 or 0), and the areas that the softmax of the loss compares (all, or the visited
-ones and about ten others, drawn anew for each update). It is trained on the visits of 3,000 people to predict
-all of them; the inputs are divided by their norm. Others are tested: of each of 8,000 people one visited area
-is held out, and all areas are ranked that are not among the rest. Adam, each arm at its own rate, until the
-validation loss (over all areas, of 1,000 further people's held-out ones) is flat, at most 600 updates. With 32
-units, dropping and all areas, both activations are also trained for 640 updates, four times as long as they
-take to become flat. The weights of the lowest validation loss count. Measured: NDCG and hit rate at 10; for
-that network the rank of each held-out area as one character ("0" is the top, "-" is below the first ten).
+ones and about ten others, drawn anew for each update). It is trained on the visits of 3,000 people to
+predict all of them; the inputs are divided by their norm. Others are tested: of each of 8,000 people one
+visited area is held out, and all areas are ranked that are not among the rest. Adam, each arm at its own
+rate, until the validation loss (over all areas, of 1,000 further people's held-out ones) is flat, at most
+600 updates. With 32 units, dropping and all areas, both activations are also trained for 640 updates, four
+times as long as they take to become flat. The weights of the lowest validation loss count. Measured: NDCG
+and hit rate at 10; for that network the rank of each held-out area as one character ("0" is the top, "-" is
+below the first ten).
 
 Reduced, to finish in minutes on two cores: people with two visits or more, 3,000 of them for training; one
 hidden layer.
