@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from convcraft import augmentation
 from convcraft.lab import data, models
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import asked, conclusion, formula, takes
+from convcraft.lab.exercises.kinds import formula, takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate, fit, seeded
 
@@ -134,8 +134,6 @@ def _copies_needed(n: int, rho: float, goal: int) -> float:
 _BY_VARIANCE = "the noise enters the squared error by its variance, not by its standard deviation."
 
 CHECKS: dict[str, Check] = {
-    "untouched-share": asked("untouched-share"),
-    "cutmix-corner": asked("cutmix-corner"),
     "worth-of-copies": formula(
         "n, k and rho",
         lambda n, k, rho: n * (k + 1) / (1 + k * rho),
@@ -170,6 +168,5 @@ CHECKS: dict[str, Check] = {
     "turn-about-a-point": turn_about_a_point,
     "one-draw-each": one_draw_each,
     "no-leak": no_leak,
-    "which-conclusion-augmentation": conclusion("which-conclusion-augmentation"),
     "your-augmentation": your_augmentation,
 }

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import asked, conclusion, takes
+from convcraft.lab.exercises.kinds import takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate
 
@@ -187,12 +187,8 @@ def batches_of_two(answer: Callable[[int], nn.Module]) -> str | None:
 
 
 CHECKS: dict[str, Check] = {
-    "two-examples": asked("two-examples"),
-    "forgetting-the-start": asked("forgetting-the-start"),
     "gradient-ladder": gradient_ladder,
     "rms-norm-backward": rms_norm_backward,
-    "useless-parameters": asked("useless-parameters"),
-    "which-conclusion-batch-norm": conclusion("which-conclusion-batch-norm"),
     "fold-forward": fold_forward,
     "merge-statistics": merge_statistics,
     "mend-the-layer": mend_the_layer,

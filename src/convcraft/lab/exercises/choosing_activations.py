@@ -12,7 +12,7 @@ from convcraft.errors import ConvcraftError
 from convcraft.initialization import initialize
 from convcraft.lab import data, models
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import conclusion, formula, takes
+from convcraft.lab.exercises.kinds import formula, takes
 from convcraft.lab.training import evaluate, fit, seeded
 
 TASKS = ("one digit of ten", "odd or even", "any number of tags", "tomorrow's temperature")
@@ -194,6 +194,5 @@ CHECKS: dict[str, Check] = {
     "expected-lead": expected_lead,
     "re-encode": re_encode,
     "pooled-paradox": pooled_paradox,
-    "which-conclusion-activations": conclusion("which-conclusion-activations"),
     "your-choice": your_choice,
 }

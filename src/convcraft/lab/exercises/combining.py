@@ -14,7 +14,7 @@ from convcraft.initialization import initialize
 from convcraft.lab import data
 from convcraft.lab.clinic.cases import CLASSES, Case, case, vectors
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import asked, conclusion, formula, gain_on_digits, takes
+from convcraft.lab.exercises.kinds import formula, gain_on_digits, takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate
 
@@ -130,8 +130,6 @@ def your_recipe(answer: Callable[[data.Splits, int], nn.Module]) -> str | None:
 
 
 CHECKS: dict[str, Check] = {
-    "two-by-two": asked("two-by-two"),
-    "count-the-runs": asked("count-the-runs"),
     "hidden-replication": formula(
         "k",
         lambda k: (k + 1) / 2,
@@ -150,7 +148,6 @@ CHECKS: dict[str, Check] = {
     ),
     "leave-one-out": leave_one_out,
     "nothing-to-lose": nothing_to_lose,
-    "which-conclusion-combining": conclusion("which-conclusion-combining"),
     "cure": cure,
     "your-recipe": your_recipe,
 }

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check, Hint, compare
-from convcraft.lab.exercises.kinds import asked, conclusion
 from convcraft.reference import conv2d, receptive_field
 
 
@@ -123,12 +122,9 @@ def border_tells(kernel: Any) -> str | None:
 
 
 CHECKS: dict[str, Check] = {
-    "map-sizes": asked("map-sizes"),
-    "weight-count": asked("weight-count"),
     "receptive-field": field,
     "convolution-backward": backward,
     "blind-pixels": blind_pixels,
     "shift-proof": shift_proof,
     "border-tells": border_tells,
-    "which-strides": conclusion("which-strides"),
 }

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from convcraft import dropout
 from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check
-from convcraft.lab.exercises.kinds import asked, conclusion, formula, takes
+from convcraft.lab.exercises.kinds import formula, takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate, fit, seeded
 
@@ -131,7 +131,6 @@ _W, _X = torch.randn(2, 12, generator=torch.Generator().manual_seed(0), dtype=to
 _VARIANCE = 0.5 - 1 / (2 * math.pi)  # of relu(z), z ~ N(0, 1)
 
 CHECKS: dict[str, Check] = {
-    "keep-or-drop": asked("keep-or-drop"),
     "unit-variance": formula(
         "w, x and p",
         lambda w, x, p: p / (1 - p) * _noise(w, x),
@@ -180,6 +179,5 @@ CHECKS: dict[str, Check] = {
     "mend-the-dropout": mend_the_dropout,
     "masks-on-norms-off": masks_on_norms_off,
     "noise-that-cancels": noise_that_cancels,
-    "which-conclusion-dropout": conclusion("which-conclusion-dropout"),
     "your-dropout": your_dropout,
 }

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import conclusion, formula, takes
+from convcraft.lab.exercises.kinds import formula, takes
 
 _RNG = np.random.default_rng(11)
 _MEAN, _LOG_VARIANCE = _RNG.standard_normal((6, 3)), _RNG.standard_normal((6, 3))
@@ -87,5 +87,4 @@ CHECKS: dict[str, Check] = {
         (lambda n: math.sqrt(0.5), "that belongs to the sum over the pixels; here it is the mean."),
     ),
     "draw-with-gradient": draw_with_gradient,
-    "which-generator": conclusion("which-generator"),
 }

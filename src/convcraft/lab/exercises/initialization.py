@@ -9,7 +9,7 @@ from torch import nn
 
 from convcraft.initialization import fans
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import conclusion, formula, number, takes
+from convcraft.lab.exercises.kinds import formula, number, takes
 from convcraft.lab.randomness import forked
 
 
@@ -135,8 +135,6 @@ CHECKS: dict[str, Check] = {
         },
         tolerance=0.05,
     ),
-    "which-conclusion-initialization": conclusion("which-conclusion-initialization"),
-    "name-the-illness": conclusion("name-the-illness"),
     "mend-the-initializer": mend_the_initializer,
     "your-deep-network": your_deep_network,
 }

@@ -113,13 +113,11 @@ def _data(name: str) -> dict[str, Any]:
 _CONCLUSIONS, _NUMBERS = _data("conclusions.toml"), _data("numbers.toml")
 
 
-def conclusion(name: str) -> Check:
-    """The `choice` of this name in conclusions.toml."""
+def _conclusion(name: str) -> Check:
     return choice(_CONCLUSIONS[name]["right"], {k: v for k, v in _CONCLUSIONS[name].items() if k != "right"})
 
 
-def asked(name: str) -> Check:
-    """The `number` of this name in numbers.toml, or the `numbers` where it has several."""
+def _asked(name: str) -> Check:
     parts = []
     for part in _NUMBERS[name]:
         slips = {None if k == "other" else float(k): why for k, why in part["slips"].items()}
@@ -127,6 +125,10 @@ def asked(name: str) -> Check:
     if len(parts) > 1:
         return numbers(*parts)
     return number(*parts[0], tolerance=_NUMBERS[name][0].get("tolerance", 1e-6))
+
+
+#: the exercises of all chapters that are data: a letter among several conclusions, or numbers
+CHECKS = {name: _conclusion(name) for name in _CONCLUSIONS} | {name: _asked(name) for name in _NUMBERS}
 
 
 def trained_accuracy(net: nn.Module, splits: data.Splits) -> float:

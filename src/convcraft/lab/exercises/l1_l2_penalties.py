@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from convcraft.lab import data, models
 from convcraft.lab.exercises.framework import Check
-from convcraft.lab.exercises.kinds import asked, conclusion, formula, gain_on_digits, takes
+from convcraft.lab.exercises.kinds import formula, gain_on_digits, takes
 from convcraft.lab.training import evaluate, seeded
 
 
@@ -110,8 +110,6 @@ def _threshold(u: Tensor, a: float) -> Tensor:
 _U = torch.linspace(-3, 3, 25, dtype=torch.float64)
 
 CHECKS: dict[str, Check] = {
-    "half-life": asked("half-life"),
-    "penalty-dialects": asked("penalty-dialects"),
     "elastic-prox": formula(
         "u, a and b",
         lambda u, a, b: _threshold(u, a) / (1 + 2 * b),
@@ -145,6 +143,5 @@ CHECKS: dict[str, Check] = {
     "sparse-optimizer": sparse_optimizer,
     "who-is-decayed": who_is_decayed,
     "a-weight-that-grows": a_weight_that_grows,
-    "which-conclusion-penalties": conclusion("which-conclusion-penalties"),
     "your-regularizer": your_regularizer,
 }

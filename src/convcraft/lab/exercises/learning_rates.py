@@ -9,7 +9,7 @@ from torch import nn
 
 from convcraft.lab import data, models
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import asked, formula, takes
+from convcraft.lab.exercises.kinds import formula, takes
 from convcraft.lab.training import DivergedError, evaluate, fit, seeded
 
 
@@ -119,8 +119,6 @@ def _steps(condition: float, share: float) -> float:
 
 
 CHECKS: dict[str, Check] = {
-    "stable-rate": asked("stable-rate"),
-    "rate-with-momentum": asked("rate-with-momentum"),
     "steps-to-shrink": formula(
         "the condition number and the share",
         lambda condition, share: math.ceil(_steps(condition, share) - 1e-12),
@@ -148,6 +146,5 @@ CHECKS: dict[str, Check] = {
     ),
     "mend-the-cosine": mend_the_cosine,
     "your-schedule": your_schedule,
-    "edge-with-momentum": asked("edge-with-momentum"),
     "read-the-curves": read_the_curves,
 }

@@ -8,7 +8,7 @@ from torch import nn
 
 from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import asked, conclusion, formula, takes, trained_accuracy
+from convcraft.lab.exercises.kinds import formula, takes, trained_accuracy
 from convcraft.lab.training import seeded
 
 
@@ -85,7 +85,5 @@ CHECKS: dict[str, Check] = {
         (lambda z, y: 1 / (1 + math.exp(-z)) - y, "That is the gradient of the cross-entropy."),
         (lambda z, y: 2 / (1 + math.exp(-z)) - 2 * y, "The chain rule goes on through the sigmoid."),
     ),
-    "hinge-and-coin": asked("hinge-and-coin"),
     "mend-the-loss": mend_the_loss,
-    "what-follows-from-calibration": conclusion("what-follows-from-calibration"),
 }
