@@ -7,19 +7,24 @@ import json
 import pickle
 import re
 import sys
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from convcraft import ConvcraftError
-from convcraft.lab import claims
+from convcraft.lab import claims, data
+from convcraft.lab.data import Split, Splits
 from convcraft.lab.experiments import load, load_study, names, run_study
 from convcraft.lab.experiments.engine import quick_changes
 from convcraft.lab.experiments.executors import perform
 from convcraft.lab.experiments.provenance import stated
 from convcraft.lab.experiments.run import Key, Task
 from convcraft.lab.experiments.tuning import choose_rates, count
+from convcraft.lab.training import adam_together
+from convcraft.lab.training.budget import Budget
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 STUDIES = BOOK / "studies"
@@ -99,7 +104,8 @@ def smallest(study):
     """One arm at one rate from one seed, which tunes nothing."""
     changes = quick_changes(study)
     part = study.reduced(changes)
-    few = {"arms": list(part.arms)[:1], "rates": part.rates[:1], "seeds": part.seeds[:1]}
+    name = next(iter(part.arms))
+    few = {"arms": {name: part.arms[name]}, "rates": part.rates[:1], "seeds": part.seeds[:1]}
     return {**changes, **few}
 
 
@@ -115,9 +121,54 @@ def no_download(address, path):
     raise OSError("no downloads in tests")
 
 
-def test_a_small_part_of_it_runs(name, monkeypatch):
-    monkeypatch.setattr("convcraft.lab.data.files.download", no_download)
+@cache
+def few_images(name, **settings):
+    """A data set, Fashion-MNIST with its first 500 images of each part."""
+    splits = WHOLE(name, **settings)
+    if name == "digits":
+        return splits
+    parts = (Split(p.x[:500], p.y[:500]) for p in (splits.train, splits.validation, splits.test))
+    return Splits(*parts, splits.name, splits.classes)
+
+
+def few_updates_together(*data, updates, look_every, **settings):
+    return adam_together(*data, updates=10, look_every=5, **settings)
+
+
+def few_updates(*settings):
+    budget = BUDGET(*settings)
+    updates = min(budget.updates, 20)
+    looks = frozenset(look for look in budget.looks if look < updates)
+    return replace(budget, updates=updates, looks=looks | {updates})
+
+
+WHOLE, BUDGET = data.load, Budget.of
+#: what becomes of names in the module of a study
+SHORT = {
+    "adam_together": lambda whole: few_updates_together,
+    "UPDATES": lambda updates: 20,
+    "DRAWS": lambda draws: 2,
+    "SEEDS": lambda seeds: seeds[:1],
+    "TUNING": lambda seeds: seeds[:1],
+}
+
+
+@pytest.fixture
+def brief(name, monkeypatch):
+    """A study that makes few updates, from one seed, on few images: its code is tested, not its numbers."""
     study = load_study(name, STUDIES)
+    module = sys.modules[f"convcraft_study_{name}"]
+    for known, shortened in SHORT.items():
+        if hasattr(module, known):
+            monkeypatch.setattr(module, known, shortened(getattr(module, known)))
+    monkeypatch.setattr(Budget, "of", few_updates)
+    monkeypatch.setattr(data, "load", few_images)
+    monkeypatch.setattr("convcraft.lab.data.files.download", no_download)
+    return study
+
+
+def test_a_small_part_of_it_runs(name, brief):
+    study = brief
     try:
         results = run_study(name, changes=smallest(study), folder=STUDIES)
         assert not study.tuned or tune(study)[study.select[0]] is not None

@@ -199,10 +199,7 @@ class DynamicReLU(nn.Module):
         return functools.reduce(torch.maximum, lines)
 
     def extra_repr(self) -> str:
-        return (
-            f"channels={self.channels}, reduction={self.reduction}, "
-            f"pieces={self.pieces}, shared={self.shared}"
-        )
+        return f"channels={self.channels}, reduction={self.reduction}, pieces={self.pieces}, shared={self.shared}"
 
 
 class FReLU(nn.Module):

@@ -212,10 +212,7 @@ DEFINITIONS: dict[str, tuple[Formula, Formula]] = {
     "relu": (relu, relu_derivative),
     "relu6": (relu6, relu6_derivative),
     "leaky_relu": (leaky_relu, leaky_relu_derivative),
-    "prelu": (
-        lambda x, weight=0.25: leaky_relu(x, weight),
-        lambda x, weight=0.25: leaky_relu_derivative(x, weight),
-    ),
+    "prelu": (lambda x, weight=0.25: leaky_relu(x, weight), lambda x, weight=0.25: leaky_relu_derivative(x, weight)),
     "elu": (elu, elu_derivative),
     "celu": (celu, celu_derivative),
     "selu": (lambda x: SELU_SCALE * elu(x, SELU_ALPHA), lambda x: SELU_SCALE * elu_derivative(x, SELU_ALPHA)),

@@ -135,12 +135,7 @@ class Swish(nn.Module):
     beta: Tensor
 
     def __init__(
-        self,
-        beta: float = 1.0,
-        learnable: bool = True,
-        num_parameters: int = 1,
-        device: Any = None,
-        dtype: Any = None,
+        self, beta: float = 1.0, learnable: bool = True, num_parameters: int = 1, device: Any = None, dtype: Any = None
     ) -> None:
         super().__init__()
         check_count("Swish", "num_parameters", num_parameters)

@@ -95,12 +95,7 @@ def shift(
 
 
 def rotate(
-    images: Tensor,
-    degrees: Number,
-    *,
-    padding: str = "zeros",
-    fill: Levels = 0.0,
-    interpolation: str = "bilinear",
+    images: Tensor, degrees: Number, *, padding: str = "zeros", fill: Levels = 0.0, interpolation: str = "bilinear"
 ) -> Tensor:
     r"""Turn images about their centre, counterclockwise.
 
@@ -186,12 +181,7 @@ def shear(
 
 
 def affine(
-    images: Tensor,
-    matrix: Tensor,
-    *,
-    padding: str = "zeros",
-    fill: Levels = 0.0,
-    interpolation: str = "bilinear",
+    images: Tensor, matrix: Tensor, *, padding: str = "zeros", fill: Levels = 0.0, interpolation: str = "bilinear"
 ) -> Tensor:
     r"""Move images by any affine map, in one `grid_sample` for the batch.
 
@@ -224,9 +214,7 @@ def affine(
     return _move("affine", images, entries, padding, fill, nearest)
 
 
-def _move(
-    function: str, images: Tensor, matrix: Matrix, padding: str, fill: Levels, nearest: bool = False
-) -> Tensor:
+def _move(function: str, images: Tensor, matrix: Matrix, padding: str, fill: Levels, nearest: bool = False) -> Tensor:
     """Resample; images that an (N,) parameter leaves where they are stay as they are, to the last bit."""
     moved = resample(function, images, matrix, nearest=nearest, padding=padding, fill=fill)
     differs = [entry != still for entry, still in zip(matrix, _matrices.IDENTITY, strict=True)]

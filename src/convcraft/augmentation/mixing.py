@@ -138,13 +138,7 @@ def _check_box(images: Tensor, box: Any) -> Box:
 
 
 def _prepare(
-    function: str,
-    images: Tensor,
-    labels: Any,
-    alpha: float,
-    classes: int | None,
-    generator: Generator,
-    masks: bool,
+    function: str, images: Tensor, labels: Any, alpha: float, classes: int | None, generator: Generator, masks: bool
 ) -> Tensor:
     check_images(function, images)
     check_generator(function, generator, images, "images")

@@ -185,8 +185,7 @@ def _run_in_training(
     evidence.loss = sum(losses) / len(losses) if losses else None
     if losses:
         evidence.gradients = [
-            GradientFacts(name, name in given, math.sqrt(squares.get(name, 0.0)), size)
-            for name, size in sizes.items()
+            GradientFacts(name, name in given, math.sqrt(squares.get(name, 0.0)), size) for name, size in sizes.items()
         ]
     evidence.nonfinite = _nonfinite(evidence, model, batches[0])
     known = [c for c in evidence.loss_calls if c.name in ("cross_entropy", "nll_loss") and c.uniform]
@@ -264,9 +263,7 @@ def _step(evidence: Evidence, model: nn.Module, optimizer: Any) -> float | None:
     return along / math.sqrt(size * length) if size and length else 0.0
 
 
-def _revived(
-    model: nn.Module, batch: Batch, loss: Callable[..., Any] | None, silent: set[str], seed: int
-) -> set[str]:
+def _revived(model: nn.Module, batch: Batch, loss: Callable[..., Any] | None, silent: set[str], seed: int) -> set[str]:
     """Which parameters without a gradient get one once the others have moved a little, twice."""
     alive: set[str] = set()
     with torch.enable_grad(), contextlib.suppress(Exception):  # the model's own code runs here

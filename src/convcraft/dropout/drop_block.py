@@ -90,9 +90,7 @@ class DropBlock2d(nn.Module):
 
     __constants__ = ["p", "block_size", "inplace"]
 
-    def __init__(
-        self, p: float = 0.1, block_size: int = 7, inplace: bool = False, generator: Generator = None
-    ) -> None:
+    def __init__(self, p: float = 0.1, block_size: int = 7, inplace: bool = False, generator: Generator = None) -> None:
         check_probability(type(self).__name__, p)
         check_generator(type(self).__name__, generator)
         check_count(type(self).__name__, "block_size", block_size)

@@ -140,11 +140,7 @@ class _Masked(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        x: Tensor,
-        bits: Tensor,
-        strides: tuple[int, ...] | None,
-        constants: tuple[float, float, float],
-        inplace: bool,
+        x: Tensor, bits: Tensor, strides: tuple[int, ...] | None, constants: tuple[float, float, float], inplace: bool
     ) -> Tensor:
         scale, shift, offset = constants
         if not has_memory(x):  # a batch of gradients

@@ -62,9 +62,7 @@ def _number(value: float) -> float:
 
 def _weight(thing: Any) -> Tensor:
     weight = getattr(thing, "weight", None) if isinstance(thing, nn.Module) else thing
-    if isinstance(thing, (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)) or not isinstance(
-        weight, Tensor
-    ):
+    if isinstance(thing, (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)) or not isinstance(weight, Tensor):
         raise ConvcraftError(
             "fans: module_or_tensor must be a layer with one weight, or a weight, "
             f"got {type(thing).__name__}; pass one of its weights"

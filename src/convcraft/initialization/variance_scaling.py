@@ -15,9 +15,7 @@ from .gains import calculate_gain
 
 
 @torch.no_grad()
-def _fill(
-    function: str, target: Tensor | nn.Module, variance: Any, uniform: bool, generator: Generator
-) -> Tensor:
+def _fill(function: str, target: Tensor | nn.Module, variance: Any, uniform: bool, generator: Generator) -> Tensor:
     """Fill a weight by a variance that is computed from its fans; a layer gives the right ones."""
     found: Fans = fans(target)
     weight = check_weight(function, target.weight if isinstance(target, nn.Module) else target)

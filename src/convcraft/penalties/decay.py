@@ -96,10 +96,7 @@ def decay_groups(
     def split(members: list[Tensor], **rate: float) -> list[dict[str, Any]]:
         decayed = [p for p in members if id(p) not in spared]
         rest = [p for p in members if id(p) in spared]
-        return [
-            {"params": decayed, **rate, **strengths},
-            {"params": rest, **rate, **dict.fromkeys(strengths, 0.0)},
-        ]
+        return [{"params": decayed, **rate, **strengths}, {"params": rest, **rate, **dict.fromkeys(strengths, 0.0)}]
 
     if layer_decay is None:
         return split(everything)

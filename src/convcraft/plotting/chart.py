@@ -79,9 +79,7 @@ class Chart(Figure):
         """Width in the pixels of a page; the height follows, so that a phone may shrink it."""
         return round(self.get_figwidth() * 96)
 
-    def _repr_mimebundle_(
-        self, include: Any = None, exclude: Any = None
-    ) -> tuple[dict[str, str], dict[str, Any]]:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
         data = {"image/png": base64.b64encode(self.png()).decode("ascii"), "text/plain": repr(self)}
         return data, {"image/png": {"width": self.width, "alt": self.alt}}
 
@@ -109,8 +107,6 @@ def save_chart(chart: Chart, path: str | Path) -> Path:
     return path
 
 
-def new_chart(
-    alt: str | None, size: tuple[float, float] | None, default: tuple[float, float], theme: str
-) -> Chart:
+def new_chart(alt: str | None, size: tuple[float, float] | None, default: tuple[float, float], theme: str) -> Chart:
     """Open an empty chart of the given size, or of the default one."""
     return Chart(alt=alt or "", size=size or default, theme=theme)

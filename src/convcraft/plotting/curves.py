@@ -21,9 +21,7 @@ LABELS = ("title", "xlabel", "ylabel", "xlim", "ylim", "hline", "vline")
 PANEL_KEYS = ("x", "series", "xscale", "yscale", "markers", *LABELS)
 
 
-def _draw(
-    ax: Any, theme: Any, x: Any, series: Any, styles: dict[str, int], markers: bool | None
-) -> tuple[dict, dict]:
+def _draw(ax: Any, theme: Any, x: Any, series: Any, styles: dict[str, int], markers: bool | None) -> tuple[dict, dict]:
     """Draw the series on the axes; return the artists for a legend and the ends for direct labels."""
     handles: dict[str, Any] = {}
     ends: dict[str, tuple[float, float, str]] = {}
@@ -35,9 +33,7 @@ def _draw(
         place = styles.setdefault(name, len(styles))
         style = series_style(place, theme)
         show = len(xs) <= LIMIT_POINTS if markers is None else markers
-        (line,) = ax.plot(
-            xs, y, label=name, marker=MARKERS[place % len(MARKERS)] if show else "none", **style
-        )
+        (line,) = ax.plot(xs, y, label=name, marker=MARKERS[place % len(MARKERS)] if show else "none", **style)
         if low is not None:
             area = ax.fill_between(xs, low, high, color=style["color"], alpha=0.17, linewidth=0)
             handles[name] = (area, line)
@@ -51,9 +47,7 @@ def _draw(
 
 def _whole(ax: Any) -> bool:
     """Whether every abscissa is a whole number: an epoch, a layer."""
-    return all(
-        bool((x == np.round(x)).all()) for x in (np.asarray(line.get_xdata()) for line in ax.get_lines())
-    )
+    return all(bool((x == np.round(x)).all()) for x in (np.asarray(line.get_xdata()) for line in ax.get_lines()))
 
 
 def lines(

@@ -33,10 +33,7 @@ def tidy_axis(ax: Axes, which: Literal["x", "y"], scale: str, count: int, whole:
 
 
 def reference_lines(
-    ax: Axes,
-    lines: float | Sequence[float] | Mapping[str, float] | None,
-    which: Literal["h", "v"],
-    theme: Theme,
+    ax: Axes, lines: float | Sequence[float] | Mapping[str, float] | None, which: Literal["h", "v"], theme: Theme
 ) -> None:
     """Draw thin lines across at the given values, each with its name on it when it has one."""
     if lines is None:
@@ -106,9 +103,7 @@ def legend_above(chart: Chart, handles: Mapping[str, Any], columns: int | None =
     chart.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=columns or fit)
 
 
-def end_labels(
-    chart: Chart, ax: Axes, ends: Mapping[str, tuple[float, float, str]], reach: float = 1.2
-) -> bool:
+def end_labels(chart: Chart, ax: Axes, ends: Mapping[str, tuple[float, float, str]], reach: float = 1.2) -> bool:
     """Write each series' name beside its last point, spread so that none cover each other.
 
     Returns False, and draws nothing, where the names would stand too far from their lines: `reach` lines of

@@ -64,9 +64,7 @@ def histograms(
     from .decor import decorate, grid_shape, legend_above, tidy_axis
 
     named = isinstance(values, Mapping)
-    items = mapping(
-        values if isinstance(values, Mapping) else dict(enumerate(values)), "values", "set of values"
-    )
+    items = mapping(values if isinstance(values, Mapping) else dict(enumerate(values)), "values", "set of values")
     data = {name: _finite(v, name) for name, v in items.items()}
     if range is None:
         range = (float(min(v.min() for v in data.values())), float(max(v.max() for v in data.values())))
@@ -155,9 +153,7 @@ def bars(
                 continue
             error = np.stack([three[:, 0] - three[:, 1], three[:, 2] - three[:, 0]])
             if (error > 0).any():
-                ax.errorbar(
-                    at, three[:, 0], error, fmt="none", ecolor=chart.theme.ink, elinewidth=1.3, capsize=3
-                )
+                ax.errorbar(at, three[:, 0], error, fmt="none", ecolor=chart.theme.ink, elinewidth=1.3, capsize=3)
         ax.set_xticks(np.arange(len(groups)), list(groups))
         if sum(len(g) for g in groups) > 62:
             for label in ax.get_xticklabels():

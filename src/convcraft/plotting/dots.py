@@ -129,9 +129,7 @@ def differences(
     if margin is not None:
         ax = chart.axes[0]
         limits = ax.get_xlim()
-        ax.axvspan(
-            -scale * margin, scale * margin, color=chart.theme.muted, alpha=0.14, linewidth=0, zorder=0
-        )
+        ax.axvspan(-scale * margin, scale * margin, color=chart.theme.muted, alpha=0.14, linewidth=0, zorder=0)
         if xlim is None:
             ax.set_xlim(min(limits[0], -1.1 * scale * margin), max(limits[1], 1.1 * scale * margin))
     return chart
@@ -183,9 +181,7 @@ def points(
         tidy_axis(ax, "y", yscale, 6)
         decorate(ax, chart.theme, title, xlabel, ylabel, xlim, ylim, hline, vline)
         if diagonal:
-            ax.axline(
-                (0, 0), slope=1, color=chart.theme.muted, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1.5
-            )
+            ax.axline((0, 0), slope=1, color=chart.theme.muted, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1.5)
         if len(handles) > 1:
             legend_above(chart, handles)
     return chart

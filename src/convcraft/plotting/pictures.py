@@ -82,17 +82,13 @@ def images(
     tall = max(p.shape[0] / p.shape[1] for p in pictures)
     cell = min(WIDTH / wide, 2.6)
     height = rows * (cell * tall + (0.3 if titles else 0.02)) + (0.35 if title else 0.0)
-    chart = new_chart(
-        alt, size, (WIDTH if wide * cell > 5 or titles else max(SMALL, wide * cell), height), theme
-    )
+    chart = new_chart(alt, size, (WIDTH if wide * cell > 5 or titles else max(SMALL, wide * cell), height), theme)
     flat = np.concatenate([p.ravel() for p in pictures])
     with settings(chart.theme):
         grid = chart.subplots(rows, wide, squeeze=False).ravel()
         shown = None
         for index, (ax, picture) in enumerate(zip(grid, pictures, strict=False)):
-            shown = ax.imshow(
-                picture, **_scale(picture, flat if share else picture, limits, chart.theme.light)
-            )
+            shown = ax.imshow(picture, **_scale(picture, flat if share else picture, limits, chart.theme.light))
             ax.grid(False)
             ax.set_xticks([])
             ax.set_yticks([])
@@ -110,9 +106,7 @@ def images(
     return chart
 
 
-def _scale(
-    picture: np.ndarray, values: np.ndarray, limits: tuple[float, float] | None, light: bool
-) -> dict[str, Any]:
+def _scale(picture: np.ndarray, values: np.ndarray, limits: tuple[float, float] | None, light: bool) -> dict[str, Any]:
     """Colour map and limits for one image."""
     if picture.ndim == 3:
         return {}

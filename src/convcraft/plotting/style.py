@@ -82,8 +82,7 @@ def need_matplotlib() -> None:
         import PIL.Image  # noqa: F401
     except ImportError as error:
         raise ConvcraftError(
-            f"plotting needs matplotlib and Pillow, and {error.name!r} is not installed: "
-            "pip install 'convcraft[plot]'"
+            f"plotting needs matplotlib and Pillow, and {error.name!r} is not installed: pip install 'convcraft[plot]'"
         ) from error
 
 

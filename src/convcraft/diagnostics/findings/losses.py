@@ -74,9 +74,7 @@ def inputs(evidence: Evidence) -> Iterator[Finding]:
         if shift > thresholds.INPUT_SHIFT:
             wrong.append(f"mean {number(facts.mean)}, which is {number(shift)} standard deviations from 0")
         if ratio > thresholds.INPUT_RATIO:
-            wrong.append(
-                f"features with standard deviations from {number(facts.smallest)} to {number(facts.largest)}"
-            )
+            wrong.append(f"features with standard deviations from {number(facts.smallest)} to {number(facts.largest)}")
         if not wrong:
             continue
         very_low, very_high = thresholds.INPUT_STD_SEVERE

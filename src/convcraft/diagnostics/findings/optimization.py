@@ -48,8 +48,7 @@ def _silent(evidence: Evidence, missing: list[str]) -> Iterator[Finding]:
         yield find("no-gradient", severity, dead[0].rpartition(".")[0], message, parameters=len(dead))
     if waiting:
         message = (
-            f"{len(waiting)} of {len(facts)} parameters get a gradient once the others have moved: "
-            f"{listed(waiting)}."
+            f"{len(waiting)} of {len(facts)} parameters get a gradient once the others have moved: {listed(waiting)}."
         )
         yield find("no-gradient", "note", waiting[0].rpartition(".")[0], message, parameters=len(waiting))
 

@@ -36,9 +36,7 @@ def drift(evidence: Evidence) -> Iterator[Finding]:
     """The spread within the units, activation by activation."""
     layers = [layer for layer in evidence.activations() if layer.signal is not None]
     if len(layers) < thresholds.DRIFT_LAYERS:
-        small = {
-            layer.name for layer in evidence.graph or () if layer.residual
-        }  # ends of branches, on purpose
+        small = {layer.name for layer in evidence.graph or () if layer.residual}  # ends of branches, on purpose
         layers = [x for x in evidence.weight_layers()[:-1] if x.name.partition(":")[0] not in small]
     # a branch that ends in zeros, as at the start of a residual network, has no spread yet
     layers = [layer for layer in layers if layer.signal]

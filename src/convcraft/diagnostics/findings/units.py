@@ -50,9 +50,7 @@ def attention(evidence: Evidence) -> Iterator[Finding]:
     for name, spread in evidence.attention.items():
         if evidence.trained or spread < thresholds.ATTENTION_WARNING:
             continue
-        message = (
-            f"Before training, a query's scores have a standard deviation of {number(spread)} over its keys."
-        )
+        message = f"Before training, a query's scores have a standard deviation of {number(spread)} over its keys."
         yield find("saturated-attention", spread >= thresholds.ATTENTION_SEVERE, name, message, spread=spread)
 
 

@@ -35,9 +35,7 @@ def constant(evidence: Evidence) -> Iterator[Finding]:
                 yield found
 
 
-def _judge_constant(
-    evidence: Evidence, name: str, module: nn.Module, key: str, weight: Tensor
-) -> Finding | None:
+def _judge_constant(evidence: Evidence, name: str, module: nn.Module, key: str, weight: Tensor) -> Finding | None:
     rows = (torch.view_as_real(weight) if weight.is_complex() else weight).flatten(1).float()
     largest = float(rows.abs().max())
     if largest == 0:

@@ -80,10 +80,7 @@ CHECKS: dict[str, Check] = {
         "the standard deviation for {0} pixels",
         (lambda n: n / 2, "that is the variance."),
         (lambda n: math.sqrt(n), "the square in the density is divided by 2 sigma^2, not by sigma^2."),
-        (
-            lambda n: math.sqrt(2 / n),
-            "upside down: a small weight of the error belongs to a large deviation.",
-        ),
+        (lambda n: math.sqrt(2 / n), "upside down: a small weight of the error belongs to a large deviation."),
         (lambda n: math.sqrt(0.5), "that belongs to the sum over the pixels; here it is the mean."),
     ),
     "draw-with-gradient": draw_with_gradient,

@@ -124,20 +124,14 @@ CHECKS: dict[str, Check] = {
         lambda *case: case[0] * (1 / _share_left(*case) - 1) / 2,
         [(1.0, 0.1, 10), (0.2, 0.5, 3), (3.0, 0.1, 1)],
         "lambda for h = {}, rate {}, {} steps",
-        (
-            lambda *case: case[0] * (1 / _share_left(*case) - 1),
-            "twice too large: (lambda w^2)'' is 2 lambda.",
-        ),
+        (lambda *case: case[0] * (1 / _share_left(*case) - 1), "twice too large: (lambda w^2)'' is 2 lambda."),
     ),
     "effective-rate": formula(
         "rate, decay and G",
         lambda rate, decay, size: math.sqrt(2 * rate * decay) / size,
         [(0.1, 0.01, 1.0), (0.4, 0.001, 1.0), (0.1, 0.01, 2.0)],
         "the effective rate for rate {}, decay {}, G = {}",
-        (
-            lambda eta, decay, size: size * math.sqrt(eta / (2 * decay)),
-            "that is the squared norm; divide by it.",
-        ),
+        (lambda eta, decay, size: size * math.sqrt(eta / (2 * decay)), "that is the squared norm; divide by it."),
         (lambda eta, decay, size: math.sqrt(eta * decay) / size, "a 2 is missing: the norm is squared."),
     ),
     "sparse-optimizer": sparse_optimizer,

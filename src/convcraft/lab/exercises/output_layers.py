@@ -56,10 +56,7 @@ def mend_the_loss(answer: Any) -> str | None:
     if out.shape != (len(x), 10):
         return f"The network must give 10 logits an image; got shape {tuple(out.shape)} for {len(x)} images."
     if torch.allclose(out.sum(1), torch.ones(len(x)), atol=1e-4) and bool((out >= 0).all()):
-        return (
-            "The outputs still sum to 1, and cross_entropy applies a softmax to them once more. "
-            "Return the logits."
-        )
+        return "The outputs still sum to 1, and cross_entropy applies a softmax to them once more. Return the logits."
     if bool((out >= 0).all()):
         return "No output is ever negative: an activation follows the last layer. A logit may be any number."
     accuracy = trained_accuracy(net, splits)

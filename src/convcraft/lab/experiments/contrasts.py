@@ -133,10 +133,7 @@ def judge(contrasts: Sequence[Contrast], found: Sequence[Evidence]) -> Contrasts
     judged = []
     for i, (contrast, evidence) in enumerate(zip(contrasts, found, strict=True)):
         estimate, margin = evidence.estimate, contrast.margin
-        collapses: dict[str, Any] = {
-            "collapses": evidence.collapses,
-            "p_collapses": holmed.get((i, "collapses")),
-        }
+        collapses: dict[str, Any] = {"collapses": evidence.collapses, "p_collapses": holmed.get((i, "collapses"))}
         if estimate is None:  # too few seeds are left
             nothing = Interval(float("nan"), float("nan"), float("nan"), 0)
             judged.append(Judged(contrast, nothing, 1.0, 1.0, None, float("inf"), **collapses))

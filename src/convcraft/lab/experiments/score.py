@@ -74,13 +74,7 @@ def bits(text: str, count: int) -> NDArray[np.bool_]:
 
 
 def train_and_score(
-    model: torch.nn.Module,
-    splits: Splits,
-    *,
-    seed: int,
-    final: bool,
-    curves: Sequence[str] = (),
-    **settings: Any,
+    model: torch.nn.Module, splits: Splits, *, seed: int, final: bool, curves: Sequence[str] = (), **settings: Any
 ) -> dict[str, Any]:
     """What a study with a `run` of its own needs most: train a network by `fit`, and return the dictionary.
 

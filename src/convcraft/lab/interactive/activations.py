@@ -22,9 +22,7 @@ LABELS = {"negative_slope": "negative slope", "weight": "slope a", "alpha": "α"
 GREEK = {"alpha": "α", "beta": "β", "lambda": "λ", "sigma": "σ", "Phi": "Φ"}
 
 
-def activation_explorer(
-    start: str = "leaky_relu", functions: Sequence[str] | None = None
-) -> InteractiveFigure:
+def activation_explorer(start: str = "leaky_relu", functions: Sequence[str] | None = None) -> InteractiveFigure:
     r"""Draw f and f' of any catalogued activation, with its parameter on a slider.
 
     A line of text gives the formula, the range and, for :math:`z \sim N(0, 1)`, the moments :math:`E f(z)`,
@@ -53,11 +51,7 @@ def activation_explorer(
         entry = entries[function]
         panels = [
             {"title": "f(z)", "series": [{"name": "f", "y": entry(z, parameter)}], "ylim": (-2.0, 6.5)},
-            {
-                "title": "f′(z)",
-                "series": [{"name": "f′", "y": entry.slope(z, parameter)}],
-                "ylim": (-0.6, 1.3),
-            },
+            {"title": "f′(z)", "series": [{"name": "f′", "y": entry.slope(z, parameter)}], "ylim": (-0.6, 1.3)},
         ]
         return {"panels": panels, "text": _describe(entry, parameter)}
 
@@ -81,11 +75,7 @@ def _slider(parameter: Any) -> tuple[str, list[float], float]:
     values = {v for v in STEPS.get(parameter.name, ()) if low <= v <= high} | {float(parameter.default)}
     if len(values) < 3:
         values |= {round(low + (high - low) * k / 10, 4) for k in range(11)}
-    return (
-        LABELS.get(parameter.name, parameter.name.replace("_", " ")),
-        sorted(values),
-        float(parameter.default),
-    )
+    return (LABELS.get(parameter.name, parameter.name.replace("_", " ")), sorted(values), float(parameter.default))
 
 
 def _describe(entry: Any, parameter: float | None) -> str:

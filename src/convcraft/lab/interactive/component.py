@@ -59,9 +59,7 @@ class InteractiveFigure:
         alt: what it shows, in words.
     """
 
-    def __init__(
-        self, data: dict[str, Any], still: Any, alt: str, caption: str | None, with_script: bool
-    ) -> None:
+    def __init__(self, data: dict[str, Any], still: Any, alt: str, caption: str | None, with_script: bool) -> None:
         self.data = data
         self.still = still
         self.alt = alt
@@ -97,9 +95,7 @@ class InteractiveFigure:
             parts.append(f"<script>{script()}</script>")
         return "\n".join(parts)
 
-    def _repr_mimebundle_(
-        self, include: Any = None, exclude: Any = None
-    ) -> tuple[dict[str, str], dict[str, Any]]:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
         png = base64.b64encode(self.png()).decode("ascii")
         data = {"text/html": self.html(), "image/png": png, "text/plain": repr(self)}
         return data, {"image/png": {"width": self.still.width, "alt": self.alt}}
@@ -163,14 +159,7 @@ def figure(
     states = list(combinations(parsed))
     frames = [frame(**arguments(parsed, state)) for state in states]
     first = states.index(_first(parsed))
-    defaults = {
-        "kind": kind,
-        "xlabel": xlabel,
-        "ylabel": ylabel,
-        "ylim": ylim,
-        "yscale": "linear",
-        "digits": digits,
-    }
+    defaults = {"kind": kind, "xlabel": xlabel, "ylabel": ylabel, "ylim": ylim, "yscale": "linear", "digits": digits}
     panels = _panels(frames, first, array(x, "x"), defaults)
     data, places = _pack(frames, states, panels)
     data |= {
@@ -265,9 +254,7 @@ def _short(value: float) -> float:
 
 
 def _pack(
-    frames: Sequence[Mapping[str, Any]],
-    states: Sequence[tuple[int, ...]],
-    panels: Sequence[Mapping[str, Any]],
+    frames: Sequence[Mapping[str, Any]], states: Sequence[tuple[int, ...]], panels: Sequence[Mapping[str, Any]]
 ) -> tuple[dict[str, Any], dict[tuple[int, ...], int]]:
     """Encode the frames, each different one once."""
     stored: dict[str, int] = {}
@@ -298,12 +285,7 @@ def _pack(
 
 def _panel_json(panel: Mapping[str, Any], title: str) -> dict[str, Any]:
     keep = {key: panel[key] for key in ("kind", "names", "range", "ylim")}
-    keep |= {
-        "title": title,
-        "bytes": code_bytes(panel["digits"]),
-        "xlabel": panel["xlabel"],
-        "ylabel": panel["ylabel"],
-    }
+    keep |= {"title": title, "bytes": code_bytes(panel["digits"]), "xlabel": panel["xlabel"], "ylabel": panel["ylabel"]}
     if panel["own_x"] is not None:
         keep["x"] = [_short(v) for v in panel["own_x"]]
     if panel["yscale"] == "log":

@@ -60,12 +60,7 @@ def written(value: Any) -> str:
 
 def _option(name: str, values: Any, start: Any) -> Option:
     label = name.replace("_", " ")
-    if (
-        isinstance(values, tuple)
-        and len(values) == 2
-        and isinstance(values[0], str)
-        and not isinstance(values[1], str)
-    ):
+    if isinstance(values, tuple) and len(values) == 2 and isinstance(values[0], str) and not isinstance(values[1], str):
         label, values = values
     if isinstance(values, (str, bytes)) or not isinstance(values, Sequence) or not len(values):
         raise ConvcraftError(f"control {name!r}: expected a list of values, got {values!r}")
@@ -89,9 +84,7 @@ def parse(controls: Mapping[str, Any], start: Mapping[str, Any] | None) -> list[
     parsed: list[Control] = []
     for name, values in controls.items():
         if not str(name).isidentifier():
-            raise ConvcraftError(
-                f"controls: expected a name that frame() can take as an argument, got {name!r}"
-            )
+            raise ConvcraftError(f"controls: expected a name that frame() can take as an argument, got {name!r}")
         if isinstance(values, Mapping):
             parsed.append(_dependent(name, values, start.get(name), parsed))
         else:

@@ -55,19 +55,12 @@ def depth_explorer(
     generator = torch.Generator().manual_seed(seed)
     if inputs is None:
         inputs = torch.randn(128, width, generator=generator)
-    if (
-        not isinstance(inputs, Tensor)
-        or inputs.ndim != 2
-        or not inputs.numel()
-        or not inputs.isfinite().all()
-    ):
+    if not isinstance(inputs, Tensor) or inputs.ndim != 2 or not inputs.numel() or not inputs.isfinite().all():
         shape = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
         raise ConvcraftError(f"inputs: expected a finite tensor (n, d), got {shape}")
     layers = _draw_layers(inputs.shape[1], width, max(SHOWN), generator)
     batch = inputs.detach().to("cpu", torch.float32)
-    results: dict[str, dict[str, Tensor]] = {
-        name: _propagate(name, batch, layers, gains) for name in functions
-    }
+    results: dict[str, dict[str, Tensor]] = {name: _propagate(name, batch, layers, gains) for name in functions}
     centres = torch.linspace(-EDGE, EDGE, BINS + 1, dtype=torch.float64)[:-1] + EDGE / BINS
     depth = range(1, max(SHOWN) + 1)
 
@@ -118,9 +111,7 @@ def depth_explorer(
     )
 
 
-def _draw_layers(
-    features: int, width: int, depth: int, generator: torch.Generator
-) -> list[tuple[Tensor, ...]]:
+def _draw_layers(features: int, width: int, depth: int, generator: torch.Generator) -> list[tuple[Tensor, ...]]:
     """For each layer the weight with gain 1, torch's default bias and a normal bias."""
     layers: list[tuple[Tensor, ...]] = []
     for layer in range(depth):
@@ -132,9 +123,7 @@ def _draw_layers(
 
 
 @torch.no_grad()
-def _propagate(
-    name: str, batch: Tensor, layers: list[tuple[Tensor, ...]], gains: Sequence[float]
-) -> dict[str, Tensor]:
+def _propagate(name: str, batch: Tensor, layers: list[tuple[Tensor, ...]], gains: Sequence[float]) -> dict[str, Tensor]:
     """All gains and biases of one activation at once; each result is (gains, biases, …)."""
     function = (lambda x: x) if name == "identity" else activations.get(name)
     gain = torch.tensor(list(gains), dtype=torch.float32).view(-1, 1, 1, 1)

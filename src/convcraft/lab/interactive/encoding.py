@@ -17,9 +17,7 @@ def code_bytes(digits: int) -> int:
     return 1 if digits <= 2 else 2
 
 
-def encode(
-    values: Sequence[float] | np.ndarray, low: float, high: float, wide: int, digits: int = 4
-) -> bytes:
+def encode(values: Sequence[float] | np.ndarray, low: float, high: float, wide: int, digits: int = 4) -> bytes:
     """Quantize: code = round((v - low) / (high - low) * top), little-endian; the largest code is NaN.
 
     With three digits the codes are rounded to steps of a thousandth of the range at least, so that frames

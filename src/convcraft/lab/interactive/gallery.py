@@ -60,9 +60,7 @@ class Gallery:
         )
         return f"<div>{f'<p>{html.escape(note)}</p>' if note else ''}{rows}</div>"
 
-    def _repr_mimebundle_(
-        self, include: Any = None, exclude: Any = None
-    ) -> tuple[dict[str, str], dict[str, Any]]:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
         first = next(iter(self.sets.values()))
         still = png(np.concatenate([strip(pictures, 4) for pictures in first.values()]))
         data = {
@@ -74,11 +72,7 @@ class Gallery:
 
 
 def gallery(
-    sets: Mapping[str, Mapping[str, Any]],
-    *,
-    alt: str,
-    title: str = "",
-    notes: Mapping[str, str] | None = None,
+    sets: Mapping[str, Mapping[str, Any]], *, alt: str, title: str = "", notes: Mapping[str, str] | None = None
 ) -> Gallery:
     """Show rows of grey images, one set of rows for each choice of the reader. Chapter: Data augmentation.
 

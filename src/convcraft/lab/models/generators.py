@@ -23,14 +23,10 @@ class ConvDecoder(nn.Module):
     torch.Size([5, 1, 8, 8])
     """
 
-    def __init__(
-        self, latent: int, channels: tuple[int, int], size: int, *, activation: Activation = "relu"
-    ) -> None:
+    def __init__(self, latent: int, channels: tuple[int, int], size: int, *, activation: Activation = "relu") -> None:
         super().__init__()
         if size < 4:
-            raise ConvcraftError(
-                f"size must be 4 or more, to be halved twice; got {size}. Pass for example 8."
-            )
+            raise ConvcraftError(f"size must be 4 or more, to be halved twice; got {size}. Pass for example 8.")
         first, second = channels
         start = -(-size // 4)
         layers = (

@@ -26,9 +26,7 @@ class TCN(nn.Module):
         super().__init__()
         layers = [nn.Conv1d(channels if depth else 1, channels, 3, stride=2) for depth in range(4)]
         self.layers = nn.ModuleList(layers)
-        self.activations = nn.ModuleList(
-            activation_layer(activation, channels) or nn.Identity() for _ in layers
-        )
+        self.activations = nn.ModuleList(activation_layer(activation, channels) or nn.Identity() for _ in layers)
         self.output = nn.Linear(channels, horizon)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,9 +9,7 @@ from convcraft.errors import ConvcraftError
 from convcraft.lab.statistics.intervals import Interval, check_level
 
 
-def expected_calibration_error(
-    probabilities: ArrayLike, labels: ArrayLike | Sequence[int], bins: int = 15
-) -> float:
+def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike | Sequence[int], bins: int = 15) -> float:
     r"""Mean gap between confidence and accuracy, over bins of confidence of equal width.
 
     :math:`\mathrm{ECE} = \sum_b \frac{n_b}{n} |\mathrm{acc}(b) - \mathrm{conf}(b)|`, with the confidence of

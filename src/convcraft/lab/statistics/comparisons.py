@@ -70,9 +70,7 @@ class Equivalence:
     __repr__ = __str__
 
 
-def tost(
-    a: ArrayLike, b: ArrayLike, margin: float, paired: bool = True, step: float | None = None
-) -> Equivalence:
+def tost(a: ArrayLike, b: ArrayLike, margin: float, paired: bool = True, step: float | None = None) -> Equivalence:
     r"""Test that two means differ by less than a margin, by two one-sided t tests at 5 %.
 
     :math:`p = \max\{P(T \ge (\bar d + m)/s_d), P(T \le (\bar d - m)/s_d)\}`; equivalent when p < 0.05, which

@@ -200,11 +200,7 @@ def variance_shares(
 
 
 def _table(
-    values: NDArray[np.float64],
-    lines: dict[str, tuple[int, ...]],
-    total: float,
-    level: float,
-    block: int | None,
+    values: NDArray[np.float64], lines: dict[str, tuple[int, ...]], total: float, level: float, block: int | None
 ) -> VarianceShares:
     """The table; `block` is the axis whose interactions are the noise of each effect (None: the residual)."""
     from scipy import stats

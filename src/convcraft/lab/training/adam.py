@@ -68,9 +68,7 @@ def adam_together(
     function, template = resolve_loss(loss), copy.deepcopy(models[0])
     weights = {k: v.detach().clone().requires_grad_() for k, v in stack_module_state(models)[0].items()}
     strengths = torch.tensor([float(one.get("l2", 0.0)) for one in copies])
-    losses = vmap(
-        lambda w, x, y: function(functional_call(template, w, (x,)), y), randomness="different"
-    )  # (copies,)
+    losses = vmap(lambda w, x, y: function(functional_call(template, w, (x,)), y), randomness="different")  # (copies,)
     best = {name: value.detach().clone() for name, value in weights.items()}
     lowest, histories = torch.full((n,), math.inf), [History() for _ in copies]
     optimizer = torch.optim.Adam(weights.values(), lr=learning_rate, fused=True)

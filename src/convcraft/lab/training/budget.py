@@ -25,12 +25,7 @@ class Budget:
 
     @classmethod
     def of(
-        cls,
-        examples: int,
-        batch_size: int,
-        epochs: int,
-        updates: int | None,
-        evaluate_at: Iterable[int] | None,
+        cls, examples: int, batch_size: int, epochs: int, updates: int | None, evaluate_at: Iterable[int] | None
     ) -> Budget:
         """From the arguments of `fit`; raises ConvcraftError for updates that cannot be."""
         per_epoch = math.ceil(examples / batch_size)

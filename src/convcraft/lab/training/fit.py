@@ -16,13 +16,7 @@ from convcraft._checks import check_count, check_number
 from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Splits
 from convcraft.lab.randomness import check_seed, forked, stream
-from convcraft.lab.training.budget import (
-    Budget,
-    check_data,
-    check_flat,
-    check_strengths,
-    is_flat,
-)
+from convcraft.lab.training.budget import Budget, check_data, check_flat, check_strengths, is_flat
 from convcraft.lab.training.history import Epoch, History
 from convcraft.lab.training.losses import Loss, device_of, resolve_loss, right_answers, totals
 from convcraft.lab.training.progress import Bar
@@ -167,9 +161,7 @@ def _diverged(what: str, rate: float, x: Tensor) -> DivergedError:
         advice = "The input is finite, so the weights have grown too large. Lower the learning rate."
     else:
         advice = "The input itself holds values that are not finite. Clean the data."
-    return DivergedError(
-        f"training stopped: {what}, learning rate {rate:g}; expected a finite loss. {advice}"
-    )
+    return DivergedError(f"training stopped: {what}, learning rate {rate:g}; expected a finite loss. {advice}")
 
 
 def fit(

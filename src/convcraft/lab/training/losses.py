@@ -65,9 +65,7 @@ class Evaluation:
         return f"loss {self.loss:.4f}, accuracy {self.accuracy:.4f} on {self.n} examples"
 
 
-def evaluate(
-    model: nn.Module, split: Split, *, loss: Loss = "cross_entropy", batch_size: int = 1024
-) -> Evaluation:
+def evaluate(model: nn.Module, split: Split, *, loss: Loss = "cross_entropy", batch_size: int = 1024) -> Evaluation:
     """Mean loss and accuracy of a model on a split, in evaluation mode; modes, weights and random state stay
     as they were.
 
@@ -81,9 +79,7 @@ def evaluate(
     Chapter: Convolutional networks.
     """
     if not len(split):
-        raise ConvcraftError(
-            "split must hold at least one example; got an empty one. Pass a part of a data set."
-        )
+        raise ConvcraftError("split must hold at least one example; got an empty one. Pass a part of a data set.")
     total, right = totals(model, split, resolve_loss(loss), batch_size).tolist()
     return Evaluation(total / len(split), right / len(split), len(split))
 

@@ -60,9 +60,7 @@ def _traced(function: Callable[..., list[Tensor]], inputs: Lists) -> Callable[[L
         return None
     expected = function(*theirs)
     pairs = zip(
-        [*found, *(t for part in ours for t in part)],
-        [*expected, *(t for part in theirs for t in part)],
-        strict=True,
+        [*found, *(t for part in ours for t in part)], [*expected, *(t for part in theirs for t in part)], strict=True
     )
     same = all(torch.allclose(a, b, rtol=1e-4, atol=1e-6, equal_nan=True) for a, b in pairs)
     return graph if same else None

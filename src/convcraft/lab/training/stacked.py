@@ -14,14 +14,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from convcraft.lab.randomness import forked
 from convcraft.lab.training.layers import Noise, compute_across, random_state, set_random_state
-from convcraft.lab.training.losses import (
-    Loss,
-    device_of,
-    evaluating,
-    is_classification,
-    resolve_loss,
-    right_answers,
-)
+from convcraft.lab.training.losses import Loss, device_of, evaluating, is_classification, resolve_loss, right_answers
 from convcraft.lab.training.replay import Replay
 
 Tensors = dict[str, Tensor]
@@ -85,19 +78,14 @@ class Stacked:
         self.noise = Noise(self.template, drawing, seeds) if drawing else None
         compute_across(self.template)
         self.parameters, self.buffers = (
-            {name: value.detach().clone() for name, value in part.items()}
-            for part in stack_module_state(list(models))
+            {name: value.detach().clone() for name, value in part.items()} for part in stack_module_state(list(models))
         )
         self.trained = [name for name, p in models[0].named_parameters() if p.requires_grad]
         self.velocity: Tensors = {}
         where = device_of(models[0])
-        self.strengths = {
-            name: torch.tensor([one[name] for one in settings], device=where) for name in STRENGTHS
-        }
+        self.strengths = {name: torch.tensor([one[name] for one in settings], device=where) for name in STRENGTHS}
         #: the strengths that all copies have in common, which are cheaper as numbers
-        self.common = {
-            n: settings[0][n] for n in STRENGTHS if all(one[n] == settings[0][n] for one in settings)
-        }
+        self.common = {n: settings[0][n] for n in STRENGTHS if all(one[n] == settings[0][n] for one in settings)}
 
     def __len__(self) -> int:
         return len(self.strengths["learning_rate"])
@@ -115,9 +103,7 @@ class Stacked:
         over = (0, 0, None if shared else 0)
         return vmap(forward, in_dims=over, randomness="different")(parameters, buffers, x)
 
-    def _gradients(
-        self, parameters: list[Tensor], buffers: list[Tensor], batch: list[Tensor]
-    ) -> list[Tensor]:
+    def _gradients(self, parameters: list[Tensor], buffers: list[Tensor], batch: list[Tensor]) -> list[Tensor]:
         """Loss and right answers of each copy, both (copies,), and the gradients of what is trained.
 
         The losses are independent of one another, so the gradient of their sum holds the gradient of each.

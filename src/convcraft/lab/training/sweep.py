@@ -40,9 +40,7 @@ class Sweep:
     weights: dict[str, Tensor] = field(repr=False)
 
     @classmethod
-    def of(
-        cls, rates: Sequence[float], seeds: Sequence[int], trained: Sequence[Trained], chance: float
-    ) -> Sweep:
+    def of(cls, rates: Sequence[float], seeds: Sequence[int], trained: Sequence[Trained], chance: float) -> Sweep:
         """The table of runs that are ordered by seed, then rate."""
         grid = (len(rates), len(seeds))
         looks = max((one.history.epochs for one in trained), default=0)
@@ -79,9 +77,7 @@ class Sweep:
         Of a task without accuracies, the one with the lowest mean final validation loss.
         """
         if not self.epochs:
-            raise ConvcraftError(
-                "best needs at least one epoch; this sweep was trained for 0. Pass epochs=1 or more."
-            )
+            raise ConvcraftError("best needs at least one epoch; this sweep was trained for 0. Pass epochs=1 or more.")
         accuracy = self.validation_accuracy[:, :, -1]
         loss = self.validation_loss[:, :, -1].mean(1)
         if np.isnan(accuracy).any():  # a regression has none: a run that diverged must not look better for it

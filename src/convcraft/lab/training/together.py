@@ -89,9 +89,7 @@ def fit_together(
         check_data(part, epochs, batch_size)
     check_flat(flat)
     if chunk is not None and chunk < 1:
-        raise ConvcraftError(
-            f"chunk must be 1 or more, or None; got {chunk}. Pass None for the measured default."
-        )
+        raise ConvcraftError(f"chunk must be 1 or more, or None; got {chunk}. Pass None for the measured default.")
     models = {seed: seeded(factory, seed) for seed in seeds}
     for model in models.values():
         _check_alike(model, models[seeds[0]])
@@ -183,17 +181,14 @@ def _checked(copies: Sequence[Mapping[str, float]]) -> list[tuple[int, dict[str,
         check_strengths(own["momentum"], own["weight_decay"], own["l1"])
         chosen.append((check_seed(one.get("seed", 0)), own))  # type: ignore[arg-type]
     if not chosen:
-        raise ConvcraftError(
-            "copies must hold at least one dictionary; got none. Pass for example [{'seed': 0}]."
-        )
+        raise ConvcraftError("copies must hold at least one dictionary; got none. Pass for example [{'seed': 0}].")
     return chosen
 
 
 def _check_alike(model: nn.Module, first: nn.Module) -> None:
     """Raise unless two networks have the same parameters and buffers."""
     shapes, others = (
-        [(n, t.shape) for part in (m.named_parameters(), m.named_buffers()) for n, t in part]
-        for m in (model, first)
+        [(n, t.shape) for part in (m.named_parameters(), m.named_buffers()) for n, t in part] for m in (model, first)
     )
     if next(model.parameters(), None) is None or shapes != others:
         raise ConvcraftError(
