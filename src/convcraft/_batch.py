@@ -1,8 +1,7 @@
 """One rule for every function that takes a batch: what the model is given, and what the loss compares.
 
-A batch is a tensor, ``(x, y)``, ``(a, b, y)``, ``((a, b), y)``, ``({name: x}, y)`` or a mapping with its
-target under one of `TARGETS`. A loss is called as ``loss(output, target)``; where it is None, the model
-returns its own.
+A batch is a tensor, ``(x, y)``, ``(a, b, y)``, ``((a, b), y)``, ``({name: x}, y)`` or a mapping with its target under
+one of `TARGETS`. A loss is called as ``loss(output, target)``; where it is None, the model returns its own.
 """
 
 import inspect

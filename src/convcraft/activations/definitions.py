@@ -1,9 +1,8 @@
 """Every element-wise activation and its derivative in plain tensor operations, as derived in the book.
 
-This is what the book means by each name. `convcraft.activations` computes the same numbers faster; a test
-holds the two equal. The formulas are arranged so that no exponential overflows and no difference cancels.
-Half precision is computed in float32 and rounded once. At a kink the derivative is the one that torch's
-backward pass uses.
+This is what the book means by each name. `convcraft.activations` computes the same numbers faster; a test holds the
+two equal. The formulas are arranged so that no exponential overflows and no difference cancels. Half precision is
+computed in float32 and rounded once. At a kink the derivative is the one that torch's backward pass uses.
 """
 
 import functools

@@ -78,9 +78,8 @@ def shift(
         interpolation: "bilinear", or "nearest", which moves values and computes none: for masks, also of
             integers.
 
-    Raises ConvcraftError when images are not such a tensor, x or y is neither a finite number nor one for
-    each image, the padding is unknown, or fill comes with a padding other than "zeros". Source: Simard,
-    Steinkraus and Platt
+    Raises ConvcraftError when images are not such a tensor, x or y is neither a finite number nor one for each image,
+    the padding is unknown, or fill comes with a padding other than "zeros". Source: Simard, Steinkraus and Platt
     (2003), Best Practices for Convolutional Neural Networks Applied to Visual Document Analysis.
     Chapter: Data augmentation.
 

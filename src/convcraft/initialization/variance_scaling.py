@@ -143,9 +143,8 @@ def lecun_normal_(tensor: Tensor | nn.Module, generator: Generator = None) -> Te
 
     Formula: :math:`w \sim N(0, 1 / \text{fan}_{in})`.
 
-    Errors are those of `xavier_uniform_`. Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp;
-    Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks.
-    Chapter: Weight initialization.
+    Errors are those of `xavier_uniform_`. Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp; Klambauer,
+    Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks. Chapter: Weight initialization.
 
     >>> lecun_normal_(torch.empty(2, 3)).shape
     torch.Size([2, 3])

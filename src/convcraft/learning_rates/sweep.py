@@ -67,10 +67,9 @@ def range_test(
 ) -> RangeTest:
     r"""Train for some steps at growing learning rates, note the loss, and put everything back.
 
-    Formula: step i of n runs at :math:`\eta_i = \eta_{low} (\eta_{high} / \eta_{low})^{i / (n - 1)}`. The
-    test ends early when the loss is not finite, or when its running mean is above
-    :math:`m + (d - 1) \max(|m|, |\ell_0| / 10)`, with m the lowest running mean so far, :math:`\ell_0` the
-    mean of the first five losses and d for `divergence`.
+    Formula: step i of n runs at :math:`\eta_i = \eta_{low} (\eta_{high} / \eta_{low})^{i / (n - 1)}`. The test ends
+    early when the loss is not finite, or when its running mean is above :math:`m + (d - 1) \max(|m|, |\ell_0| / 10)`,
+    with m the lowest running mean so far, :math:`\ell_0` the mean of the first five losses and d for `divergence`.
 
     Args:
         model: in the mode that the training will have.

@@ -106,8 +106,7 @@ def legend_above(chart: Chart, handles: Mapping[str, Any], columns: int | None =
 def end_labels(chart: Chart, ax: Axes, ends: Mapping[str, tuple[float, float, str]], reach: float = 1.2) -> bool:
     """Write each series' name beside its last point, spread so that none cover each other.
 
-    Returns False, and draws nothing, where the names would stand too far from their lines: `reach` lines of
-    text.
+    Returns False, and draws nothing, where the names would stand too far from their lines: `reach` lines of text.
     """
     chart.draw_without_rendering()
     names = list(ends)

@@ -44,8 +44,7 @@ def histograms(
 ) -> Chart:
     """Draw histograms over common bins, in small multiples, or as outlines in one panel.
 
-    Each bin shows the share of all values of its set that falls into it; what lies outside `range` is in no
-    bin.
+    Each bin shows the share of all values of its set that falls into it; what lies outside `range` is in no bin.
 
     Args:
         values: dict or list. For each name a tensor or array of any shape and dtype.

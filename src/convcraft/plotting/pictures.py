@@ -50,8 +50,7 @@ def images(
 ) -> Chart:
     """Draw images in a grid, pixels kept sharp; large values are dark ink on the light ground.
 
-    An image with values below zero is drawn in two colours, white at zero; one of three channels in its own
-    colours.
+    An image with values below zero is drawn in two colours, white at zero; one of three channels in its own colours.
 
     Args:
         images: tensor, array or list. (H, W), (N, H, W), (N, 1, H, W), (N, 3, H, W), or a list of images that
@@ -215,8 +214,7 @@ def heatmap(
         centre: draw in two colours that meet at this value.
         numbers: A format such as "{:.2f}" for the number in each cell.
 
-    Raises ConvcraftError without `alt`, for other than a matrix, or where names and rows or columns differ in
-    number.
+    Raises ConvcraftError without `alt`, for other than a matrix, or where names and rows or columns differ in number.
 
     >>> chart = heatmap([[1, 2], [3, 4]], alt="Four numbers.", numbers="{:.0f}")
     >>> [text.get_text() for text in chart.axes[0].texts]

@@ -164,9 +164,8 @@ def _take_out(member: str, path: str) -> None:
 def read_idx(path: Path) -> NDArray[np.uint8]:
     """The array of bytes in a gzip-compressed IDX file, the format of MNIST and its kin.
 
-    The format: two zero bytes, 8 for unsigned bytes, the number of dimensions; each dimension as a big-endian
-    32-bit integer; the entries, the last dimension fastest. Raises ConvcraftError when the file is anything
-    else.
+    The format: two zero bytes, 8 for unsigned bytes, the number of dimensions; each dimension as a big-endian 32-bit
+    integer; the entries, the last dimension fastest. Raises ConvcraftError when the file is anything else.
 
     Source: LeCun, Cortes and Burges (1998), The MNIST Database of Handwritten Digits.
     """

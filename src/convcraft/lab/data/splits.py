@@ -39,8 +39,7 @@ class Split:
     """Examples `x` with one label each, `y`: one part of a data set. Chapter: Convolutional networks.
 
     `x` has the examples along its first dimension (images: N, C, H, W), `y` holds int64 class numbers, or
-    floating-point targets where the task is regression. Raises ConvcraftError when the numbers of examples
-    differ.
+    floating-point targets where the task is regression. Raises ConvcraftError when the numbers of examples differ.
 
     >>> part = Split(torch.zeros(6, 1, 8, 8), torch.tensor([0, 0, 0, 1, 1, 1]))
     >>> len(part), len(part.subset(2, seed=0))

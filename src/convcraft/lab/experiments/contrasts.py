@@ -25,10 +25,9 @@ class Evidence(NamedTuple):
 class Judged:
     """A contrast with what the runs say: `interval` (95 %) of a - b, `p`, `adjusted` (Holm), `equivalence`.
 
-    `collapses` holds the rate of each arm whose runs collapse, with Wilson's interval, and `p_collapses` is
-    adjusted in the same family; `interval`, `p` and `equivalence` are then of the seeds at which none did.
-    `half_width` is the reach of the equality: half the 90 % interval, and `power` the chance that it is
-    shown where both are equal.
+    `collapses` holds the rate of each arm whose runs collapse, with Wilson's interval, and `p_collapses` is adjusted
+    in the same family; `interval`, `p` and `equivalence` are then of the seeds at which none did. `half_width` is the
+    reach of the equality: half the 90 % interval, and `power` the chance that it is shown where both are equal.
 
     `verdict` is "higher" or "lower" where the adjusted p is below 0.05, "equal" where the difference is shown
     to lie within the margin, "both" of these as "higher, within the margin", else "undecided". Of an accuracy

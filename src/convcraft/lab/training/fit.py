@@ -39,8 +39,7 @@ class DivergedError(ConvcraftError):
 
 
 def seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """Call a factory with torch's global generator at `seed`, and put the generator back: the model of that
-    seed.
+    """Call a factory with torch's global generator at `seed`, and put the generator back: the model of that seed.
 
     `fit_many` starts from these models, so `fit(seeded(factory, s), splits, seed=s)` trains the same network.
 

@@ -23,10 +23,9 @@ Table = NDArray[np.float64]
 class Sweep:
     """One arm at every learning rate and seed: tables (rate, seed, epoch), and the weights at the end.
 
-    With `evaluate_at` the last dimension counts measurements. From the epoch in which a run diverged, its
-    losses are inf and its validation accuracy is chance; `diverged` (rate, seed) marks it. The best rate has
-    the highest mean final validation accuracy over seeds; of equal ones the lower mean loss wins. Chapter:
-    Activations.
+    With `evaluate_at` the last dimension counts measurements. From the epoch in which a run diverged, its losses are
+    inf and its validation accuracy is chance; `diverged` (rate, seed) marks it. The best rate has the highest mean
+    final validation accuracy over seeds; of equal ones the lower mean loss wins. Chapter: Activations.
     """
 
     learning_rates: list[float]

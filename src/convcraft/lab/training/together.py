@@ -69,11 +69,10 @@ def fit_together(
     What `torch.func.vmap` cannot do (control flow that depends on values), or draws random numbers elsewhere
     than in layers without parameters, is trained one by one by `fit`; `reason_against` says why.
 
-    Returns the trained networks in the order of `copies`; one whose loss was not finite has the history up to
-    there, with `stopped == "diverged"`. The test part is not touched. Raises ConvcraftError for a factory
-    whose networks differ in architecture, an unknown or repeated entry of `copies`, data of different sizes,
-    and unusable settings. Source: Robbins and Monro (1951), A Stochastic Approximation Method.
-    Chapter: Activations.
+    Returns the trained networks in the order of `copies`; one whose loss was not finite has the history up to there,
+    with `stopped == "diverged"`. The test part is not touched. Raises ConvcraftError for a factory whose networks
+    differ in architecture, an unknown or repeated entry of `copies`, data of different sizes, and unusable settings.
+    Source: Robbins and Monro (1951), A Stochastic Approximation Method. Chapter: Activations.
 
     >>> from convcraft.lab import data, models
     >>> trained = fit_together(
