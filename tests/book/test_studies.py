@@ -23,6 +23,7 @@ from convcraft.lab.experiments.executors import perform
 from convcraft.lab.experiments.provenance import stated
 from convcraft.lab.experiments.run import Key, Task
 from convcraft.lab.experiments.tuning import choose_rates, count
+from convcraft.lab.randomness import batch_orders
 from convcraft.lab.training import adam_together
 from convcraft.lab.training.budget import Budget
 
@@ -123,29 +124,34 @@ def no_download(address, path):
 
 @cache
 def few_images(name, **settings):
-    """A data set, Fashion-MNIST with its first 500 images of each part."""
+    """A data set, read once; of Fashion-MNIST the first 2,000 images of what is only looked at."""
     splits = WHOLE(name, **settings)
-    if name == "digits":
-        return splits
-    parts = (Split(p.x[:500], p.y[:500]) for p in (splits.train, splits.validation, splits.test))
-    return Splits(*parts, splits.name, splits.classes)
+    parts = (Split(p.x[:2000], p.y[:2000]) for p in (splits.validation, splits.test))
+    return Splits(splits.train, *parts, splits.name, splits.classes)
 
 
 def few_updates_together(*data, updates, look_every, **settings):
     return adam_together(*data, updates=10, look_every=5, **settings)
 
 
-def few_updates(*settings):
-    budget = BUDGET(*settings)
-    updates = min(budget.updates, 20)
-    looks = frozenset(look for look in budget.looks if look < updates)
-    return replace(budget, updates=updates, looks=looks | {updates})
+def few_updates(examples, batch_size, epochs, updates, evaluate_at):
+    """Epochs of one update; of a budget in updates the first twenty."""
+    if updates is None:
+        return BUDGET(batch_size, batch_size, epochs, None, evaluate_at)
+    budget = BUDGET(examples, batch_size, epochs, updates, evaluate_at)
+    last = min(budget.updates, 20)
+    return replace(budget, updates=last, looks=frozenset({n for n in budget.looks if n < last} | {last}))
+
+
+def few_orders(examples, seed):
+    return (order[:200] for order in batch_orders(examples, seed))
 
 
 WHOLE, BUDGET = data.load, Budget.of
 #: what becomes of names in the module of a study
 SHORT = {
     "adam_together": lambda whole: few_updates_together,
+    "batch_orders": lambda whole: few_orders,
     "UPDATES": lambda updates: 20,
     "DRAWS": lambda draws: 2,
     "SEEDS": lambda seeds: seeds[:1],

@@ -1,7 +1,5 @@
 """Small networks by the dozen: copies of one architecture trained by Adam in one loop."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Training one network: a plain loop that is a function of its seed."""
 
-from __future__ import annotations
-
 import copy
 import math
 import time

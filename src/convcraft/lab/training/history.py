@@ -1,7 +1,5 @@
 """What a training run leaves behind."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from convcraft.lab.training.budget import is_flat

@@ -1,7 +1,5 @@
 """Loss by name or as a function, and the measure of a model on a split."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

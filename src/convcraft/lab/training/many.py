@@ -1,7 +1,5 @@
 """Training many copies of one network at once: every learning rate times every seed of an arm."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """A function of tensors as a graph of torch's operations, replayed without what calls them from Python."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Copies of one network with their parameters stacked along a new first dimension, trained in step."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

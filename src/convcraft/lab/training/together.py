@@ -1,7 +1,5 @@
 """Training many copies of one network at once, each with a seed, data and strengths of its own."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
