@@ -87,8 +87,3 @@ def case(
     held = model.parameters() if parameters is None else parameters
     optimizer = torch.optim.SGD(held, learning_rate, weight_decay=weight_decay)
     return Case(model, batch, F.cross_entropy, optimizer)
-
-
-def by_name(*makers: Maker) -> dict[str, Maker]:
-    """The makers by the names of their illnesses: "dead-units" for `dead_units`."""
-    return {maker.__name__.replace("_", "-"): maker for maker in makers}
