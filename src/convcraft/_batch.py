@@ -274,8 +274,7 @@ def loss_value(function: str, output: Any, batch: Batch, loss: Callable[..., Any
     except (AttributeError, TypeError, ValueError, IndexError, RuntimeError) as error:
         raise ConvcraftError(
             f"{function}: loss must accept the model's output ({describe(output)}) and the target "
-            f"({describe(batch.target)}), got {type(error).__name__}: {short(error)}; "
-            f"{_advice(output, batch.target)}"
+            f"({describe(batch.target)}), got {type(error).__name__}: {short(error)}; {_advice(output, batch.target)}"
         ) from error
     if not isinstance(value, Tensor) or value.numel() != 1:
         raise ConvcraftError(

@@ -11,16 +11,7 @@ from torch import nn
 from convcraft import ConvcraftError, augmentation, dropout, normalization, penalties
 from convcraft.lab import models
 from convcraft.lab.data import Split, load
-from convcraft.lab.training import (
-    correct,
-    evaluate,
-    fit,
-    fit_many,
-    fit_together,
-    reason_against,
-    replay,
-    seeded,
-)
+from convcraft.lab.training import correct, evaluate, fit, fit_many, fit_together, reason_against, replay, seeded
 from convcraft.lab.training.budget import is_flat
 from convcraft.lab.training.stacked import Stacked
 from convcraft.lab.training.together import DEFAULTS

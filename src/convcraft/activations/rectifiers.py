@@ -153,7 +153,6 @@ def _check_prelu_weight(function: str, value: Any, weight: Any) -> None:
     channels = value.size(1) if value.dim() > 1 else 1
     if weight.numel() != channels:
         raise ConvcraftError(
-            f"{function}: weight must hold 1 slope or one for each of the input's {channels} channels "
-            f"(dimension 1 of shape {tuple(value.shape)}), got {weight.numel()}; "
-            f"set num_parameters to 1 or {channels}"
+            f"{function}: weight must hold 1 slope or one for each of the input's {channels} channels (dimension 1 of "
+            f"shape {tuple(value.shape)}), got {weight.numel()}; set num_parameters to 1 or {channels}"
         )

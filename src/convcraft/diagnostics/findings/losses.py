@@ -102,9 +102,8 @@ def output_range(evidence: Evidence) -> Iterator[Finding]:
     if facts is None or classes or facts.outside < thresholds.OUT_OF_REACH_WARNING:
         return
     message = (
-        f"The model ends in {facts.kind}, from {number(facts.low)} to {number(facts.high)}; the targets go "
-        f"from {number(facts.smallest)} to {number(facts.largest)}, {100 * facts.outside:.0f} % of them out "
-        "of reach."
+        f"The model ends in {facts.kind}, from {number(facts.low)} to {number(facts.high)}; the targets go from "
+        f"{number(facts.smallest)} to {number(facts.largest)}, {100 * facts.outside:.0f} % of them out of reach."
     )
     severe = facts.outside >= thresholds.OUT_OF_REACH_SEVERE
     numbers = {"outside": facts.outside, "smallest": facts.smallest, "largest": facts.largest}

@@ -83,10 +83,9 @@ def mismatch(evidence: Evidence) -> Iterator[Finding]:
         except Exception:  # an activation that does not take a row of numbers
             wanted = math.nan
         message = (
-            f"Over {len(chain)} layers from {first.name} to {chain[-1].name} the weights' variance times the "
-            f"fan-in is {number(gains)} in the geometric mean; {first.activation.name} keeps the signal at "
-            f"{number(wanted)}. Predicted factors: {number(forward)} for the signal, {number(backward)} for "
-            "its gradient."
+            f"Over {len(chain)} layers from {first.name} to {chain[-1].name} the weights' variance times the fan-in is "
+            f"{number(gains)} in the geometric mean; {first.activation.name} keeps the signal at {number(wanted)}. "
+            f"Predicted factors: {number(forward)} for the signal, {number(backward)} for its gradient."
         )
         numbers = {"forward": forward, "backward": backward, "gain": gains, "wanted": wanted}
         severe = away >= thresholds.DRIFT_SEVERE

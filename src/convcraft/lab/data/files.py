@@ -71,8 +71,7 @@ def _corrupt(data_set: str, name: str, where: Path | str, found: str, size: int)
     published = REGISTRY[data_set][name]
     return ConvcraftError(
         f"data file {name} of {data_set} at {where} does not have the published bytes: expected SHA-256 "
-        f"{published.sha256} ({published.size} bytes), found {found} ({size} bytes). "
-        f"{_advice(data_set, name)}"
+        f"{published.sha256} ({published.size} bytes), found {found} ({size} bytes). {_advice(data_set, name)}"
     )
 
 
@@ -178,8 +177,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     shape = np.frombuffer(content[4:start], ">i4") if len(content) >= start else ()
     if not len(shape) or len(content) != start + int(np.prod(shape)):
         raise ConvcraftError(
-            f"{path} is not an IDX file of unsigned bytes: expected the header 00 00 08, the dimensions and "
-            f"as many bytes as they say; got {len(content)} bytes that start with {content[:4].hex(' ')}. "
-            "Fetch it anew."
+            f"{path} is not an IDX file of unsigned bytes: expected the header 00 00 08, the dimensions and as many "
+            f"bytes as they say; got {len(content)} bytes that start with {content[:4].hex(' ')}. Fetch it anew."
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -104,9 +104,8 @@ def depth_explorer(
         start=first,
         columns=3,
         alt=(
-            "Five histograms show the activations at layers 1, 2, 4, 8 and 16 of a network, and a line "
-            "their standard deviation by layer on a logarithmic scale. Activation, bias and gain of the "
-            "weights can be changed."
+            "Five histograms show the activations at layers 1, 2, 4, 8 and 16 of a network, and a line their standard "
+            "deviation by layer on a logarithmic scale. Activation, bias and gain of the weights can be changed."
         ),
     )
 

@@ -77,10 +77,9 @@ def activation_layer(activation: Activation, channels: int = 1) -> nn.Module | N
     layer = activation() if not required else activation(channels) if required == ["channels"] else None
     if not isinstance(layer, nn.Module):
         raise ConvcraftError(
-            "activation must make a torch.nn.Module when called without arguments, or with channels; "
-            f"{activation!r} "
-            f"{f'made {type(layer).__name__}' if layer is not None else f'requires {required}'}. Pass a "
-            "module class, a function that makes a module, or a function of one tensor."
+            f"activation must make a torch.nn.Module when called without arguments, or with channels; {activation!r} "
+            f"{f'made {type(layer).__name__}' if layer is not None else f'requires {required}'}. Pass a module class, "
+            "a function that makes a module, or a function of one tensor."
         )
     return layer
 

@@ -78,9 +78,8 @@ def check_strengths(momentum: float, weight_decay: float, l1: float) -> None:
     """Raise ConvcraftError unless momentum lies in [0, 1) and the penalties are not negative."""
     if not (0 <= momentum < 1 and 0 <= weight_decay < math.inf and 0 <= l1 < math.inf):
         raise ConvcraftError(
-            "momentum must lie in [0, 1), weight_decay and l1 must be finite and 0 or more; got "
-            f"momentum={momentum}, weight_decay={weight_decay}, l1={l1}. Pass for example momentum=0.9, "
-            "weight_decay=0."
+            f"momentum must lie in [0, 1), weight_decay and l1 must be finite and 0 or more; got momentum={momentum}, "
+            f"weight_decay={weight_decay}, l1={l1}. Pass for example momentum=0.9, weight_decay=0."
         )
 
 
