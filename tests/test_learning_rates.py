@@ -11,13 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from convcraft import ConvcraftError
-from convcraft.learning_rates import (
-    UpdateRatios,
-    largest_stable_rate,
-    range_test,
-    sharpness,
-    update_ratios,
-)
+from convcraft.learning_rates import UpdateRatios, largest_stable_rate, range_test, sharpness, update_ratios
 
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1),
