@@ -75,8 +75,7 @@ def shift(
             (mirrored at the edge of the image, its outermost pixel repeated).
         fill: value instead of zero, one number or one for each channel: black in standardized images is
             (0 - mean) / std.
-        interpolation: "bilinear", or "nearest", which moves values and computes none: for masks, also of
-            integers.
+        interpolation: "bilinear", or "nearest", which moves values and computes none: for masks, also of integers.
 
     Raises ConvcraftError when images are not such a tensor, x or y is neither a finite number nor one for each image,
     the padding is unknown, or fill comes with a padding other than "zeros". Source: Simard, Steinkraus and Platt

@@ -109,8 +109,7 @@ def erase(
     Args:
         x, y: left column and upper row, a number or a tensor (N,) each.
         width, height: 0 or more.
-        value: what is written there: one number, one for each channel, or "noise", standard normal for every
-            value.
+        value: what is written there: one number, one for each channel, or "noise", standard normal for every value.
         generator: of the noise, on the device of the images; None is torch's own.
 
     Raises ConvcraftError when images are not such a tensor, a position or a size is neither a finite number

@@ -49,10 +49,9 @@ def diagnose(
         batch: what a training step gets: a tensor, ``(inputs, target)``, ``(first, second, target)``,
             ``((first, second), target)``, a mapping of keyword arguments, or a loader of these. With a loss
             the last part is the target, of a mapping what it calls "target", "label", "y" or their plurals.
-        loss: called as ``loss(output, target)``, returns a scalar; or one of the names "cross_entropy",
-            "mse", "nll", "binary_cross_entropy_with_logits". Without one the gradients cannot be judged,
-            unless the model returns its loss (a scalar, something with a `loss`, or a tuple that begins with
-            one).
+        loss: called as ``loss(output, target)``, returns a scalar; or one of the names "cross_entropy", "mse", "nll",
+            "binary_cross_entropy_with_logits". Without one the gradients cannot be judged, unless the model returns
+            its loss (a scalar, something with a `loss`, or a tuple that begins with one).
         optimizer: of the model's parameters; without one no step is judged.
         batches: how many of a loader's batches to look at, at most.
         ignore: names of kinds of finding to leave out.

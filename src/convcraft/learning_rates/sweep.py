@@ -33,12 +33,10 @@ class RangeTest:
     losses: tuple[float, ...]  #: loss on the batches of that step, before the step
     #: straight lines fitted to as many neighbours everywhere, at the ends on one side
     smoothed: tuple[float, ...]
-    #: where these lines fall fastest per decade of the rate; None when the loss does not fall by more than
-    #: its noise
+    #: where these lines fall fastest per decade of the rate; None when the loss does not fall by more than its noise
     steepest: float | None
     lowest: float  #: where the smoothed loss is lowest
-    #: the largest rate whose smoothed loss is not above the first, its noise aside; None when nothing
-    #: diverged
+    #: the largest rate whose smoothed loss is not above the first, its noise aside; None when nothing diverged
     largest: float | None
     suggestion: float | None  #: a rate to start from; None when the test shows none
     why: str  #: how the suggestion comes about, in a sentence

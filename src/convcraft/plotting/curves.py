@@ -126,9 +126,8 @@ def panels(
     """Draw small multiples of lines under one legend; a series of the same name looks the same in each.
 
     Args:
-        panels: for each panel ``x`` and ``series`` as in :func:`lines`, and what it needs of ``title``,
-            ``xlabel``, ``ylabel``, ``xscale``, ``yscale``, ``xlim``, ``ylim``, ``hline``, ``vline``,
-            ``markers``.
+        panels: for each panel ``x`` and ``series`` as in :func:`lines`, and what it needs of ``title``, ``xlabel``,
+            ``ylabel``, ``xscale``, ``yscale``, ``xlim``, ``ylim``, ``hline``, ``vline``, ``markers``.
         columns: panels in a row; at most three by default.
         xlabel, ylabel: labels common to all panels.
         sharex, sharey: give all panels the same limits.

@@ -31,8 +31,7 @@ def activation_explorer(start: str = "leaky_relu", functions: Sequence[str] | No
 
     Args:
         start: the function shown first.
-        functions: list of str. Which functions can be chosen; all of `convcraft.activations.catalog()` by
-            default.
+        functions: list of str. Which functions can be chosen; all of `convcraft.activations.catalog()` by default.
 
     Raises ConvcraftError for a function that the catalog does not know, and a `start` that is not among
     `functions`. Chapter: Activations.

@@ -126,10 +126,9 @@ def figure(
             ``ylim``, ``yscale`` ("linear" or "log"), ``xticks`` (a word for each x), ``yticks`` (False: none)
             and ``digits``; these are taken from the first frame. Each series of a "plane" has its own ``x``,
             and the panel ``xlim`` and ``ylim``.
-        controls: for each name a list of values: numbers make a slider, ["off", "on"] a switch, anything
-            else a list to choose from; or ``(label, values)``. A dict, keyed by values of an earlier control,
-            makes a slider that depends on it, with ``(label, values, start)`` for each; where it has no entry
-            `frame` gets None.
+        controls: for each name a list of values: numbers make a slider, ["off", "on"] a switch, anything else a list
+            to choose from; or ``(label, values)``. A dict, keyed by values of an earlier control, makes a slider that
+            depends on it, with ``(label, values, start)`` for each; where it has no entry `frame` gets None.
         x: (n,) numbers. The abscissa of panels without their own; evenly spaced centres for bars.
         kind: {"line", "bar", "interval", "plane"}. How a series is drawn; ``y`` of an interval is (3, n): the
             means, the low and the high ends. "plane" takes curves in any direction, both axes at the same
