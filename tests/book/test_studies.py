@@ -124,10 +124,14 @@ def no_download(address, path):
 
 @cache
 def few_images(name, **settings):
-    """A data set, read once; of Fashion-MNIST the first 2,000 images of what is only looked at."""
+    """A data set, read once; of Fashion-MNIST the first images of each part."""
     splits = WHOLE(name, **settings)
-    parts = (Split(p.x[:2000], p.y[:2000]) for p in (splits.validation, splits.test))
-    return Splits(splits.train, *parts, splits.name, splits.classes)
+    parts = zip((splits.train, splits.validation, splits.test), (1_000, 500, 500), strict=True)
+    return Splits(*(Split(part.x[:n], part.y[:n]) for part, n in parts), splits.name, splits.classes)
+
+
+def few_of_them(part, n, seed=0):
+    return SUBSET(part, min(n, len(part)), seed)
 
 
 def few_updates_together(*data, updates, look_every, **settings):
@@ -147,7 +151,7 @@ def few_orders(examples, seed):
     return (order[:200] for order in batch_orders(examples, seed))
 
 
-WHOLE, BUDGET = data.load, Budget.of
+WHOLE, SUBSET, BUDGET = data.load, Split.subset, Budget.of
 #: what becomes of names in the module of a study
 SHORT = {
     "adam_together": lambda whole: few_updates_together,
@@ -169,6 +173,7 @@ def brief(name, monkeypatch):
             monkeypatch.setattr(module, known, shortened(getattr(module, known)))
     monkeypatch.setattr(Budget, "of", few_updates)
     monkeypatch.setattr(data, "load", few_images)
+    monkeypatch.setattr(Split, "subset", few_of_them)
     monkeypatch.setattr("convcraft.lab.data.files.download", no_download)
     return study
 
