@@ -1,4 +1,4 @@
-"""The chart that every helper returns: a matplotlib figure that knows its alt text and shows itself small."""
+"""The chart that every helper returns: a matplotlib figure with alt text, shown as a small PNG."""
 
 import base64
 import io
@@ -19,8 +19,8 @@ FORMATS = (".png", ".svg", ".pdf")
 class Chart(Figure):
     """A matplotlib figure with alt text that a notebook shows as a small palette PNG.
 
-    A chart is made without pyplot, keeps no global state, and gives the same bytes in every run. All of
-    matplotlib's `Figure` is kept for further additions: ``chart.axes[0]`` is the first panel.
+    A chart is made without pyplot, keeps no global state, and gives the same bytes in every run. It is a full
+    `Figure`, to which anything can be added: ``chart.axes[0]`` is the first panel.
 
     Args:
         alt: what the chart shows, in words.
@@ -76,7 +76,7 @@ class Chart(Figure):
 
     @property
     def width(self) -> int:
-        """Width in the pixels of a page; the height follows, so that a phone may shrink it."""
+        """Width in the pixels of a page; no height is given, so that a phone may shrink it."""
         return round(self.get_figwidth() * 96)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
@@ -89,7 +89,7 @@ class Chart(Figure):
 
 
 def save_chart(chart: Chart, path: str | Path) -> Path:
-    """Write a chart to a file of the kind that its suffix names, with the alt text inside."""
+    """Write a chart to a file, in the format of its suffix, with the alt text in it."""
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in FORMATS:

@@ -69,16 +69,15 @@ def lines(
     size: tuple[float, float] | None = None,
     theme: str = "light",
 ) -> Chart:
-    """Draw one line a series over a common abscissa, with an interval as a band around it.
+    """Draw one line per series over a common abscissa, with intervals as bands.
 
     Args:
         x: (n,) tensor, array or list; or a dict of them by series. The abscissa.
-        series: for each name ``y``, or ``(y, low, high)``; each (n,) numbers of any dtype. A name of blanks
-            has no label.
+        series: for each name ``y``, or ``(y, low, high)``; each (n,) numbers of any dtype. A blank name has no label.
         hline, vline: float, list or dict of label: float. Reference lines.
         markers: mark the points; by default where there are at most 12.
-        legend: {"auto", "direct", "top", "none"}. Names at the ends of the lines, or above; "auto" takes the
-            ends where there is room.
+        legend: {"auto", "direct", "top", "none"}. Names at the ends of the lines, or above; "auto" prefers the ends,
+            where there is room.
 
     Raises ConvcraftError without `alt`, for an unknown scale, theme or legend, or where a series is not as
     long as `x`.
@@ -128,7 +127,7 @@ def panels(
     Args:
         panels: for each panel ``x`` and ``series`` as in :func:`lines`, and what it needs of ``title``, ``xlabel``,
             ``ylabel``, ``xscale``, ``yscale``, ``xlim``, ``ylim``, ``hline``, ``vline``, ``markers``.
-        columns: panels in a row; at most three by default.
+        columns: panels per row; by default at most three.
         xlabel, ylabel: labels common to all panels.
         sharex, sharey: give all panels the same limits.
 
@@ -174,7 +173,7 @@ def panels(
 
 
 def _sweeps(given: Any) -> dict[str, Any]:
-    """Sweeps by name, also where what is given, or a value of it, is the results of a study."""
+    """Sweeps by name, from sweeps, from the results of a study, or from a dict of either."""
     if hasattr(given, "sweeps"):
         given = given.sweeps()
     found = mapping(given, "sweeps", "sweep")

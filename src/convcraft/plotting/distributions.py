@@ -44,7 +44,7 @@ def histograms(
 ) -> Chart:
     """Draw histograms over common bins, in small multiples, or as outlines in one panel.
 
-    Each bin shows the share of all values of its set that falls into it; what lies outside `range` is in no bin.
+    Each bin shows the share of its set's values that fall into it; values outside `range` are in no bin.
 
     Args:
         values: dict or list. For each name a tensor or array of any shape and dtype.
@@ -114,12 +114,12 @@ def bars(
     size: tuple[float, float] | None = None,
     theme: str = "light",
 ) -> Chart:
-    """Draw one bar a name, or one group of bars a name, with an interval on each that has one.
+    """Draw one bar per name, or one group of bars per name, with an interval on each bar that has one.
 
     Args:
         values: ``{name: value}``, ``{name: interval}``, or ``{group: {name: value or interval}}``; an
             interval has mean, low and high, or is those three numbers.
-        stacked: put the bars of a group on one another, without intervals: the parts of a whole.
+        stacked: stack the bars of a group, as parts of a whole, without intervals.
 
     Raises ConvcraftError without `alt` or values.
 

@@ -1,4 +1,4 @@
-"""The figure: frames computed in Python, a little script that draws them, and a still for everyone else."""
+"""The figure: frames computed in Python, a script that draws them, and a still image where no script runs."""
 
 import base64
 import hashlib
@@ -43,19 +43,19 @@ class _Html:
 
 
 def enable() -> _Html:
-    """Put the script into the page once; figures made with ``script=False`` then need not carry it."""
+    """Put the script on the page once; figures made with ``script=False`` then rely on it."""
     return _Html(f"<script>{script()}</script>")
 
 
 class InteractiveFigure:
-    """A figure that a reader moves; made by :func:`figure`.
+    """A figure with controls; :func:`figure` makes it.
 
-    In a page it is an element with labelled native controls, drawn as SVG from the frames inside it. Without
-    script, in print, in a PDF and in a notebook that is not trusted yet it is `still`.
+    On a page it is an element with labelled native controls, drawn as SVG from the frames it contains. Without a
+    script, in print, in a PDF and in an untrusted notebook, `still` is shown.
 
     Attributes:
         data: what the script reads.
-        still: the figure at its start.
+        still: the figure in its initial state.
         alt: what it shows, in words.
     """
 
@@ -78,7 +78,7 @@ class InteractiveFigure:
         return self._png
 
     def html(self) -> str:
-        """The element, its data and the still; with the script unless it was made without."""
+        """The element, its data and the still, and the script unless the figure was made without it."""
         text = json.dumps(self.data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
         ident = "cc" + hashlib.sha256(text.encode()).hexdigest()[:10]
         alt = html.escape(self.alt, quote=True)
@@ -118,7 +118,7 @@ def figure(
     digits: int = 3,
     script: bool = True,
 ) -> InteractiveFigure:
-    """Evaluate `frame` for every setting of the controls and make a figure of the results.
+    """Evaluate `frame` at every setting of the controls, and make a figure of the results.
 
     Args:
         frame: called with one value of each control by name; returns ``{"panels": [{"title", "series":
@@ -134,15 +134,16 @@ def figure(
             means, the low and the high ends. "plane" takes curves in any direction, both axes at the same
             scale, and a curve of one point as a dot.
         alt: what the figure shows and what can be moved, in words; required.
-        start: where controls stand at first; their first value by default.
-        columns: panels in a row where there is room.
-        still: the figure at its start; drawn from the frame by default.
-        digits: digits of its panel's range that a value keeps: 1 or 2 take one byte a value, 3 or 4 two.
+        start: the initial setting of the controls; by default their first values.
+        columns: panels per row, where there is room.
+        still: an image of the initial state; drawn from its frame by default.
+        digits: how precisely values are kept, in digits of their panel's range: 1 or 2 take one byte per value, 3 or 4
+            two.
         script: carry the script; False after :func:`enable`.
 
     Raises:
-        ConvcraftError: without `alt`, for controls, kinds or digits that are not as above, and for frames
-            that do not match the first.
+        ConvcraftError: without `alt`; for controls, kinds or digits other than the above; and for frames that do not
+            match the first.
 
     >>> import numpy as np
     >>> x = np.linspace(-3, 3, 61)
@@ -184,7 +185,7 @@ def _first(controls: Sequence[Control]) -> tuple[int, ...]:
 def _panels(
     frames: Sequence[Mapping[str, Any]], first: int, x: np.ndarray, defaults: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """What is the same in all frames: names, axes, and the range between whose ends values are encoded."""
+    """What all frames share: names, axes, and the range over which values are encoded."""
     if not isinstance(frames[first], Mapping) or not frames[first].get("panels"):
         raise ConvcraftError('frame: expected a dict with a list "panels" of at least one panel')
     panels = []
@@ -255,7 +256,7 @@ def _short(value: float) -> float:
 def _pack(
     frames: Sequence[Mapping[str, Any]], states: Sequence[tuple[int, ...]], panels: Sequence[Mapping[str, Any]]
 ) -> tuple[dict[str, Any], dict[tuple[int, ...], int]]:
-    """Encode the frames, each different one once."""
+    """Encode the frames, equal ones once."""
     stored: dict[str, int] = {}
     places: dict[tuple[int, ...], int] = {}
     titles = [str(p.get("title", "")) for p in frames[0]["panels"]]

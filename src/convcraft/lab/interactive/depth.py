@@ -1,4 +1,4 @@
-"""A batch on its way through a deep network, as gain, activation and bias change."""
+"""A batch passing through a deep network, for any gain, activation and bias."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ def depth_explorer(
     width: int = 256,
     seed: int = 0,
 ) -> InteractiveFigure:
-    r"""Send a batch through 16 layers and show the distribution of the activations on the way.
+    r"""Send a batch through 16 layers and show how its activations are distributed along the way.
 
     Layer by layer :math:`h_l = f(W_l h_{l-1} + b_l)` with :math:`W_l` of standard deviation
     :math:`\text{gain} / \sqrt{n_\text{in}}` and the bias zero, as torch draws it
@@ -34,13 +34,13 @@ def depth_explorer(
 
     Args:
         inputs: (n, d) tensor. The batch; 128 rows of `width` values from N(0, 1) by default.
-        functions: list of str. Names of the catalog, and "identity".
-        gains: list of float. Values of the gain, in order.
-        width: units in a layer.
-        seed: of the weights, the biases and the default batch.
+        functions: list of str. Names in the catalog, and "identity".
+        gains: list of float. The gains to choose from, in order.
+        width: units per layer.
+        seed: for the weights, the biases and the default batch.
 
-    Raises ConvcraftError for a batch that is not (n, d) and finite, no or an unknown function, no gain, or a
-    width below 2. Chapter: Activations.
+    Raises ConvcraftError for a batch that is not (n, d) and finite, without functions or gains, for an unknown
+    function, and for a width below 2. Chapter: Activations.
 
     >>> depth_explorer(functions=["relu"], gains=[1.0, 1.41, 2.0], width=16)
     <InteractiveFigure: activation, bias, gain; 12 frames>

@@ -1,4 +1,4 @@
-"""The still of an interactive figure: the frame that it starts with, as a chart."""
+"""The still image of an interactive figure: its initial frame, as a chart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def draw_still(frame: Mapping[str, Any], panels: Sequence[Mapping[str, Any]], x: Any, columns: int, alt: str) -> Chart:
-    """Draw a frame in the house style, one panel beside the other."""
+    """Draw a frame in the house style, panels side by side."""
     from convcraft.plotting import Chart
     from convcraft.plotting.decor import legend_above
 

@@ -32,15 +32,15 @@ def adam_together(
     look_every: int = 50,
     flat: float | None = 0.01,
 ) -> list[Trained]:
-    r"""Train copies of a network by Adam, with the weights of the lowest validation loss in the end.
+    r"""Train copies of a network by Adam; each ends with the weights of its lowest validation loss.
 
-    Each of `copies` has a "seed" (initialization and batch order), and may have "l2", the strength
-    :math:`\lambda` of a penalty :math:`\tfrac{\lambda}{2} \lVert w \rVert^2` on all its parameters. `train`
-    and `validation` are one split for all or one for each copy, of equal length. Every `look_every` updates
-    all are measured; with `flat` training stops when every copy's validation loss has stopped falling, as in
-    `fit`. A copy with a loss that is not finite does not stop the others; its history says "diverged".
-    Networks with buffers are refused: raises ConvcraftError, also for unusable settings. Source: Kingma and
-    Ba (2015), Adam: A Method for Stochastic Optimization. Chapter: Recommenders.
+    Each of `copies` has a "seed" (initialization and batch order), and may have "l2", the strength :math:`\lambda` of
+    a penalty :math:`\tfrac{\lambda}{2} \lVert w \rVert^2` on all its parameters. `train` and `validation` are one
+    split for all copies, or one for each, of equal length. All copies are measured every `look_every` updates; with
+    `flat` training stops when every copy's validation loss has stopped falling, as in `fit`. A copy with a loss that
+    is not finite does not stop the others; its history says "diverged". Networks with buffers are refused: raises
+    ConvcraftError, also for unusable settings. Source: Kingma and Ba (2015), Adam: A Method for Stochastic
+    Optimization. Chapter: Recommenders.
 
     >>> part = Split(torch.randn(64, 3), torch.zeros(64, 1))
     >>> found = adam_together(lambda: nn.Linear(3, 1), part, part, [{"seed": 0}, {"seed": 1, "l2": 1.0}],

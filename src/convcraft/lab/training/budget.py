@@ -1,4 +1,4 @@
-"""How long to train, after which updates to measure, and the checks of what training is given."""
+"""How long to train, when to measure, and checks of the arguments of training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from convcraft.lab.randomness import batch_orders
 
 @dataclass(frozen=True)
 class Budget:
-    """`updates` in all, `per_epoch` of them an epoch; after those in `looks` the network is measured."""
+    """`updates` in total, `per_epoch` of them per epoch; the network is measured after those in `looks`."""
 
     updates: int
     per_epoch: int
@@ -27,7 +27,7 @@ class Budget:
     def of(
         cls, examples: int, batch_size: int, epochs: int, updates: int | None, evaluate_at: Iterable[int] | None
     ) -> Budget:
-        """From the arguments of `fit`; raises ConvcraftError for updates that cannot be."""
+        """From the arguments of `fit`; raises ConvcraftError for impossible updates."""
         per_epoch = math.ceil(examples / batch_size)
         if updates is not None:
             check_count("fit", "updates", updates, 0)

@@ -1,4 +1,4 @@
-"""Training many copies of one network at once: every learning rate times every seed of an arm."""
+"""Training many copies of one network at once, over a grid of learning rates and seeds."""
 
 from __future__ import annotations
 
@@ -97,8 +97,7 @@ class Sweep:
         """The table of runs that are ordered by seed, then rate."""
         grid = (len(rates), len(seeds))
         looks = max((one.history.epochs for one in trained), default=0)
-        # a run that diverged before the first
-        loss = np.full((*grid, looks), np.inf)
+        loss = np.full((*grid, looks), np.inf)  # of a run that diverged before the first measurement
         sweep = cls(
             list(rates), list(seeds), loss, loss.copy(), np.full_like(loss, chance),
             np.zeros(grid, dtype=np.bool_), chance, copy.deepcopy(trained[0].model), {},

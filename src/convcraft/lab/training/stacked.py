@@ -215,7 +215,7 @@ Lists = tuple[list[Tensor], ...]
 
 
 class Replay:
-    """Calls a function of lists of tensors; after some calls on inputs of one form, its graph.
+    """Calls a function of lists of tensors and, after some calls on inputs of one form, its graph instead.
 
     The function must do the same operations at every call. The graph is compared with it when it is made, and
     is not used if any value differs, or if it cannot be made.

@@ -55,7 +55,7 @@ def fit_together(
     progress: bool | None = None,
     device: torch.device | str | None = None,
 ) -> list[Trained]:
-    """Train a copy of the network of a factory for each of `copies`, many at once on stacked weights.
+    """Train a copy of a factory's network for each of `copies`, many at once on stacked weights.
 
     Each of `copies` is a dictionary with a "seed" and, where they differ from the defaults of `fit`,
     "learning_rate", "momentum", "weight_decay" and "l1": strengths and rates are trained side by side.
@@ -67,10 +67,10 @@ def fit_together(
     What `torch.func.vmap` cannot do (control flow that depends on values), or draws random numbers elsewhere
     than in layers without parameters, is trained one by one by `fit`; `reason_against` says why.
 
-    Returns the trained networks in the order of `copies`; one whose loss was not finite has the history up to there,
-    with `stopped == "diverged"`. The test part is not touched. Raises ConvcraftError for a factory whose networks
-    differ in architecture, an unknown or repeated entry of `copies`, data of different sizes, and unusable settings.
-    Source: Robbins and Monro (1951), A Stochastic Approximation Method. Chapter: Activations.
+    Returns the trained networks in the order of `copies`; one whose loss was not finite has its history up to that
+    point, with `stopped == "diverged"`. The test part is not touched. Raises ConvcraftError for a factory whose
+    networks differ in architecture, an unknown or repeated entry of `copies`, data of different sizes, and unusable
+    settings. Source: Robbins and Monro (1951), A Stochastic Approximation Method. Chapter: Activations.
 
     >>> from convcraft.lab import data, models
     >>> trained = fit_together(
