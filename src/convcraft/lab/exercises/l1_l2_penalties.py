@@ -77,21 +77,22 @@ def a_weight_that_grows(answer: tuple[Any, Any]) -> str | None:
     return "no weight grows by 0.01: what if one of the two weights is small, and the features correlate?"
 
 
+def _net() -> nn.Module:
+    return models.MLP((64, 64, 64, 10))
+
+
+def _log_likelihood(net: nn.Module, test: data.Split) -> float:
+    return -evaluate(net, test).loss
+
+
 @takes("splits and seed")
 def your_regularizer(answer: Callable[[data.Splits, int], nn.Module]) -> str | None:
     """A function (splits, seed) -> a network trained on 100 digits, better by 0.03 nats than without.
 
     The control has the best of the learning rates 0.003, 0.01, 0.03 and 0.1, by its validation loss.
     """
-    gain = gain_on_digits(
-        answer,
-        100,
-        lambda: models.MLP((64, 64, 64, 10)),
-        lambda net, test: -evaluate(net, test).loss,
-        epochs=150,
-        learning_rate=0.01,
-        batch_size=50,
-    )
+    settings = {"epochs": 150, "learning_rate": 0.01, "batch_size": 50}
+    gain = gain_on_digits(answer, 100, _net, _log_likelihood, **settings)
     if isinstance(gain, str) or gain >= 0.03:
         return gain if isinstance(gain, str) else None
     side = "below" if gain >= 0 else "above"
