@@ -65,6 +65,7 @@ STILL_FALLING = {
     ],
     "recurrent_lag_long": ["lstm, tanh, memory"],
     "recurrent_messages": ["cnn, relu"],
+    "recommenders_visits": ["none, nothing dropped, 10 others"],
 }  # fmt: skip
 #: arms whose best rate was the largest of a grid that had been extended three times; no verdict rests on them
 AT_EDGE = {"recurrent_lag": ["gru, tanh, bias 0"]}

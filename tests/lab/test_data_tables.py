@@ -145,6 +145,11 @@ def test_the_published_tables():
     assert len(data.nab_names()) == 13
     for name in data.nab_names():
         assert len(files.find("nab", next(n for n in files.REGISTRY["nab"] if name in n)).read_bytes()) > 1000
+    tables = films.tables()
+    assert len(tables) == 3 and {t.shape for t in tables} == {(610, 2269)}
+    there = [~np.isnan(t) for t in tables]
+    assert sum(there).max() == 1 and sum(there).sum(0).min() >= 10
+    assert abs(there[0].sum() / sum(t.sum() for t in there) - 0.7) < 0.01
 
 
 @needs_data

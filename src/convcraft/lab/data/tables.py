@@ -47,6 +47,19 @@ class Ratings:
     time: NDArray[np.int64]
     titles: tuple[str, ...]
 
+    def tables(self, *, least: int = 10, seed: int = 0) -> list[NDArray[np.float64]]:
+        """Training, validation and test ratings, each (users, films) with nan where there is none.
+
+        Only films with `least` ratings or more; each rating is drawn into the parts with 0.7, 0.1 and 0.2.
+        """
+        kept = np.bincount(self.film) >= least
+        rows = kept[self.film]
+        user, film = self.user[rows], (kept.cumsum() - 1)[self.film[rows]]
+        part = np.random.default_rng(seed).choice(3, size=len(user), p=(0.7, 0.1, 0.2))
+        parts = np.full((3, self.user.max() + 1, kept.sum()), np.nan)
+        parts[part, user, film] = self.rating[rows]
+        return list(parts)
+
 
 @dataclass(frozen=True)
 class Series:

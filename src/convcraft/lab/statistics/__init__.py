@@ -6,11 +6,12 @@ from convcraft.lab.statistics.crossed import Estimate, crossed, crossed_interval
 from convcraft.lab.statistics.factorial import Effect, VarianceShares, variance_shares
 from convcraft.lab.statistics.frechet import frechet_distance
 from convcraft.lab.statistics.intervals import Interval, bootstrap_interval, t_interval, wilson
+from convcraft.lab.statistics.ranking import ndcg
 from convcraft.lab.statistics.series import blocked_interval, blocks_of, mase
 
 __all__ = [
     "Effect", "Equivalence", "Estimate", "Interval", "VarianceShares", "blocked_interval", "blocks_of",
     "bootstrap_interval", "crossed", "crossed_interval", "difference", "expected_calibration_error",
-    "frechet_distance", "holm", "mase", "paired_difference", "perfect_calibration_error", "t_interval",
-    "tost", "variance_shares", "wilson",
+    "frechet_distance", "holm", "mase", "ndcg", "paired_difference", "perfect_calibration_error",
+    "t_interval", "tost", "variance_shares", "wilson",
 ]  # fmt: skip
