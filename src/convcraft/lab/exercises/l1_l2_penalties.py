@@ -51,7 +51,7 @@ def who_is_decayed(answer: Callable[[nn.Module], list[dict[str, Any]]]) -> str |
     decayed = {id(p) for group in groups if group.get("weight_decay", 0) > 0 for p in group["params"]}
     held = [id(p) for group in groups for p in group["params"]]
     if len(held) != len(set(held)) or set(held) != {id(p) for p in model.parameters()}:
-        return "every parameter must stand in one of the groups, once."
+        return "every parameter must be in one of the groups, and only once."
     for name, p in model.named_parameters():
         kind = type(model.get_submodule(name.split(".")[0])).__name__
         if (id(p) in decayed) != (name in ("0.weight", "4.weight")):

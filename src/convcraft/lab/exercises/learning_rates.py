@@ -86,7 +86,7 @@ def your_schedule(answer: Any) -> str | None:
     accuracy = sum(_trained(answer, seed) for seed in range(4)) / 4
     if accuracy < 0.72:
         return (
-            f"Four networks of eight layers reach {accuracy:.2f} in the mean with it. How long does the rate "
+            f"Four networks of eight layers reach {accuracy:.2f} on average with it. How long does the rate "
             "stay above half of its largest value?"
         )
     return None

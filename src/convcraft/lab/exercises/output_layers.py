@@ -54,7 +54,7 @@ def mend_the_loss(answer: Any) -> str | None:
     with torch.no_grad():
         out = net(x)
     if out.shape != (len(x), 10):
-        return f"The network must give 10 logits an image; got shape {tuple(out.shape)} for {len(x)} images."
+        return f"The network must give 10 logits per image; got shape {tuple(out.shape)} for {len(x)} images."
     if torch.allclose(out.sum(1), torch.ones(len(x)), atol=1e-4) and bool((out >= 0).all()):
         return "The outputs still sum to 1, and cross_entropy applies a softmax to them once more. Return the logits."
     if bool((out >= 0).all()):
