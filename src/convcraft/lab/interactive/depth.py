@@ -81,7 +81,7 @@ def depth_explorer(
         ]
         panels.append(
             {
-                "title": "standard deviation σ",
+                "title": "deviation σ",
                 "series": [{"name": "", "y": result["std"]}],
                 "x": list(depth),
                 "kind": "line",
