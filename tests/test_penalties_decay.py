@@ -101,6 +101,9 @@ def test_scales_of_any_shape_are_spared_and_matrices_of_one_row_are_not():
     )
     assert decayed(rows) == {name for name, _ in rows.named_parameters() if "bias" not in name}
     assert decayed(Scale(6, 5)) == {"gamma", "beta"}
+    row = nn.Module()  # of an own kind, with one output
+    row.weight = nn.Parameter(torch.ones(1, 6))
+    assert decayed(row) == {"weight"}
 
 
 def test_normalizations_are_spared_whatever_their_shape_and_library():
