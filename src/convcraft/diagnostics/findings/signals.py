@@ -1,4 +1,4 @@
-"""Signals: through depth and time, in units that say nothing, and in two modes that do not agree."""
+"""Signals: through depth and time, and in units that say nothing."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -151,24 +151,5 @@ def attention(evidence: Evidence) -> Iterator[Finding]:
         yield find("saturated-attention", spread >= thresholds.ATTENTION_SEVERE, name, message, spread=spread)
 
 
-def unexplained(evidence: Evidence) -> Iterator[Finding]:
-    """A difference that stays when dropout and batch normalization are switched off in both modes."""
-    facts = evidence.modes
-    if facts is None:
-        return
-    if facts.random is not None and facts.random > thresholds.OUTPUT_TOLERANCE:
-        share = f"{100 * facts.random:.1f} % of the output's norm"
-        message = f"Two passes in eval mode over the same batch differ by {share}."
-        yield find("random-evaluation", "warning", facts.random_layer, message, difference=facts.random)
-    if facts.unexplained is not None and facts.unexplained > thresholds.OUTPUT_TOLERANCE:
-        message = (
-            "With dropout and batch normalization switched off, the outputs in training and in evaluation "
-            f"mode differ by {100 * facts.unexplained:.1f} % of the output's norm."
-        )
-        layer = facts.unexplained_layer
-        yield find("train-eval-mismatch", "warning", layer, message, difference=facts.unexplained)
-
-
 ALWAYS = (not_finite,)
 CHECKS = (drift, gradient, in_time, dead, saturated, attention)
-MODES = (unexplained,)

@@ -91,7 +91,7 @@ def your_regularizer(answer: Callable[[data.Splits, int], nn.Module]) -> str | N
 
     The control has the best of the learning rates 0.003, 0.01, 0.03 and 0.1, by its validation loss.
     """
-    settings = {"epochs": 150, "learning_rate": 0.01, "batch_size": 50}
+    settings: dict[str, Any] = {"epochs": 150, "learning_rate": 0.01, "batch_size": 50}
     gain = gain_on_digits(answer, 100, _net, _log_likelihood, **settings)
     if isinstance(gain, str) or gain >= 0.03:
         return gain if isinstance(gain, str) else None
