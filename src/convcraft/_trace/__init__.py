@@ -86,6 +86,17 @@ class Graph:
     def __getitem__(self, name: str) -> Layer:
         return {layer.name: layer for layer in self.layers}[name]
 
+    def behind(self, index: int) -> list[Operation]:
+        """The layers whose values reach an operation, and what they meet on the way."""
+        found: dict[int, Operation] = {}
+        waiting = list(self.operations[index].inputs)
+        while waiting:
+            operation = self.operations[waiting.pop()]
+            if operation.index not in found:
+                found[operation.index] = operation
+                waiting += () if operation.kind == "layer" else operation.inputs
+        return list(found.values())
+
 
 def successors(model: nn.Module, example: Any = None) -> Graph:
     """The layers of a model in the order in which they run, each with what follows it.
