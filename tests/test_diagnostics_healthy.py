@@ -136,3 +136,10 @@ def test_a_mask_of_ones_own_in_evaluation_is_an_illness():
     model = Fn(lambda m, x: m.head(x * torch.bernoulli(torch.full_like(x, 0.8))), head=nn.Linear(16, 4))
     report = diagnose(model, (torch.randn(32, 16), torch.arange(32) % 4), F.cross_entropy)
     assert [(f.name, f.severity) for f in report.findings] == [("random-evaluation", "warning")]
+
+
+def test_small_positions_may_move_by_their_own_size():
+    model = Fn(lambda m, x: m.head(x[:, :, None] + m.positions).mean(1), head=nn.Linear(32, 4))
+    model.positions = nn.Parameter(0.02 * torch.randn(1, 16, 32, generator=torch.Generator().manual_seed(0)))
+    report = diagnose(model, classes(), F.cross_entropy, torch.optim.Adam(model.parameters(), 0.01))
+    assert report.healthy, report
