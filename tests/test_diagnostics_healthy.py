@@ -143,3 +143,24 @@ def test_small_positions_may_move_by_their_own_size():
     model.positions = nn.Parameter(0.02 * torch.randn(1, 16, 32, generator=torch.Generator().manual_seed(0)))
     report = diagnose(model, classes(), F.cross_entropy, torch.optim.Adam(model.parameters(), 0.01))
     assert report.healthy, report
+
+
+class ScaledStandardizedConv2d(nn.Conv2d):
+    """As in timm: batch_norm standardizes the weight, and a gain of shape (C, 1, 1, 1) scales it."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.gain = nn.Parameter(torch.ones(self.out_channels, 1, 1, 1))
+
+    def forward(self, x):
+        rows, gain = self.weight.flatten(1)[None], self.gain.flatten() / self.weight[0].numel() ** 0.5
+        weight = F.batch_norm(rows, None, None, gain, training=True, momentum=0.0)
+        return self._conv_forward(x, weight.view_as(self.weight), self.bias)
+
+
+def test_scales_inside_of_a_convolution_and_standardized_weights():
+    body = ScaledStandardizedConv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    batch = torch.randn(32, 3, 8, 8), torch.arange(32) % 4
+    model = nn.Sequential(*body, nn.Linear(8, 4))
+    report = diagnose(model, batch, F.cross_entropy, torch.optim.Adam(model.parameters()))
+    assert report.healthy and not report.skipped, report

@@ -62,6 +62,8 @@ class _Still(TorchFunctionMode):
             place = _SWITCHED.get(func)
         except TypeError:
             place = None
+        if func is F.batch_norm and (args[1] if len(args) > 1 else kwargs.get("running_mean")) is None:
+            place = None  # it standardizes a weight, or the batch in either mode
         if place is not None:
             if len(args) > place:
                 args = (*args[:place], False, *args[place + 1 :])

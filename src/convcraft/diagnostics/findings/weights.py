@@ -28,6 +28,8 @@ def constant(evidence: Evidence) -> Iterator[Finding]:
         for key, weight in module.named_parameters(recurse=False):
             if weight.dim() < 2 or not weight.requires_grad or isinstance(weight, nn.UninitializedParameter):
                 continue
+            if not key.startswith("weight") and weight.numel() == max(weight.shape):
+                continue  # a scale for each unit
             if weight.is_sparse or min(weight.shape[0], weight.numel() // max(1, weight.shape[0])) < 1:
                 continue
             found = _judge_constant(evidence, names[id(module)], module, key, weight.detach())
