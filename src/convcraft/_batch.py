@@ -204,7 +204,8 @@ def cycle(function: str, data: Any, model: nn.Module, steps: int, target: Taker 
 
 
 def _loader(function: str, data: Any) -> Iterable[Any]:
-    if not isinstance(data, Iterable) or isinstance(data, Tensor | str | Mapping):
+    single = isinstance(data, tuple) and len(data) > 1 and isinstance(data[1], Tensor)  # (input, target)
+    if not isinstance(data, Iterable) or isinstance(data, Tensor | str | Mapping) or single:
         raise ConvcraftError(
             f"{function}: batches must be an iterable of batches, such as a DataLoader or a list, got "
             f"{describe(data)}; put a single batch into a list"
@@ -240,9 +241,10 @@ def run(function: str, model: nn.Module, batch: Batch) -> Any:
     except ConvcraftError:
         raise
     except Exception as error:  # the model's own code runs here
+        own = "" if batch.target is None else ", and loss=None where the model takes the target itself"
         raise ConvcraftError(
             f"{function}: the model must run on the batch, got {type(error).__name__}: {short(error)}; pass "
-            "the batch that a training step gets, (inputs, target), several inputs as a tuple"
+            f"the batch that a training step gets, (inputs, target), several inputs as a tuple{own}"
         ) from error
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .._batch import Batch, Loss, loss_value, own_loss, resolve_loss, run, short, take, taker
 from .._checks import check_count, check_known, check_optimizer
 from .._restore import buffers, preserved, random_state, seed_all
-from .._trace import successors, tensors
+from .._trace import kinds, successors, tensors
 from ..errors import ConvcraftError
 from . import thresholds
 from .evidence import Evidence, Examiner, GradientFacts, LossFacts, StepFacts
@@ -258,7 +258,9 @@ def _step(evidence: Evidence, model: nn.Module, optimizer: Any) -> float | None:
         moved = _norm(change)
         size, length = size + moved**2, length + _norm(slope) ** 2
         if p.dim() > 1:
-            evidence.steps.append(StepFacts(name, moved, _norm(old[name]), math.sqrt(p.shape[0])))
+            tokens = kinds.layer_kind(model.get_submodule(name.rpartition(".")[0])) is None
+            rows = p.squeeze().shape[:1].numel() if tokens else p.shape[0]  # positions are 1 x length x width
+            evidence.steps.append(StepFacts(name, moved, _norm(old[name]), math.sqrt(rows)))
     return along / math.sqrt(size * length) if size and length else 0.0
 
 

@@ -9,6 +9,9 @@ from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find
 
+#: Functions of which cosines are made.
+_COSINES = {"normalize", "cosine_similarity", "norm", "vector_norm"}
+
 
 def initial(evidence: Evidence) -> Iterator[Finding]:
     """The loss of an untrained classifier against that of a uniform guess."""
@@ -23,13 +26,15 @@ def initial(evidence: Evidence) -> Iterator[Finding]:
         excess = (call.value / call.uniform - 1) * math.log(max(call.classes, 2)) if call.uniform else 0.0
         if excess <= thresholds.INITIAL_LOSS_EXCESS:
             continue
-        severe = call.value > thresholds.INITIAL_LOSS_SEVERE * call.uniform
+        severity: str | bool = call.value > thresholds.INITIAL_LOSS_SEVERE * call.uniform
+        if evidence.graph and _COSINES & {o.name for o in evidence.graph.behind(-1)}:
+            severity = "note"  # of cosines, whose scale somebody has chosen
         message = (
             f"The loss is {number(call.value)}; a guess that gives each of the {call.classes} classes the "
             f"same probability has {number(call.uniform)}."
         )
         numbers = {"loss": call.value, "uniform": call.uniform, "classes": call.classes}
-        yield find("initial-loss", severe, "", message, **numbers)
+        yield find("initial-loss", severity, "", message, **numbers)
 
 
 def softmax(evidence: Evidence) -> Iterator[Finding]:
@@ -67,7 +72,8 @@ def inputs(evidence: Evidence) -> Iterator[Finding]:
     for facts in evidence.inputs:
         shift = abs(facts.mean) / facts.std if facts.std else 0.0
         # features that never vary (a border of zeros) have no scale to speak of
-        ratio = facts.largest / facts.smallest if facts.smallest > 1e-6 * facts.largest else 1.0
+        varies = facts.is_batch and facts.smallest > 1e-6 * facts.largest
+        ratio = facts.largest / facts.smallest if varies else 1.0
         wrong = []
         if facts.std and not low <= facts.std <= high:
             wrong.append(f"standard deviation {number(facts.std)}")

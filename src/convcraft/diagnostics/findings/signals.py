@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from torch import Tensor
+
 from ..._table import number
 from .. import thresholds
 from ..evidence import Evidence
@@ -68,7 +70,9 @@ def gradient(evidence: Evidence) -> Iterator[Finding]:
         small, large = ratio < thresholds.VANISHING_WARNING, ratio > thresholds.EXPLODING_WARNING
         severe = ratio < thresholds.VANISHING_SEVERE or ratio > thresholds.EXPLODING_SEVERE
         weights = [p for name, p in evidence.model.named_parameters() if not name.endswith("bias")]
-        zeros = ratio == 0 and not all(bool(p.any()) for p in weights)  # these explain it
+        matrices = [p.detach() for p in weights if p.dim() > 1]
+        few = 0 < sum(_is_small(p) for p in matrices) <= len(matrices) / 3
+        zeros = ratio == 0 and not all(bool(p.any()) for p in weights) or small and few  # these explain it
         if (small or large) and not zeros:
             message = (
                 f"The gradient's norm is {number(slopes[0])} at {names[0]} and {number(slopes[-1])} at "
@@ -85,6 +89,12 @@ def gradient(evidence: Evidence) -> Iterator[Finding]:
             f"ratio of {number(gradients / size)}."
         )
         yield find("exploding-gradient", "severe", "", message, gradients=gradients, parameters=size)
+
+
+def _is_small(weight: Tensor) -> bool:
+    """Whether a weight is zero, or so near that it may have been a few steps ago."""
+    usual = math.sqrt(weight.shape[0] / weight.numel()) if weight.numel() else 0.0
+    return not float(weight.square().mean().sqrt()) > 0.1 * usual
 
 
 def in_time(evidence: Evidence) -> Iterator[Finding]:
