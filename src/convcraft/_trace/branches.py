@@ -71,9 +71,7 @@ def residual(operations: list[Operation]) -> tuple[set[str], set[str], set[str],
             if before[short] & ~common & products and short not in streams:
                 continue  # as in a highway network: without its branch the block would not be its shortcut
             start = _shifted(operations[deep]) if len(operations[deep].users) == 1 else deep  # x + exp(f)
-            exponents = [
-                i for o in operation.inputs if operations[o].name == "exp" for i in operations[o].inputs
-            ]
+            exponents = [i for o in operation.inputs if operations[o].name == "exp" for i in operations[o].inputs]
             for name in _ends(operations, start, common, shared=deep in exponents):
                 ends[name] = ends.get(name, 0) + 1
             if operation.kind == "sum" and few == 0:

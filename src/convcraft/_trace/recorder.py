@@ -150,11 +150,7 @@ class Recorder(TorchFunctionMode):
         found: list[int] = []
         for value in _values(values):
             index: Any = value.node if isinstance(value, fx.Proxy) else self.producer.get(id(value))
-            if (
-                index is None
-                and isinstance(value, Tensor)
-                and (index := self.builder.held(value)) is not None
-            ):
+            if index is None and isinstance(value, Tensor) and (index := self.builder.held(value)) is not None:
                 self.producer[id(value)] = index
             if index is not None:
                 found.append(index)

@@ -100,9 +100,7 @@ def fold_forward(answer: Callable[[nn.BatchNorm1d, nn.Linear], nn.Linear]) -> st
         if torch.allclose(folded.weight, weight * scale, atol=1e-5):
             return "the weights are right, the bias is not: what becomes of beta - scale * running_mean?"
     if wrong := compare(got.numpy(), right.numpy(), "the output", tolerance=1e-4):
-        return wrong.because(
-            "the weights are not right: each input has its own scale. Is that a row or a column?"
-        )
+        return wrong.because("the weights are not right: each input has its own scale. Is that a row or a column?")
     return None
 
 
