@@ -174,3 +174,18 @@ def test_an_error_of_the_loss_itself_is_not_hidden():
     model.forward = lambda a, b: (_ for _ in ()).throw(ConvcraftError("by the model"))
     with pytest.raises(ConvcraftError, match="by the model"):
         value((A, B, Y), F.cross_entropy, model)
+
+
+def test_a_single_batch_where_a_loader_is_wanted_and_a_model_that_wants_its_target():
+    class Whole(nn.Linear):
+        def forward(self, x=None, y=None):
+            return F.cross_entropy(super().forward(x), y)
+
+    x, y = torch.randn(8, 4), torch.arange(8) % 2
+    model = Whole(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with pytest.raises(ConvcraftError, match="put a single batch into a list"):
+        range_test(model, (x, y), optimizer)
+    with pytest.raises(ConvcraftError, match="loss=None where the model takes the target itself"):
+        range_test(model, [{"x": x, "y": y}], optimizer)
+    range_test(model, [{"x": x, "y": y}], optimizer, loss=None, steps=5)

@@ -5,7 +5,9 @@ A block is composed of an inner part, a gate, a normalization and the place of t
 
 import itertools
 import random
+import time
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -220,3 +222,57 @@ def test_bounded_gates_and_normalized_branches_are_drawn_as_before():
         lambda: Fn(lambda m, x: m.a(x) * m.b(x), a=wide(), b=wide()),
     ):
         assert "in a product" not in repr(initialize(nn.Sequential(wide(), block(), wide())))
+
+
+def coupled(m, x):
+    x, y = x.chunk(2, -1)
+    scale, shift = m.a(y).chunk(2, -1)
+    return torch.cat([y, x * scale.exp() + shift], -1)
+
+
+CHAINS = {
+    "times itself": lambda: Fn(lambda m, x: x * m.a(x), a=wide()),
+    "times a network": lambda: Fn(lambda m, x: x * m.a(x), a=nn.Sequential(wide(), nn.ReLU(), wide())),
+    "two layers": lambda: Fn(lambda m, x: m.a(x) * m.b(x), a=wide(), b=wide()),
+    "two and a third": lambda: Fn(lambda m, x: m.c(F.relu(m.a(x)) * m.b(x)), a=wide(), b=wide(), c=wide()),
+    "exponential": lambda: Fn(lambda m, x: m.a(x).exp(), a=wide()),
+    "times an exponential": lambda: Fn(lambda m, x: x * m.a(x).exp(), a=wide()),
+    "plus an exponential": lambda: Fn(lambda m, x: x + m.b(m.a(x)).exp(), a=wide(), b=wide()),
+    "over an exponential": lambda: Fn(lambda m, x: x + m.a(x) / m.b(x).exp(), a=wide(), b=wide()),
+    "coupling": lambda: Fn(coupled, a=nn.Linear(4, 8)),
+    "scale and shift": lambda: Fn(
+        lambda m, x: x + m.a(x) * m.c(x) + m.b(x), a=wide(), b=wide(), c=wide()
+    ),
+    "matrices": lambda: Fn(lambda m, x: x + m.a(x) @ m.b(x).mT @ m.c(x), a=wide(), b=wide(), c=wide()),
+    "weights that depend on the input": lambda: Fn(
+        lambda m, x: x + (m.a(x).unflatten(-1, (WIDTH, WIDTH)) @ x.unsqueeze(-1)).squeeze(-1),
+        a=nn.Linear(WIDTH, WIDTH * WIDTH),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_chains_of_products_start_at_their_scale_and_learn(name):
+    torch.manual_seed(0)
+    blocks = nn.Sequential(*[CHAINS[name]() for _ in range(8)])
+    model = nn.Sequential(nn.Linear(4, WIDTH), blocks, Fn(lambda m, x: x.mean(1)), nn.Linear(WIDTH, 3))
+    initialize(model)
+    before = {key: p.detach().clone() for key, p in model.named_parameters()}
+    x, y = torch.randn(64, LENGTH, 4), torch.randint(3, (64,))
+    x[:, :, 0] += y[:, None]
+    assert blocks(model[0](x)).std() < 8 * model[0](x).std()
+    optimizer, losses = torch.optim.Adam(model.parameters(), 1e-3), []
+    for _ in range(6):
+        optimizer.zero_grad()
+        losses.append(F.cross_entropy(model(x), y))
+        losses[-1].backward()
+        optimizer.step()
+    assert max(losses) <= 1.2 * losses[0] and losses[-1] < losses[0], losses
+    assert all(not torch.equal(p, before[key]) for key, p in model.named_parameters())
+
+
+def test_tracing_many_products_takes_no_time():
+    block = lambda: Fn(lambda m, x: m.a(x) * m.b(x) + m.c(x), a=wide(), b=wide(), c=wide())  # noqa: E731
+    start = time.perf_counter()
+    initialize(nn.Sequential(*[block() for _ in range(40)]))
+    assert time.perf_counter() - start < 20

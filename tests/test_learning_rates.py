@@ -11,13 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from convcraft import ConvcraftError
-from convcraft.learning_rates import (
-    UpdateRatios,
-    largest_stable_rate,
-    range_test,
-    sharpness,
-    update_ratios,
-)
+from convcraft.learning_rates import UpdateRatios, largest_stable_rate, range_test, sharpness, update_ratios
 
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1),
@@ -593,3 +587,13 @@ def test_range_test_takes_dicts_with_accumulation_and_a_scaler():
         given = {"scaler": scaler} if source is named else {}
         results.append(range_test(model, source, optimizer, steps=8, high=1.0, accumulate=2, **given).losses)
     assert results[0] == pytest.approx(results[1], rel=1e-5)
+
+
+def test_a_weight_of_zero_that_stays_zero_has_the_ratio_zero():
+    model = torch.nn.Linear(2, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with update_ratios(model, optimizer) as ratios:
+        model(torch.zeros(1, 2)).sum().backward()
+        optimizer.step()
+    assert list(ratios["weight"]) == [0.0]

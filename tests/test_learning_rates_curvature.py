@@ -7,11 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from convcraft.learning_rates import (
-    Sharpness,
-    largest_stable_rate,
-    sharpness,
-)
+from convcraft.learning_rates import Sharpness, largest_stable_rate, sharpness
 
 
 class Quadratic(nn.Module):

@@ -193,14 +193,15 @@ def test_every_raise_of_these_folders_is_reached_by_a_test(folder):
         "reference": ["test_reference.py"],
     }[folder]
     wanted = {(str(path), line) for path in (ROOT / folder).glob("*.py") for line in raises(path)}
-    reached = set()
+    reached, held = set(), {}  # code -> the lines that are wanted of it
 
     def trace(frame, event, argument):
-        if not frame.f_code.co_filename.startswith(str(ROOT / folder)):
-            return None
+        code = frame.f_code
+        if code not in held:
+            held[code] = wanted & {(code.co_filename, line) for *_, line in code.co_lines()}
         if event == "line":
-            reached.add((frame.f_code.co_filename, frame.f_lineno))
-        return trace
+            reached.add((code.co_filename, frame.f_lineno))
+        return trace if held[code] - reached else None
 
     for file in files:
         spec = importlib.util.spec_from_file_location(f"misuse_{file[:-3]}", here / file)

@@ -101,6 +101,9 @@ def test_scales_of_any_shape_are_spared_and_matrices_of_one_row_are_not():
     )
     assert decayed(rows) == {name for name, _ in rows.named_parameters() if "bias" not in name}
     assert decayed(Scale(6, 5)) == {"gamma", "beta"}
+    row = nn.Module()  # of an own kind, with one output
+    row.weight = nn.Parameter(torch.ones(1, 6))
+    assert decayed(row) == {"weight"}
 
 
 def test_normalizations_are_spared_whatever_their_shape_and_library():
@@ -110,9 +113,11 @@ def test_normalizations_are_spared_whatever_their_shape_and_library():
     class BatchNormAct2d(Scale):
         pass
 
-    model = nn.ModuleList(
-        [nn.LayerNorm((3, 4, 5)), LayerNorm2d(3, 4, 5), GroupNormAct(2, 4), BatchNormAct2d(2, 4)]
-    )
+    class Standardized(nn.LayerNorm):  # known by what it is, not by its name
+        pass
+
+    layers = [nn.LayerNorm((3, 4, 5)), Standardized((3, 4, 5)), LayerNorm2d(3, 4, 5)]
+    model = nn.ModuleList([*layers, GroupNormAct(2, 4), BatchNormAct2d(2, 4)])
     assert decayed(model) == set()
     assert decayed(NormedLinear()) == {"weight"}
 

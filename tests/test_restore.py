@@ -17,6 +17,7 @@ class Busy(nn.Module):
         super().__init__()
         self.layer = spectral_norm(nn.Linear(3, 3))
         self.register_buffer("odd", torch.tensor([math.nan, -0.0, 1.0]))
+        self.register_buffer("signed", torch.tensor([-0.0]))
         self.register_buffer("turned", torch.zeros(2, dtype=torch.complex64))
         self.table = torch.zeros(2)  # a tensor that is not a buffer
         self.seen, self.counts, self.source = [], {}, torch.Generator().manual_seed(1)
@@ -26,6 +27,7 @@ class Busy(nn.Module):
         self.counts["x"] = self.counts.get("x", 0) + 1
         self.last = x
         self.odd.zero_()
+        self.signed.neg_()
         self.turned.add_(1j)
         self.table += 1
         self.register_forward_hook(lambda *_: None)

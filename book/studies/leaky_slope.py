@@ -1,8 +1,9 @@
 """The slope of leaky ReLU: does it have to be tuned?
 
 Varied: the negative slope from 0 (ReLU) to 1 (no activation at all), at 4 and at 12 hidden layers, each at
-its own best learning rate, for 160 epochs (5,120 updates) and, on purpose short, for 20 (640). Each slope has the initialization that He et al. (2015) give for it, gain sqrt(2
-/ (1 + slope^2)). Measured: test accuracy at the chosen rate, validation accuracy at every rate.
+its own best learning rate, for 160 epochs (5,120 updates) and, on purpose short, for 20 (640). Each slope has
+the initialization that He et al. (2015) give for it, gain sqrt(2 / (1 + slope^2)). Measured: test accuracy at
+the chosen rate, validation accuracy at every rate.
 
 Reduced, to finish in minutes on two cores: digits alone; fully connected networks of 32 units.
 """

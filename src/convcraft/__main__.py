@@ -69,8 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given[0] == "diagnose" or (error.name or "").startswith("convcraft"):
             raise
         print(
-            f"convcraft: '{given[0]}' needs {error.name}, which is not installed: "
-            "pip install 'convcraft[plot,data]'",
+            f"convcraft: '{given[0]}' needs {error.name}, which is not installed: pip install 'convcraft[plot,data]'",
             file=sys.stderr,
         )
         return 2

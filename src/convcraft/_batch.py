@@ -1,8 +1,7 @@
 """One rule for every function that takes a batch: what the model is given, and what the loss compares.
 
-A batch is a tensor, ``(x, y)``, ``(a, b, y)``, ``((a, b), y)``, ``({name: x}, y)`` or a mapping with its
-target under one of `TARGETS`. A loss is called as ``loss(output, target)``; where it is None, the model
-returns its own.
+A batch is a tensor, ``(x, y)``, ``(a, b, y)``, ``((a, b), y)``, ``({name: x}, y)`` or a mapping with its target under
+one of `TARGETS`. A loss is called as ``loss(output, target)``; where it is None, the model returns its own.
 """
 
 import inspect
@@ -205,7 +204,8 @@ def cycle(function: str, data: Any, model: nn.Module, steps: int, target: Taker 
 
 
 def _loader(function: str, data: Any) -> Iterable[Any]:
-    if not isinstance(data, Iterable) or isinstance(data, Tensor | str | Mapping):
+    single = isinstance(data, tuple) and len(data) > 1 and isinstance(data[1], Tensor)  # (input, target)
+    if not isinstance(data, Iterable) or isinstance(data, Tensor | str | Mapping) or single:
         raise ConvcraftError(
             f"{function}: batches must be an iterable of batches, such as a DataLoader or a list, got "
             f"{describe(data)}; put a single batch into a list"
@@ -241,9 +241,10 @@ def run(function: str, model: nn.Module, batch: Batch) -> Any:
     except ConvcraftError:
         raise
     except Exception as error:  # the model's own code runs here
+        own = "" if batch.target is None else ", and loss=None where the model takes the target itself"
         raise ConvcraftError(
             f"{function}: the model must run on the batch, got {type(error).__name__}: {short(error)}; pass "
-            "the batch that a training step gets, (inputs, target), several inputs as a tuple"
+            f"the batch that a training step gets, (inputs, target), several inputs as a tuple{own}"
         ) from error
 
 
@@ -275,8 +276,7 @@ def loss_value(function: str, output: Any, batch: Batch, loss: Callable[..., Any
     except (AttributeError, TypeError, ValueError, IndexError, RuntimeError) as error:
         raise ConvcraftError(
             f"{function}: loss must accept the model's output ({describe(output)}) and the target "
-            f"({describe(batch.target)}), got {type(error).__name__}: {short(error)}; "
-            f"{_advice(output, batch.target)}"
+            f"({describe(batch.target)}), got {type(error).__name__}: {short(error)}; {_advice(output, batch.target)}"
         ) from error
     if not isinstance(value, Tensor) or value.numel() != 1:
         raise ConvcraftError(

@@ -143,8 +143,7 @@ def check_probability(function: str, p: Any, below_one: bool = False) -> None:
         )
     if below_one and p == 1:
         raise ConvcraftError(
-            f"{function}: p must lie in [0, 1), got {p!r}: the variance p / (1 - p) would be infinite; "
-            "use a smaller p"
+            f"{function}: p must lie in [0, 1), got {p!r}: the variance p / (1 - p) would be infinite; use a smaller p"
         )
 
 

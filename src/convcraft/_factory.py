@@ -33,8 +33,7 @@ def call(command: str, factory: str, function: Callable[[], Any]) -> Any:
     except Exception as error:
         _show(error)
         raise ConvcraftError(
-            f"{command}: FACTORY must work without arguments, {factory} raised {type(error).__name__}: "
-            f"{error}"
+            f"{command}: FACTORY must work without arguments, {factory} raised {type(error).__name__}: {error}"
         ) from error
 
 
@@ -70,9 +69,7 @@ def _module(command: str, name: str) -> ModuleType:
 def _show(error: Exception) -> None:
     """Print where the user's code failed, without the frames of this module."""
     frames = error.__traceback__
-    while frames is not None and (
-        (file := frames.tb_frame.f_code.co_filename) == __file__ or "importlib" in file
-    ):
+    while frames is not None and ((file := frames.tb_frame.f_code.co_filename) == __file__ or "importlib" in file):
         frames = frames.tb_next
     if frames is not None:
         traceback.print_exception(error.with_traceback(frames))

@@ -137,8 +137,7 @@ class _Optimizer:
         ]
         self.state = {key: _keep(value) for key, value in optimizer.state.items()}
         self.groups = [
-            {key: _keep(value) for key, value in group.items() if key != "params"}
-            for group in optimizer.param_groups
+            {key: _keep(value) for key, value in group.items() if key != "params"} for group in optimizer.param_groups
         ]
         self.flags = {k: v for k, v in vars(optimizer).items() if type(v) in (bool, int, float)}
 

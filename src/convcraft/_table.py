@@ -54,8 +54,7 @@ def table_html(headings: Sequence[str], rows: Iterable[Sequence[str]], decides: 
 
     def line(cells: Sequence[str], tag: str, scope: str = "") -> str:
         return "".join(
-            f"<{tag}{scope}{style}>{html.escape(cell)}</{tag}>"
-            for cell, style in zip(cells, styles, strict=True)
+            f"<{tag}{scope}{style}>{html.escape(cell)}</{tag}>" for cell, style in zip(cells, styles, strict=True)
         )
 
     lines = "".join(f"<tr>{line(row, 'td')}</tr>" for row in body)

@@ -19,7 +19,6 @@ BOOK = ROOT / "book"
 # Chapters (keys as in claims.yml) that are still to be written, and their pages: their claims may be open.
 # A chapter leaves the list when it is written.
 NOT_YET_WRITTEN = {
-    "case-series": "series",
     "outlook": "outlook",
 }
 

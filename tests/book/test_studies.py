@@ -7,19 +7,25 @@ import json
 import pickle
 import re
 import sys
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from convcraft import ConvcraftError
-from convcraft.lab import claims
+from convcraft.lab import claims, data
+from convcraft.lab.data import Split, Splits
 from convcraft.lab.experiments import load, load_study, names, run_study
 from convcraft.lab.experiments.engine import quick_changes
 from convcraft.lab.experiments.executors import perform
 from convcraft.lab.experiments.provenance import stated
 from convcraft.lab.experiments.run import Key, Task
 from convcraft.lab.experiments.tuning import choose_rates, count
+from convcraft.lab.randomness import batch_orders
+from convcraft.lab.training import adam_together
+from convcraft.lab.training.budget import Budget
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 STUDIES = BOOK / "studies"
@@ -100,7 +106,8 @@ def smallest(study):
     """One arm at one rate from one seed, which tunes nothing."""
     changes = quick_changes(study)
     part = study.reduced(changes)
-    few = {"arms": list(part.arms)[:1], "rates": part.rates[:1], "seeds": part.seeds[:1]}
+    name = next(iter(part.arms))
+    few = {"arms": {name: part.arms[name]}, "rates": part.rates[:1], "seeds": part.seeds[:1]}
     return {**changes, **few}
 
 
@@ -116,9 +123,64 @@ def no_download(address, path):
     raise OSError("no downloads in tests")
 
 
-def test_a_small_part_of_it_runs(name, monkeypatch):
-    monkeypatch.setattr("convcraft.lab.data.files.download", no_download)
+@cache
+def few_images(name, **settings):
+    """A data set, read once; of Fashion-MNIST the first images of each part."""
+    splits = WHOLE(name, **settings)
+    parts = zip((splits.train, splits.validation, splits.test), (1_000, 500, 500), strict=True)
+    return Splits(*(Split(part.x[:n], part.y[:n]) for part, n in parts), splits.name, splits.classes)
+
+
+def few_of_them(part, n, seed=0):
+    return SUBSET(part, min(n, len(part)), seed)
+
+
+def few_updates_together(*data, updates, look_every, **settings):
+    return adam_together(*data, updates=10, look_every=5, **settings)
+
+
+def few_updates(examples, batch_size, epochs, updates, evaluate_at):
+    """Epochs of one update; of a budget in updates the first twenty."""
+    if updates is None:
+        return BUDGET(batch_size, batch_size, epochs, None, evaluate_at)
+    budget = BUDGET(examples, batch_size, epochs, updates, evaluate_at)
+    last = min(budget.updates, 20)
+    return replace(budget, updates=last, looks=frozenset({n for n in budget.looks if n < last} | {last}))
+
+
+def few_orders(examples, seed):
+    return (order[:200] for order in batch_orders(examples, seed))
+
+
+WHOLE, SUBSET, BUDGET = data.load, Split.subset, Budget.of
+#: what becomes of names in the module of a study
+SHORT = {
+    "adam_together": lambda whole: few_updates_together,
+    "batch_orders": lambda whole: few_orders,
+    "UPDATES": lambda updates: 20,
+    "DRAWS": lambda draws: 2,
+    "SEEDS": lambda seeds: seeds[:1],
+    "TUNING": lambda seeds: seeds[:1],
+}
+
+
+@pytest.fixture
+def brief(name, monkeypatch):
+    """A study that makes few updates, from one seed, on few images: its code is tested, not its numbers."""
     study = load_study(name, STUDIES)
+    module = sys.modules[f"convcraft_study_{name}"]
+    for known, shortened in SHORT.items():
+        if hasattr(module, known):
+            monkeypatch.setattr(module, known, shortened(getattr(module, known)))
+    monkeypatch.setattr(Budget, "of", few_updates)
+    monkeypatch.setattr(data, "load", few_images)
+    monkeypatch.setattr(Split, "subset", few_of_them)
+    monkeypatch.setattr("convcraft.lab.data.files.download", no_download)
+    return study
+
+
+def test_a_small_part_of_it_runs(name, brief):
+    study = brief
     try:
         results = run_study(name, changes=smallest(study), folder=STUDIES)
         assert not study.tuned or tune(study)[study.select[0]] is not None

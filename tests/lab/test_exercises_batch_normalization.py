@@ -137,7 +137,7 @@ WRONG = [
     ("fold-forward", lambda norm, linear: norm, "must return a linear layer"),
     ("fold-forward", lambda norm, linear: fold(norm, linear, new=False), "make a new one"),
     ("fold-forward", lambda norm, linear: fold(norm, linear, bias=False), "the bias is not"),
-    ("fold-forward", lambda norm, linear: nn.Linear(5, 3), "the output"),
+    ("fold-forward", lambda norm, linear: nn.Linear(5, 3), "a row or a column"),
     ("merge-statistics", 1.0, "must be a function"),
     ("merge-statistics", lambda *a: merge(*a, weighted=False), "as often as it has examples"),
     ("merge-statistics", lambda *a: merge(*a, between=False), "between the means"),

@@ -13,9 +13,9 @@ import torch
 from convcraft import ConvcraftError
 from convcraft.lab import data
 from convcraft.lab.experiments import Contrast, Study, load_study, names, version
+from convcraft.lab.experiments.score import withhold
 from convcraft.lab.experiments.to_json import plain, rounded
 from convcraft.lab.experiments.version import studies_folder
-from convcraft.lab.experiments.withheld import withhold
 from convcraft.lab.training import evaluate
 
 ARMS = {"a": {"width": 4}, "b": {"width": 8}}

@@ -70,6 +70,15 @@ def test_crossed_intervals_cover_over_seeds_and_images_where_those_over_seeds_do
     assert crossed(np.ones((3, 4))).error > 0
 
 
+def test_the_variances_over_seeds_and_over_images_add_up():
+    seeds, images = np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 3.0, 4.0])
+    both = seeds.var(ddof=1) / 3 + images.var(ddof=1) / 4
+    assert crossed(seeds[:, None] + images).error ** 2 == pytest.approx(both)
+    noise = np.outer([1.0, 0.0, -1.0], [1.0, -1.0, 1.0, -1.0])  # in no mean, and so in both of their variances
+    rest = (noise**2).sum() / (2 * 3) / (3 * 4)
+    assert crossed(seeds[:, None] + images + noise).error ** 2 == pytest.approx(both - rest)
+
+
 def test_the_power_of_an_equality_is_how_often_it_is_shown():
     rng = np.random.default_rng(5)
     for spread in (0.006, 0.012, 0.03):

@@ -11,16 +11,7 @@ from torch import nn
 from convcraft import ConvcraftError, augmentation, dropout, normalization, penalties
 from convcraft.lab import models
 from convcraft.lab.data import Split, load
-from convcraft.lab.training import (
-    correct,
-    evaluate,
-    fit,
-    fit_many,
-    fit_together,
-    reason_against,
-    replay,
-    seeded,
-)
+from convcraft.lab.training import correct, evaluate, fit, fit_many, fit_together, reason_against, seeded, stacked
 from convcraft.lab.training.budget import is_flat
 from convcraft.lab.training.stacked import Stacked
 from convcraft.lab.training.together import DEFAULTS
@@ -257,10 +248,10 @@ def test_fit_waits_for_the_device_once_a_measurement_and_every_hundred_updates(s
 
 
 def test_a_replayed_step_gives_the_numbers_of_fit(small, monkeypatch):
-    monkeypatch.setattr(replay, "WORTH", 5)
+    monkeypatch.setattr(stacked, "WORTH", 5)
     traced = []
-    original = replay._traced
-    monkeypatch.setattr(replay, "_traced", lambda *a: traced.append(original(*a)) or traced[-1])
+    original = stacked._traced
+    monkeypatch.setattr(stacked, "_traced", lambda *a: traced.append(original(*a)) or traced[-1])
     for factory in (batch_norm, lambda: models.ConvNet((2, 4), hidden=8)):
         assert_as_by_fit(factory, small, COPIES, batch_size=30, epochs=8)
     assert len(traced) == 2 and None not in traced
@@ -276,9 +267,9 @@ def test_what_a_graph_would_not_repeat_is_not_replayed():
         return [inputs[0] * float(inputs[0].sum())]
 
     for function in (counting, waiting):
-        calls = replay.Replay(function, allowed=True)
-        for _ in range(replay.AFTER + 2):
-            (found,) = calls(replay.WORTH, [torch.ones(2)])
+        calls = stacked.Replay(function, allowed=True)
+        for _ in range(stacked.AFTER + 2):
+            (found,) = calls(stacked.WORTH, [torch.ones(2)])
             assert function is counting or found.tolist() == [2.0, 2.0]
         assert not calls.allowed and not calls.graphs
 

@@ -57,8 +57,11 @@ class Layer:
     #: whether it ends a residual branch and may start at zero: it is a normalization with a weight or, where
     #: none follows, the last layer, and its values reach the sum as they are
     residual: bool = False
-    #: whether it lies in a residual branch without a normalization that multiplies values or takes powers
+    #: whether it lies in a residual branch that multiplies values or takes powers, not normalized, or feeds
+    #: the exponential of a chain of such
     growing: bool = False
+    #: whether it ends one factor of a product in a chain of products, and has a bias
+    factor: bool = False
     #: name of the normalization that alone takes its values, directly; None when there is none, or when
     #: either is used more than once
     normalization: str | None = None
@@ -83,6 +86,17 @@ class Graph:
     def __getitem__(self, name: str) -> Layer:
         return {layer.name: layer for layer in self.layers}[name]
 
+    def behind(self, index: int) -> list[Operation]:
+        """The layers whose values reach an operation, and what they meet on the way."""
+        found: dict[int, Operation] = {}
+        waiting = list(self.operations[index].inputs)
+        while waiting:
+            operation = self.operations[waiting.pop()]
+            if operation.index not in found:
+                found[operation.index] = operation
+                waiting += () if operation.kind == "layer" else operation.inputs
+        return list(found.values())
+
 
 def successors(model: nn.Module, example: Any = None) -> Graph:
     """The layers of a model in the order in which they run, each with what follows it.
@@ -98,13 +112,13 @@ def successors(model: nn.Module, example: Any = None) -> Graph:
         raise ConvcraftError(f"model must be a torch.nn.Module, got {type(model).__name__}; pass the model")
     operations, source, optional = _operations(model, example)
     _join_gates(operations)
-    ends, growing, branches = residual(operations)
+    ends, growing, ones, branches = residual(operations)
     found: dict[str, list[Operation]] = {}
     for operation in operations:
         if operation.kind == "layer":
             found.setdefault(operation.name, []).append(operation)
     calls = {name: len(uses) for name, uses in found.items()}
-    layers = [_layer(operations, uses, calls, ends, growing) for uses in found.values()]
+    layers = [_layer(operations, uses, calls, ends, growing, ones) for uses in found.values()]
     names = {id(module): name for name, module in reversed(list(model.named_modules()))}
     for module in leaves(model):
         kind, name = kinds.layer_kind(module), names[id(module)]
@@ -154,6 +168,7 @@ def _layer(
     calls: dict[str, int],
     ends: set[str],
     growing: set[str],
+    ones: set[str],
 ) -> Layer:
     activation, output, first = None, False, uses[0]
     for use in uses:
@@ -170,6 +185,7 @@ def _layer(
         output=output,
         residual=first.name in ends,
         growing=first.name in growing,
+        factor=first.name in ones,
         normalization=_normalization(operations, uses, calls),
     )
 

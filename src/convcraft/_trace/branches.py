@@ -12,13 +12,23 @@ def is_normalization(operation: Operation) -> bool:
 
 
 _BOUNDED = {"sigmoid", "tanh", "softmax", "softmin", "hardsigmoid", "hardtanh", "softsign", "relu6"}
-_POWERS = {"square", "pow", "rpow", "exp", "expm1", "exp2", "sinh", "cosh"}
+_BOUNDED |= {"sin", "cos", "erf"}
+_EXPONENTIALS = ("rpow", "exp", "expm1", "exp2", "sinh")
+#: Functions that grow as a power of their input, by its exponent; an exponential counts as a third power.
+_POWERS = {
+    **{"square": 2.0, "var": 2.0, "sqrt": 0.5, "rsqrt": -0.5, "reciprocal": -1.0},
+    **dict.fromkeys((*_EXPONENTIALS, "cosh", "cumprod", "prod"), 3.0),
+}
 _MIXED = {"einsum", "matmul", "bmm", "mm", "baddbmm", "addmm"}
-_NORMS = {"div", "divide", "true_divide", "truediv", "itruediv", "rsqrt", "normalize"}
+_HELD = ("constant", "parameter")
+_QUOTIENTS = {"div", "divide", "true_divide", "truediv", "itruediv"}
+#: Degree from which a chain of products or powers is one that no usual scale keeps: of two of them on end.
+_CHAIN = 4.0
 
 
-def residual(operations: list[Operation]) -> tuple[set[str], set[str], int]:
-    """Layers that end a residual branch and may start at zero, layers in a branch that grows, and branches.
+def residual(operations: list[Operation]) -> tuple[set[str], set[str], set[str], int]:
+    """Layers that end a residual branch and may start at zero, layers whose values grow as a power, layers
+    that may start at one in a chain of products, and the number of branches.
 
     A sum has a residual branch when one side has no layers of its own, or a projection alone, and both come
     from one origin; so has a product with 1 + f.
@@ -27,7 +37,7 @@ def residual(operations: list[Operation]) -> tuple[set[str], set[str], int]:
     uses: dict[str, int] = {}
     layers = 0
     for operation in operations:
-        bits = 0 if operation.kind in ("constant", "parameter") else 1 << operation.index
+        bits = 0 if operation.kind in _HELD else 1 << operation.index
         for i in operation.inputs:
             bits |= before[i]
         before.append(bits)
@@ -40,7 +50,8 @@ def residual(operations: list[Operation]) -> tuple[set[str], set[str], int]:
 
     ends: dict[str, int] = {}
     growing: set[str] = set()
-    branches = 0
+    streams: set[int] = set()  # sums whose shortcut has no layers
+    branches = within = 0
     for operation in operations:
         inputs = operation.inputs
         if operation.kind == "product":
@@ -50,73 +61,132 @@ def residual(operations: list[Operation]) -> tuple[set[str], set[str], int]:
         common = before[inputs[0]] & before[inputs[1]]
         alone = {i: before[i] & layers & ~common for i in inputs}
         short, deep = sorted(inputs, key=lambda i: alone[i].bit_count())
+        if deep in streams or short in streams and alone[short] and deep not in streams:
+            short, deep = (deep, short) if deep in streams else (short, deep)  # x + f + g
+            alone[short] = 0
         few, many = alone[short].bit_count(), alone[deep].bit_count()
         other = (alone[short] | alone[deep]) & repeated | before[short] & ~common & activations
         if common and few < many and (few == 0 or few == 1 and not other):
             branches += 1
-            if before[short] & ~common & products:
+            if before[short] & ~common & products and short not in streams:
                 continue  # as in a highway network: without its branch the block would not be its shortcut
-            for name in _ends(operations, deep, common):
+            start = _shifted(operations[deep]) if len(operations[deep].users) == 1 else deep  # x + exp(f)
+            exponents = [i for o in operation.inputs if operations[o].name == "exp" for i in operations[o].inputs]
+            for name in _ends(operations, start, common, shared=deep in exponents):
                 ends[name] = ends.get(name, 0) + 1
+            if operation.kind == "sum" and few == 0:
+                streams.add(operation.index)
+            within |= before[deep if operation.kind == "sum" else operation.index] & ~common
             inside = [o for o in operations if (before[deep] & ~common) >> o.index & 1]
-            if not any(is_normalization(o) or o.name in _NORMS or o.name.endswith("_norm") for o in inside):
-                if operation.kind == "product" or any(_grows(operations, o) for o in inside):
-                    growing |= {o.name for o in inside if o.kind == "layer"}
-    return {name for name, count in ends.items() if count == uses[name]}, growing, branches
+            normed = any(_normalizes(o) for o in inside)
+            if not normed if operation.kind == "product" else _degrees(inside).get(deep, 1.0) > 1:
+                growing |= {o.name for o in inside if o.kind == "layer"}
+    outside = [o for o in operations if not within >> o.index & 1]
+    chains, ones, damped = _chains(operations, outside, before)
+    whole = {name for name, count in ends.items() if count == uses[name]}
+    chained = {name for end in chains for name in end if uses[name] == 1}
+    return whole | chained, growing | chained | damped, ones & chained, branches + len(chains)
 
 
 def _shifted(operation: Operation) -> int:
-    """The operation itself, or f where it is f plus a number."""
-    plus = operation.kind == "other" and operation.name in kinds.SUMS and len(operation.inputs) == 1
+    """The operation itself, or f where it is f plus a number or the exponential of f."""
+    plus = operation.kind == "other" and operation.name in (*kinds.SUMS, "exp") and len(operation.inputs) == 1
     return operation.inputs[0] if plus else operation.index
 
 
-def _grows(operations: list[Operation], operation: Operation) -> bool:
-    """Whether an operation makes more than twice as much of twice its input: a product or power."""
-    free = [i for i in operation.inputs if not _bounded(operations, i)]
-    if operation.kind == "product" or operation.name in _MIXED:
-        return len(free) > 1 or len(operation.inputs) == len(free) == 1
-    return operation.kind == "other" and operation.name in _POWERS and bool(free)
+def _normalizes(operation: Operation) -> bool:
+    functional = operation.kind == "other" and operation.name.endswith(("_norm", "normalize"))
+    return functional or is_normalization(operation)
 
 
-def _bounded(operations: list[Operation], index: int) -> bool:
-    operation = operations[index]
-    if operation.kind == "activation":
-        target = operation.target
-        name = kinds.activation_name(target) if isinstance(target, nn.Module) else operation.name
-        return name in _BOUNDED
-    if operation.kind in ("constant", "parameter"):
-        return True
-    inner = [_bounded(operations, i) for i in operation.inputs]
-    return _passes(operation) and bool(inner) and all(inner)
+def _degrees(operations: list[Operation], floor: float = -64.0) -> dict[int, float]:
+    """By which power of its input each operation grows; inputs from elsewhere have the degree 1.
+
+    What is normalized or bounded has the degree 0; layers have `floor` at least.
+    """
+    degrees: dict[int, float] = {}
+    names = {operation.index: operation.name for operation in operations}
+    for operation in operations:
+        name, module = operation.name, operation.target
+        if isinstance(module, nn.Module):
+            name = kinds.activation_name(module) or ""
+        given = [degrees.get(i, 1.0) for i in operation.inputs] or [0.0]
+        degree = max(given)
+        if operation.kind in _HELD or name in _BOUNDED or _normalizes(operation):
+            degree = 0.0
+        elif operation.kind == "product" and name in _QUOTIENTS:
+            divisor = names.get(operation.inputs[-1], "")
+            degree = given[0] + given[-1] * (1 if divisor in _EXPONENTIALS else -1)
+        elif operation.kind == "product" or name in _MIXED or isinstance(module, nn.Bilinear):
+            degree = sum(given) if len(given) > 1 else 2 * degree
+        elif operation.kind in ("other", "activation"):
+            degree *= operation.exponent or _POWERS.get(name, 1.0)
+        if operation.kind == "layer":
+            degree = max(degree, floor)
+        degrees[operation.index] = min(max(degree, -64.0), 64.0)
+    return degrees
 
 
-def _ends(operations: list[Operation], start: int, common: int) -> set[str]:
+def _chains(
+    operations: list[Operation], outside: list[Operation], before: list[int]
+) -> tuple[list[set[str]], set[str], set[str]]:
+    """In chains of products and powers: layers that end what multiplies something else, those of them whose
+    values multiply as they are, and layers that end the argument of an exponential alone.
+    """
+    degrees = _degrees(outside, floor=1.0)
+    chained = 0
+    for operation in outside:
+        chained |= before[operation.index] if degrees[operation.index] >= _CHAIN else 0
+    biased = {
+        o.name: getattr(o.target, "bias", None) is not None and not is_normalization(o)
+        for o in operations
+        if o.kind == "layer"
+    }
+    ends, ones, damped = list[set[str]](), set[str](), set[str]()
+    for operation in outside:
+        free = [i for i in operation.inputs if degrees.get(i, 1.0) > 0]
+        if not chained >> operation.index & 1 or not free:
+            continue
+        if operation.name in _EXPONENTIALS:
+            found = _ends(operations, free[0], 0, shared=True)
+            factor = all(operations[i].kind == "product" for i in operation.users)
+            damped |= set() if factor else found
+            ends.append(found if factor else set())
+        elif operation.kind == "product" and len(free) > 1 and operation.name not in _QUOTIENTS:
+            each = (_ends(operations, i, 0) for i in free)
+            ends.append(next((e for e in each if e and all(biased[name] for name in e)), set()))
+            ones |= ends[-1]
+    return [e for e in ends if e], ones, damped
+
+
+def _ends(operations: list[Operation], start: int, common: int, shared: bool = False) -> set[str]:
     """The layers that are met first when one walks back from a sum, where each may start at zero.
 
     The walk ends at whatever would hold a zero for good (a learned scale, which may be zero itself), undo it
     (a normalization without scale, a weight that is computed), or make something else of it (an activation, a
-    function that is not linear). It follows one factor of a product: were both zero, neither would learn.
+    function whose slope at zero may be none). It follows one factor of a product: were both zero, neither
+    would learn.
     """
     operation = operations[start]
-    if common >> start & 1 or len(operation.users) > 1:
+    if common >> start & 1 or (len(operation.users) > 1 and not shared):
         return set()  # the shortcut, or values that are wanted elsewhere too
     if operation.kind == "layer":
         module = operation.target
         assert isinstance(module, nn.Module)
         scaled = not is_normalization(operation) or module._parameters.get("weight") is not None
         return {operation.name} if scaled and kinds.is_plain(module) else set()
-    if operation.kind == "scale" or not _passes(operation):
+    mixed = operation.name in _MIXED and all(operations[i].kind not in _HELD for i in operation.inputs)
+    if operation.kind == "scale" or not (mixed or _passes(operation)):
         return set()
-    found = [_ends(operations, i, common) for i in operation.inputs]
-    if operation.kind == "product":
+    found = [_ends(operations, i, common, shared) for i in operation.inputs]
+    if operation.kind == "product" or mixed:
         return next(filter(None, found), set()) if len(found) > 1 else set()
     return set[str]().union(*found)
 
 
 def _passes(operation: Operation) -> bool:
+    name = operation.name
     if operation.kind in ("sum", "product"):
         return True
-    name = operation.name
-    passing = isinstance(operation.target, nn.Module) or name in kinds.PASSING
+    passing = isinstance(operation.target, nn.Module) or name in kinds.PASSING or name in ("expm1", "sinh")
     return operation.kind == "other" and (passing or "pool" in name or "dropout" in name)

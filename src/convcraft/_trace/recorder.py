@@ -38,6 +38,7 @@ class Operation:
     target: nn.Module | Callable[..., Any] | None = None
     inputs: tuple[int, ...] = ()
     users: list[int] = field(default_factory=list)
+    exponent: float | None = None  # of a power
 
 
 class Builder:
@@ -94,7 +95,10 @@ class Builder:
             return self.add("wall", name, None, inputs)
         if name in kinds.ACTIVATION_FUNCTIONS:
             return self.add("activation", name, _bind(target, arguments, keywords), inputs[:1])
-        return self.add("other", name, None, inputs)
+        index = self.add("other", name, None, inputs)
+        if name in ("pow", "ipow", "float_power") and arguments and isinstance(arguments[0], (int, float)):
+            self.operations[index].exponent = float(arguments[0])
+        return index
 
 
 def _bind(target: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Callable[[Tensor], Tensor]:
@@ -146,11 +150,7 @@ class Recorder(TorchFunctionMode):
         found: list[int] = []
         for value in _values(values):
             index: Any = value.node if isinstance(value, fx.Proxy) else self.producer.get(id(value))
-            if (
-                index is None
-                and isinstance(value, Tensor)
-                and (index := self.builder.held(value)) is not None
-            ):
+            if index is None and isinstance(value, Tensor) and (index := self.builder.held(value)) is not None:
                 self.producer[id(value)] = index
             if index is not None:
                 found.append(index)

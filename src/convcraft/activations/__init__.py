@@ -1,8 +1,7 @@
 """Activations: functions with the arguments of `torch.nn.functional`, modules with those of `torch.nn`.
 
-Each formula and its derivative stands in `convcraft.activations.definitions`, as derived in the book; the
-functions here compute the same numbers by the fastest way that is as accurate. `catalog()` tells what is
-known of each.
+Each formula and its derivative stands in `convcraft.activations.definitions`, as derived in the book; the functions
+here compute the same numbers by the fastest way that is as accurate. `catalog()` tells what is known of each.
 
 >>> import torch
 >>> from convcraft import activations

@@ -153,9 +153,7 @@ class _Slope(torch.autograd.Function):
         return total
 
     @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[int | None, ...], grad: Tensor, x: Tensor, name: str
-    ) -> tuple[Tensor, int]:
+    def vmap(info: Any, in_dims: tuple[int | None, ...], grad: Tensor, x: Tensor, name: str) -> tuple[Tensor, int]:
         return _Slope.apply(*_together(in_dims[:2], grad, x), name), 0
 
 
@@ -221,9 +219,7 @@ class _Elu(torch.autograd.Function):
         return _aten.elu_backward(tangents[0], *ctx.constants, True, ctx.saved_tensors[0])
 
     @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[int | None, ...], x: Tensor, *constants: float
-    ) -> tuple[Tensor, int | None]:
+    def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, *constants: float) -> tuple[Tensor, int | None]:
         return _Elu.apply(x, *constants), in_dims[0]
 
 

@@ -35,8 +35,7 @@ def _context(input: Tensor) -> Tensor:
 def acon_c(input: Tensor, p1: Tensor | float, p2: Tensor | float, beta: Tensor | float = 1.0) -> Tensor:
     r"""Smooth maximum of two lines through the origin: their mean for beta = 0, the larger for large beta.
 
-    Formula: :math:`(p_1 - p_2) x\, \sigma(\beta (p_1 - p_2) x) + p_2 x`. With :math:`p_1 = 1, p_2 = 0` it is
-    Swish.
+    Formula: :math:`(p_1 - p_2) x\, \sigma(\beta (p_1 - p_2) x) + p_2 x`. With :math:`p_1 = 1, p_2 = 0` it is Swish.
 
     Args:
         input: any shape, floating-point.
@@ -199,10 +198,7 @@ class DynamicReLU(nn.Module):
         return functools.reduce(torch.maximum, lines)
 
     def extra_repr(self) -> str:
-        return (
-            f"channels={self.channels}, reduction={self.reduction}, "
-            f"pieces={self.pieces}, shared={self.shared}"
-        )
+        return f"channels={self.channels}, reduction={self.reduction}, pieces={self.pieces}, shared={self.shared}"
 
 
 class FReLU(nn.Module):

@@ -223,8 +223,7 @@ def get(name: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
 def derivative(name: str | Callable[..., Tensor], x: Tensor, **parameters: Any) -> Tensor:
     r"""Evaluate the derivative of an activation element by element.
 
-    Formula: :math:`f'(x)` as derived in the book for a name of the catalogue; by autograd for any other
-    callable.
+    Formula: :math:`f'(x)` as derived in the book for a name of the catalogue; by autograd for any other callable.
 
     Args:
         name: a name in `catalog()`, or an element-wise function.

@@ -1,9 +1,8 @@
 """Every element-wise activation and its derivative in plain tensor operations, as derived in the book.
 
-This is what the book means by each name. `convcraft.activations` computes the same numbers faster; a test
-holds the two equal. The formulas are arranged so that no exponential overflows and no difference cancels.
-Half precision is computed in float32 and rounded once. At a kink the derivative is the one that torch's
-backward pass uses.
+This is what the book means by each name. `convcraft.activations` computes the same numbers faster; a test holds the
+two equal. The formulas are arranged so that no exponential overflows and no difference cancels. Half precision is
+computed in float32 and rounded once. At a kink the derivative is the one that torch's backward pass uses.
 """
 
 import functools
@@ -212,10 +211,7 @@ DEFINITIONS: dict[str, tuple[Formula, Formula]] = {
     "relu": (relu, relu_derivative),
     "relu6": (relu6, relu6_derivative),
     "leaky_relu": (leaky_relu, leaky_relu_derivative),
-    "prelu": (
-        lambda x, weight=0.25: leaky_relu(x, weight),
-        lambda x, weight=0.25: leaky_relu_derivative(x, weight),
-    ),
+    "prelu": (lambda x, weight=0.25: leaky_relu(x, weight), lambda x, weight=0.25: leaky_relu_derivative(x, weight)),
     "elu": (elu, elu_derivative),
     "celu": (celu, celu_derivative),
     "selu": (lambda x: SELU_SCALE * elu(x, SELU_ALPHA), lambda x: SELU_SCALE * elu_derivative(x, SELU_ALPHA)),

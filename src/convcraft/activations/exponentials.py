@@ -126,6 +126,5 @@ def _check_nonzero(function: str, argument: str, value: float) -> None:
     """Refuse zero for a parameter that the formula divides by, and what is not a number."""
     if isinstance(value, str) or value == 0:
         raise ConvcraftError(
-            f"{function}: {argument} must be a number other than 0, got {value!r}; "
-            f"the formula divides by {argument}"
+            f"{function}: {argument} must be a number other than 0, got {value!r}; the formula divides by {argument}"
         )

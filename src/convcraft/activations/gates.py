@@ -88,8 +88,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     r"""Swish made of straight pieces and one parabola.
 
-    Formula: :math:`x \min(\max(x + 3, 0), 6) / 6`; derivative 0 below -3, :math:`x / 3 + 1/2` between, 1
-    above 3.
+    Formula: :math:`x \min(\max(x + 3, 0), 6) / 6`; derivative 0 below -3, :math:`x / 3 + 1/2` between, 1 above 3.
 
     Takes floating-point input of any shape, and raises ConvcraftError for any other. Source: Howard et al.
     (2019), Searching for MobileNetV3. Chapter: Activations.
@@ -135,12 +134,7 @@ class Swish(nn.Module):
     beta: Tensor
 
     def __init__(
-        self,
-        beta: float = 1.0,
-        learnable: bool = True,
-        num_parameters: int = 1,
-        device: Any = None,
-        dtype: Any = None,
+        self, beta: float = 1.0, learnable: bool = True, num_parameters: int = 1, device: Any = None, dtype: Any = None
     ) -> None:
         super().__init__()
         check_count("Swish", "num_parameters", num_parameters)

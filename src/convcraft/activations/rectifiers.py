@@ -120,9 +120,7 @@ class PReLU(nn.Module):
     __constants__ = ["num_parameters"]
     num_parameters: int
 
-    def __init__(
-        self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None
-    ) -> None:
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
         check_count("PReLU", "num_parameters", num_parameters)
         self.num_parameters = num_parameters
@@ -144,20 +142,17 @@ def _check_prelu_weight(function: str, value: Any, weight: Any) -> None:
     """Refuse a slope that is neither one number nor one number a channel (dimension 1) of the input."""
     if not isinstance(weight, Tensor):
         raise ConvcraftError(
-            f"{function}: weight must be a torch.Tensor, got {type(weight).__name__}; "
-            f"use torch.tensor([{weight!r}])"
+            f"{function}: weight must be a torch.Tensor, got {type(weight).__name__}; use torch.tensor([{weight!r}])"
         )
     if weight.dim() > 1:
         raise ConvcraftError(
-            f"{function}: weight must have 0 or 1 dimensions, got shape {tuple(weight.shape)}; "
-            "use weight.flatten()"
+            f"{function}: weight must have 0 or 1 dimensions, got shape {tuple(weight.shape)}; use weight.flatten()"
         )
     if weight.numel() == 1:
         return
     channels = value.size(1) if value.dim() > 1 else 1
     if weight.numel() != channels:
         raise ConvcraftError(
-            f"{function}: weight must hold 1 slope or one for each of the input's {channels} channels "
-            f"(dimension 1 of shape {tuple(value.shape)}), got {weight.numel()}; "
-            f"set num_parameters to 1 or {channels}"
+            f"{function}: weight must hold 1 slope or one for each of the input's {channels} channels (dimension 1 of "
+            f"shape {tuple(value.shape)}), got {weight.numel()}; set num_parameters to 1 or {channels}"
         )

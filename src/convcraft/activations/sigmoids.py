@@ -18,9 +18,8 @@ def sigmoid(input: Tensor) -> Tensor:
 
     Formula: :math:`\sigma(x) = 1 / (1 + e^{-x})`; derivative :math:`\sigma(x) (1 - \sigma(x)) \le 1/4`.
 
-    Takes a tensor of any shape and dtype; integers and booleans give the default floating-point dtype.
-    Source: Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating errors.
-    Chapter: Activations.
+    Takes a tensor of any shape and dtype; integers and booleans give the default floating-point dtype. Source:
+    Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating errors. Chapter: Activations.
 
     >>> sigmoid(torch.tensor([-1e4, 0.0, 1e4]))
     tensor([0.0000, 0.5000, 1.0000])

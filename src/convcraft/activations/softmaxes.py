@@ -22,9 +22,7 @@ def _inner(input: Tensor, dim: int | None) -> bool:
     return -input.dim() <= dim < input.dim() and input.stride(dim) == 1 < input.stride(-1)
 
 
-def softmax(
-    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None
-) -> Tensor:
+def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: torch.dtype | None = None) -> Tensor:
     r"""Positive numbers along one dimension that sum to 1.
 
     Formula: :math:`p_i = e^{x_i} / \sum_j e^{x_j}`; derivative

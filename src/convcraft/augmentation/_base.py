@@ -14,10 +14,9 @@ from ._samples import Sample, check_sample
 class Augmentation(nn.Module):
     """Base of the random augmentations: acts in training mode, on a share p of the images.
 
-    Images are (N, C, H, W) of any floating-point dtype, on any device and in any scale ([0, 1] or
-    standardized); shape, dtype, device and memory format are kept. Every image has draws of its own, made on
-    the device of the images. In eval mode, for p = 0, and for settings that change nothing, the same tensor
-    is given back.
+    Images are (N, C, H, W) of any floating-point dtype, on any device and in any scale ([0, 1] or standardized);
+    shape, dtype, device and memory format are kept. Every image has draws of its own, made on the device of the
+    images. In eval mode, for p = 0, and for settings that change nothing, the same tensor is given back.
 
     A call may pass `masks` (N, H, W) or (N, C, H, W) of any dtype and `boxes` (N, K, 4), each (x1, y1, x2,
     y2) in pixels from the upper left corner; the result is then a tuple. They move with the pixels, in the

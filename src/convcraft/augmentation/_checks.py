@@ -77,8 +77,7 @@ def check_range(
         raise ConvcraftError(f"{function}: {name} must be a number from 0 on or (low, high), got {value!r}")
     if pair[0] > pair[1] or pair[0] < low or pair[1] > high:
         raise ConvcraftError(
-            f"{function}: {name} must reach from a lower to a higher value, both in [{low}, {high}], "
-            f"got {pair}"
+            f"{function}: {name} must reach from a lower to a higher value, both in [{low}, {high}], got {pair}"
         )
     return pair
 
@@ -119,8 +118,7 @@ def check_levels(function: str, name: str, value: Any, also: str = "") -> None:
     if isinstance(value, tuple | list) and value and all(map(is_number, value)):
         return
     raise ConvcraftError(
-        f"{function}: {name} must be a finite number, or a tuple or list of one for each channel{also}, got "
-        f"{value!r}"
+        f"{function}: {name} must be a finite number, or a tuple or list of one for each channel{also}, got {value!r}"
     )
 
 
@@ -130,8 +128,7 @@ def check_clip(function: str, clip: Any) -> None:
         return
     if not isinstance(clip, tuple | list) or len(clip) != 2:
         raise ConvcraftError(
-            f"{function}: clip must be None or a pair (low, high), got {clip!r}; use (0.0, 1.0) for "
-            "images in [0, 1]"
+            f"{function}: clip must be None or a pair (low, high), got {clip!r}; use (0.0, 1.0) for images in [0, 1]"
         )
     for end in clip:
         check_levels(function, "clip", end)

@@ -1,8 +1,7 @@
 """Affine maps of the plane, one an image, written out so that no matrix product rounds to half precision.
 
-Positions are in pixels from the centre of the image, x to the right and y downwards. A map takes the position
-in the input to the position in the output. Entries are numbers where all images agree and (N,) tensors where
-they do not.
+Positions are in pixels from the centre of the image, x to the right and y downwards. A map takes the position in the
+input to the position in the output. Entries are numbers where all images agree and (N,) tensors where they do not.
 """
 
 from __future__ import annotations

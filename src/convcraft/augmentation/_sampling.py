@@ -40,13 +40,7 @@ def _column(entry: Number) -> Number:
 
 
 def resample(
-    function: str,
-    images: Tensor,
-    matrix: Matrix,
-    *,
-    nearest: bool = False,
-    padding: str = "zeros",
-    fill: Levels = 0.0,
+    function: str, images: Tensor, matrix: Matrix, *, nearest: bool = False, padding: str = "zeros", fill: Levels = 0.0
 ) -> Tensor:
     """Move the images by the map; `nearest` is exact, and one gather, when pixels fall onto pixels.
 

@@ -40,9 +40,7 @@ def targets_of(function: str, images: Tensor, labels: Any, classes: int | None, 
             f"{labels.dtype}; use labels.float(), and for masks cutmix, or one channel for each class"
         )
     if labels.is_complex() or labels.dtype == torch.bool:
-        raise ConvcraftError(
-            f"{function}: labels ({count},) must be integers, got {labels.dtype}; use long()"
-        )
+        raise ConvcraftError(f"{function}: labels ({count},) must be integers, got {labels.dtype}; use long()")
     if type(classes) is not int or classes < 1:
         raise ConvcraftError(f"{function}: classes must be the number of classes, got {classes!r}")
     if not holds((labels >= 0) & (labels < classes)):

@@ -19,9 +19,8 @@ class Compose(nn.Sequential):
     push out of the frame the second can bring back. Neighbours that only move whole pixels stay one exact
     gather. The draws are those of the modules one by one, in the same order.
 
-    It takes augmentations and any other modules, or an ordered dict, as nn.Sequential does. A generator given
-    to the call goes to every augmentation. Masks and boxes go through as in `Augmentation`. Modules in eval
-    mode do nothing.
+    It takes augmentations and any other modules, or an ordered dict, as nn.Sequential does. A generator given to the
+    call goes to every augmentation. Masks and boxes go through as in `Augmentation`. Modules in eval mode do nothing.
 
     Raises ConvcraftError when images are not (N, C, H, W) of a floating-point dtype, or the generator is on
     another device. Chapter: Data augmentation.

@@ -75,12 +75,10 @@ def shift(
             (mirrored at the edge of the image, its outermost pixel repeated).
         fill: value instead of zero, one number or one for each channel: black in standardized images is
             (0 - mean) / std.
-        interpolation: "bilinear", or "nearest", which moves values and computes none: for masks, also of
-            integers.
+        interpolation: "bilinear", or "nearest", which moves values and computes none: for masks, also of integers.
 
-    Raises ConvcraftError when images are not such a tensor, x or y is neither a finite number nor one for
-    each image, the padding is unknown, or fill comes with a padding other than "zeros". Source: Simard,
-    Steinkraus and Platt
+    Raises ConvcraftError when images are not such a tensor, x or y is neither a finite number nor one for each image,
+    the padding is unknown, or fill comes with a padding other than "zeros". Source: Simard, Steinkraus and Platt
     (2003), Best Practices for Convolutional Neural Networks Applied to Visual Document Analysis.
     Chapter: Data augmentation.
 
@@ -95,12 +93,7 @@ def shift(
 
 
 def rotate(
-    images: Tensor,
-    degrees: Number,
-    *,
-    padding: str = "zeros",
-    fill: Levels = 0.0,
-    interpolation: str = "bilinear",
+    images: Tensor, degrees: Number, *, padding: str = "zeros", fill: Levels = 0.0, interpolation: str = "bilinear"
 ) -> Tensor:
     r"""Turn images about their centre, counterclockwise.
 
@@ -186,12 +179,7 @@ def shear(
 
 
 def affine(
-    images: Tensor,
-    matrix: Tensor,
-    *,
-    padding: str = "zeros",
-    fill: Levels = 0.0,
-    interpolation: str = "bilinear",
+    images: Tensor, matrix: Tensor, *, padding: str = "zeros", fill: Levels = 0.0, interpolation: str = "bilinear"
 ) -> Tensor:
     r"""Move images by any affine map, in one `grid_sample` for the batch.
 
@@ -224,9 +212,7 @@ def affine(
     return _move("affine", images, entries, padding, fill, nearest)
 
 
-def _move(
-    function: str, images: Tensor, matrix: Matrix, padding: str, fill: Levels, nearest: bool = False
-) -> Tensor:
+def _move(function: str, images: Tensor, matrix: Matrix, padding: str, fill: Levels, nearest: bool = False) -> Tensor:
     """Resample; images that an (N,) parameter leaves where they are stay as they are, to the last bit."""
     moved = resample(function, images, matrix, nearest=nearest, padding=padding, fill=fill)
     differs = [entry != still for entry, still in zip(matrix, _matrices.IDENTITY, strict=True)]

@@ -41,12 +41,11 @@ def mixup(
         partner: :math:`\pi` instead of a draw, integers (N,).
         generator: on the device of the images; None is torch's own.
 
-    Returns the images, and the targets in float32 at least: (N, K) for `torch.nn.functional.cross_entropy`
-    from integers, else in the shape given. Raises ConvcraftError when images are not such a tensor, labels
-    are neither of the two or out of range, classes is missing, alpha is negative, weight outside [0, 1],
-    partner not (N,) of indices, or the generator on another device. Source: Zhang, Cisse, Dauphin and
-    Lopez-Paz (2018), mixup: Beyond Empirical Risk Minimization. There one weight serves a whole batch; here
-    each image has its own. Chapter: Data augmentation.
+    Returns the images, and the targets in float32 at least: (N, K) for `torch.nn.functional.cross_entropy` from
+    integers, else in the shape given. Raises ConvcraftError when images are not such a tensor, labels are neither of
+    the two or out of range, classes is missing, alpha is negative, weight outside [0, 1], partner not (N,) of indices,
+    or the generator on another device. Source: Zhang, Cisse, Dauphin and Lopez-Paz (2018), mixup: Beyond Empirical
+    Risk Minimization. There one weight serves a whole batch; here each image has its own. Chapter: Data augmentation.
 
     >>> images, labels = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), torch.tensor([0, 1])
     >>> mixed, targets = mixup(images, labels, classes=2, weight=0.75, partner=torch.tensor([1, 0]))
@@ -79,23 +78,20 @@ def cutmix(
 ) -> tuple[Tensor, Tensor]:
     r"""Paste a rectangle of another image of the batch into each, and mix the targets by its area.
 
-    Formula: :math:`\lambda_i \sim \mathrm{Beta}(\alpha, \alpha)`; a rectangle of :math:`\sqrt{1 -
-    \lambda_i}` of the height and of the width, rounded to whole pixels, its centre uniform over the pixels,
-    cut off at the edge; then :math:`\tilde{t}_i = (1 - a_i) t_i + a_i t_{\pi(i)}` with :math:`a_i` the
-    share of pixels that it covers.
+    Formula: :math:`\lambda_i \sim \mathrm{Beta}(\alpha, \alpha)`; a rectangle of :math:`\sqrt{1 - \lambda_i}` of the
+    height and of the width, rounded to whole pixels, its centre uniform over the pixels, cut off at the edge; then
+    :math:`\tilde{t}_i = (1 - a_i) t_i + a_i t_{\pi(i)}` with :math:`a_i` the share of pixels that it covers.
 
     Args:
         images, alpha, classes, partner, generator: as in `mixup`.
         labels: as in `mixup`, or masks (N, H, W) or (N, K, H, W) of any dtype, into which the same rectangle
             is pasted.
-        box: (x, y, width, height) instead of a draw, each a number or a tensor (N,): left column, upper
-            row, size.
+        box: (x, y, width, height) instead of a draw, each a number or a tensor (N,): left column, upper row, size.
 
-    Returns the images, and the targets as `mixup` returns them, or the masks. Raises ConvcraftError as
-    `mixup` does, and when box does not hold four numbers, or a negative size. Source: Yun, Han, Oh, Chun,
-    Choe and Yoo (2019), CutMix: Regularization Strategy to Train Strong Classifiers with Localizable
-    Features. There one rectangle serves a whole batch; here each image has its own.
-    Chapter: Data augmentation.
+    Returns the images, and the targets as `mixup` returns them, or the masks. Raises ConvcraftError as `mixup` does,
+    and when box does not hold four numbers, or a negative size. Source: Yun, Han, Oh, Chun, Choe and Yoo (2019),
+    CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features. There one rectangle serves a
+    whole batch; here each image has its own. Chapter: Data augmentation.
 
     >>> images = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
     >>> labels, other = torch.tensor([0, 1]), torch.tensor([1, 0])
@@ -138,13 +134,7 @@ def _check_box(images: Tensor, box: Any) -> Box:
 
 
 def _prepare(
-    function: str,
-    images: Tensor,
-    labels: Any,
-    alpha: float,
-    classes: int | None,
-    generator: Generator,
-    masks: bool,
+    function: str, images: Tensor, labels: Any, alpha: float, classes: int | None, generator: Generator, masks: bool
 ) -> Tensor:
     check_images(function, images)
     check_generator(function, generator, images, "images")

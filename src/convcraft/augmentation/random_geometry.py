@@ -197,11 +197,10 @@ class RandomAffine(Spatial):
         horizontal_flip, vertical_flip: probabilities.
         p: the share of images that are moved.
 
-    Raises ConvcraftError when a range is empty, negative where it cannot be, a probability not in [0, 1], the
-    padding unknown, and in the call when images are not (N, C, H, W) of a floating-point dtype. Source:
-    Simard, Steinkraus and Platt (2003), Best Practices for Convolutional Neural Networks Applied to Visual
-    Document Analysis; Jaderberg, Simonyan, Zisserman and Kavukcuoglu (2015), Spatial Transformer Networks.
-    Chapter: Data augmentation.
+    Raises ConvcraftError when a range is empty, negative where it cannot be, a probability not in [0, 1], the padding
+    unknown, and in the call when images are not (N, C, H, W) of a floating-point dtype. Source: Simard, Steinkraus and
+    Platt (2003), Best Practices for Convolutional Neural Networks Applied to Visual Document Analysis; Jaderberg,
+    Simonyan, Zisserman and Kavukcuoglu (2015), Spatial Transformer Networks. Chapter: Data augmentation.
 
     >>> augment = RandomAffine(degrees=15, shift=2, scale=(0.9, 1.1), horizontal_flip=0.5)
     >>> augment(torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))).shape

@@ -33,9 +33,7 @@ class RandomBrightness(_Clipped):
     True
     """
 
-    def __init__(
-        self, amount: Range, *, clip: Clip = None, p: float = 1.0, generator: Generator = None
-    ) -> None:
+    def __init__(self, amount: Range, *, clip: Clip = None, p: float = 1.0, generator: Generator = None) -> None:
         super().__init__(clip, p, generator)
         self.amount = check_range("RandomBrightness", "amount", amount)
 
@@ -59,9 +57,7 @@ class RandomContrast(_Clipped):
     True
     """
 
-    def __init__(
-        self, factor: Range, *, clip: Clip = None, p: float = 1.0, generator: Generator = None
-    ) -> None:
+    def __init__(self, factor: Range, *, clip: Clip = None, p: float = 1.0, generator: Generator = None) -> None:
         super().__init__(clip, p, generator)
         self.factor = check_range("RandomContrast", "factor", factor, centre=1.0, low=0.0)
 
@@ -143,9 +139,7 @@ class RandomErasing(Augmentation):
                 f"area={area!r}; use size=8 for a square, area=(0.02, 0.33) for shares of the image"
             )
         pair: Any = _pair(size)
-        if area is None and (
-            len(pair) != 2 or not all(type(n) is int for n in pair) or not 0 <= pair[0] <= pair[1]
-        ):
+        if area is None and (len(pair) != 2 or not all(type(n) is int for n in pair) or not 0 <= pair[0] <= pair[1]):
             raise ConvcraftError(
                 "RandomErasing: size must be a whole number of pixels, 0 or more, or a pair (low, high) of "
                 f"them, got {size!r}"

@@ -73,9 +73,8 @@ def noise(images: Tensor, std: Number, *, clip: Clip = None, generator: Generato
         std: 0 or more, in the scale of the images, a number, or a tensor (N,).
         generator: on the device of the images; None is torch's own.
 
-    Raises ConvcraftError as `brightness` does, and when std is negative or the generator on another device.
-    Source: Bishop (1995), Training with Noise is Equivalent to Tikhonov Regularization.
-    Chapter: Data augmentation.
+    Raises ConvcraftError as `brightness` does, and when std is negative or the generator on another device. Source:
+    Bishop (1995), Training with Noise is Equivalent to Tikhonov Regularization. Chapter: Data augmentation.
 
     >>> noisy = noise(torch.zeros(4, 1, 64, 64), 0.1, generator=torch.Generator().manual_seed(0))
     >>> round(noisy.std().item(), 2)
@@ -110,8 +109,7 @@ def erase(
     Args:
         x, y: left column and upper row, a number or a tensor (N,) each.
         width, height: 0 or more.
-        value: what is written there: one number, one for each channel, or "noise", standard normal for every
-            value.
+        value: what is written there: one number, one for each channel, or "noise", standard normal for every value.
         generator: of the noise, on the device of the images; None is torch's own.
 
     Raises ConvcraftError when images are not such a tensor, a position or a size is neither a finite number

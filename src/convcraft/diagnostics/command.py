@@ -88,8 +88,7 @@ def _random(model: nn.Module, shape: str | None, examples: int) -> Tensor:
             raise ValueError(shape)
     except ValueError:
         raise ConvcraftError(
-            f"diagnose: --input must be whole numbers of 1 or more with commas, got {shape!r}; for example "
-            "3,32,32"
+            f"diagnose: --input must be whole numbers of 1 or more with commas, got {shape!r}; for example 3,32,32"
         ) from None
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     return torch.randn(examples, *sizes, generator=torch.Generator().manual_seed(0)).to(device)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .._batch import Batch, Loss, loss_value, own_loss, resolve_loss, run, short, take, taker
 from .._checks import check_count, check_known, check_optimizer
 from .._restore import buffers, preserved, random_state, seed_all
-from .._trace import successors, tensors
+from .._trace import kinds, successors, tensors
 from ..errors import ConvcraftError
 from . import thresholds
 from .evidence import Evidence, Examiner, GradientFacts, LossFacts, StepFacts
@@ -49,10 +49,9 @@ def diagnose(
         batch: what a training step gets: a tensor, ``(inputs, target)``, ``(first, second, target)``,
             ``((first, second), target)``, a mapping of keyword arguments, or a loader of these. With a loss
             the last part is the target, of a mapping what it calls "target", "label", "y" or their plurals.
-        loss: called as ``loss(output, target)``, returns a scalar; or one of the names "cross_entropy",
-            "mse", "nll", "binary_cross_entropy_with_logits". Without one the gradients cannot be judged,
-            unless the model returns its loss (a scalar, something with a `loss`, or a tuple that begins with
-            one).
+        loss: called as ``loss(output, target)``, returns a scalar; or one of the names "cross_entropy", "mse", "nll",
+            "binary_cross_entropy_with_logits". Without one the gradients cannot be judged, unless the model returns
+            its loss (a scalar, something with a `loss`, or a tuple that begins with one).
         optimizer: of the model's parameters; without one no step is judged.
         batches: how many of a loader's batches to look at, at most.
         ignore: names of kinds of finding to leave out.
@@ -185,8 +184,7 @@ def _run_in_training(
     evidence.loss = sum(losses) / len(losses) if losses else None
     if losses:
         evidence.gradients = [
-            GradientFacts(name, name in given, math.sqrt(squares.get(name, 0.0)), size)
-            for name, size in sizes.items()
+            GradientFacts(name, name in given, math.sqrt(squares.get(name, 0.0)), size) for name, size in sizes.items()
         ]
     evidence.nonfinite = _nonfinite(evidence, model, batches[0])
     known = [c for c in evidence.loss_calls if c.name in ("cross_entropy", "nll_loss") and c.uniform]
@@ -260,13 +258,13 @@ def _step(evidence: Evidence, model: nn.Module, optimizer: Any) -> float | None:
         moved = _norm(change)
         size, length = size + moved**2, length + _norm(slope) ** 2
         if p.dim() > 1:
-            evidence.steps.append(StepFacts(name, moved, _norm(old[name]), math.sqrt(p.shape[0])))
+            tokens = kinds.layer_kind(model.get_submodule(name.rpartition(".")[0])) is None
+            rows = p.squeeze().shape[:1].numel() if tokens else p.shape[0]  # positions are 1 x length x width
+            evidence.steps.append(StepFacts(name, moved, _norm(old[name]), math.sqrt(rows)))
     return along / math.sqrt(size * length) if size and length else 0.0
 
 
-def _revived(
-    model: nn.Module, batch: Batch, loss: Callable[..., Any] | None, silent: set[str], seed: int
-) -> set[str]:
+def _revived(model: nn.Module, batch: Batch, loss: Callable[..., Any] | None, silent: set[str], seed: int) -> set[str]:
     """Which parameters without a gradient get one once the others have moved a little, twice."""
     alive: set[str] = set()
     with torch.enable_grad(), contextlib.suppress(Exception):  # the model's own code runs here

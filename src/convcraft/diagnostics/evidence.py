@@ -143,12 +143,7 @@ RANGES = {
     **dict.fromkeys(("tanh", "softsign", "hardtanh"), (-1.0, 1.0)),
     **dict.fromkeys(("sigmoid", "hardsigmoid", "softmax"), (0.0, 1.0)),
     **dict.fromkeys(("logsigmoid", "log_softmax"), (-_INFINITY, 0.0)),
-    **{
-        "relu6": (0.0, 6.0),
-        "elu": (-1.0, _INFINITY),
-        "silu": (-0.2785, _INFINITY),
-        "gelu": (-0.17, _INFINITY),
-    },
+    **{"relu6": (0.0, 6.0), "elu": (-1.0, _INFINITY), "silu": (-0.2785, _INFINITY), "gelu": (-0.17, _INFINITY)},
 }
 
 

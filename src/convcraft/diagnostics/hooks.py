@@ -200,9 +200,7 @@ class Watcher:
         elif self.every_function:
             self.observer.function(kinds.function_name(func), path, (args, kwargs or {}), result)
 
-    def _report(
-        self, name: str, kind: str, role: str, module: nn.Module | None, inputs: Any, output: Any
-    ) -> None:
+    def _report(self, name: str, kind: str, role: str, module: nn.Module | None, inputs: Any, output: Any) -> None:
         value = output if isinstance(output, Tensor) else next(tensors(output), None)
         if role == "weights":
             self.unit_dim = -1 if kind in _LAST or kind == "other" else 1

@@ -20,19 +20,24 @@ _TRAIN = (torch.dropout, torch.feature_dropout, torch.alpha_dropout)  # call it 
 _TRAINING = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout)
 _SWITCHED: dict[Any, int] = {**dict.fromkeys((*_TRAIN, *_TRAINING), 2), F.rrelu: 3, F.batch_norm: 5}
 
+#: What draws the mask of a dropout that somebody wrote.
+_MASKS = {"bernoulli", "bernoulli_", "rand", "rand_like", "uniform_"}
+
 
 @dataclass(frozen=True)
 class ModeFacts:
     """Relative differences of outputs, and the first layer where they appear.
 
     `unexplained`: training against evaluation with dropout and batch normalization switched off in both;
-    `random`: evaluation against evaluation.
+    `random`: evaluation against evaluation; `noise`: whether it is so by samples of a
+    distribution, and not by dropout.
     """
 
     unexplained: float | None = None
     unexplained_layer: str = ""
     random: float | None = None
     random_layer: str = ""
+    noise: bool = False
 
 
 class _Outputs(Observer):
@@ -46,14 +51,19 @@ class _Outputs(Observer):
 
 
 class _Still(TorchFunctionMode):
-    """Calls dropout and batch normalization as evaluation does."""
+    """Calls dropout and batch normalization as evaluation does; notes whether something draws a mask."""
+
+    masks = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
+        self.masks = self.masks or getattr(func, "__name__", "") in _MASKS
         try:
             place = _SWITCHED.get(func)
         except TypeError:
             place = None
+        if func is F.batch_norm and (args[1] if len(args) > 1 else kwargs.get("running_mean")) is None:
+            place = None  # it standardizes a weight, or the batch in either mode
         if place is not None:
             if len(args) > place:
                 args = (*args[:place], False, *args[place + 1 :])
@@ -89,7 +99,10 @@ def compare_modes(model: nn.Module, batch: Batch) -> ModeFacts:
     second, again = _run(model, batch, 1, still=False)
     random = difference(first, second)
     place = _first_difference(layers, again) if random else ""
-    still, layers = _run(model, batch, 0, still=True)
+    with _Still() as watch:
+        still, layers = _run(model, batch, 0, still=True)
+    apart = difference(still, _run(model, batch, 1, still=True)[0]) if random else 0.0
+    sampled = not watch.masks and (apart or 0.0) > thresholds.OUTPUT_TOLERANCE
     model.train()
     for module in model.modules():
         if known_to_differ(module):
@@ -100,7 +113,8 @@ def compare_modes(model: nn.Module, batch: Batch) -> ModeFacts:
         noise = difference(trained, _run(model, batch, 1, still=True)[0])
         if noise is not None and unexplained <= thresholds.SAMPLING * noise:
             unexplained = None
-    return ModeFacts(unexplained, _first_difference(layers, again) if unexplained else "", random, place)
+    where = _first_difference(layers, again) if unexplained else ""
+    return ModeFacts(unexplained, where, random, place, sampled)
 
 
 def difference(a: Any, b: Any) -> float | None:

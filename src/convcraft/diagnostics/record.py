@@ -32,11 +32,10 @@ def record(
 ) -> Iterator[Trace]:
     r"""Collect statistics of every layer while the model is used inside the `with` block.
 
-    Formula: per layer the mean :math:`m = \sum y / n`, the standard deviation
-    :math:`\sqrt{\sum y^2 / n - m^2}`, the share of zeros, the units that are zero on everything seen, the
-    share of saturated values, the norm of the gradient at the output and at the weights, and the update ratio
-    :math:`\lVert \Delta W \rVert / \lVert W \rVert` of each step. Every number is a sum, a `vector_norm` or a
-    `sign().sum()` that stays on the device until somebody reads it.
+    Formula: per layer the mean :math:`m = \sum y / n`, the standard deviation :math:`\sqrt{\sum y^2 / n - m^2}`, the
+    share of zeros, the units that are zero on everything seen, the share of saturated values, the norm of the gradient
+    at the output and at the weights, and the update ratio :math:`\lVert \Delta W \rVert / \lVert W \rVert` of each
+    step. Every number is a sum, a `vector_norm` or a `sign().sum()` that stays on the device until somebody reads it.
 
     Activations that are called as functions (`F.relu`, `torch.tanh`, `x.relu()`) are seen as well as modules;
     a module that is called several times in a pass has one entry a call. Weights, buffers, gradients, random
@@ -58,10 +57,9 @@ def record(
         gradients: whether gradients are, in the backward passes of recorded forward passes.
         updates: whether update ratios are; needs a copy of the weights.
 
-    Raises ConvcraftError when model is not a module or is compiled, every is below 1, or layers is not known.
-    Source: Karpathy (2015), CS231n notes on neural networks 3, for the update ratio; Glorot and Bengio
-    (2010), Understanding the difficulty of training deep feedforward neural networks, for the rest.
-    Chapter: Combining.
+    Raises ConvcraftError when model is not a module or is compiled, every is below 1, or layers is not known. Source:
+    Karpathy (2015), CS231n notes on neural networks 3, for the update ratio; Glorot and Bengio (2010), Understanding
+    the difficulty of training deep feedforward neural networks, for the rest. Chapter: Combining.
 
     >>> _ = torch.manual_seed(0)
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from .._table import number, table_html, table_text
 from ..errors import ConvcraftError, unknown
-from .draw import layers_chart
 from .finding import SEVERITIES, Finding
 from .layer_statistics import HEADINGS, LayerStatistics, row
+from .trace import layers_chart
 
 if TYPE_CHECKING:
     from ..plotting.chart import Chart

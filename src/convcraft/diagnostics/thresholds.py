@@ -7,9 +7,8 @@
 
 # Values and units
 
-#: An output is saturated beyond this share of its limit: there the slope of tanh, 1 - 0.975^2, and that of
-#: the sigmoid are below a twentieth of their largest. Glorot and Bengio (2010) follow saturation layer by
-#: layer.
+#: An output is saturated beyond this share of its limit: there the slope of tanh, 1 - 0.975^2, and that of the sigmoid
+#: are below a twentieth of their largest. Glorot and Bengio (2010) follow saturation layer by layer.
 SATURATED = 0.975
 #: A layer with more saturated values than this is reported. A normal input of standard deviation 1.5, which
 #: is wide already, saturates tanh in 15 % of the cases, one of standard deviation 3 in 47 %.
@@ -59,9 +58,8 @@ SYMMETRIC = 1e-6
 
 # Loss and data
 
-#: Nats by which the loss of an untrained classifier may exceed that of a uniform guess. Logits of standard
-#: deviation s cost about s^2/2 more; two nats are s = 2. The check is that of Karpathy (2015), CS231n notes
-#: 3.
+#: Nats by which the loss of an untrained classifier may exceed that of a uniform guess. Logits of standard deviation s
+#: cost about s^2/2 more; two nats are s = 2. The check is that of Karpathy (2015), CS231n notes 3.
 INITIAL_LOSS_EXCESS = 2.0
 #: Times the loss of a uniform guess: the first steps only undo the initialization.
 INITIAL_LOSS_SEVERE = 5.0
@@ -91,9 +89,8 @@ OUT_OF_REACH_SEVERE = 0.05
 BATCH_SMALL = 8
 #: Two examples: a channel of a linear layer is then always plus or minus one.
 BATCH_SEVERE = 2
-#: Distance between the running and the batch's mean in the batch's standard deviations, and ratio of the
-#: variances either way, both averaged over channels. A batch of 32 independent values differs by 0.18 and
-#: 1.3.
+#: Distance between the running and the batch's mean in the batch's standard deviations, and ratio of the variances
+#: either way, both averaged over channels. A batch of 32 independent values differs by 0.18 and 1.3.
 RUNNING_SHIFT = 1.0
 #: The same for the variances: a factor of two in the standard deviation.
 RUNNING_RATIO = 4.0
@@ -129,9 +126,8 @@ UPDATE_SMALL = 1e-5
 SLOPE = 1e-6
 #: Of a model that has learned, whose gradient is small: the last digit of float32.
 UPDATE_SMALL_TRAINED = 1e-8
-#: By how much a step may raise the loss that it was made for, in multiples of that loss, or of a tenth of
-#: what a constant guess costs where that is more: momentum and noise raise it now and then, and do not
-#: double it.
+#: By how much a step may raise the loss that it was made for, in multiples of that loss, or of a tenth of what a
+#: constant guess costs where that is more: momentum and noise raise it now and then, and do not double it.
 RISE_WARNING = 1.0
 #: The step has thrown the model away.
 RISE_SEVERE = 10.0

@@ -1,10 +1,9 @@
 """Dropout of elements, channels, samples and squares, with torch's arguments, and Monte-Carlo prediction.
 
-All functions take `p`, the probability of dropping (0 gives the input, 1 zeros), `training`, without which
-the input is returned as it is, and `generator`, where the random numbers come from; None is torch's global
-one. The masks live on the input's device. Modules act in training mode only. Under `torch.compile` the
-numbers come from torch's global generator: `generator=` breaks the graph there, which `fullgraph=True`
-refuses.
+All functions take `p`, the probability of dropping (0 gives the input, 1 zeros), `training`, without which the input
+is returned as it is, and `generator`, where the random numbers come from; None is torch's global one. The masks live
+on the input's device. Modules act in training mode only. Under `torch.compile` the numbers come from torch's global
+generator: `generator=` breaks the graph there, which `fullgraph=True` refuses.
 
 >>> import torch
 >>> from convcraft import dropout

@@ -71,9 +71,8 @@ def feature_alpha_dropout(
     Formula: :math:`y_{nc\cdot} = a (m_{nc} x_{nc\cdot} + (1 - m_{nc}) \alpha') + b`, with a, b and
     :math:`\alpha'` of :func:`alpha_dropout`.
 
-    The input is (N, C, ...). Raises ConvcraftError as :func:`alpha_dropout`, and for fewer than two
-    dimensions. Source: Klambauer et al. (2017), Self-Normalizing Neural Networks, for the constants. Chapter:
-    Dropout.
+    The input is (N, C, ...). Raises ConvcraftError as :func:`alpha_dropout`, and for fewer than two dimensions.
+    Source: Klambauer et al. (2017), Self-Normalizing Neural Networks, for the constants. Chapter: Dropout.
 
     >>> y = feature_alpha_dropout(torch.zeros(8, 8, 5), 0.5, training=True)
     >>> bool((y == y[:, :, :1]).all())

@@ -42,10 +42,9 @@ def drop_block2d(
 ) -> Tensor:
     r"""Set square regions of each channel to 0, so that each element is dropped with probability p.
 
-    Formula: at every place of every channel where a block of b x b touches the image there is one with
-    probability :math:`\gamma = 1 - (1 - p)^{1 / b^2}`, independently; :math:`y = m x / (1 - p)` with m =
-    0 inside of blocks. Every element is then dropped with probability p exactly, also at the border, and
-    :math:`E[y] = x`.
+    Formula: at every place of every channel where a block of b x b touches the image there is one with probability
+    :math:`\gamma = 1 - (1 - p)^{1 / b^2}`, independently; :math:`y = m x / (1 - p)` with m = 0 inside of blocks. Every
+    element is then dropped with probability p exactly, also at the border, and :math:`E[y] = x`.
 
     The authors' :math:`\gamma = p / b^2`, times a factor for the border, ignores that blocks overlap: of
     p = 0.5 it drops a share of about :math:`1 - e^{-p} = 0.39`. They divide by the share that was kept
@@ -90,9 +89,7 @@ class DropBlock2d(nn.Module):
 
     __constants__ = ["p", "block_size", "inplace"]
 
-    def __init__(
-        self, p: float = 0.1, block_size: int = 7, inplace: bool = False, generator: Generator = None
-    ) -> None:
+    def __init__(self, p: float = 0.1, block_size: int = 7, inplace: bool = False, generator: Generator = None) -> None:
         check_probability(type(self).__name__, p)
         check_generator(type(self).__name__, generator)
         check_count(type(self).__name__, "block_size", block_size)

@@ -121,12 +121,11 @@ def mc_predict(model: nn.Module, x: Any, samples: int = 30, generator: Generator
     Formula: with the outputs :math:`y_1, \dots, y_T` of T passes, :math:`\bar y = \frac{1}{T} \sum_t y_t` and
     :math:`s^2 = \frac{1}{T - 1} \sum_t (y_t - \bar y)^2`, summed up by Welford's method.
 
-    Everything runs in training mode, functional dropout, attention and layers of other libraries included,
-    but for batch normalization and what else changes a buffer in a first pass on `x`: these use what they
-    have learned, and nothing is changed. Afterwards every submodule is in the mode that it was in. No
-    gradient is kept. Without `generator` the passes draw from torch's global generator as any dropout does
-    (and from the generators of the layers that have one); with it the result depends on it alone, and the
-    global generators are put back as they were.
+    Everything runs in training mode, functional dropout, attention and layers of other libraries included, but for
+    batch normalization and what else changes a buffer in a first pass on `x`: these use what they have learned, and
+    nothing is changed. Afterwards every submodule is in the mode that it was in. No gradient is kept. Without
+    `generator` the passes draw from torch's global generator as any dropout does (and from the generators of the
+    layers that have one); with it the result depends on it alone, and the global generators are put back as they were.
 
     Args:
         model: with dropout of any kind; whatever else is random in training mode takes part.
@@ -134,12 +133,11 @@ def mc_predict(model: nn.Module, x: Any, samples: int = 30, generator: Generator
         samples: the number T of passes, at least 2.
         generator: a CPU generator, for a result that can be repeated.
 
-    Returns `Prediction(mean, variance)`, each in the form of the output (a tensor, or tuples and mappings of
-    tensors, with None in place of what is not floating-point), in float32 for half-precision output. Raises
-    ConvcraftError when samples is below 2, the model draws no random numbers in training mode or returns
-    something else there than in eval mode, it returns no floating-point tensor, or the generator is not on
-    the CPU. Source: Gal and Ghahramani (2016), Dropout as a Bayesian Approximation: Representing Model
-    Uncertainty in Deep Learning. Chapter: Dropout.
+    Returns `Prediction(mean, variance)`, each in the form of the output (a tensor, or tuples and mappings of tensors,
+    with None in place of what is not floating-point), in float32 for half-precision output. Raises ConvcraftError when
+    samples is below 2, the model draws no random numbers in training mode or returns something else there than in eval
+    mode, it returns no floating-point tensor, or the generator is not on the CPU. Source: Gal and Ghahramani (2016),
+    Dropout as a Bayesian Approximation: Representing Model Uncertainty in Deep Learning. Chapter: Dropout.
 
     >>> model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 2))
     >>> mean, variance = mc_predict(model, torch.ones(3, 4), samples=20)

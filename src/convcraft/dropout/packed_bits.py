@@ -44,8 +44,7 @@ def takes_bits(x: Any, p: float) -> bool:
 def quantize(keep: float) -> tuple[int, int]:
     """(numerator, digits) of the binary fraction nearest to `keep`, without trailing zeros.
 
-    It has at least 16 digits, and enough for a relative error of at most 2^-13 in the rarer of keeping and
-    dropping.
+    It has at least 16 digits, and enough for a relative error of at most 2^-13 in the rarer of keeping and dropping.
 
     >>> quantize(0.5), quantize(0.75), quantize(0.8)
     ((1, 1), (3, 2), (52429, 16))
@@ -140,11 +139,7 @@ class _Masked(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        x: Tensor,
-        bits: Tensor,
-        strides: tuple[int, ...] | None,
-        constants: tuple[float, float, float],
-        inplace: bool,
+        x: Tensor, bits: Tensor, strides: tuple[int, ...] | None, constants: tuple[float, float, float], inplace: bool
     ) -> Tensor:
         scale, shift, offset = constants
         if not has_memory(x):  # a batch of gradients

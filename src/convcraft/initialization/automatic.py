@@ -86,7 +86,10 @@ def initialize(
     multiplied by :math:`1 / \sqrt L` for L branches instead, so that the variance of the sum grows by a
     constant factor at most, whatever the depth. Of a product of two layers' values one factor ends the
     branch; :math:`x (1 + f)` has the branch f. A branch that multiplies unbounded values or takes powers, and
-    has no normalization, grows faster than its input: its weights are drawn a fifth as large. The end of a
+    has no normalization, grows faster than its input: its weights are drawn a fifth as large. In a chain of
+    products without shortcuts one factor of each starts at one, by its bias; an exponential is such a factor
+    as it is. A chain of products or powers without shortcuts, normalizations and biases has no start that
+    keeps its scale, and its layers are drawn as any others: normalize in between. The end of a
     branch is drawn as any other layer where a zero would keep it from learning or would be undone: before a
     learned scale (ReZero, LayerScale), a gate of the branch's own values or a normalization without scale,
     and in a layer with a forward of its own, such as one that standardizes its weight.
@@ -264,6 +267,9 @@ class _Pass:
         if layer.growing and self.residual != "none":
             weight.mul_(_DAMPED)
             note = ", ".join(filter(None, (note, f"in a product: times {_DAMPED}")))
+        if layer.factor and bias is not None and self.residual != "none" and id(bias) not in self.done:
+            bias.fill_(1.0)
+            note += ", bias 1"
         if layer.residual:
             weight.mul_(self.factor)
             note = ", ".join(filter(None, (note, self.ending)))

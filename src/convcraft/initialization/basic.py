@@ -51,12 +51,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Gene
 
 @torch.no_grad()
 def trunc_normal_(
-    tensor: Tensor,
-    mean: float = 0.0,
-    std: float = 1.0,
-    a: float = -2.0,
-    b: float = 2.0,
-    generator: Generator = None,
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Generator = None
 ) -> Tensor:
     r"""Fill with numbers from the normal distribution, given that they lie in [a, b].
 
@@ -70,9 +65,8 @@ def trunc_normal_(
         mean, std: of the normal distribution before it is cut.
         a, b: the ends.
 
-    Raises ConvcraftError when the tensor is not floating-point, std is not above 0, b is not above a, [a, b]
-    is more than 37 standard deviations away from the mean, or the generator is elsewhere.
-    Chapter: Weight initialization.
+    Raises ConvcraftError when the tensor is not floating-point, std is not above 0, b is not above a, [a, b] is more
+    than 37 standard deviations away from the mean, or the generator is elsewhere. Chapter: Weight initialization.
 
     >>> trunc_normal_(torch.empty(1000)).abs().max() <= 2
     tensor(True)
@@ -164,8 +158,7 @@ def eye_(tensor: Tensor) -> Tensor:
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     r"""Fill the weight of a convolution with unit impulses, so that it passes its channels on.
 
-    Formula: :math:`W_{c, c, m} = 1` for the middle position m of the kernel and each channel c of a group,
-    else 0.
+    Formula: :math:`W_{c, c, m} = 1` for the middle position m of the kernel and each channel c of a group, else 0.
 
     Args:
         tensor: (C_out, C_in / groups, ...) with 1 to 3 kernel dimensions.

@@ -32,10 +32,9 @@ def fans(module_or_tensor: nn.Module | Tensor) -> Fans:
     The weight alone does not tell groups, stride or transposition: for a tensor of shape (a, b, ...) the
     result is :math:`(b K, a K)`, as in torch, which is wrong for grouped and transposed convolutions.
 
-    It takes a linear, bilinear, convolution, transposed convolution or embedding layer, any other module with
-    a `weight` of two dimensions or more, or a weight. Raises ConvcraftError for anything else, and when the
-    weight has no shape yet.
-    Source: Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
+    It takes a linear, bilinear, convolution, transposed convolution or embedding layer, any other module with a
+    `weight` of two dimensions or more, or a weight. Raises ConvcraftError for anything else, and when the weight has
+    no shape yet. Source: Glorot and Bengio (2010), Understanding the difficulty of training deep feedforward neural
     networks; He, Zhang, Ren and Sun (2015), Delving Deep into Rectifiers. Chapter: Weight initialization.
 
     >>> fans(nn.Conv2d(16, 32, 3, groups=4)), fans(nn.Conv2d(16, 32, 3, groups=4).weight)
@@ -62,9 +61,7 @@ def _number(value: float) -> float:
 
 def _weight(thing: Any) -> Tensor:
     weight = getattr(thing, "weight", None) if isinstance(thing, nn.Module) else thing
-    if isinstance(thing, (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)) or not isinstance(
-        weight, Tensor
-    ):
+    if isinstance(thing, (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)) or not isinstance(weight, Tensor):
         raise ConvcraftError(
             "fans: module_or_tensor must be a layer with one weight, or a weight, "
             f"got {type(thing).__name__}; pass one of its weights"

@@ -55,11 +55,10 @@ def lsuv_(
     within `tol` of 1, for each linear, convolution and transposed-convolution layer in the order in which
     they run; before it, each weight becomes orthonormal. Biases are kept.
 
-    A copy of the modules measures, with the same parameters, dropout off and normalizations on the statistics
-    of the batch, so that nothing but the weights of the model changes. The forward passes leave torch's
-    random state alone; only the orthonormal start draws from it, and not when a generator is given. On an
-    error the weights are what they were. What it measures decides what it does next: it needs real values,
-    and waits for the device.
+    A copy of the modules measures, with the same parameters, dropout off and normalizations on the statistics of the
+    batch, so that nothing but the weights of the model changes. The forward passes leave torch's random state alone;
+    only the orthonormal start draws from it, and not when a generator is given. On an error the weights are what they
+    were. What it measures decides what it does next: it needs real values, and waits for the device.
 
     Args:
         model: any module; a layer that runs twice is scaled by its first output.

@@ -38,9 +38,7 @@ class VarianceMap:
     Chapter: Weight initialization.
     """
 
-    def __init__(
-        self, function: Callable[[Tensor], Tensor], weight_variance: float, bias_variance: float
-    ) -> None:
+    def __init__(self, function: Callable[[Tensor], Tensor], weight_variance: float, bias_variance: float) -> None:
         self._function = function
         self.weight_variance = weight_variance
         self.bias_variance = bias_variance
@@ -127,9 +125,7 @@ class VarianceMap:
 
 
 def variance_map(
-    activation: str | nn.Module | Callable[[Tensor], Tensor],
-    weight_variance: float,
-    bias_variance: float = 0.0,
+    activation: str | nn.Module | Callable[[Tensor], Tensor], weight_variance: float, bias_variance: float = 0.0
 ) -> VarianceMap:
     r"""Follow the variance of the pre-activations through wide random layers, and find where it settles.
 

@@ -15,9 +15,7 @@ from .gains import calculate_gain
 
 
 @torch.no_grad()
-def _fill(
-    function: str, target: Tensor | nn.Module, variance: Any, uniform: bool, generator: Generator
-) -> Tensor:
+def _fill(function: str, target: Tensor | nn.Module, variance: Any, uniform: bool, generator: Generator) -> Tensor:
     """Fill a weight by a variance that is computed from its fans; a layer gives the right ones."""
     found: Fans = fans(target)
     weight = check_weight(function, target.weight if isinstance(target, nn.Module) else target)
@@ -145,9 +143,8 @@ def lecun_normal_(tensor: Tensor | nn.Module, generator: Generator = None) -> Te
 
     Formula: :math:`w \sim N(0, 1 / \text{fan}_{in})`.
 
-    Errors are those of `xavier_uniform_`. Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp;
-    Klambauer, Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks.
-    Chapter: Weight initialization.
+    Errors are those of `xavier_uniform_`. Source: LeCun, Bottou, Orr and Müller (1998), Efficient BackProp; Klambauer,
+    Unterthiner, Mayr and Hochreiter (2017), Self-Normalizing Neural Networks. Chapter: Weight initialization.
 
     >>> lecun_normal_(torch.empty(2, 3)).shape
     torch.Size([2, 3])

@@ -62,11 +62,10 @@ def sharpness(
 
     Parameters, buffers, gradients, mode and random state are left as they were. Random layers draw once.
 
-    Raises ConvcraftError when the model has nothing to train, the batch is not of this form or on another
-    device, the loss is not a scalar, it or its second derivative is not finite, or iterations or tolerance
-    are out of range. Source: Pearlmutter (1994), Fast Exact Multiplication by the Hessian; LeCun, Simard and
-    Pearlmutter (1993), Automatic Learning Rate Maximization by On-Line Estimation of the Hessian's
-    Eigenvectors. Chapter: Learning rates.
+    Raises ConvcraftError when the model has nothing to train, the batch is not of this form or on another device, the
+    loss is not a scalar, it or its second derivative is not finite, or iterations or tolerance are out of range.
+    Source: Pearlmutter (1994), Fast Exact Multiplication by the Hessian; LeCun, Simard and Pearlmutter (1993),
+    Automatic Learning Rate Maximization by On-Line Estimation of the Hessian's Eigenvectors. Chapter: Learning rates.
 
     >>> from torch import nn
     >>> model = nn.Linear(2, 1, bias=False)

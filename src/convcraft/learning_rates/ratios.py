@@ -66,9 +66,8 @@ class UpdateRatios(Mapping[str, list[float]]):
 def update_ratios(model: nn.Module, optimizer: Optimizer) -> Iterator[UpdateRatios]:
     r"""Measure the update-to-weight ratio of each parameter at every step of the optimizer inside the `with`.
 
-    Formula: :math:`\lVert w_{t+1} - w_t \rVert / \lVert w_t \rVert`, Euclidean norms over a whole
-    parameter. About :math:`10^{-3}` is a usual value; far above it the weights are overwritten, far below
-    it they hardly learn.
+    Formula: :math:`\lVert w_{t+1} - w_t \rVert / \lVert w_t \rVert`, Euclidean norms over a whole parameter. About
+    :math:`10^{-3}` is a usual value; far above it the weights are overwritten, far below it they hardly learn.
 
     The steps are watched by hooks of the optimizer that are taken away at the end, and the training is not
     disturbed: the weights are read before and after each step, nothing else is touched. It costs one copy of

@@ -33,12 +33,10 @@ class RangeTest:
     losses: tuple[float, ...]  #: loss on the batches of that step, before the step
     #: straight lines fitted to as many neighbours everywhere, at the ends on one side
     smoothed: tuple[float, ...]
-    #: where these lines fall fastest per decade of the rate; None when the loss does not fall by more than
-    #: its noise
+    #: where these lines fall fastest per decade of the rate; None when the loss does not fall by more than its noise
     steepest: float | None
     lowest: float  #: where the smoothed loss is lowest
-    #: the largest rate whose smoothed loss is not above the first, its noise aside; None when nothing
-    #: diverged
+    #: the largest rate whose smoothed loss is not above the first, its noise aside; None when nothing diverged
     largest: float | None
     suggestion: float | None  #: a rate to start from; None when the test shows none
     why: str  #: how the suggestion comes about, in a sentence
@@ -67,10 +65,9 @@ def range_test(
 ) -> RangeTest:
     r"""Train for some steps at growing learning rates, note the loss, and put everything back.
 
-    Formula: step i of n runs at :math:`\eta_i = \eta_{low} (\eta_{high} / \eta_{low})^{i / (n - 1)}`. The
-    test ends early when the loss is not finite, or when its running mean is above
-    :math:`m + (d - 1) \max(|m|, |\ell_0| / 10)`, with m the lowest running mean so far, :math:`\ell_0` the
-    mean of the first five losses and d for `divergence`.
+    Formula: step i of n runs at :math:`\eta_i = \eta_{low} (\eta_{high} / \eta_{low})^{i / (n - 1)}`. The test ends
+    early when the loss is not finite, or when its running mean is above :math:`m + (d - 1) \max(|m|, |\ell_0| / 10)`,
+    with m the lowest running mean so far, :math:`\ell_0` the mean of the first five losses and d for `divergence`.
 
     Args:
         model: in the mode that the training will have.

@@ -40,9 +40,7 @@ def is_careless(x: Tensor) -> bool:
     return x.dim() == 2 or not x.is_contiguous()
 
 
-def batch_norm(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def batch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """(normalized, mean, unbiased variance) of (N, C, ...), again on the centred input if need be."""
     weight, bias = _contiguous(weight, bias)
     channels = x.shape[1]

@@ -150,11 +150,7 @@ def _arguments(model: nn.Module) -> list[tuple[int, dict[str, Any]]]:
 
 
 def _way(
-    model: nn.Module,
-    watched: tuple[type[nn.Module], ...],
-    decided: tuple[bool, ...],
-    args: int,
-    kwargs: dict[str, Any],
+    model: nn.Module, watched: tuple[type[nn.Module], ...], decided: tuple[bool, ...], args: int, kwargs: dict[str, Any]
 ) -> tuple[Calls | None, tuple[bool, ...]]:
     """One way, and the decisions taken on it; None for the calls where it ends in a failed assertion."""
     copied = twin(model)

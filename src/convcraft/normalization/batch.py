@@ -50,11 +50,10 @@ def batch_norm(
         weight, bias: w and b, of shape (C,), or None for 1 and 0.
         training: use the statistics of the batch, and move the running ones.
 
-    Raises ConvcraftError when the input is not a floating-point tensor or has fewer than two dimensions, the
-    number of channels does not fit, eps is negative (or 0, in training), a channel has a single value in
-    training, or the running statistics are missing else. Source: Ioffe and Szegedy (2015), Batch
-    Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift.
-    Chapter: Batch normalization.
+    Raises ConvcraftError when the input is not a floating-point tensor or has fewer than two dimensions, the number of
+    channels does not fit, eps is negative (or 0, in training), a channel has a single value in training, or the
+    running statistics are missing else. Source: Ioffe and Szegedy (2015), Batch Normalization: Accelerating Deep
+    Network Training by Reducing Internal Covariate Shift. Chapter: Batch normalization.
 
     >>> x = torch.tensor([[1.0], [3.0]])
     >>> batch_norm(x, None, None, training=True).round(decimals=3)
@@ -137,11 +136,10 @@ class BatchNorm3d(_BatchNorm, nn.BatchNorm3d):
 class SyncBatchNorm(nn.SyncBatchNorm):
     """Module of :func:`batch_norm` with the statistics of all processes of `process_group` together: torch's.
 
-    `SyncBatchNorm.convert_sync_batchnorm(model)` replaces the batch norms of a model, those of this package
-    too. In training it needs a GPU and `torch.distributed`: on CPU tensors torch raises ValueError once a
-    process group is joined. In eval mode, and without a process group, it is a batch norm on every device.
-    `examples/data_parallel.py` trains one network with it, and on the CPU with the same in two sums.
-    Chapter: Batch normalization.
+    `SyncBatchNorm.convert_sync_batchnorm(model)` replaces the batch norms of a model, those of this package too. In
+    training it needs a GPU and `torch.distributed`: on CPU tensors torch raises ValueError once a process group is
+    joined. In eval mode, and without a process group, it is a batch norm on every device. `examples/data_parallel.py`
+    trains one network with it, and on the CPU with the same in two sums. Chapter: Batch normalization.
 
     >>> model = SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(nn.Conv2d(1, 2, 3), BatchNorm2d(2)))
     >>> type(model[1]).__name__

@@ -26,10 +26,9 @@ and summed against :math:`h_i`
 .. math:: \frac{\partial L}{\partial x_j} = r \Big(h_j - \frac1n \sum_i h_i - \hat x_j \frac1n \sum_i
     h_i \hat x_i\Big).
 
-In words: from the gradient that arrives, the part along the constant vector and the part along
-:math:`\hat x` are taken away, and the rest is scaled by r. So the gradient of the input sums to zero
-over each set, and is orthogonal to :math:`\hat x` up to :math:`\epsilon`. An implementation that treats
-the statistics as constants leaves both parts in.
+In words: from the gradient that arrives, the part along the constant vector and the part along :math:`\hat x` are
+taken away, and the rest is scaled by r. So the gradient of the input sums to zero over each set, and is orthogonal to
+:math:`\hat x` up to :math:`\epsilon`. An implementation that treats the statistics as constants leaves both parts in.
 
 Source: Ioffe and Szegedy (2015), Batch Normalization: Accelerating Deep Network Training by Reducing Internal
 Covariate Shift. Chapter: Batch normalization.

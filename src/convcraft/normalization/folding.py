@@ -294,12 +294,11 @@ def fold_batch_norm(model: nn.Module, strict: bool = False, example: Any = None)
         strict: refuse the model unless every batch normalization can be folded.
         example: a batch on which the outputs before and after are compared as well.
 
-    Returns a copy in eval mode. Raises ConvcraftError when a part of the model is in training mode, it has no
-    batch normalization, none can be folded, or, if strict, one cannot; the message says which and why. Also
-    when the outputs on `example` differ by more than rounding, and when a linear layer that was folded is
-    called with another number of dimensions than two. Source: Jacob et al. (2018), Quantization and Training
-    of Neural Networks for Efficient Integer-Arithmetic-Only Inference, section 3.2.
-    Chapter: Batch normalization.
+    Returns a copy in eval mode. Raises ConvcraftError when a part of the model is in training mode, it has no batch
+    normalization, none can be folded, or, if strict, one cannot; the message says which and why. Also when the outputs
+    on `example` differ by more than rounding, and when a linear layer that was folded is called with another number of
+    dimensions than two. Source: Jacob et al. (2018), Quantization and Training of Neural Networks for Efficient
+    Integer-Arithmetic-Only Inference, section 3.2. Chapter: Batch normalization.
 
     >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
     >>> x = torch.ones(1, 1, 5, 5)

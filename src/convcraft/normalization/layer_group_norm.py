@@ -43,17 +43,12 @@ def layer_norm(
 
 
 def group_norm(
-    input: Tensor,
-    num_groups: int,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
     r"""Normalize each group of neighbouring channels of each sample.
 
-    Formula: :math:`y = w_c (x - \mu_{ng}) (v_{ng} + \epsilon)^{-1/2} + b_c`, with mean and biased
-    variance over the channels of group g and all positions in sample n. The gradient is that of
-    :func:`batch_norm`, with these means.
+    Formula: :math:`y = w_c (x - \mu_{ng}) (v_{ng} + \epsilon)^{-1/2} + b_c`, with mean and biased variance over the
+    channels of group g and all positions in sample n. The gradient is that of :func:`batch_norm`, with these means.
 
     The input is (N, C, ...); one group normalizes the whole sample, C groups each channel. w and b have the
     shape (C,), or are None for 1 and 0. Raises ConvcraftError when the input is not a floating-point tensor

@@ -117,10 +117,9 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any]) -> nn.Modul
         batches: an iterable of batches as a DataLoader gives them: inputs, or inputs and targets in tuples,
             lists or mappings; targets that `forward` does not take are left out.
 
-    Returns the model. Raises ConvcraftError when the model has no batch normalization with running
-    statistics, there are no batches, one holds no tensor or is on another device, or a channel has a single
-    value. Then nothing is changed. Source: Wu and Johnson (2021), Rethinking "Batch" in BatchNorm, section 3.
-    Chapter: Batch normalization.
+    Returns the model. Raises ConvcraftError when the model has no batch normalization with running statistics, there
+    are no batches, one holds no tensor or is on another device, or a channel has a single value. Then nothing is
+    changed. Source: Wu and Johnson (2021), Rethinking "Batch" in BatchNorm, section 3. Chapter: Batch normalization.
 
     >>> model = nn.Sequential(nn.BatchNorm1d(1))
     >>> data = [torch.tensor([[0.0], [2.0]]), torch.tensor([[4.0], [6.0]])]
@@ -218,9 +217,8 @@ def freeze_batch_norm(model: nn.Module, affine: bool = True) -> nn.Module:
         model: with at least one batch normalization with running statistics; changed in place.
         affine: let weight and bias of the layers get no gradient either (`requires_grad=False`).
 
-    Returns the model. Raises ConvcraftError when model is not a module, or has no batch normalization, or one
-    without running statistics, which has nothing to freeze. Then nothing is changed.
-    Chapter: Batch normalization.
+    Returns the model. Raises ConvcraftError when model is not a module, or has no batch normalization, or one without
+    running statistics, which has nothing to freeze. Then nothing is changed. Chapter: Batch normalization.
 
     >>> model = freeze_batch_norm(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)))
     >>> model.train().training, model[1].training
@@ -248,9 +246,8 @@ def unfreeze_batch_norm(model: nn.Module) -> nn.Module:
 
     Formula: as before :func:`freeze_batch_norm`; the statistics are those of the frozen layers.
 
-    The layers take the mode of the model, which is changed in place and returned; other layers are left
-    alone. Raises ConvcraftError when model is not a module, or none of its layers is frozen.
-    Chapter: Batch normalization.
+    The layers take the mode of the model, which is changed in place and returned; other layers are left alone. Raises
+    ConvcraftError when model is not a module, or none of its layers is frozen. Chapter: Batch normalization.
 
     >>> model = freeze_batch_norm(nn.Sequential(nn.BatchNorm2d(2)).train())
     >>> unfreeze_batch_norm(model)[0].training

@@ -23,8 +23,7 @@ def parameters(function: str, p: Any) -> list[Tensor]:
         found = list(p)
     else:
         raise ConvcraftError(
-            f"{function}: p must be a model or its parameters, got {type(p).__name__}; "
-            "pass model or model.parameters()"
+            f"{function}: p must be a model or its parameters, got {type(p).__name__}; pass model or model.parameters()"
         )
     if not found:
         raise ConvcraftError(

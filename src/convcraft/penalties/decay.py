@@ -35,13 +35,12 @@ def decay_groups(
 ) -> list[dict[str, Any]]:
     r"""Split the parameters of a model into those to decay and those to leave alone.
 
-    Formula: the first group has weight decay :math:`\lambda`, the second 0. Spared are biases (names with
-    "bias"), normalizations, learned activations, the lengths g of weight norm, and scales: whatever has one
-    dimension or none once axes of size 1 are removed, except for the weights of linear, convolution,
-    recurrent, embedding and attention layers. So are parameters that the model itself exempts: those with
-    an attribute `_no_weight_decay`, and those named by the method `no_weight_decay()` of the model or one of
-    its modules (or, in part, by `no_weight_decay_keywords()`). A parameter shared by several modules is
-    spared when any of them spares it.
+    Formula: the first group has weight decay :math:`\lambda`, the second 0. Spared are biases (names with "bias"),
+    normalizations, learned activations, the lengths g of weight norm, and scales: whatever has one dimension or none
+    once axes of size 1 are removed, except for the weights of linear, convolution, recurrent, embedding and attention
+    layers. So are parameters that the model itself exempts: those with an attribute `_no_weight_decay`, and those
+    named by the method `no_weight_decay()` of the model or one of its modules (or, in part, by
+    `no_weight_decay_keywords()`). A parameter shared by several modules is spared when any of them spares it.
 
     With `layer_decay`, the parameters of layer d of D have the rate :math:`\eta \gamma^{D - d}`, in two
     groups for each layer. Layers are counted in the order of registration: what comes before the repeated
@@ -61,13 +60,12 @@ def decay_groups(
         lr: :math:`\eta`, the rate of the last layer; only with `layer_decay`.
         options: further strengths of the first group, each 0 in the second: `l1=1e-4` for `proximal`.
 
-    Returns two parameter groups for any torch optimizer, or with `layer_decay` up to two for each layer; the
-    order within each is that of the model. Raises ConvcraftError when model is not a module or has no
-    parameters, a strength or a rate is out of range or not a number, `spare` names nothing in the model, or
-    an option is not a strength. Source: Loshchilov and Hutter (2019), Decoupled Weight Decay Regularization;
-    He, Zhang, Zhang, Zhang, Xie and Li (2019), Bag of Tricks for Image Classification with Convolutional
-    Neural Networks; for the rates, Bao, Dong, Piao and Wei (2022), BEiT: BERT Pre-Training of Image
-    Transformers. Chapter: L1 and L2 penalties.
+    Returns two parameter groups for any torch optimizer, or with `layer_decay` up to two for each layer; the order
+    within each is that of the model. Raises ConvcraftError when model is not a module or has no parameters, a strength
+    or a rate is out of range or not a number, `spare` names nothing in the model, or an option is not a strength.
+    Source: Loshchilov and Hutter (2019), Decoupled Weight Decay Regularization; He, Zhang, Zhang, Zhang, Xie and Li
+    (2019), Bag of Tricks for Image Classification with Convolutional Neural Networks; for the rates, Bao, Dong, Piao
+    and Wei (2022), BEiT: BERT Pre-Training of Image Transformers. Chapter: L1 and L2 penalties.
 
     >>> import torch
     >>> model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.PReLU())
@@ -96,10 +94,7 @@ def decay_groups(
     def split(members: list[Tensor], **rate: float) -> list[dict[str, Any]]:
         decayed = [p for p in members if id(p) not in spared]
         rest = [p for p in members if id(p) in spared]
-        return [
-            {"params": decayed, **rate, **strengths},
-            {"params": rest, **rate, **dict.fromkeys(strengths, 0.0)},
-        ]
+        return [{"params": decayed, **rate, **strengths}, {"params": rest, **rate, **dict.fromkeys(strengths, 0.0)}]
 
     if layer_decay is None:
         return split(everything)

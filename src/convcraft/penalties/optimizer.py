@@ -103,9 +103,7 @@ def _check_dim(tensors: list[Tensor], dim: int) -> None:
 
 
 @torch.no_grad()
-def _step(
-    optimizer: Optimizer, group: dict[str, Any], defaults: dict[str, float], dim: int, rates: Rates
-) -> None:
+def _step(optimizer: Optimizer, group: dict[str, Any], defaults: dict[str, float], dim: int, rates: Rates) -> None:
     """The proximal step for one parameter group."""
     l1, lasso = (group.get(key, value) for key, value in defaults.items())
     tensors = [p for p in group["params"] if p.grad is not None]
@@ -143,9 +141,7 @@ def _sgd(group: dict[str, Any], states: list[dict[str, Any]]) -> float:
     return rate * (1 - group["dampening"]) / (1 - momentum) if momentum else rate
 
 
-def _inverse(
-    roots: list[Tensor], eps: float, lr: float, corrections: list[float] | None = None
-) -> list[Tensor]:
+def _inverse(roots: list[Tensor], eps: float, lr: float, corrections: list[float] | None = None) -> list[Tensor]:
     """lr / (root / correction + eps) for each tensor; the roots are overwritten."""
     if corrections is not None:
         torch._foreach_div_(roots, corrections)

@@ -64,10 +64,9 @@ def l1_penalty(p: Parameters) -> Tensor:
     Formula: :math:`\sum_i |w_i|`, with the gradient :math:`\text{sign}(w_i)`, which is 0 at 0. By gradient
     steps alone no weight becomes exactly 0: see `proximal`.
 
-    p is a model, its parameters, or one tensor, floating-point; each counts once. Returns a tensor without
-    dimensions, which can be differentiated twice. Raises ConvcraftError when there is no parameter, or one is
-    not floating-point. Source: Tibshirani (1996), Regression Shrinkage and Selection via the Lasso.
-    Chapter: L1 and L2 penalties.
+    p is a model, its parameters, or one tensor, floating-point; each counts once. Returns a tensor without dimensions,
+    which can be differentiated twice. Raises ConvcraftError when there is no parameter, or one is not floating-point.
+    Source: Tibshirani (1996), Regression Shrinkage and Selection via the Lasso. Chapter: L1 and L2 penalties.
 
     >>> l1_penalty([torch.tensor([1.0, -2.0]), torch.tensor([[3.0]])])
     tensor(6.)

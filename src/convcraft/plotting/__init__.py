@@ -1,8 +1,8 @@
 """One figure style for everything that convcraft measures.
 
-Each helper returns a :class:`Chart`, a matplotlib figure made without pyplot: nothing global is touched, and
-the bytes are the same in every run. `alt`, what the chart shows in words, is required. Colours keep apart for
-colour-blind eyes, and lines differ by dash as well. Matplotlib and Pillow are imported for the first chart:
+Each helper returns a :class:`Chart`, a matplotlib figure made without pyplot: nothing global is touched, and the bytes
+are the same in every run. `alt`, what the chart shows in words, is required. Colours can be told apart by colour-blind
+readers, and lines also differ by dash. Matplotlib and Pillow are imported with the first chart:
 ``pip install 'convcraft[plot]'``.
 
 >>> chart = lines([0, 1, 2], {"relu": [0, 1, 2]}, alt="ReLU is the identity here.", xlabel="z", ylabel="f(z)")
@@ -31,11 +31,11 @@ __all__ = [
 
 
 def save(chart: Chart, path: str | Path) -> Path:
-    """Write a chart to a .png, .svg or .pdf file, alt text inside, the same bytes every time.
+    """Write a chart to a .png, .svg or .pdf file that contains its alt text; the bytes are the same every time.
 
     Args:
         chart: what a helper returned.
-        path: where to; the suffix chooses the kind.
+        path: the file; its suffix decides the format.
 
     Raises ConvcraftError for another suffix, and where the folder does not exist.
 

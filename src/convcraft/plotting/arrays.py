@@ -1,4 +1,4 @@
-"""What the helpers accept: tensors, arrays, lists, intervals; and the checks on them."""
+"""What the helpers accept (tensors, arrays, lists, intervals), and the checks of these."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -33,7 +33,7 @@ def mapping(value: Any, name: str, singular: str) -> dict[str, Any]:
 
 
 def band(value: Any, length: int, name: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Split y or (y, low, high) and see that each is as long as x."""
+    """Split y or (y, low, high), and check that each part is as long as x."""
     low = high = None
     if isinstance(value, tuple) and len(value) == 3 and np.ndim(array(value[0], name)) == 1:
         value, low, high = value

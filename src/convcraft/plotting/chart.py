@@ -1,4 +1,4 @@
-"""The chart that every helper returns: a matplotlib figure that knows its alt text and shows itself small."""
+"""The chart that every helper returns: a matplotlib figure with alt text, shown as a small PNG."""
 
 import base64
 import io
@@ -19,8 +19,8 @@ FORMATS = (".png", ".svg", ".pdf")
 class Chart(Figure):
     """A matplotlib figure with alt text that a notebook shows as a small palette PNG.
 
-    A chart is made without pyplot, keeps no global state, and gives the same bytes in every run. All of
-    matplotlib's `Figure` is kept for further additions: ``chart.axes[0]`` is the first panel.
+    A chart is made without pyplot, keeps no global state, and gives the same bytes in every run. It is a full
+    `Figure`, to which anything can be added: ``chart.axes[0]`` is the first panel.
 
     Args:
         alt: what the chart shows, in words.
@@ -76,12 +76,10 @@ class Chart(Figure):
 
     @property
     def width(self) -> int:
-        """Width in the pixels of a page; the height follows, so that a phone may shrink it."""
+        """Width in the pixels of a page; no height is given, so that a phone may shrink it."""
         return round(self.get_figwidth() * 96)
 
-    def _repr_mimebundle_(
-        self, include: Any = None, exclude: Any = None
-    ) -> tuple[dict[str, str], dict[str, Any]]:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
         data = {"image/png": base64.b64encode(self.png()).decode("ascii"), "text/plain": repr(self)}
         return data, {"image/png": {"width": self.width, "alt": self.alt}}
 
@@ -91,7 +89,7 @@ class Chart(Figure):
 
 
 def save_chart(chart: Chart, path: str | Path) -> Path:
-    """Write a chart to a file of the kind that its suffix names, with the alt text inside."""
+    """Write a chart to a file, in the format of its suffix, with the alt text in it."""
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
@@ -109,8 +107,6 @@ def save_chart(chart: Chart, path: str | Path) -> Path:
     return path
 
 
-def new_chart(
-    alt: str | None, size: tuple[float, float] | None, default: tuple[float, float], theme: str
-) -> Chart:
+def new_chart(alt: str | None, size: tuple[float, float] | None, default: tuple[float, float], theme: str) -> Chart:
     """Open an empty chart of the given size, or of the default one."""
     return Chart(alt=alt or "", size=size or default, theme=theme)

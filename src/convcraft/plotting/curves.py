@@ -21,9 +21,7 @@ LABELS = ("title", "xlabel", "ylabel", "xlim", "ylim", "hline", "vline")
 PANEL_KEYS = ("x", "series", "xscale", "yscale", "markers", *LABELS)
 
 
-def _draw(
-    ax: Any, theme: Any, x: Any, series: Any, styles: dict[str, int], markers: bool | None
-) -> tuple[dict, dict]:
+def _draw(ax: Any, theme: Any, x: Any, series: Any, styles: dict[str, int], markers: bool | None) -> tuple[dict, dict]:
     """Draw the series on the axes; return the artists for a legend and the ends for direct labels."""
     handles: dict[str, Any] = {}
     ends: dict[str, tuple[float, float, str]] = {}
@@ -35,9 +33,7 @@ def _draw(
         place = styles.setdefault(name, len(styles))
         style = series_style(place, theme)
         show = len(xs) <= LIMIT_POINTS if markers is None else markers
-        (line,) = ax.plot(
-            xs, y, label=name, marker=MARKERS[place % len(MARKERS)] if show else "none", **style
-        )
+        (line,) = ax.plot(xs, y, label=name, marker=MARKERS[place % len(MARKERS)] if show else "none", **style)
         if low is not None:
             area = ax.fill_between(xs, low, high, color=style["color"], alpha=0.17, linewidth=0)
             handles[name] = (area, line)
@@ -51,9 +47,7 @@ def _draw(
 
 def _whole(ax: Any) -> bool:
     """Whether every abscissa is a whole number: an epoch, a layer."""
-    return all(
-        bool((x == np.round(x)).all()) for x in (np.asarray(line.get_xdata()) for line in ax.get_lines())
-    )
+    return all(bool((x == np.round(x)).all()) for x in (np.asarray(line.get_xdata()) for line in ax.get_lines()))
 
 
 def lines(
@@ -75,16 +69,15 @@ def lines(
     size: tuple[float, float] | None = None,
     theme: str = "light",
 ) -> Chart:
-    """Draw one line a series over a common abscissa, with an interval as a band around it.
+    """Draw one line per series over a common abscissa, with intervals as bands.
 
     Args:
         x: (n,) tensor, array or list; or a dict of them by series. The abscissa.
-        series: for each name ``y``, or ``(y, low, high)``; each (n,) numbers of any dtype. A name of blanks
-            has no label.
+        series: for each name ``y``, or ``(y, low, high)``; each (n,) numbers of any dtype. A blank name has no label.
         hline, vline: float, list or dict of label: float. Reference lines.
         markers: mark the points; by default where there are at most 12.
-        legend: {"auto", "direct", "top", "none"}. Names at the ends of the lines, or above; "auto" takes the
-            ends where there is room.
+        legend: {"auto", "direct", "top", "none"}. Names at the ends of the lines, or above; "auto" prefers the ends,
+            where there is room.
 
     Raises ConvcraftError without `alt`, for an unknown scale, theme or legend, or where a series is not as
     long as `x`.
@@ -132,10 +125,9 @@ def panels(
     """Draw small multiples of lines under one legend; a series of the same name looks the same in each.
 
     Args:
-        panels: for each panel ``x`` and ``series`` as in :func:`lines`, and what it needs of ``title``,
-            ``xlabel``, ``ylabel``, ``xscale``, ``yscale``, ``xlim``, ``ylim``, ``hline``, ``vline``,
-            ``markers``.
-        columns: panels in a row; at most three by default.
+        panels: for each panel ``x`` and ``series`` as in :func:`lines`, and what it needs of ``title``, ``xlabel``,
+            ``ylabel``, ``xscale``, ``yscale``, ``xlim``, ``ylim``, ``hline``, ``vline``, ``markers``.
+        columns: panels per row; by default at most three.
         xlabel, ylabel: labels common to all panels.
         sharex, sharey: give all panels the same limits.
 
@@ -181,7 +173,7 @@ def panels(
 
 
 def _sweeps(given: Any) -> dict[str, Any]:
-    """Sweeps by name, also where what is given, or a value of it, is the results of a study."""
+    """Sweeps by name, from sweeps, from the results of a study, or from a dict of either."""
     if hasattr(given, "sweeps"):
         given = given.sweeps()
     found = mapping(given, "sweeps", "sweep")

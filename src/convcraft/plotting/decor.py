@@ -18,7 +18,7 @@ SCALES = ("linear", "log", "symlog", "logit")
 
 
 def tidy_axis(ax: Axes, which: Literal["x", "y"], scale: str, count: int, whole: bool = False) -> None:
-    """Set the scale and few, round ticks; whole numbers only where the data are."""
+    """Set the scale and a few round ticks, whole numbers where the data are whole."""
     check_known(f"{which}scale", scale, SCALES)
     axis = ax.xaxis if which == "x" else ax.yaxis
     if scale == "linear":
@@ -33,12 +33,9 @@ def tidy_axis(ax: Axes, which: Literal["x", "y"], scale: str, count: int, whole:
 
 
 def reference_lines(
-    ax: Axes,
-    lines: float | Sequence[float] | Mapping[str, float] | None,
-    which: Literal["h", "v"],
-    theme: Theme,
+    ax: Axes, lines: float | Sequence[float] | Mapping[str, float] | None, which: Literal["h", "v"], theme: Theme
 ) -> None:
-    """Draw thin lines across at the given values, each with its name on it when it has one."""
+    """Draw thin lines across the panel at the given values, labelled where they have a name."""
     if lines is None:
         return
     if isinstance(lines, Mapping):
@@ -63,7 +60,7 @@ def note(
     offset: tuple[float, float],
     **align: str,
 ) -> None:
-    """Write a small text at a value of one axis and a share of the other, moved by `offset` points."""
+    """Write a small text at a value of one axis and a fraction of the other, offset by `offset` points."""
     transform = ax.get_xaxis_transform() if axis == "x" else ax.get_yaxis_transform()
     style: dict[str, Any] = {"color": theme.muted, "fontsize": 10.5, "textcoords": "offset points", **align}
     ax.annotate(text, at, offset, xycoords=transform, **style)
@@ -88,7 +85,7 @@ def decorate(
 
 
 def grid_shape(count: int, columns: int | None, most: int = 3) -> tuple[int, int]:
-    """Rows and columns for so many panels."""
+    """Rows and columns for a number of panels."""
     if columns is not None and (not isinstance(columns, int) or columns < 1):
         raise ConvcraftError(f"columns: expected a positive whole number, got {columns!r}")
     wide = columns or (count if count <= most else (2 if count == 4 else most))
@@ -106,13 +103,10 @@ def legend_above(chart: Chart, handles: Mapping[str, Any], columns: int | None =
     chart.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=columns or fit)
 
 
-def end_labels(
-    chart: Chart, ax: Axes, ends: Mapping[str, tuple[float, float, str]], reach: float = 1.2
-) -> bool:
-    """Write each series' name beside its last point, spread so that none cover each other.
+def end_labels(chart: Chart, ax: Axes, ends: Mapping[str, tuple[float, float, str]], reach: float = 1.2) -> bool:
+    """Write each series' name beside its last point, spread so that none overlap.
 
-    Returns False, and draws nothing, where the names would stand too far from their lines: `reach` lines of
-    text.
+    Returns False, and draws nothing, where a name would end up more than `reach` lines of text from its line.
     """
     chart.draw_without_rendering()
     names = list(ends)

@@ -44,8 +44,7 @@ def histograms(
 ) -> Chart:
     """Draw histograms over common bins, in small multiples, or as outlines in one panel.
 
-    Each bin shows the share of all values of its set that falls into it; what lies outside `range` is in no
-    bin.
+    Each bin shows the share of its set's values that fall into it; values outside `range` are in no bin.
 
     Args:
         values: dict or list. For each name a tensor or array of any shape and dtype.
@@ -64,9 +63,7 @@ def histograms(
     from .decor import decorate, grid_shape, legend_above, tidy_axis
 
     named = isinstance(values, Mapping)
-    items = mapping(
-        values if isinstance(values, Mapping) else dict(enumerate(values)), "values", "set of values"
-    )
+    items = mapping(values if isinstance(values, Mapping) else dict(enumerate(values)), "values", "set of values")
     data = {name: _finite(v, name) for name, v in items.items()}
     if range is None:
         range = (float(min(v.min() for v in data.values())), float(max(v.max() for v in data.values())))
@@ -117,12 +114,12 @@ def bars(
     size: tuple[float, float] | None = None,
     theme: str = "light",
 ) -> Chart:
-    """Draw one bar a name, or one group of bars a name, with an interval on each that has one.
+    """Draw one bar per name, or one group of bars per name, with an interval on each bar that has one.
 
     Args:
         values: ``{name: value}``, ``{name: interval}``, or ``{group: {name: value or interval}}``; an
             interval has mean, low and high, or is those three numbers.
-        stacked: put the bars of a group on one another, without intervals: the parts of a whole.
+        stacked: stack the bars of a group, as parts of a whole, without intervals.
 
     Raises ConvcraftError without `alt` or values.
 
@@ -155,9 +152,7 @@ def bars(
                 continue
             error = np.stack([three[:, 0] - three[:, 1], three[:, 2] - three[:, 0]])
             if (error > 0).any():
-                ax.errorbar(
-                    at, three[:, 0], error, fmt="none", ecolor=chart.theme.ink, elinewidth=1.3, capsize=3
-                )
+                ax.errorbar(at, three[:, 0], error, fmt="none", ecolor=chart.theme.ink, elinewidth=1.3, capsize=3)
         ax.set_xticks(np.arange(len(groups)), list(groups))
         if sum(len(g) for g in groups) > 62:
             for label in ax.get_xticklabels():

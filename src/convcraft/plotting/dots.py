@@ -29,12 +29,12 @@ def intervals(
     size: tuple[float, float] | None = None,
     theme: str = "light",
 ) -> Chart:
-    """Draw each value as a dot with its interval, one a row, from the top.
+    """Draw each value as a dot with its interval, one per row, from the top.
 
     Args:
         values: ``{name: interval}`` or ``{name: {series: interval}}``; an interval has mean, low and high, or
             is those three numbers.
-        reference: float or dict of label: float. A value to compare with, drawn as a line.
+        reference: float or dict of label: float. A value for comparison, drawn as a line.
         numbers: A format such as "{:.3f}" with which the mean is written at the right of each row.
 
     Raises ConvcraftError without `alt` or values, and for what is not an interval.
@@ -90,9 +90,9 @@ def differences(
     size: tuple[float, float] | None = None,
     theme: str = "light",
 ) -> Chart:
-    """Draw paired differences with their intervals, one a row, against 0.
+    """Draw paired differences with their intervals, one per row, against 0.
 
-    Where all contrasts have the same margin, the band of differences that do not matter is shaded.
+    Where all contrasts share a margin, the band of negligible differences is shaded.
 
     Args:
         contrasts: each with the names ``a`` and ``b``, the ``interval`` of a - b (mean, low, high), a
@@ -129,9 +129,7 @@ def differences(
     if margin is not None:
         ax = chart.axes[0]
         limits = ax.get_xlim()
-        ax.axvspan(
-            -scale * margin, scale * margin, color=chart.theme.muted, alpha=0.14, linewidth=0, zorder=0
-        )
+        ax.axvspan(-scale * margin, scale * margin, color=chart.theme.muted, alpha=0.14, linewidth=0, zorder=0)
         if xlim is None:
             ax.set_xlim(min(limits[0], -1.1 * scale * margin), max(limits[1], 1.1 * scale * margin))
     return chart
@@ -154,7 +152,7 @@ def points(
     size: tuple[float, float] | None = None,
     theme: str = "light",
 ) -> Chart:
-    """Draw a scatter of (x, y) pairs for each name, with the line y = x if asked.
+    """Draw a scatter plot of (x, y) pairs for each name, optionally with the line y = x.
 
     Args:
         values: for each name ``(x, y)``, each (n,) numbers.
@@ -183,9 +181,7 @@ def points(
         tidy_axis(ax, "y", yscale, 6)
         decorate(ax, chart.theme, title, xlabel, ylabel, xlim, ylim, hline, vline)
         if diagonal:
-            ax.axline(
-                (0, 0), slope=1, color=chart.theme.muted, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1.5
-            )
+            ax.axline((0, 0), slope=1, color=chart.theme.muted, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1.5)
         if len(handles) > 1:
             legend_above(chart, handles)
     return chart

@@ -48,10 +48,9 @@ def images(
     size: tuple[float, float] | None = None,
     theme: str = "light",
 ) -> Chart:
-    """Draw images in a grid, pixels kept sharp; large values are dark ink on the light ground.
+    """Draw images in a grid with sharp pixels; large values are dark on the light ground.
 
-    An image with values below zero is drawn in two colours, white at zero; one of three channels in its own
-    colours.
+    An image with negative values is drawn in two colours, white at zero; one with three channels in its own colours.
 
     Args:
         images: tensor, array or list. (H, W), (N, H, W), (N, 1, H, W), (N, 3, H, W), or a list of images that
@@ -82,17 +81,13 @@ def images(
     tall = max(p.shape[0] / p.shape[1] for p in pictures)
     cell = min(WIDTH / wide, 2.6)
     height = rows * (cell * tall + (0.3 if titles else 0.02)) + (0.35 if title else 0.0)
-    chart = new_chart(
-        alt, size, (WIDTH if wide * cell > 5 or titles else max(SMALL, wide * cell), height), theme
-    )
+    chart = new_chart(alt, size, (WIDTH if wide * cell > 5 or titles else max(SMALL, wide * cell), height), theme)
     flat = np.concatenate([p.ravel() for p in pictures])
     with settings(chart.theme):
         grid = chart.subplots(rows, wide, squeeze=False).ravel()
         shown = None
         for index, (ax, picture) in enumerate(zip(grid, pictures, strict=False)):
-            shown = ax.imshow(
-                picture, **_scale(picture, flat if share else picture, limits, chart.theme.light)
-            )
+            shown = ax.imshow(picture, **_scale(picture, flat if share else picture, limits, chart.theme.light))
             ax.grid(False)
             ax.set_xticks([])
             ax.set_yticks([])
@@ -110,9 +105,7 @@ def images(
     return chart
 
 
-def _scale(
-    picture: np.ndarray, values: np.ndarray, limits: tuple[float, float] | None, light: bool
-) -> dict[str, Any]:
+def _scale(picture: np.ndarray, values: np.ndarray, limits: tuple[float, float] | None, light: bool) -> dict[str, Any]:
     """Colour map and limits for one image."""
     if picture.ndim == 3:
         return {}
@@ -136,13 +129,13 @@ def grids(
     size: tuple[float, float] | None = None,
     theme: str = "light",
 ) -> Chart:
-    """Draw small arrays as squares with something written in each.
+    """Draw small arrays as squares with a number or text in each.
 
     Args:
         panels: for each panel ``cells``, rows of numbers or texts (a text may be empty), and what it needs of
             ``title``; ``marked``, cells as (row, column) that are tinted; ``rim``, the number of rows and
             columns around the array that are drawn faint, as padding is.
-        columns: panels in a row; all by default.
+        columns: panels per row; by default all.
 
     Raises ConvcraftError without `alt` or panels, and for an entry of a panel that is not known.
 
@@ -212,17 +205,16 @@ def heatmap(
     size: tuple[float, float] | None = None,
     theme: str = "light",
 ) -> Chart:
-    """Draw a matrix in colours, with the scale beside it and, if asked, the number in each cell.
+    """Draw a matrix as a heat map with its scale and, optionally, the number in each cell.
 
     Args:
         matrix: (rows, columns) tensor or array. The values; NaN is left blank.
         xticks, yticks: list. Names of the columns and the rows.
-        label: what the colour means, with its unit.
-        centre: draw in two colours that meet at this value.
+        label: what the colours mean, with the unit.
+        centre: use two colours that meet at this value.
         numbers: A format such as "{:.2f}" for the number in each cell.
 
-    Raises ConvcraftError without `alt`, for other than a matrix, or where names and rows or columns differ in
-    number.
+    Raises ConvcraftError without `alt`, for other than a matrix, or where names and rows or columns differ in number.
 
     >>> chart = heatmap([[1, 2], [3, 4]], alt="Four numbers.", numbers="{:.0f}")
     >>> [text.get_text() for text in chart.axes[0].texts]
@@ -266,7 +258,7 @@ def heatmap(
 
 
 def _write_numbers(ax: Any, data: np.ndarray, shown: Any, form: str) -> None:
-    """Write each value into its cell, in black or white, whichever stands out."""
+    """Write each value into its cell, in black or white, whichever is legible."""
     for (i, j), value in np.ndenumerate(data):
         if not np.isfinite(value):
             continue

@@ -1,4 +1,4 @@
-"""The house style: colours, dashes, markers, type, and matplotlib settings for while a chart is drawn."""
+"""The house style: colours, dashes, markers, type, and the matplotlib settings in force while a chart is drawn."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ DPI = 192  # drawn at twice the density of a screen, shown at 96 pixels an inch
 
 
 class Theme(NamedTuple):
-    """Colours of a chart: the ground, the ink, the quiet lines and the series in their order."""
+    """Colours of a chart: the ground, the ink, the subdued lines, and the series in order."""
 
     light: bool
     ground: str
@@ -82,20 +82,19 @@ def need_matplotlib() -> None:
         import PIL.Image  # noqa: F401
     except ImportError as error:
         raise ConvcraftError(
-            f"plotting needs matplotlib and Pillow, and {error.name!r} is not installed: "
-            "pip install 'convcraft[plot]'"
+            f"plotting needs matplotlib and Pillow, and {error.name!r} is not installed: pip install 'convcraft[plot]'"
         ) from error
 
 
 def pick_theme(theme: str) -> Theme:
-    """Return the theme of that name, "light" or "dark"."""
+    """The theme of a name, "light" or "dark"."""
     if theme not in THEMES:
         raise ConvcraftError(f"theme: expected 'light' or 'dark', got {theme!r}")
     return THEMES[theme]
 
 
 def series_style(index: int, theme: Theme) -> dict[str, Any]:
-    """Colour and dash of the series at that place; the dash changes when the colours begin again."""
+    """Colour and dash of a series by its position; the dashes change when the colours repeat."""
     count = len(theme.series)
     return {"color": theme.series[index % count], "linestyle": DASHES[(index + index // count) % len(DASHES)]}
 
@@ -113,7 +112,7 @@ def _luminance(colour: str) -> float:
 
 
 def text_colour(colour: str, theme: Theme) -> str:
-    """The colour mixed with as much ink as text of that colour needs to be read (4.5 to 1)."""
+    """The colour, mixed with enough ink to be legible as text (4.5 to 1)."""
     for step in range(11):
         share = step / 10
         mixed = "#" + "".join(
@@ -127,7 +126,7 @@ def text_colour(colour: str, theme: Theme) -> str:
 
 @contextmanager
 def settings(theme: Theme) -> Iterator[None]:
-    """Apply the house style for the length of a with block; matplotlib's settings are as before after it."""
+    """Apply the house style within a with block; matplotlib's settings are restored after it."""
     need_matplotlib()
     import matplotlib
 

@@ -1,8 +1,7 @@
 """Activations and their derivatives in NumPy, float64: what the book derives and the tests compare with.
 
-Every function takes anything that `numpy.asarray` takes and returns float64. No exponential overflows, no
-difference cancels, and ±inf give the limits. At a kink the derivative is the one that torch's backward pass
-uses.
+Every function takes anything that `numpy.asarray` takes and returns float64. No exponential overflows, no difference
+cancels, and ±inf give the limits. At a kink the derivative is the one that torch's backward pass uses.
 """
 
 import math

@@ -144,9 +144,7 @@ def avg_pool2d(x: npt.ArrayLike, kernel_size: Pair, stride: Pair | None = None, 
     return _pool("avg_pool2d", x, kernel_size, stride, padding, 0.0).mean(axis=(-2, -1))
 
 
-def _pool(
-    function: str, x: npt.ArrayLike, size: Pair, stride: Pair | None, padding: Pair, fill: float
-) -> Array:
+def _pool(function: str, x: npt.ArrayLike, size: Pair, stride: Pair | None, padding: Pair, fill: float) -> Array:
     kernel = _pair(f"{function}: kernel_size", size, 1)
     step = kernel if stride is None else _pair(f"{function}: stride", stride, 1)
     margin = _pair(f"{function}: padding", padding, 0)
@@ -191,7 +189,6 @@ def cross_entropy(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
         )
     if classes.size and not 0 <= classes.min() <= classes.max() < rows.shape[1]:
         raise ConvcraftError(
-            f"cross_entropy: labels must lie between 0 and {rows.shape[1] - 1}, "
-            f"got {classes.min()} to {classes.max()}"
+            f"cross_entropy: labels must lie between 0 and {rows.shape[1] - 1}, got {classes.min()} to {classes.max()}"
         )
     return float(-log_softmax(rows)[np.arange(len(rows)), classes].mean())

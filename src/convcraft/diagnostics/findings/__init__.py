@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from ..evidence import Evidence
 from ..finding import Finding
-from . import losses, modes, norms, optimization, signals, units, weights
+from . import losses, modes, norms, optimization, signals, weights
 from .catalogue import KINDS, Kind, listed, names
 
 __all__ = ["CHECKS", "KINDS", "Kind", "find_all", "names"]
@@ -15,14 +15,8 @@ Check = Callable[[Evidence], Iterator[Finding]]
 #: Checks that say something of a model whose values are not finite too.
 ALWAYS: tuple[Check, ...] = (*signals.ALWAYS, *weights.ALWAYS, *norms.ALWAYS, *optimization.ALWAYS)
 CHECKS: tuple[Check, ...] = (
-    *signals.CHECKS,
-    *units.CHECKS,
-    *weights.CHECKS,
-    *losses.CHECKS,
-    *norms.CHECKS,
-    *optimization.CHECKS,
-    *modes.CHECKS,
-)
+    *signals.CHECKS, *weights.CHECKS, *losses.CHECKS, *norms.CHECKS, *optimization.CHECKS, *modes.CHECKS,
+)  # fmt: skip
 
 
 def find_all(evidence: Evidence) -> tuple[Finding, ...]:

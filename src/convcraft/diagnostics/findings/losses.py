@@ -9,6 +9,9 @@ from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find
 
+#: Functions of which cosines are made.
+_COSINES = {"normalize", "cosine_similarity", "norm", "vector_norm"}
+
 
 def initial(evidence: Evidence) -> Iterator[Finding]:
     """The loss of an untrained classifier against that of a uniform guess."""
@@ -23,13 +26,15 @@ def initial(evidence: Evidence) -> Iterator[Finding]:
         excess = (call.value / call.uniform - 1) * math.log(max(call.classes, 2)) if call.uniform else 0.0
         if excess <= thresholds.INITIAL_LOSS_EXCESS:
             continue
-        severe = call.value > thresholds.INITIAL_LOSS_SEVERE * call.uniform
+        severity: str | bool = call.value > thresholds.INITIAL_LOSS_SEVERE * call.uniform
+        if evidence.graph and _COSINES & {o.name for o in evidence.graph.behind(-1)}:
+            severity = "note"  # of cosines, whose scale somebody has chosen
         message = (
             f"The loss is {number(call.value)}; a guess that gives each of the {call.classes} classes the "
             f"same probability has {number(call.uniform)}."
         )
         numbers = {"loss": call.value, "uniform": call.uniform, "classes": call.classes}
-        yield find("initial-loss", severe, "", message, **numbers)
+        yield find("initial-loss", severity, "", message, **numbers)
 
 
 def softmax(evidence: Evidence) -> Iterator[Finding]:
@@ -67,16 +72,15 @@ def inputs(evidence: Evidence) -> Iterator[Finding]:
     for facts in evidence.inputs:
         shift = abs(facts.mean) / facts.std if facts.std else 0.0
         # features that never vary (a border of zeros) have no scale to speak of
-        ratio = facts.largest / facts.smallest if facts.smallest > 1e-6 * facts.largest else 1.0
+        varies = facts.is_batch and facts.smallest > 1e-6 * facts.largest
+        ratio = facts.largest / facts.smallest if varies else 1.0
         wrong = []
         if facts.std and not low <= facts.std <= high:
             wrong.append(f"standard deviation {number(facts.std)}")
         if shift > thresholds.INPUT_SHIFT:
             wrong.append(f"mean {number(facts.mean)}, which is {number(shift)} standard deviations from 0")
         if ratio > thresholds.INPUT_RATIO:
-            wrong.append(
-                f"features with standard deviations from {number(facts.smallest)} to {number(facts.largest)}"
-            )
+            wrong.append(f"features with standard deviations from {number(facts.smallest)} to {number(facts.largest)}")
         if not wrong:
             continue
         very_low, very_high = thresholds.INPUT_STD_SEVERE
@@ -104,9 +108,8 @@ def output_range(evidence: Evidence) -> Iterator[Finding]:
     if facts is None or classes or facts.outside < thresholds.OUT_OF_REACH_WARNING:
         return
     message = (
-        f"The model ends in {facts.kind}, from {number(facts.low)} to {number(facts.high)}; the targets go "
-        f"from {number(facts.smallest)} to {number(facts.largest)}, {100 * facts.outside:.0f} % of them out "
-        "of reach."
+        f"The model ends in {facts.kind}, from {number(facts.low)} to {number(facts.high)}; the targets go from "
+        f"{number(facts.smallest)} to {number(facts.largest)}, {100 * facts.outside:.0f} % of them out of reach."
     )
     severe = facts.outside >= thresholds.OUT_OF_REACH_SEVERE
     numbers = {"outside": facts.outside, "smallest": facts.smallest, "largest": facts.largest}

@@ -16,7 +16,10 @@ def unexplained(evidence: Evidence) -> Iterator[Finding]:
     if facts.random is not None and facts.random > thresholds.OUTPUT_TOLERANCE:
         share = f"{100 * facts.random:.1f} % of the output's norm"
         message = f"Two passes in eval mode over the same batch differ by {share}."
-        yield find("random-evaluation", "warning", facts.random_layer, message, difference=facts.random)
+        if facts.noise:
+            message += " They draw noise other than dropout, as a model that samples does."
+        severity = "note" if facts.noise else "warning"
+        yield find("random-evaluation", severity, facts.random_layer, message, difference=facts.random)
     if facts.unexplained is not None and facts.unexplained > thresholds.OUTPUT_TOLERANCE:
         message = (
             "With dropout and batch normalization switched off, the outputs in training and in evaluation "

@@ -94,9 +94,7 @@ def small_batch(evidence: Evidence) -> Iterator[Finding]:
     if evidence.failure is None and examples >= thresholds.BATCH_SMALL:
         return
     severe = evidence.failure is not None or examples <= thresholds.BATCH_SEVERE
-    message = (
-        f"Batch statistics of {examples} example{'s' if examples != 1 else ''}, {values} values a channel"
-    )
+    message = f"Batch statistics of {examples} example{'s' if examples != 1 else ''}, {values} values a channel"
     if evidence.failure is not None:
         message += f"; training mode refuses the batch: {evidence.failure.split(chr(10))[0][:100]}"
     layer = facts[0].name if facts else next(iter(_modules(evidence)))
@@ -149,9 +147,7 @@ def running(evidence: Evidence) -> Iterator[Finding]:
         yield find("batch-norm-running-statistics", "warning", facts.name, message, shift=shift, ratio=ratio)
 
 
-def _distance(
-    module: _BatchNorm, mean: Tensor, var: Tensor, alive: Tensor, left: float
-) -> tuple[float, float]:
+def _distance(module: _BatchNorm, mean: Tensor, var: Tensor, alive: Tensor, left: float) -> tuple[float, float]:
     """Distance of means in standard deviations, ratio of variances, where `left` of the start remains."""
     assert module.running_mean is not None and module.running_var is not None
     spread = (var + module.eps).sqrt()

@@ -41,17 +41,22 @@ def _silent(evidence: Evidence, missing: list[str]) -> Iterator[Finding]:
         )
         yield find("dead-branch", "severe", zeros[0].rpartition(".")[0], message, parameters=len(dead))
     elif dead:
-        moving = {fact.name.rpartition(".")[0] for fact in facts if fact.norm > 0}
-        whole = any(name.rpartition(".")[0] not in moving for name in dead)
+        moving = {_layer(fact.name) for fact in facts if fact.norm > 0}
+        whole = any(_layer(name) not in moving for name in dead)
         severity = "severe" if everything else "warning" if whole else "note"
         message = f"{len(dead)} of {len(facts)} parameters get a gradient of exactly zero: {listed(dead)}."
         yield find("no-gradient", severity, dead[0].rpartition(".")[0], message, parameters=len(dead))
     if waiting:
         message = (
-            f"{len(waiting)} of {len(facts)} parameters get a gradient once the others have moved: "
-            f"{listed(waiting)}."
+            f"{len(waiting)} of {len(facts)} parameters get a gradient once the others have moved: {listed(waiting)}."
         )
         yield find("no-gradient", "note", waiting[0].rpartition(".")[0], message, parameters=len(waiting))
+
+
+def _layer(parameter: str) -> str:
+    """The layer that a parameter belongs to, also where its weight is computed from it."""
+    module, computed, _ = parameter.partition(".parametrizations.")
+    return module if computed else parameter.rpartition(".")[0]
 
 
 def not_optimized(evidence: Evidence) -> Iterator[Finding]:

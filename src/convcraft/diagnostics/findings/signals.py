@@ -1,7 +1,9 @@
-"""Signals through depth: the first value that is not finite, the spread of activations, the gradient."""
+"""Signals: through depth and time, and in units that say nothing."""
 
 import math
 from collections.abc import Iterator, Sequence
+
+from torch import Tensor
 
 from ..._table import number
 from .. import thresholds
@@ -36,9 +38,7 @@ def drift(evidence: Evidence) -> Iterator[Finding]:
     """The spread within the units, activation by activation."""
     layers = [layer for layer in evidence.activations() if layer.signal is not None]
     if len(layers) < thresholds.DRIFT_LAYERS:
-        small = {
-            layer.name for layer in evidence.graph or () if layer.residual
-        }  # ends of branches, on purpose
+        small = {layer.name for layer in evidence.graph or () if layer.residual}  # ends of branches, on purpose
         layers = [x for x in evidence.weight_layers()[:-1] if x.name.partition(":")[0] not in small]
     # a branch that ends in zeros, as at the start of a residual network, has no spread yet
     layers = [layer for layer in layers if layer.signal]
@@ -70,7 +70,9 @@ def gradient(evidence: Evidence) -> Iterator[Finding]:
         small, large = ratio < thresholds.VANISHING_WARNING, ratio > thresholds.EXPLODING_WARNING
         severe = ratio < thresholds.VANISHING_SEVERE or ratio > thresholds.EXPLODING_SEVERE
         weights = [p for name, p in evidence.model.named_parameters() if not name.endswith("bias")]
-        zeros = ratio == 0 and not all(bool(p.any()) for p in weights)  # these explain it
+        matrices = [p.detach() for p in weights if p.dim() > 1]
+        few = 0 < sum(_is_small(p) for p in matrices) <= len(matrices) / 3
+        zeros = ratio == 0 and not all(bool(p.any()) for p in weights) or small and few  # these explain it
         if (small or large) and not zeros:
             message = (
                 f"The gradient's norm is {number(slopes[0])} at {names[0]} and {number(slopes[-1])} at "
@@ -87,6 +89,12 @@ def gradient(evidence: Evidence) -> Iterator[Finding]:
             f"ratio of {number(gradients / size)}."
         )
         yield find("exploding-gradient", "severe", "", message, gradients=gradients, parameters=size)
+
+
+def _is_small(weight: Tensor) -> bool:
+    """Whether a weight is zero, or so near that it may have been a few steps ago."""
+    usual = math.sqrt(weight.shape[0] / weight.numel()) if weight.numel() else 0.0
+    return not float(weight.square().mean().sqrt()) > 0.1 * usual
 
 
 def in_time(evidence: Evidence) -> Iterator[Finding]:
@@ -109,5 +117,49 @@ def in_time(evidence: Evidence) -> Iterator[Finding]:
         yield find("gradient-vanishes-in-time", severity, name, message, ratio=ratio, steps=len(values))
 
 
+def dead(evidence: Evidence) -> Iterator[Finding]:
+    """Units of a rectifier that were zero on everything seen."""
+    for layer in evidence.layers:
+        if layer.dead is None or layer.dead < thresholds.DEAD_WARNING:
+            continue
+        severity = "severe" if layer.dead >= thresholds.DEAD_SEVERE else "warning"
+        message = (
+            f"{len(layer.dead_units)} of {layer.units} units ({100 * layer.dead:.0f} %) were zero on all "
+            f"{layer.seen:,} values seen of each."
+        )
+        if layer.seen < thresholds.DEAD_SEEN:
+            severity = "note"
+            message += " That is too little data to tell a dead unit from a quiet one."
+        numbers = {"dead": layer.dead, "units": layer.units, "seen": layer.seen}
+        yield find("dead-units", severity, layer.name, message, **numbers)
+
+
+def saturated(evidence: Evidence) -> Iterator[Finding]:
+    """Activations with two limits whose values lie at them; gates and the output are meant to."""
+    last = max((i for i, layer in enumerate(evidence.layers) if layer.role == "weights"), default=-1)
+    for i, layer in enumerate(evidence.layers):
+        if layer.saturated is None or layer.gate or i > last:
+            continue
+        if layer.saturated < thresholds.SATURATED_WARNING:
+            continue
+        severity = "severe" if layer.saturated >= thresholds.SATURATED_SEVERE else "warning"
+        if evidence.trained and severity == "warning":
+            severity = "note"  # a trained unit may have made up its mind
+        message = (
+            f"{100 * layer.saturated:.0f} % of the values of {layer.kind} lie within "
+            f"{100 * (1 - thresholds.SATURATED):.1f} % of a limit, where its slope is below a twentieth of its largest."
+        )
+        yield find("saturated-units", severity, layer.name, message, saturated=layer.saturated)
+
+
+def attention(evidence: Evidence) -> Iterator[Finding]:
+    """Attention that has chosen before it has learned anything."""
+    for name, spread in evidence.attention.items():
+        if evidence.trained or spread < thresholds.ATTENTION_WARNING:
+            continue
+        message = f"Before training, a query's scores have a standard deviation of {number(spread)} over its keys."
+        yield find("saturated-attention", spread >= thresholds.ATTENTION_SEVERE, name, message, spread=spread)
+
+
 ALWAYS = (not_finite,)
-CHECKS = (drift, gradient, in_time)
+CHECKS = (drift, gradient, in_time, dead, saturated, attention)

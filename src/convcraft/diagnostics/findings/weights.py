@@ -28,6 +28,8 @@ def constant(evidence: Evidence) -> Iterator[Finding]:
         for key, weight in module.named_parameters(recurse=False):
             if weight.dim() < 2 or not weight.requires_grad or isinstance(weight, nn.UninitializedParameter):
                 continue
+            if not key.startswith("weight") and weight.numel() == max(weight.shape):
+                continue  # a scale for each unit
             if weight.is_sparse or min(weight.shape[0], weight.numel() // max(1, weight.shape[0])) < 1:
                 continue
             found = _judge_constant(evidence, names[id(module)], module, key, weight.detach())
@@ -35,9 +37,7 @@ def constant(evidence: Evidence) -> Iterator[Finding]:
                 yield found
 
 
-def _judge_constant(
-    evidence: Evidence, name: str, module: nn.Module, key: str, weight: Tensor
-) -> Finding | None:
+def _judge_constant(evidence: Evidence, name: str, module: nn.Module, key: str, weight: Tensor) -> Finding | None:
     rows = (torch.view_as_real(weight) if weight.is_complex() else weight).flatten(1).float()
     largest = float(rows.abs().max())
     if largest == 0:
@@ -85,10 +85,9 @@ def mismatch(evidence: Evidence) -> Iterator[Finding]:
         except Exception:  # an activation that does not take a row of numbers
             wanted = math.nan
         message = (
-            f"Over {len(chain)} layers from {first.name} to {chain[-1].name} the weights' variance times the "
-            f"fan-in is {number(gains)} in the geometric mean; {first.activation.name} keeps the signal at "
-            f"{number(wanted)}. Predicted factors: {number(forward)} for the signal, {number(backward)} for "
-            "its gradient."
+            f"Over {len(chain)} layers from {first.name} to {chain[-1].name} the weights' variance times the fan-in is "
+            f"{number(gains)} in the geometric mean; {first.activation.name} keeps the signal at {number(wanted)}. "
+            f"Predicted factors: {number(forward)} for the signal, {number(backward)} for its gradient."
         )
         numbers = {"forward": forward, "backward": backward, "gain": gains, "wanted": wanted}
         severe = away >= thresholds.DRIFT_SEVERE
@@ -103,8 +102,13 @@ def _chains(evidence: Evidence) -> Iterator[list[Layer]]:
     for found in evidence.graph:
         layer = replace(found, module=own.get(found.name, found.module))
         usable = layer.kind in _KINDS and layer.calls == 1 and not layer.output and not layer.normalization
+        fed = {o.name for o in evidence.graph.behind(layer.index) if o.kind == "layer"} if usable else set()
+        if chain and fed != {chain[-1].name}:  # it is beside the others
+            if len(chain) > 1:
+                yield chain
+            chain = []
         weighted = isinstance(getattr(layer.module, "weight", None), Tensor)
-        if usable and weighted and layer.activation is not None:
+        if usable and weighted and layer.activation is not None and layer.activation.name != "softmax":
             chain.append(layer)
             continue
         if len(chain) > 1:

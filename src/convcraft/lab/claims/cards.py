@@ -14,11 +14,7 @@ from .ledger import VERDICTS, Claim, find
 from .style import CARD_CSS, COLOURS, badge, label, rich, sources
 
 RECORD = "convcraft_claim"  # key of the record in the metadata of an output
-RESULTS: Mapping[str, str] = {
-    "shows": "shows it",
-    "opposite": "shows the opposite",
-    "neither": "decides nothing",
-}
+RESULTS: Mapping[str, str] = {"shows": "shows it", "opposite": "shows the opposite", "neither": "decides nothing"}
 
 Bundle = tuple[dict[str, Any], dict[str, Any]]
 
@@ -192,8 +188,7 @@ def _by_hand(claim: Claim, word: object) -> str:
 def _check_evidence(claim_id: str, verdict: str, evidence: object) -> None:
     if not isinstance(evidence, str) or not evidence.strip():
         raise ConvcraftError(
-            f"evidence: expected a sentence, got {evidence!r} for {claim_id!r}; "
-            "say what was measured, with the numbers"
+            f"evidence: expected a sentence, got {evidence!r} for {claim_id!r}; say what was measured, with the numbers"
         )
     if verdict != "untestable" and not any(character.isdigit() for character in evidence):
         raise ConvcraftError(

@@ -118,8 +118,7 @@ def samples(path: str | Path | None = None) -> dict[str, Sample]:
 def sample(claim_id: str, path: str | Path | None = None) -> Sample:
     """Return the record of one code sample; at the end of a cell it shows outcome, warnings and checks.
 
-    Raises :class:`~convcraft.ConvcraftError` when no sample belongs to ``claim_id``. Chapter: the claims
-    ledger.
+    Raises :class:`~convcraft.ConvcraftError` when no sample belongs to ``claim_id``. Chapter: the claims ledger.
     """
     known = samples(path)
     check_known("code sample", claim_id, known)

@@ -10,15 +10,10 @@ The twin differs from the sick network in the one thing that makes it sick. Chap
 
 from convcraft._checks import check_known
 from convcraft.lab.clinic.cases import Case, Maker
-from convcraft.lab.clinic.data_and_losses import CASES as DATA_AND_LOSSES
-from convcraft.lab.clinic.normalization import CASES as NORMALIZATION
-from convcraft.lab.clinic.signals import CASES as SIGNALS
-from convcraft.lab.clinic.steps import CASES as STEPS
+from convcraft.lab.clinic.illnesses import CASES
 from convcraft.lab.randomness import check_seed, forked
 
 __all__ = ["Case", "describe", "healthy", "names", "sick"]
-
-_CASES: dict[str, Maker] = {**SIGNALS, **DATA_AND_LOSSES, **NORMALIZATION, **STEPS}
 
 
 def names() -> list[str]:
@@ -27,7 +22,7 @@ def names() -> list[str]:
     >>> names()[:2]
     ['dead-units', 'saturated-units']
     """
-    return list(_CASES)
+    return list(CASES)
 
 
 def describe(name: str) -> str:
@@ -70,4 +65,4 @@ def healthy(name: str, *, seed: int = 0) -> Case:
 
 def _maker(name: str) -> Maker:
     check_known("illness", name, names())
-    return _CASES[name]
+    return CASES[name]

@@ -48,9 +48,7 @@ def he_(model: Net, gain: float = math.sqrt(2.0)) -> Net:
     return model
 
 
-def mlp(
-    hidden: int, activation: Callable[[], nn.Module], features: int = 20, width: int = 64
-) -> nn.Sequential:
+def mlp(hidden: int, activation: Callable[[], nn.Module], features: int = 20, width: int = 64) -> nn.Sequential:
     """A stack of `hidden` hidden layers, with torch's default initialization."""
     sizes = [features] + [width] * hidden
     layers: list[nn.Module] = []
@@ -83,19 +81,9 @@ def conv_net(
 
 
 def case(
-    model: nn.Module,
-    batch: Any,
-    learning_rate: float = 0.05,
-    *,
-    parameters: Any = None,
-    weight_decay: float = 0.0,
+    model: nn.Module, batch: Any, learning_rate: float = 0.05, *, parameters: Any = None, weight_decay: float = 0.0
 ) -> Case:
     """With cross-entropy and SGD."""
     held = model.parameters() if parameters is None else parameters
     optimizer = torch.optim.SGD(held, learning_rate, weight_decay=weight_decay)
     return Case(model, batch, F.cross_entropy, optimizer)
-
-
-def by_name(*makers: Maker) -> dict[str, Maker]:
-    """The makers by the names of their illnesses: "dead-units" for `dead_units`."""
-    return {maker.__name__.replace("_", "-"): maker for maker in makers}

@@ -25,9 +25,7 @@ FASHION_CLASSES = (
 )  # fmt: skip
 
 
-def _part(
-    arrays: _Arrays, rows: NDArray[np.int64] | slice, device: torch.device | str, dtype: torch.dtype
-) -> Split:
+def _part(arrays: _Arrays, rows: NDArray[np.int64] | slice, device: torch.device | str, dtype: torch.dtype) -> Split:
     x, y = (torch.from_numpy(np.array(a[rows])) for a in arrays)
     return Split(x.to(device=device, dtype=dtype), y.to(device=device, dtype=torch.int64))
 
@@ -45,10 +43,7 @@ def _digits(seed: int, device: torch.device | str, dtype: torch.dtype) -> Splits
 def _fashion_mnist(seed: int, device: torch.device | str, dtype: torch.dtype) -> Splits:
     raw = {name: read_idx(find("fashion-mnist", name)) for name in FASHION_MNIST}
     learn, test = (
-        (
-            raw[f"{which}-images-idx3-ubyte.gz"][:, None] / np.float32(255),
-            raw[f"{which}-labels-idx1-ubyte.gz"],
-        )
+        (raw[f"{which}-images-idx3-ubyte.gz"][:, None] / np.float32(255), raw[f"{which}-labels-idx1-ubyte.gz"])
         for which in ("train", "t10k")
     )
     order = stratified_order(learn[1], seed)
@@ -73,11 +68,7 @@ def names() -> list[str]:
 
 
 def load(
-    name: str = "digits",
-    *,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
+    name: str = "digits", *, seed: int = 0, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Splits:
     """Load a data set as `Splits(train, validation, test)`: pixels in [0, 1] (N, C, H, W), int64 labels.
 

@@ -71,8 +71,7 @@ def _corrupt(data_set: str, name: str, where: Path | str, found: str, size: int)
     published = REGISTRY[data_set][name]
     return ConvcraftError(
         f"data file {name} of {data_set} at {where} does not have the published bytes: expected SHA-256 "
-        f"{published.sha256} ({published.size} bytes), found {found} ({size} bytes). "
-        f"{_advice(data_set, name)}"
+        f"{published.sha256} ({published.size} bytes), found {found} ({size} bytes). {_advice(data_set, name)}"
     )
 
 
@@ -164,9 +163,8 @@ def _take_out(member: str, path: str) -> None:
 def read_idx(path: Path) -> NDArray[np.uint8]:
     """The array of bytes in a gzip-compressed IDX file, the format of MNIST and its kin.
 
-    The format: two zero bytes, 8 for unsigned bytes, the number of dimensions; each dimension as a big-endian
-    32-bit integer; the entries, the last dimension fastest. Raises ConvcraftError when the file is anything
-    else.
+    The format: two zero bytes, 8 for unsigned bytes, the number of dimensions; each dimension as a big-endian 32-bit
+    integer; the entries, the last dimension fastest. Raises ConvcraftError when the file is anything else.
 
     Source: LeCun, Cortes and Burges (1998), The MNIST Database of Handwritten Digits.
     """
@@ -179,8 +177,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     shape = np.frombuffer(content[4:start], ">i4") if len(content) >= start else ()
     if not len(shape) or len(content) != start + int(np.prod(shape)):
         raise ConvcraftError(
-            f"{path} is not an IDX file of unsigned bytes: expected the header 00 00 08, the dimensions and "
-            f"as many bytes as they say; got {len(content)} bytes that start with {content[:4].hex(' ')}. "
-            "Fetch it anew."
+            f"{path} is not an IDX file of unsigned bytes: expected the header 00 00 08, the dimensions and as many "
+            f"bytes as they say; got {len(content)} bytes that start with {content[:4].hex(' ')}. Fetch it anew."
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

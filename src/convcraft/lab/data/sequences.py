@@ -41,10 +41,9 @@ class Messages:
 def spoken_digits() -> Recordings:
     """3,000 recordings of six people who say the digits 0 to 9 fifty times each, 8,000 samples a second.
 
-    Recordings with an `index` of 0 to 4 are the official test part, in which every speaker is known. Read
-    from an archive whose recordings have the published bytes. Raises ConvcraftError for one that is missing
-    or has other recordings. Source: Jackson and others (2018), Free Spoken Digit Dataset.
-    Chapter: Recurrent networks.
+    Recordings with an `index` of 0 to 4 are the official test part, in which every speaker is known. Read from an
+    archive whose recordings have the published bytes. Raises ConvcraftError for one that is missing or has other
+    recordings. Source: Jackson and others (2018), Free Spoken Digit Dataset. Chapter: Recurrent networks.
     """
     path = find("free-spoken-digit-dataset", "free-spoken-digit-dataset.tar.gz")
     print(LICENCES["free-spoken-digit-dataset"])
@@ -89,13 +88,12 @@ def _filters(bands: int, window: int) -> Tensor:
 def mfcc(signal: ArrayLike, *, coefficients: int = 15, window: int = 256, step: int = 128) -> Tensor:
     r"""Mel-frequency cepstral coefficients of a sound of 8,000 samples a second, (frames, coefficients).
 
-    Of each frame of `window` samples, `step` apart and weighted by a Hann window, the power spectrum; its
-    energy :math:`E_b` in 26 bands of equal width on the mel scale; and :math:`\sum_b \log(E_b)
-    \cos(\pi k (b + 1/2) / 26)`, scaled to an orthogonal transform, for k = 0, 1, ... A signal shorter than a
-    window is filled up with zeros. Raises ConvcraftError for an empty signal, one that is not finite, and
-    for more than 26 coefficients. Source: Davis and Mermelstein (1980), Comparison of Parametric
-    Representations for Monosyllabic Word Recognition in Continuously Spoken Sentences. Chapter: Recurrent
-    networks.
+    Of each frame of `window` samples, `step` apart and weighted by a Hann window, the power spectrum; its energy
+    :math:`E_b` in 26 bands of equal width on the mel scale; and :math:`\sum_b \log(E_b) \cos(\pi k (b + 1/2) / 26)`,
+    scaled to an orthogonal transform, for k = 0, 1, ... A signal shorter than a window is filled up with zeros. Raises
+    ConvcraftError for an empty signal, one that is not finite, and for more than 26 coefficients. Source: Davis and
+    Mermelstein (1980), Comparison of Parametric Representations for Monosyllabic Word Recognition in Continuously
+    Spoken Sentences. Chapter: Recurrent networks.
 
     >>> mfcc(np.sin(np.arange(8000) * 0.3)).shape
     torch.Size([61, 15])

@@ -39,8 +39,7 @@ class Split:
     """Examples `x` with one label each, `y`: one part of a data set. Chapter: Convolutional networks.
 
     `x` has the examples along its first dimension (images: N, C, H, W), `y` holds int64 class numbers, or
-    floating-point targets where the task is regression. Raises ConvcraftError when the numbers of examples
-    differ.
+    floating-point targets where the task is regression. Raises ConvcraftError when the numbers of examples differ.
 
     >>> part = Split(torch.zeros(6, 1, 8, 8), torch.tensor([0, 0, 0, 1, 1, 1]))
     >>> len(part), len(part.subset(2, seed=0))
@@ -53,9 +52,8 @@ class Split:
     def __post_init__(self) -> None:
         if self.x.ndim == 0 or self.y.ndim == 0 or len(self.x) != len(self.y):
             raise ConvcraftError(
-                f"x and y must have one entry an example along the first dimension; got x of shape "
-                f"{tuple(self.x.shape)} and y of shape {tuple(self.y.shape)}. Pass as many labels as "
-                "examples."
+                "x and y must have one entry an example along the first dimension; got x of shape "
+                f"{tuple(self.x.shape)} and y of shape {tuple(self.y.shape)}. Pass as many labels as examples."
             )
 
     def __len__(self) -> int:
@@ -126,8 +124,7 @@ class Splits:
         mean, deviation = x.mean(over, keepdim=True), x.std(over, correction=0, keepdim=True)
         if not bool((deviation > 0).all()):
             raise ConvcraftError(
-                "standardized() needs a training part that varies (in every channel); got one with "
-                "standard deviation "
+                "standardized() needs a training part that varies (in every channel); got one with standard deviation "
                 f"{deviation.flatten().tolist()}. Drop the constant channel or leave the data as they are."
             )
         return self._map(lambda part: Split((part.x - mean) / deviation, part.y))

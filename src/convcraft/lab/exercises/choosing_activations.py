@@ -12,7 +12,7 @@ from convcraft.errors import ConvcraftError
 from convcraft.initialization import initialize
 from convcraft.lab import data, models
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import conclusion, formula, takes
+from convcraft.lab.exercises.kinds import formula, takes
 from convcraft.lab.training import evaluate, fit, seeded
 
 TASKS = ("one digit of ten", "odd or even", "any number of tags", "tomorrow's temperature")
@@ -26,9 +26,7 @@ def best_rates(answer: Any) -> str | None:
     accuracy = np.array([[[0.9, 0.9, 0.9], [0.99, 0.6, 0.9]], [[0.5, 0.7, 0.6], [0.8, 0.7, 0.9]]])
     got = np.asarray(answer(accuracy))
     if got.shape != (2,):
-        return (
-            f"One index for each arm is asked for, shape (2,) here; got {got.shape}. Which axes are averaged?"
-        )
+        return f"One index for each arm is asked for, shape (2,) here; got {got.shape}. Which axes are averaged?"
     if got.tolist() == [1, 1]:
         return "For the first arm you took the rate with the best single seed. Average over the seeds first."
     return compare(got, np.array([0, 1]), "the best rates of the two arms of the test")
@@ -72,9 +70,7 @@ def mend_the_choice(answer: Any) -> str | None:
     if not isinstance(got, tuple) or len(got) != 2:
         return f"Return two things, the number of the arm and its accuracy to report; got {got!r}."
     if int(got[0]) == 0:
-        return (
-            "The arm is still chosen by its test accuracy. The test set must not know that there is a choice."
-        )
+        return "The arm is still chosen by its test accuracy. The test set must not know that there is a choice."
     if math.isclose(float(got[1]), 0.95):
         return "The choice is right. But you report the validation accuracy, the highest of three."
     if wrong := compare(got, (1, 0.91), "the answer"):
@@ -153,9 +149,7 @@ def your_choice(answer: Any) -> str | None:
             return f"Seed {seed} failed: {error}"
         found.append(evaluate(net, splits.validation).accuracy)
     if min(found) < 0.9:
-        return (
-            f"Validation accuracies {[round(a, 2) for a in found]}; each must reach 0.90. Function or rate?"
-        )
+        return f"Validation accuracies {[round(a, 2) for a in found]}; each must reach 0.90. Function or rate?"
     return None
 
 
@@ -194,6 +188,5 @@ CHECKS: dict[str, Check] = {
     "expected-lead": expected_lead,
     "re-encode": re_encode,
     "pooled-paradox": pooled_paradox,
-    "which-conclusion-activations": conclusion("which-conclusion-activations"),
     "your-choice": your_choice,
 }

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check, Hint, compare
-from convcraft.lab.exercises.kinds import asked, conclusion
 from convcraft.reference import conv2d, receptive_field
 
 
@@ -98,9 +97,7 @@ def shift_proof(net: Callable[[Tensor], Tensor]) -> str | None:
     here = accuracy(x)
     moved = float(np.mean([accuracy(x.roll(move, (2, 3))) for move in ((1, 0), (-1, 0), (0, 1), (0, -1))]))
     if here < 0.85:
-        return (
-            f"it reads {here:.0%} of the centred digits; 85% are asked for. Train longer or change the rate."
-        )
+        return f"it reads {here:.0%} of the centred digits; 85% are asked for. Train longer or change the rate."
     if here - moved > 0.02:
         return f"it reads {here:.1%} centred, {moved:.1%} a pixel off: a loss of more than two points."
     return None
@@ -123,12 +120,9 @@ def border_tells(kernel: Any) -> str | None:
 
 
 CHECKS: dict[str, Check] = {
-    "map-sizes": asked("map-sizes"),
-    "weight-count": asked("weight-count"),
     "receptive-field": field,
     "convolution-backward": backward,
     "blind-pixels": blind_pixels,
     "shift-proof": shift_proof,
     "border-tells": border_tells,
-    "which-strides": conclusion("which-strides"),
 }

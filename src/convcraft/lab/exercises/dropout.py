@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from convcraft import dropout
 from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check
-from convcraft.lab.exercises.kinds import asked, conclusion, formula, takes
+from convcraft.lab.exercises.kinds import formula, takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate, fit, seeded
 
@@ -98,6 +99,7 @@ def _wide(p: float) -> nn.Sequential:
     return nn.Sequential(*hidden, nn.Linear(256, 10))
 
 
+@cache
 def _loss(p: float, rate: float) -> float:
     """Mean test loss over three seeds after 100 epochs on 100 digits."""
     digits, losses = data.load("digits"), []
@@ -131,7 +133,6 @@ _W, _X = torch.randn(2, 12, generator=torch.Generator().manual_seed(0), dtype=to
 _VARIANCE = 0.5 - 1 / (2 * math.pi)  # of relu(z), z ~ N(0, 1)
 
 CHECKS: dict[str, Check] = {
-    "keep-or-drop": asked("keep-or-drop"),
     "unit-variance": formula(
         "w, x and p",
         lambda w, x, p: p / (1 - p) * _noise(w, x),
@@ -180,6 +181,5 @@ CHECKS: dict[str, Check] = {
     "mend-the-dropout": mend_the_dropout,
     "masks-on-norms-off": masks_on_norms_off,
     "noise-that-cancels": noise_that_cancels,
-    "which-conclusion-dropout": conclusion("which-conclusion-dropout"),
     "your-dropout": your_dropout,
 }

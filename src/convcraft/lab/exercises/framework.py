@@ -206,6 +206,4 @@ def compare(answer: Any, expected: Any, what: str = "the answer", *, tolerance: 
         return Hint(f"{direction}.", f"{direction}, by about {gap:.1g}.", f"{full}.")
     count = f"{int(wrong.sum())} of {got.size} entries differ"
     far, first = f"by up to {gap[wrong].max():.4g}", tuple(int(i) for i in np.argwhere(wrong)[0])
-    return Hint(
-        f"{shown}: {count}.", f"{shown}: {count}, {far}, the first at {first}.", f"{full}: {count}, {far}."
-    )
+    return Hint(f"{shown}: {count}.", f"{shown}: {count}, {far}, the first at {first}.", f"{full}: {count}, {far}.")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import conclusion, formula, takes
+from convcraft.lab.exercises.kinds import formula, takes
 
 _RNG = np.random.default_rng(11)
 _MEAN, _LOG_VARIANCE = _RNG.standard_normal((6, 3)), _RNG.standard_normal((6, 3))
@@ -80,12 +80,8 @@ CHECKS: dict[str, Check] = {
         "the standard deviation for {0} pixels",
         (lambda n: n / 2, "that is the variance."),
         (lambda n: math.sqrt(n), "the square in the density is divided by 2 sigma^2, not by sigma^2."),
-        (
-            lambda n: math.sqrt(2 / n),
-            "upside down: a small weight of the error belongs to a large deviation.",
-        ),
+        (lambda n: math.sqrt(2 / n), "upside down: a small weight of the error belongs to a large deviation."),
         (lambda n: math.sqrt(0.5), "that belongs to the sum over the pixels; here it is the mean."),
     ),
     "draw-with-gradient": draw_with_gradient,
-    "which-generator": conclusion("which-generator"),
 }

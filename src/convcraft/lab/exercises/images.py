@@ -95,9 +95,7 @@ CHECKS: dict[str, Check] = {
             "of a channel.",
         ),
         (
-            lambda kernel, h, w: (
-                np.asarray(kernel).reshape(-1, h * w, kernel.shape[1]).T.reshape(kernel.shape[1], -1)
-            ),
+            lambda kernel, h, w: np.asarray(kernel).reshape(-1, h * w, kernel.shape[1]).T.reshape(kernel.shape[1], -1),
             "the reshape already takes the channels for the first axis; in Keras's order they are the last.",
         ),
     ),

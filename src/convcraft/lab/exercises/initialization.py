@@ -9,7 +9,7 @@ from torch import nn
 
 from convcraft.initialization import fans
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import conclusion, formula, number, takes
+from convcraft.lab.exercises.kinds import formula, number, takes
 from convcraft.lab.randomness import forked
 
 
@@ -116,10 +116,7 @@ CHECKS: dict[str, Check] = {
         [(1, 2.0), (10, 4.0), (50, math.e), (1000, 1.5)],
         "the factor for {} branches",
         (lambda n, growth: growth ** (1 / n) - 1, "That is its square: s multiplies the variance by s^2."),
-        (
-            lambda n, growth: growth ** (1 / n),
-            "A block multiplies the variance by 1 + s^2: its shortcut adds 1.",
-        ),
+        (lambda n, growth: growth ** (1 / n), "A block multiplies the variance by 1 + s^2: its shortcut adds 1."),
         (
             lambda n, growth: math.sqrt(math.log(growth) / n),
             "That is its limit for many branches. With few, (1 + s^2)^L has to be solved exactly.",
@@ -135,8 +132,6 @@ CHECKS: dict[str, Check] = {
         },
         tolerance=0.05,
     ),
-    "which-conclusion-initialization": conclusion("which-conclusion-initialization"),
-    "name-the-illness": conclusion("name-the-illness"),
     "mend-the-initializer": mend_the_initializer,
     "your-deep-network": your_deep_network,
 }

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from convcraft.lab import data, models
 from convcraft.lab.exercises.framework import Check
-from convcraft.lab.exercises.kinds import asked, conclusion, formula, gain_on_digits, takes
+from convcraft.lab.exercises.kinds import formula, gain_on_digits, takes
 from convcraft.lab.training import evaluate, seeded
 
 
@@ -51,7 +51,7 @@ def who_is_decayed(answer: Callable[[nn.Module], list[dict[str, Any]]]) -> str |
     decayed = {id(p) for group in groups if group.get("weight_decay", 0) > 0 for p in group["params"]}
     held = [id(p) for group in groups for p in group["params"]]
     if len(held) != len(set(held)) or set(held) != {id(p) for p in model.parameters()}:
-        return "every parameter must stand in one of the groups, once."
+        return "every parameter must be in one of the groups, and only once."
     for name, p in model.named_parameters():
         kind = type(model.get_submodule(name.split(".")[0])).__name__
         if (id(p) in decayed) != (name in ("0.weight", "4.weight")):
@@ -77,21 +77,22 @@ def a_weight_that_grows(answer: tuple[Any, Any]) -> str | None:
     return "no weight grows by 0.01: what if one of the two weights is small, and the features correlate?"
 
 
+def _net() -> nn.Module:
+    return models.MLP((64, 64, 64, 10))
+
+
+def _log_likelihood(net: nn.Module, test: data.Split) -> float:
+    return -evaluate(net, test).loss
+
+
 @takes("splits and seed")
 def your_regularizer(answer: Callable[[data.Splits, int], nn.Module]) -> str | None:
     """A function (splits, seed) -> a network trained on 100 digits, better by 0.03 nats than without.
 
     The control has the best of the learning rates 0.003, 0.01, 0.03 and 0.1, by its validation loss.
     """
-    gain = gain_on_digits(
-        answer,
-        100,
-        lambda: models.MLP((64, 64, 64, 10)),
-        lambda net, test: -evaluate(net, test).loss,
-        epochs=150,
-        learning_rate=0.01,
-        batch_size=50,
-    )
+    settings: dict[str, Any] = {"epochs": 150, "learning_rate": 0.01, "batch_size": 50}
+    gain = gain_on_digits(answer, 100, _net, _log_likelihood, **settings)
     if isinstance(gain, str) or gain >= 0.03:
         return gain if isinstance(gain, str) else None
     side = "below" if gain >= 0 else "above"
@@ -110,8 +111,6 @@ def _threshold(u: Tensor, a: float) -> Tensor:
 _U = torch.linspace(-3, 3, 25, dtype=torch.float64)
 
 CHECKS: dict[str, Check] = {
-    "half-life": asked("half-life"),
-    "penalty-dialects": asked("penalty-dialects"),
     "elastic-prox": formula(
         "u, a and b",
         lambda u, a, b: _threshold(u, a) / (1 + 2 * b),
@@ -126,25 +125,18 @@ CHECKS: dict[str, Check] = {
         lambda *case: case[0] * (1 / _share_left(*case) - 1) / 2,
         [(1.0, 0.1, 10), (0.2, 0.5, 3), (3.0, 0.1, 1)],
         "lambda for h = {}, rate {}, {} steps",
-        (
-            lambda *case: case[0] * (1 / _share_left(*case) - 1),
-            "twice too large: (lambda w^2)'' is 2 lambda.",
-        ),
+        (lambda *case: case[0] * (1 / _share_left(*case) - 1), "twice too large: (lambda w^2)'' is 2 lambda."),
     ),
     "effective-rate": formula(
         "rate, decay and G",
         lambda rate, decay, size: math.sqrt(2 * rate * decay) / size,
         [(0.1, 0.01, 1.0), (0.4, 0.001, 1.0), (0.1, 0.01, 2.0)],
         "the effective rate for rate {}, decay {}, G = {}",
-        (
-            lambda eta, decay, size: size * math.sqrt(eta / (2 * decay)),
-            "that is the squared norm; divide by it.",
-        ),
+        (lambda eta, decay, size: size * math.sqrt(eta / (2 * decay)), "that is the squared norm; divide by it."),
         (lambda eta, decay, size: math.sqrt(eta * decay) / size, "a 2 is missing: the norm is squared."),
     ),
     "sparse-optimizer": sparse_optimizer,
     "who-is-decayed": who_is_decayed,
     "a-weight-that-grows": a_weight_that_grows,
-    "which-conclusion-penalties": conclusion("which-conclusion-penalties"),
     "your-regularizer": your_regularizer,
 }

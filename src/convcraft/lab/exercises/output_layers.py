@@ -8,7 +8,7 @@ from torch import nn
 
 from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import asked, conclusion, formula, takes, trained_accuracy
+from convcraft.lab.exercises.kinds import formula, takes, trained_accuracy
 from convcraft.lab.training import seeded
 
 
@@ -54,12 +54,9 @@ def mend_the_loss(answer: Any) -> str | None:
     with torch.no_grad():
         out = net(x)
     if out.shape != (len(x), 10):
-        return f"The network must give 10 logits an image; got shape {tuple(out.shape)} for {len(x)} images."
+        return f"The network must give 10 logits per image; got shape {tuple(out.shape)} for {len(x)} images."
     if torch.allclose(out.sum(1), torch.ones(len(x)), atol=1e-4) and bool((out >= 0).all()):
-        return (
-            "The outputs still sum to 1, and cross_entropy applies a softmax to them once more. "
-            "Return the logits."
-        )
+        return "The outputs still sum to 1, and cross_entropy applies a softmax to them once more. Return the logits."
     if bool((out >= 0).all()):
         return "No output is ever negative: an activation follows the last layer. A logit may be any number."
     accuracy = trained_accuracy(net, splits)
@@ -85,7 +82,5 @@ CHECKS: dict[str, Check] = {
         (lambda z, y: 1 / (1 + math.exp(-z)) - y, "That is the gradient of the cross-entropy."),
         (lambda z, y: 2 / (1 + math.exp(-z)) - 2 * y, "The chain rule goes on through the sigmoid."),
     ),
-    "hinge-and-coin": asked("hinge-and-coin"),
     "mend-the-loss": mend_the_loss,
-    "what-follows-from-calibration": conclusion("what-follows-from-calibration"),
 }

@@ -63,10 +63,7 @@ CHECKS: dict[str, Check] = {
             lambda x, s: baselines.ease(x, s).T,
             "column j must be divided by P_jj, the diagonal entry of the item that is predicted.",
         ),
-        (
-            lambda x, s: -baselines.ease(x, s),
-            "the sign is wrong: items that go together have positive weights.",
-        ),
+        (lambda x, s: -baselines.ease(x, s), "the sign is wrong: items that go together have positive weights."),
         (
             lambda x, s: baselines.ease(x, s) + np.eye(x.shape[1]),
             "the diagonal must be 0, or each item predicts itself.",

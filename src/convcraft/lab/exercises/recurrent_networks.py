@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import asked, conclusion, formula, takes
+from convcraft.lab.exercises.kinds import formula, takes
 
 _TRAIN = ["see you", "win a prize", "see you", "ok", "call me"]
 _TEST = ["ok", "win a prize", "ok", "lunch?", "are you there"]
@@ -94,6 +94,4 @@ CHECKS: dict[str, Check] = {
     ),
     "last-true-state": last_true_state,
     "share-of-repeats": share_of_repeats,
-    "speaker-as-label": conclusion("speaker-as-label"),
-    "a-lag-that-a-gru-fails": asked("a-lag-that-a-gru-fails"),
 }

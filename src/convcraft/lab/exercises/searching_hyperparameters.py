@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from convcraft.lab.exercises.framework import Check, compare
-from convcraft.lab.exercises.kinds import asked, conclusion, formula, takes
+from convcraft.lab.exercises.kinds import formula, takes
 
 
 @takes("a NumPy generator")
@@ -86,8 +86,6 @@ CHECKS: dict[str, Check] = {
             "The chance that all trials miss must fall to 1 minus the probability.",
         ),
     ),
-    "share-of-a-product": asked("share-of-a-product"),
     "winner-by-luck": winner_by_luck,
     "two-reports": two_reports,
-    "read-the-search": conclusion("read-the-search"),
 }

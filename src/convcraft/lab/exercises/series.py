@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from convcraft.lab import data, statistics
 from convcraft.lab.exercises.framework import Check
-from convcraft.lab.exercises.kinds import conclusion, formula, takes
+from convcraft.lab.exercises.kinds import formula, takes
 
 _RNG = np.random.default_rng(11)
 _WEIGHTS = _RNG.standard_normal(24)
@@ -98,6 +98,5 @@ CHECKS: dict[str, Check] = {
         ),
     ),
     "split-without-leak": split_without_leak,
-    "the-size-of-a-bottleneck": conclusion("the-size-of-a-bottleneck"),
     "one-line-detector": one_line_detector,
 }

@@ -68,8 +68,7 @@ def connected(scheduler: str) -> Iterator[Any]:
         from distributed import Client
     except ImportError as error:
         raise ConvcraftError(
-            f"--scheduler needs Dask's distributed, which is not installed ({error}): pip install "
-            "'convcraft[cluster]'"
+            f"--scheduler needs Dask's distributed, which is not installed ({error}): pip install 'convcraft[cluster]'"
         ) from error
     with ThreadPoolExecutor(1) as pool:  # asyncio.run wants a thread without a loop; a notebook has one
         kind = pool.submit(asyncio.run, _kind_of(scheduler)).result()

@@ -80,9 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jobs = given.jobs if given.jobs is not None else 1 if given.device != "cpu" else cores
     try:
-        same = {
-            name: getattr(given, name) for name in ("device", "scheduler", "vectorized", "quick", "folder")
-        }
+        same = {name: getattr(given, name) for name in ("device", "scheduler", "vectorized", "quick", "folder")}
         results = run_study(given.name, jobs=jobs, progress=True, say=partial(print, file=sys.stderr), **same)
     except KeyboardInterrupt:
         print("\ninterrupted; finished runs are kept, and the same command goes on", file=sys.stderr)

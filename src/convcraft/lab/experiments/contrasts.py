@@ -25,10 +25,9 @@ class Evidence(NamedTuple):
 class Judged:
     """A contrast with what the runs say: `interval` (95 %) of a - b, `p`, `adjusted` (Holm), `equivalence`.
 
-    `collapses` holds the rate of each arm whose runs collapse, with Wilson's interval, and `p_collapses` is
-    adjusted in the same family; `interval`, `p` and `equivalence` are then of the seeds at which none did.
-    `half_width` is the reach of the equality: half the 90 % interval, and `power` the chance that it is
-    shown where both are equal.
+    `collapses` holds the rate of each arm whose runs collapse, with Wilson's interval, and `p_collapses` is adjusted
+    in the same family; `interval`, `p` and `equivalence` are then of the seeds at which none did. `half_width` is the
+    reach of the equality: half the 90 % interval, and `power` the chance that it is shown where both are equal.
 
     `verdict` is "higher" or "lower" where the adjusted p is below 0.05, "equal" where the difference is shown
     to lie within the margin, "both" of these as "higher, within the margin", else "undecided". Of an accuracy
@@ -133,10 +132,7 @@ def judge(contrasts: Sequence[Contrast], found: Sequence[Evidence]) -> Contrasts
     judged = []
     for i, (contrast, evidence) in enumerate(zip(contrasts, found, strict=True)):
         estimate, margin = evidence.estimate, contrast.margin
-        collapses: dict[str, Any] = {
-            "collapses": evidence.collapses,
-            "p_collapses": holmed.get((i, "collapses")),
-        }
+        collapses: dict[str, Any] = {"collapses": evidence.collapses, "p_collapses": holmed.get((i, "collapses"))}
         if estimate is None:  # too few seeds are left
             nothing = Interval(float("nan"), float("nan"), float("nan"), 0)
             judged.append(Judged(contrast, nothing, 1.0, 1.0, None, float("inf"), **collapses))

@@ -27,9 +27,7 @@ Records = dict[Key, Record]
 class _Engine:
     """The state of one call of `run_study`."""
 
-    def __init__(
-        self, study: Study, task: Task, jobs: int, scheduler: str | None, say: Callable[[str], None]
-    ):
+    def __init__(self, study: Study, task: Task, jobs: int, scheduler: str | None, say: Callable[[str], None]):
         self.study, self.task, self.jobs, self.scheduler, self.say = study, task, jobs, scheduler, say
         self.partial: store.Partial | None = None
         self.session, self.start = uuid.uuid4().hex[:12], time.perf_counter()
@@ -237,6 +235,4 @@ def _check_device(device: str, here: bool) -> None:
     if kind not in ("cpu", "cuda"):
         raise ConvcraftError(f'device must be "cpu" or "cuda"; got {device!r}. Pass one of the two.')
     if here and kind == "cuda" and not torch.cuda.is_available():
-        raise ConvcraftError(
-            f"device {device!r}: torch finds no GPU here. Leave out --device, or install CUDA."
-        )
+        raise ConvcraftError(f"device {device!r}: torch finds no GPU here. Leave out --device, or install CUDA.")

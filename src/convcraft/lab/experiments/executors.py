@@ -22,9 +22,7 @@ def perform(task: Task) -> list[Record]:
     return records
 
 
-def map_unordered(
-    tasks: Sequence[Task], *, jobs: int = 1, scheduler: str | None = None
-) -> Iterator[list[Record]]:
+def map_unordered(tasks: Sequence[Task], *, jobs: int = 1, scheduler: str | None = None) -> Iterator[list[Record]]:
     """The records of every task, as soon as it is done, in whatever order.
 
     `jobs` processes of this machine, or the workers of a Dask scheduler, "tcp://HOST:PORT".

@@ -28,11 +28,7 @@ PROTOCOL = 2
 
 def packages() -> dict[str, str]:
     """Versions of Python and of the packages that a result depends on."""
-    found = {
-        "python": platform.python_version(),
-        "convcraft": convcraft.__version__,
-        "torch": torch.__version__,
-    }
+    found = {"python": platform.python_version(), "convcraft": convcraft.__version__, "torch": torch.__version__}
     for name in PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)

@@ -43,11 +43,10 @@ class Results(Recorded):
     were made. Values are in the order of `seeds`, the same for all arms. `shortcomings` are the rules of the
     protocol that the study breaks.
 
-    Intervals and differences are over seeds, those of test_accuracy over seeds and test images crossed where
-    the runs keep which images they got right. Runs that collapsed (15 points or more below the median of
-    their arm) are left out of both, for no t interval holds for two kinds of runs; `collapses` has their
-    rate. Results without `settings["protocol"]` are of the first edition: over seeds alone, all runs.
-    Chapter: Activations.
+    Intervals and differences are over seeds, those of test_accuracy over seeds and test images crossed where the runs
+    keep which images they got right. Runs that collapsed (15 points or more below the median of their arm) are left
+    out of both, for no t interval holds for two kinds of runs; `collapses` has their rate. Results without
+    `settings["protocol"]` are of the first edition: over seeds alone, all runs. Chapter: Activations.
 
     >>> from convcraft.lab.experiments import Study, run_study
     >>> results = run_study(Study(arms={"a": {}, "b": {}}, seeds=range(2),
@@ -195,8 +194,7 @@ class Results(Recorded):
     def table(self, measures: Sequence[str] | str | None = None, digits: int = 3) -> ArmTable:
         """One row for each arm: rate, updates, what was measured (mean and 95 % interval), how many diverged.
 
-        A rate at the edge of the grid is marked by an asterisk. Without `measures`: all that are one number
-        a run.
+        A rate at the edge of the grid is marked by an asterisk. Without `measures`: all that are one number a run.
         """
         chosen = [measures] if isinstance(measures, str) else list(measures or self._numbers())
         for name in chosen:

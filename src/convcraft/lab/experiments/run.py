@@ -18,11 +18,10 @@ import torch
 
 from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Splits
-from convcraft.lab.experiments.score import of_training, score
+from convcraft.lab.experiments.score import of_training, score, withhold
 from convcraft.lab.experiments.study import MEASURED, RESERVED, Study
 from convcraft.lab.experiments.to_json import rounded
 from convcraft.lab.experiments.version import compiled
-from convcraft.lab.experiments.withheld import withhold
 from convcraft.lab.randomness import forked, stream
 from convcraft.lab.training import fit, seeded
 from convcraft.lab.training.fit import DivergedError

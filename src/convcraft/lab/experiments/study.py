@@ -28,15 +28,13 @@ _NOT_FIT = ("model", "splits", "seed", "progress", "device")
 class Contrast:
     r"""A comparison stated before the runs: arm `a` minus arm `b` in one measure, on the same seeds.
 
-    :math:`d_s = m_a(s) - m_b(s)`, judged by the paired t test of :math:`\bar d = 0`, adjusted by Holm's
-    method within `family` (by default all contrasts of the same measure), and by the equivalence test with
-    `margin` (by default 0.01 for accuracies, and none for other measures). `claim` is the id of the claim
-    that it decides. With `against=(c, d)` it is an interaction, (a - b) - (c - d): whether b to a helps more
-    than d to c.
+    :math:`d_s = m_a(s) - m_b(s)`, judged by the paired t test of :math:`\bar d = 0`, adjusted by Holm's method within
+    `family` (by default all contrasts of the same measure), and by the equivalence test with `margin` (by default 0.01
+    for accuracies, and none for other measures). `claim` is the id of the claim that it decides. With `against=(c, d)`
+    it is an interaction, (a - b) - (c - d): whether b to a helps more than d to c.
 
-    Raises ConvcraftError when `a` is `b`, for a margin that is not above 0, and for an `against` that is not
-    another pair. Source: Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure.
-    Chapter: Activations.
+    Raises ConvcraftError when `a` is `b`, for a margin that is not above 0, and for an `against` that is not another
+    pair. Source: Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure. Chapter: Activations.
 
     >>> Contrast("leaky_relu", "relu").margin, str(Contrast("a", "b", against=("c", "d")))
     (0.01, '(a - b) - (c - d)')

@@ -37,9 +37,7 @@ def plan_tuning(study: Study, runs: Iterable[Record]) -> list[Key]:
     if not study.tuned:
         return []
     return [
-        Key("tuning", arm, rate, seed)
-        for arm, done in by_arm(study, runs).items()
-        for rate, seed in _next(study, done)
+        Key("tuning", arm, rate, seed) for arm, done in by_arm(study, runs).items() for rate, seed in _next(study, done)
     ]
 
 

@@ -5,18 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from convcraft.lab import training
-from convcraft.lab.experiments.run import (
-    Key,
-    Record,
-    Task,
-    diverged_measures,
-    measure_final,
-    record_of,
-    splits_of,
-)
-from convcraft.lab.experiments.score import of_training
+from convcraft.lab.experiments.run import Key, Record, Task, diverged_measures, measure_final, record_of, splits_of
+from convcraft.lab.experiments.score import of_training, withhold
 from convcraft.lab.experiments.study import Study
-from convcraft.lab.experiments.withheld import withhold
 from convcraft.lab.training import fit_together, seeded
 
 #: how many seeds of an arm are one task

@@ -101,8 +101,7 @@ def compiled(name: str, source: str) -> Study:
         raise ConvcraftError(f"study {name}: {error}") from error
     except Exception as error:
         raise ConvcraftError(
-            f"{file} must be importable, without training anything; got {type(error).__name__}: {error}. "
-            "Mend the file."
+            f"{file} must be importable, without training anything; got {type(error).__name__}: {error}. Mend the file."
         ) from error
     study: Any = getattr(module, "STUDY", None)
     if not isinstance(study, Study):

@@ -1,7 +1,7 @@
-"""Figures that a slider or a choice redraws in a static page, without a kernel and without a network.
+"""Figures on a static page that sliders and menus redraw, with neither a kernel nor a network.
 
-Python computes the frames, so what a reader moves is what the text computed; a few kilobytes of script draw
-them; a still stands in where no script runs.
+Python computes the frames, so a reader moves through what the text computed; a few kilobytes of script draw them.
+Where no script runs, a still image takes their place.
 """
 
 from .activations import activation_explorer

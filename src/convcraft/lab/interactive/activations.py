@@ -1,4 +1,4 @@
-"""Any function of the catalog and its derivative, with its parameter on a slider."""
+"""Any function in the catalog and its derivative, with a slider for its parameter."""
 
 import re
 from collections.abc import Sequence
@@ -22,22 +22,19 @@ LABELS = {"negative_slope": "negative slope", "weight": "slope a", "alpha": "α"
 GREEK = {"alpha": "α", "beta": "β", "lambda": "λ", "sigma": "σ", "Phi": "Φ"}
 
 
-def activation_explorer(
-    start: str = "leaky_relu", functions: Sequence[str] | None = None
-) -> InteractiveFigure:
-    r"""Draw f and f' of any catalogued activation, with its parameter on a slider.
+def activation_explorer(start: str = "leaky_relu", functions: Sequence[str] | None = None) -> InteractiveFigure:
+    r"""Draw f and f' of any activation in the catalog, with a slider for its parameter.
 
     A line of text gives the formula, the range and, for :math:`z \sim N(0, 1)`, the moments :math:`E f(z)`,
-    :math:`E f(z)^2` and :math:`E f'(z)^2` at that parameter. Softmax is not among them: it acts on a
-    vector, and has no curve of its own.
+    :math:`E f(z)^2` and :math:`E f'(z)^2` at that parameter. Softmax is left out: it acts on a vector, and so has no
+    curve.
 
     Args:
         start: the function shown first.
-        functions: list of str. Which functions can be chosen; all of `convcraft.activations.catalog()` by
-            default.
+        functions: list of str. The functions to choose from; by default all of `convcraft.activations.catalog()`.
 
-    Raises ConvcraftError for a function that the catalog does not know, and a `start` that is not among
-    `functions`. Chapter: Activations.
+    Raises ConvcraftError for a function that is not in the catalog, and a `start` that is not among `functions`.
+    Chapter: Activations.
 
     >>> activation_explorer("elu", ["relu", "elu"])
     <InteractiveFigure: function, α; 10 frames>
@@ -53,11 +50,7 @@ def activation_explorer(
         entry = entries[function]
         panels = [
             {"title": "f(z)", "series": [{"name": "f", "y": entry(z, parameter)}], "ylim": (-2.0, 6.5)},
-            {
-                "title": "f′(z)",
-                "series": [{"name": "f′", "y": entry.slope(z, parameter)}],
-                "ylim": (-0.6, 1.3),
-            },
+            {"title": "f′(z)", "series": [{"name": "f′", "y": entry.slope(z, parameter)}], "ylim": (-0.6, 1.3)},
         ]
         return {"panels": panels, "text": _describe(entry, parameter)}
 
@@ -81,11 +74,7 @@ def _slider(parameter: Any) -> tuple[str, list[float], float]:
     values = {v for v in STEPS.get(parameter.name, ()) if low <= v <= high} | {float(parameter.default)}
     if len(values) < 3:
         values |= {round(low + (high - low) * k / 10, 4) for k in range(11)}
-    return (
-        LABELS.get(parameter.name, parameter.name.replace("_", " ")),
-        sorted(values),
-        float(parameter.default),
-    )
+    return (LABELS.get(parameter.name, parameter.name.replace("_", " ")), sorted(values), float(parameter.default))
 
 
 def _describe(entry: Any, parameter: float | None) -> str:
@@ -102,7 +91,7 @@ def _number(value: float) -> str:
 
 
 def _range(entry: Any, parameter: float | None) -> tuple[str, str]:
-    """Smallest and largest value, looked up on a fine grid and far out."""
+    """Smallest and largest value, on a fine grid and at two points far out."""
     z = torch.cat([torch.linspace(-60, 60, 24001), torch.tensor([-1e4, 1e4])]).to(torch.float64)
     y = entry(z, parameter)
     low, high = float(y.min()), float(y.max())

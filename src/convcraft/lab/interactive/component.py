@@ -1,4 +1,4 @@
-"""The figure: frames computed in Python, a little script that draws them, and a still for everyone else."""
+"""The figure: frames computed in Python, a script that draws them, and a still image where no script runs."""
 
 import base64
 import hashlib
@@ -43,25 +43,23 @@ class _Html:
 
 
 def enable() -> _Html:
-    """Put the script into the page once; figures made with ``script=False`` then need not carry it."""
+    """Put the script on the page once; figures made with ``script=False`` then rely on it."""
     return _Html(f"<script>{script()}</script>")
 
 
 class InteractiveFigure:
-    """A figure that a reader moves; made by :func:`figure`.
+    """A figure with controls; :func:`figure` makes it.
 
-    In a page it is an element with labelled native controls, drawn as SVG from the frames inside it. Without
-    script, in print, in a PDF and in a notebook that is not trusted yet it is `still`.
+    On a page it is an element with labelled native controls, drawn as SVG from the frames it contains. Without a
+    script, in print, in a PDF and in an untrusted notebook, `still` is shown.
 
     Attributes:
         data: what the script reads.
-        still: the figure at its start.
+        still: the figure in its initial state.
         alt: what it shows, in words.
     """
 
-    def __init__(
-        self, data: dict[str, Any], still: Any, alt: str, caption: str | None, with_script: bool
-    ) -> None:
+    def __init__(self, data: dict[str, Any], still: Any, alt: str, caption: str | None, with_script: bool) -> None:
         self.data = data
         self.still = still
         self.alt = alt
@@ -80,7 +78,7 @@ class InteractiveFigure:
         return self._png
 
     def html(self) -> str:
-        """The element, its data and the still; with the script unless it was made without."""
+        """The element, its data and the still, and the script unless the figure was made without it."""
         text = json.dumps(self.data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
         ident = "cc" + hashlib.sha256(text.encode()).hexdigest()[:10]
         alt = html.escape(self.alt, quote=True)
@@ -97,9 +95,7 @@ class InteractiveFigure:
             parts.append(f"<script>{script()}</script>")
         return "\n".join(parts)
 
-    def _repr_mimebundle_(
-        self, include: Any = None, exclude: Any = None
-    ) -> tuple[dict[str, str], dict[str, Any]]:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
         png = base64.b64encode(self.png()).decode("ascii")
         data = {"text/html": self.html(), "image/png": png, "text/plain": repr(self)}
         return data, {"image/png": {"width": self.still.width, "alt": self.alt}}
@@ -122,7 +118,7 @@ def figure(
     digits: int = 3,
     script: bool = True,
 ) -> InteractiveFigure:
-    """Evaluate `frame` for every setting of the controls and make a figure of the results.
+    """Evaluate `frame` at every setting of the controls, and make a figure of the results.
 
     Args:
         frame: called with one value of each control by name; returns ``{"panels": [{"title", "series":
@@ -130,24 +126,24 @@ def figure(
             ``ylim``, ``yscale`` ("linear" or "log"), ``xticks`` (a word for each x), ``yticks`` (False: none)
             and ``digits``; these are taken from the first frame. Each series of a "plane" has its own ``x``,
             and the panel ``xlim`` and ``ylim``.
-        controls: for each name a list of values: numbers make a slider, ["off", "on"] a switch, anything
-            else a list to choose from; or ``(label, values)``. A dict, keyed by values of an earlier control,
-            makes a slider that depends on it, with ``(label, values, start)`` for each; where it has no entry
-            `frame` gets None.
+        controls: for each name a list of values: numbers make a slider, ["off", "on"] a switch, anything else a list
+            to choose from; or ``(label, values)``. A dict, keyed by values of an earlier control, makes a slider that
+            depends on it, with ``(label, values, start)`` for each; where it has no entry `frame` gets None.
         x: (n,) numbers. The abscissa of panels without their own; evenly spaced centres for bars.
         kind: {"line", "bar", "interval", "plane"}. How a series is drawn; ``y`` of an interval is (3, n): the
             means, the low and the high ends. "plane" takes curves in any direction, both axes at the same
             scale, and a curve of one point as a dot.
         alt: what the figure shows and what can be moved, in words; required.
-        start: where controls stand at first; their first value by default.
-        columns: panels in a row where there is room.
-        still: the figure at its start; drawn from the frame by default.
-        digits: digits of its panel's range that a value keeps: 1 or 2 take one byte a value, 3 or 4 two.
+        start: the initial setting of the controls; by default their first values.
+        columns: panels per row, where there is room.
+        still: an image of the initial state; drawn from its frame by default.
+        digits: how precisely values are kept, in digits of their panel's range: 1 or 2 take one byte per value, 3 or 4
+            two.
         script: carry the script; False after :func:`enable`.
 
     Raises:
-        ConvcraftError: without `alt`, for controls, kinds or digits that are not as above, and for frames
-            that do not match the first.
+        ConvcraftError: without `alt`; for controls, kinds or digits other than the above; and for frames that do not
+            match the first.
 
     >>> import numpy as np
     >>> x = np.linspace(-3, 3, 61)
@@ -163,14 +159,7 @@ def figure(
     states = list(combinations(parsed))
     frames = [frame(**arguments(parsed, state)) for state in states]
     first = states.index(_first(parsed))
-    defaults = {
-        "kind": kind,
-        "xlabel": xlabel,
-        "ylabel": ylabel,
-        "ylim": ylim,
-        "yscale": "linear",
-        "digits": digits,
-    }
+    defaults = {"kind": kind, "xlabel": xlabel, "ylabel": ylabel, "ylim": ylim, "yscale": "linear", "digits": digits}
     panels = _panels(frames, first, array(x, "x"), defaults)
     data, places = _pack(frames, states, panels)
     data |= {
@@ -196,7 +185,7 @@ def _first(controls: Sequence[Control]) -> tuple[int, ...]:
 def _panels(
     frames: Sequence[Mapping[str, Any]], first: int, x: np.ndarray, defaults: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """What is the same in all frames: names, axes, and the range between whose ends values are encoded."""
+    """What all frames share: names, axes, and the range over which values are encoded."""
     if not isinstance(frames[first], Mapping) or not frames[first].get("panels"):
         raise ConvcraftError('frame: expected a dict with a list "panels" of at least one panel')
     panels = []
@@ -265,11 +254,9 @@ def _short(value: float) -> float:
 
 
 def _pack(
-    frames: Sequence[Mapping[str, Any]],
-    states: Sequence[tuple[int, ...]],
-    panels: Sequence[Mapping[str, Any]],
+    frames: Sequence[Mapping[str, Any]], states: Sequence[tuple[int, ...]], panels: Sequence[Mapping[str, Any]]
 ) -> tuple[dict[str, Any], dict[tuple[int, ...], int]]:
-    """Encode the frames, each different one once."""
+    """Encode the frames, equal ones once."""
     stored: dict[str, int] = {}
     places: dict[tuple[int, ...], int] = {}
     titles = [str(p.get("title", "")) for p in frames[0]["panels"]]
@@ -298,12 +285,7 @@ def _pack(
 
 def _panel_json(panel: Mapping[str, Any], title: str) -> dict[str, Any]:
     keep = {key: panel[key] for key in ("kind", "names", "range", "ylim")}
-    keep |= {
-        "title": title,
-        "bytes": code_bytes(panel["digits"]),
-        "xlabel": panel["xlabel"],
-        "ylabel": panel["ylabel"],
-    }
+    keep |= {"title": title, "bytes": code_bytes(panel["digits"]), "xlabel": panel["xlabel"], "ylabel": panel["ylabel"]}
     if panel["own_x"] is not None:
         keep["x"] = [_short(v) for v in panel["own_x"]]
     if panel["yscale"] == "log":

@@ -1,4 +1,4 @@
-"""What a reader can move: choices, sliders, and sliders that depend on a choice."""
+"""The controls: choices, sliders, and sliders that depend on a choice."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ class Control(NamedTuple):
         return self.by is None and not (len(first.values) > 1 and all(_is_number(v) for v in first.values))
 
     def option(self, state: Sequence[int]) -> Option | None:
-        """The option that holds while the controls before this one stand as in `state`."""
+        """The option that applies when the controls before this one are set as in `state`."""
         return self.options[0 if self.by is None else state[self.by]]
 
     def as_json(self) -> dict[str, Any]:
@@ -60,12 +60,7 @@ def written(value: Any) -> str:
 
 def _option(name: str, values: Any, start: Any) -> Option:
     label = name.replace("_", " ")
-    if (
-        isinstance(values, tuple)
-        and len(values) == 2
-        and isinstance(values[0], str)
-        and not isinstance(values[1], str)
-    ):
+    if isinstance(values, tuple) and len(values) == 2 and isinstance(values[0], str) and not isinstance(values[1], str):
         label, values = values
     if isinstance(values, (str, bytes)) or not isinstance(values, Sequence) or not len(values):
         raise ConvcraftError(f"control {name!r}: expected a list of values, got {values!r}")
@@ -89,9 +84,7 @@ def parse(controls: Mapping[str, Any], start: Mapping[str, Any] | None) -> list[
     parsed: list[Control] = []
     for name, values in controls.items():
         if not str(name).isidentifier():
-            raise ConvcraftError(
-                f"controls: expected a name that frame() can take as an argument, got {name!r}"
-            )
+            raise ConvcraftError(f"controls: expected a name that frame() can take as an argument, got {name!r}")
         if isinstance(values, Mapping):
             parsed.append(_dependent(name, values, start.get(name), parsed))
         else:
@@ -124,13 +117,13 @@ def _dependent(name: str, values: Mapping[Any, Any], start: Any, before: list[Co
 
 
 def _holds(control: Control, values: Mapping[Any, Any]) -> bool:
-    """Whether the control has all the keys among its values."""
+    """Whether all the keys are values of the control."""
     option = control.options[0]
     return option is not None and bool(values) and set(values) <= set(option.values)
 
 
 def combinations(controls: Sequence[Control], state: tuple[int, ...] = ()) -> Iterator[tuple[int, ...]]:
-    """Every state that the controls can be in, the last one moving fastest."""
+    """Every state of the controls, the last control varying fastest."""
     if len(state) == len(controls):
         yield state
         return
@@ -140,7 +133,7 @@ def combinations(controls: Sequence[Control], state: tuple[int, ...] = ()) -> It
 
 
 def arguments(controls: Sequence[Control], state: Sequence[int]) -> dict[str, Any]:
-    """The arguments of frame() in that state; a control without values there gives None."""
+    """The arguments of frame() in a state; None for a control without values there."""
     values = {}
     for i, control in zip(state, controls, strict=True):
         option = control.option(state)

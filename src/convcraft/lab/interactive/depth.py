@@ -1,4 +1,4 @@
-"""A batch on its way through a deep network, as gain, activation and bias change."""
+"""A batch passing through a deep network, for any gain, activation and bias."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ def depth_explorer(
     width: int = 256,
     seed: int = 0,
 ) -> InteractiveFigure:
-    r"""Send a batch through 16 layers and show the distribution of the activations on the way.
+    r"""Send a batch through 16 layers and show how its activations are distributed along the way.
 
     Layer by layer :math:`h_l = f(W_l h_{l-1} + b_l)` with :math:`W_l` of standard deviation
     :math:`\text{gain} / \sqrt{n_\text{in}}` and the bias zero, as torch draws it
@@ -34,13 +34,13 @@ def depth_explorer(
 
     Args:
         inputs: (n, d) tensor. The batch; 128 rows of `width` values from N(0, 1) by default.
-        functions: list of str. Names of the catalog, and "identity".
-        gains: list of float. Values of the gain, in order.
-        width: units in a layer.
-        seed: of the weights, the biases and the default batch.
+        functions: list of str. Names in the catalog, and "identity".
+        gains: list of float. The gains to choose from, in order.
+        width: units per layer.
+        seed: for the weights, the biases and the default batch.
 
-    Raises ConvcraftError for a batch that is not (n, d) and finite, no or an unknown function, no gain, or a
-    width below 2. Chapter: Activations.
+    Raises ConvcraftError for a batch that is not (n, d) and finite, without functions or gains, for an unknown
+    function, and for a width below 2. Chapter: Activations.
 
     >>> depth_explorer(functions=["relu"], gains=[1.0, 1.41, 2.0], width=16)
     <InteractiveFigure: activation, bias, gain; 12 frames>
@@ -55,19 +55,12 @@ def depth_explorer(
     generator = torch.Generator().manual_seed(seed)
     if inputs is None:
         inputs = torch.randn(128, width, generator=generator)
-    if (
-        not isinstance(inputs, Tensor)
-        or inputs.ndim != 2
-        or not inputs.numel()
-        or not inputs.isfinite().all()
-    ):
+    if not isinstance(inputs, Tensor) or inputs.ndim != 2 or not inputs.numel() or not inputs.isfinite().all():
         shape = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
         raise ConvcraftError(f"inputs: expected a finite tensor (n, d), got {shape}")
     layers = _draw_layers(inputs.shape[1], width, max(SHOWN), generator)
     batch = inputs.detach().to("cpu", torch.float32)
-    results: dict[str, dict[str, Tensor]] = {
-        name: _propagate(name, batch, layers, gains) for name in functions
-    }
+    results: dict[str, dict[str, Tensor]] = {name: _propagate(name, batch, layers, gains) for name in functions}
     centres = torch.linspace(-EDGE, EDGE, BINS + 1, dtype=torch.float64)[:-1] + EDGE / BINS
     depth = range(1, max(SHOWN) + 1)
 
@@ -88,7 +81,7 @@ def depth_explorer(
         ]
         panels.append(
             {
-                "title": "standard deviation σ",
+                "title": "deviation σ",
                 "series": [{"name": "", "y": result["std"]}],
                 "x": list(depth),
                 "kind": "line",
@@ -111,16 +104,13 @@ def depth_explorer(
         start=first,
         columns=3,
         alt=(
-            "Five histograms show the activations at layers 1, 2, 4, 8 and 16 of a network, and a line "
-            "their standard deviation by layer on a logarithmic scale. Activation, bias and gain of the "
-            "weights can be changed."
+            "Five histograms show the activations at layers 1, 2, 4, 8 and 16 of a network, and a line their standard "
+            "deviation by layer on a logarithmic scale. Activation, bias and gain of the weights can be changed."
         ),
     )
 
 
-def _draw_layers(
-    features: int, width: int, depth: int, generator: torch.Generator
-) -> list[tuple[Tensor, ...]]:
+def _draw_layers(features: int, width: int, depth: int, generator: torch.Generator) -> list[tuple[Tensor, ...]]:
     """For each layer the weight with gain 1, torch's default bias and a normal bias."""
     layers: list[tuple[Tensor, ...]] = []
     for layer in range(depth):
@@ -132,9 +122,7 @@ def _draw_layers(
 
 
 @torch.no_grad()
-def _propagate(
-    name: str, batch: Tensor, layers: list[tuple[Tensor, ...]], gains: Sequence[float]
-) -> dict[str, Tensor]:
+def _propagate(name: str, batch: Tensor, layers: list[tuple[Tensor, ...]], gains: Sequence[float]) -> dict[str, Tensor]:
     """All gains and biases of one activation at once; each result is (gains, biases, …)."""
     function = (lambda x: x) if name == "identity" else activations.get(name)
     gain = torch.tensor(list(gains), dtype=torch.float32).view(-1, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""Numbers as short strings: each value of a panel becomes one or two bytes between the ends of its range."""
+"""Numbers as short strings: each value of a panel becomes one or two bytes, scaled to the panel's range."""
 
 import base64
 import math
@@ -11,19 +11,16 @@ from convcraft.errors import ConvcraftError
 
 
 def code_bytes(digits: int) -> int:
-    """Bytes a value needs for that many digits of its panel's range: one for two, two for up to four."""
+    """Bytes per value for so many digits of its panel's range: one for up to two digits, else two."""
     if not isinstance(digits, int) or not 1 <= digits <= 4:
         raise ConvcraftError(f"digits: expected 1 to 4, got {digits!r}")
     return 1 if digits <= 2 else 2
 
 
-def encode(
-    values: Sequence[float] | np.ndarray, low: float, high: float, wide: int, digits: int = 4
-) -> bytes:
+def encode(values: Sequence[float] | np.ndarray, low: float, high: float, wide: int, digits: int = 4) -> bytes:
     """Quantize: code = round((v - low) / (high - low) * top), little-endian; the largest code is NaN.
 
-    With three digits the codes are rounded to steps of a thousandth of the range at least, so that frames
-    that look the same are the same.
+    With three digits the codes are rounded to a thousandth of the range, so that frames that look the same are equal.
     """
     top = 256**wide - 2
     v = np.asarray(values, dtype=np.float64)
@@ -35,7 +32,7 @@ def encode(
 
 
 def pack(codes: bytes) -> str:
-    """Shorten runs of zero bytes to a zero and the length of the run less one, and write it all in base64."""
+    """Replace each run of zero bytes by a zero and the length of the run less one, and encode the result in base64."""
     short = re.sub(rb"\x00{1,256}", lambda run: bytes([0, len(run.group()) - 1]), codes)
     return base64.b64encode(short).decode("ascii")
 
@@ -47,7 +44,7 @@ def unpack(text: str) -> bytes:
 
 
 def decode(codes: bytes, low: float, high: float, wide: int) -> np.ndarray:
-    """Values of an encoded panel, as the script in the page reads them."""
+    """The values of an encoded panel, as the script on the page reads them."""
     code = np.frombuffer(codes, dtype=f"<u{wide}").astype(np.float64)
     top = 256**wide - 2
     return np.where(code > top, math.nan, low + (high - low) * code / top)

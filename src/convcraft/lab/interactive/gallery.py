@@ -1,4 +1,4 @@
-"""A gallery: rows of small images, one set of rows for each choice, without a script."""
+"""A gallery: rows of small images, with a set of rows for each choice, and no script."""
 
 import base64
 import hashlib
@@ -19,10 +19,10 @@ STYLE = Path(__file__).with_name("gallery.css").read_text(encoding="utf-8")
 
 
 class Gallery:
-    """Rows of images, of which a reader chooses the set; made by :func:`gallery`.
+    """Sets of rows of images, of which the reader chooses one; :func:`gallery` makes it.
 
-    It consists of radio buttons and a style sheet: it works without a script, by keyboard, and prints all of
-    its sets. In a PDF it is the first set.
+    Made of radio buttons and a style sheet, it needs no script, works from the keyboard, and prints all of its sets. A
+    PDF shows the first.
     """
 
     def __init__(
@@ -60,9 +60,7 @@ class Gallery:
         )
         return f"<div>{f'<p>{html.escape(note)}</p>' if note else ''}{rows}</div>"
 
-    def _repr_mimebundle_(
-        self, include: Any = None, exclude: Any = None
-    ) -> tuple[dict[str, str], dict[str, Any]]:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
         first = next(iter(self.sets.values()))
         still = png(np.concatenate([strip(pictures, 4) for pictures in first.values()]))
         data = {
@@ -74,23 +72,19 @@ class Gallery:
 
 
 def gallery(
-    sets: Mapping[str, Mapping[str, Any]],
-    *,
-    alt: str,
-    title: str = "",
-    notes: Mapping[str, str] | None = None,
+    sets: Mapping[str, Mapping[str, Any]], *, alt: str, title: str = "", notes: Mapping[str, str] | None = None
 ) -> Gallery:
-    """Show rows of grey images, one set of rows for each choice of the reader. Chapter: Data augmentation.
+    """Show rows of grey images, with a set of rows for each choice. Chapter: Data augmentation.
 
     Args:
         sets: for each choice the rows by their labels, each row images (N, H, W) or (N, 1, H, W) with values
-            in [0, 1]; values outside are cut off. 0 is the ground, 1 is ink.
+            in [0, 1]; values outside are cut off. 0 is paper, 1 is ink.
         alt: what the gallery shows, in words; required.
         title: a line above the choices.
         notes: for some of the choices a sentence above their rows.
 
     Raises:
-        ConvcraftError: without `alt` or rows, for what are no such images, and for a note on no choice.
+        ConvcraftError: without `alt` or rows, for arrays of another shape, and for a note on an unknown choice.
 
     >>> import torch
     >>> gallery({"as it is": {"eye": torch.eye(8)[None]}}, alt="A diagonal.")
@@ -129,7 +123,7 @@ def strip(pictures: NDArray[np.float64], scale: int = 1) -> NDArray[np.uint8]:
 
 
 def png(grey: NDArray[np.uint8]) -> bytes:
-    """Bytes (H, W) as a PNG file, the same bytes every time."""
+    """A PNG file of the bytes (H, W), identical every time."""
     need_matplotlib()
     from PIL import Image
 

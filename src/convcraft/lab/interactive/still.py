@@ -1,4 +1,4 @@
-"""The still of an interactive figure: the frame that it starts with, as a chart."""
+"""The still image of an interactive figure: its initial frame, as a chart."""
 
 from __future__ import annotations
 
@@ -14,17 +14,13 @@ if TYPE_CHECKING:
     from convcraft.plotting import Chart
 
 
-def draw_still(
-    frame: Mapping[str, Any], panels: Sequence[Mapping[str, Any]], x: Any, columns: int, alt: str
-) -> Chart:
-    """Draw a frame in the house style, one panel beside the other."""
+def draw_still(frame: Mapping[str, Any], panels: Sequence[Mapping[str, Any]], x: Any, columns: int, alt: str) -> Chart:
+    """Draw a frame in the house style, panels side by side."""
     from convcraft.plotting import Chart
     from convcraft.plotting.decor import legend_above
 
     rows = -(-len(panels) // columns)
-    chart = Chart(
-        alt=alt, size=(WIDTH, 3.3 if len(panels) == 1 else 0.4 + (2.4 if columns < 3 else 1.7) * rows)
-    )
+    chart = Chart(alt=alt, size=(WIDTH, 3.3 if len(panels) == 1 else 0.4 + (2.4 if columns < 3 else 1.7) * rows))
     order: dict[str, int] = {}
     handles: dict[str, Any] = {}
     with settings(chart.theme):

@@ -23,14 +23,10 @@ class ConvDecoder(nn.Module):
     torch.Size([5, 1, 8, 8])
     """
 
-    def __init__(
-        self, latent: int, channels: tuple[int, int], size: int, *, activation: Activation = "relu"
-    ) -> None:
+    def __init__(self, latent: int, channels: tuple[int, int], size: int, *, activation: Activation = "relu") -> None:
         super().__init__()
         if size < 4:
-            raise ConvcraftError(
-                f"size must be 4 or more, to be halved twice; got {size}. Pass for example 8."
-            )
+            raise ConvcraftError(f"size must be 4 or more, to be halved twice; got {size}. Pass for example 8.")
         first, second = channels
         start = -(-size // 4)
         layers = (
@@ -68,12 +64,11 @@ class VAE(nn.Module):
     .. math:: \log p(x) \ge \mathrm{E}_{z \sim q(z|x)} \log p(x|z) - \mathrm{KL}(q(z|x) \,\|\, N(0, 1)),
               \qquad z = \mu(x) + \sigma(x)\, \epsilon
 
-    `encoder` returns :math:`\mu` and :math:`\log \sigma^2` side by side, (N, 2 latent); `decoder` the mean of
-    each pixel, its output layer included. `likelihood`: "gaussian", with a standard deviation that is learned
-    (`deviations`: 1 for all pixels, or one for each) or held at `deviation`; or "bernoulli", for means within
-    0 and 1. One draw of z for each image. Raises ConvcraftError for an unknown likelihood, no deviations, and
-    a deviation that is not above 0. Source: Kingma and Welling (2014), Auto-Encoding Variational Bayes.
-    Chapter: Generation.
+    `encoder` returns :math:`\mu` and :math:`\log \sigma^2` side by side, (N, 2 latent); `decoder` the mean of each
+    pixel, its output layer included. `likelihood`: "gaussian", with a standard deviation that is learned
+    (`deviations`: 1 for all pixels, or one for each) or held at `deviation`; or "bernoulli", for means within 0 and 1.
+    One draw of z for each image. Raises ConvcraftError for an unknown likelihood, no deviations, and a deviation that
+    is not above 0. Source: Kingma and Welling (2014), Auto-Encoding Variational Bayes. Chapter: Generation.
 
     >>> vae = VAE(nn.Linear(64, 4), nn.Linear(2, 64))
     >>> vae(torch.zeros(5, 64)).shape, vae.log_weights(torch.zeros(5, 64), 10).shape

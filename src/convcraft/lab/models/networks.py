@@ -77,10 +77,9 @@ def activation_layer(activation: Activation, channels: int = 1) -> nn.Module | N
     layer = activation() if not required else activation(channels) if required == ["channels"] else None
     if not isinstance(layer, nn.Module):
         raise ConvcraftError(
-            "activation must make a torch.nn.Module when called without arguments, or with channels; "
-            f"{activation!r} "
-            f"{f'made {type(layer).__name__}' if layer is not None else f'requires {required}'}. Pass a "
-            "module class, a function that makes a module, or a function of one tensor."
+            f"activation must make a torch.nn.Module when called without arguments, or with channels; {activation!r} "
+            f"{f'made {type(layer).__name__}' if layer is not None else f'requires {required}'}. Pass a module class, "
+            "a function that makes a module, or a function of one tensor."
         )
     return layer
 
@@ -90,12 +89,11 @@ class MLP(nn.Module):
 
     .. math:: h_l = f(W_l h_{l-1} + b_l), \qquad \text{the last layer without } f
 
-    `widths` are the sizes from input to output; an input of any shape (N, ...) with widths[0] entries an
-    example is flattened. `activation` is a name of the catalogue, a module class or factory, a function, or
-    None for a stack of linear layers. The layers are named linear1, act1, linear2, ...; each has torch's
-    default initialization. Raises ConvcraftError for fewer than two widths, a width below 1, or an unknown
-    activation. Source: Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating
-    errors. Chapter: Activations.
+    `widths` are the sizes from input to output; an input of any shape (N, ...) with widths[0] entries an example is
+    flattened. `activation` is a name of the catalogue, a module class or factory, a function, or None for a stack of
+    linear layers. The layers are named linear1, act1, linear2, ...; each has torch's default initialization. Raises
+    ConvcraftError for fewer than two widths, a width below 1, or an unknown activation. Source: Rumelhart, Hinton and
+    Williams (1986), Learning representations by back-propagating errors. Chapter: Activations.
 
     >>> import torch
     >>> model = MLP((64, 32, 10), activation=nn.Tanh)
@@ -131,14 +129,13 @@ HEADS = ("dense", "global_avg", "global_max")
 class ConvNet(nn.Module):
     """Convolutional network: a convolution, activation and halving pooling per entry of `channels`, a head.
 
-    `pool`: "max", "avg" (2x2), "stride" (the convolution itself has stride 2) or "none". `head`: "dense"
-    (flatten, a hidden layer of `hidden` units unless 0, a linear layer), "global_avg" or "global_max" (one
-    number a channel, a linear layer). Takes images (N, in_channels, size, size), or of other sizes where the
-    head is global; returns logits (N, classes). `features` and `head` are Sequentials with named layers
-    (conv1, act1, pool1, ...; flatten, hidden, act, output). Raises ConvcraftError for an unknown pool, head
-    or activation, an even kernel, and a size too small to be pooled that often. Source: LeCun, Bottou, Bengio
-    and Haffner (1998), Gradient-based learning applied to document recognition. Chapter: Convolutional
-    networks.
+    `pool`: "max", "avg" (2x2), "stride" (the convolution itself has stride 2) or "none". `head`: "dense" (flatten, a
+    hidden layer of `hidden` units unless 0, a linear layer), "global_avg" or "global_max" (one number a channel, a
+    linear layer). Takes images (N, in_channels, size, size), or of other sizes where the head is global; returns
+    logits (N, classes). `features` and `head` are Sequentials with named layers (conv1, act1, pool1, ...; flatten,
+    hidden, act, output). Raises ConvcraftError for an unknown pool, head or activation, an even kernel, and a size too
+    small to be pooled that often. Source: LeCun, Bottou, Bengio and Haffner (1998), Gradient-based learning applied to
+    document recognition. Chapter: Convolutional networks.
 
     >>> import torch
     >>> model = ConvNet((8, 16), activation=nn.ReLU)

@@ -12,11 +12,10 @@ from convcraft.lab.models.networks import Activation, activation_layer
 class TCN(nn.Module):
     """Temporal convolutional network: causal convolutions with kernel 3 and dilation 1, 2, 4, 8.
 
-    The last position's channels are read out linearly, (N, lags) -> (N, horizon). Each convolution sees the
-    past alone, together the last 31 values. Only what the last position depends on is computed: half of the
-    positions after each layer, so that stride 2 stands for the next one's dilation. Source: Bai, Kolter and
-    Koltun (2018), An Empirical Evaluation of Generic Convolutional and Recurrent Networks for Sequence
-    Modeling. Chapter: Series.
+    The last position's channels are read out linearly, (N, lags) -> (N, horizon). Each convolution sees the past
+    alone, together the last 31 values. Only what the last position depends on is computed: half of the positions after
+    each layer, so that stride 2 stands for the next one's dilation. Source: Bai, Kolter and Koltun (2018), An
+    Empirical Evaluation of Generic Convolutional and Recurrent Networks for Sequence Modeling. Chapter: Series.
 
     >>> TCN(12, 6)(torch.zeros(5, 24)).shape
     torch.Size([5, 6])
@@ -26,9 +25,7 @@ class TCN(nn.Module):
         super().__init__()
         layers = [nn.Conv1d(channels if depth else 1, channels, 3, stride=2) for depth in range(4)]
         self.layers = nn.ModuleList(layers)
-        self.activations = nn.ModuleList(
-            activation_layer(activation, channels) or nn.Identity() for _ in layers
-        )
+        self.activations = nn.ModuleList(activation_layer(activation, channels) or nn.Identity() for _ in layers)
         self.output = nn.Linear(channels, horizon)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,9 +9,7 @@ from convcraft.errors import ConvcraftError
 from convcraft.lab.statistics.intervals import Interval, check_level
 
 
-def expected_calibration_error(
-    probabilities: ArrayLike, labels: ArrayLike | Sequence[int], bins: int = 15
-) -> float:
+def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike | Sequence[int], bins: int = 15) -> float:
     r"""Mean gap between confidence and accuracy, over bins of confidence of equal width.
 
     :math:`\mathrm{ECE} = \sum_b \frac{n_b}{n} |\mathrm{acc}(b) - \mathrm{conf}(b)|`, with the confidence of
@@ -47,12 +45,11 @@ def perfect_calibration_error(
 ) -> Interval:
     """What the expected calibration error would be for these confidences if they were perfectly calibrated.
 
-    It is above 0, for a bin of few examples misses its confidence by chance: labels are drawn with the
-    probabilities as they are, `draws` times. `mean` is the mean error, `low` and `high` hold `level` of the
-    draws. Report it beside the error found on the same examples. Raises ConvcraftError as
-    `expected_calibration_error` does, for a level outside (0, 1), and below 2 draws. Source: Guo, Pleiss, Sun
-    and Weinberger (2017), On Calibration of Modern Neural Networks; Vaicenavicius et al. (2019), Evaluating
-    model calibration in classification. Chapter: Activations.
+    It is above 0, for a bin of few examples misses its confidence by chance: labels are drawn with the probabilities
+    as they are, `draws` times. `mean` is the mean error, `low` and `high` hold `level` of the draws. Report it beside
+    the error found on the same examples. Raises ConvcraftError as `expected_calibration_error` does, for a level
+    outside (0, 1), and below 2 draws. Source: Guo, Pleiss, Sun and Weinberger (2017), On Calibration of Modern Neural
+    Networks; Vaicenavicius et al. (2019), Evaluating model calibration in classification. Chapter: Activations.
 
     >>> sure = np.tile([0.9, 0.1], (500, 1))
     >>> perfect_calibration_error(sure).mean < perfect_calibration_error(sure[:50]).mean < 0.05

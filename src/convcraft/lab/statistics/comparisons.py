@@ -70,17 +70,14 @@ class Equivalence:
     __repr__ = __str__
 
 
-def tost(
-    a: ArrayLike, b: ArrayLike, margin: float, paired: bool = True, step: float | None = None
-) -> Equivalence:
+def tost(a: ArrayLike, b: ArrayLike, margin: float, paired: bool = True, step: float | None = None) -> Equivalence:
     r"""Test that two means differ by less than a margin, by two one-sided t tests at 5 %.
 
-    :math:`p = \max\{P(T \ge (\bar d + m)/s_d), P(T \le (\bar d - m)/s_d)\}`; equivalent when p < 0.05, which
-    is when the 90 % interval of the difference lies within ±margin. Unpaired samples are compared by Welch's
-    t. `step` as in `difference`. Raises ConvcraftError for a margin that is not positive, for paired samples
-    of unequal length, and as `t_interval` does. Source: Schuirmann (1987), A comparison of the two one-sided
-    tests procedure and the power approach for assessing the equivalence of average bioavailability.
-    Chapter: Convolutional networks.
+    :math:`p = \max\{P(T \ge (\bar d + m)/s_d), P(T \le (\bar d - m)/s_d)\}`; equivalent when p < 0.05, which is when
+    the 90 % interval of the difference lies within ±margin. Unpaired samples are compared by Welch's t. `step` as in
+    `difference`. Raises ConvcraftError for a margin that is not positive, for paired samples of unequal length, and as
+    `t_interval` does. Source: Schuirmann (1987), A comparison of the two one-sided tests procedure and the power
+    approach for assessing the equivalence of average bioavailability. Chapter: Convolutional networks.
 
     >>> tost([0.95, 0.96, 0.95, 0.96], [0.95, 0.95, 0.96, 0.96], margin=0.02).equivalent
     True

@@ -54,12 +54,11 @@ class Estimate:
 def crossed(values: ArrayLike) -> Estimate:
     r"""The mean of a table (seeds, images), both of them random samples.
 
-    With the sample variances of the S row means, of the I column means and of what neither explains, :math:`V
-    = s_S^2/S + s_I^2/I - s_{SI}^2/(SI)`, at least the larger of the first two terms; degrees of freedom by
-    Satterthwaite. For two arms on the same seeds and images pass the difference of their tables. Raises
-    ConvcraftError unless there are two seeds and two images or more, all finite. Source: Owen (2007), The
-    pigeonhole bootstrap; Satterthwaite (1946), An Approximate Distribution of Estimates of Variance
-    Components. Chapter: Activations.
+    With the sample variances of the S row means, of the I column means and of what neither explains,
+    :math:`V = s_S^2/S + s_I^2/I - s_{SI}^2/(SI)`, at least the larger of the first two terms; degrees of freedom by
+    Satterthwaite. For two arms on the same seeds and images pass the difference of their tables. Raises ConvcraftError
+    unless there are two seeds and two images or more, all finite. Source: Owen (2007), The pigeonhole bootstrap;
+    Satterthwaite (1946), An Approximate Distribution of Estimates of Variance Components. Chapter: Activations.
 
     >>> right = np.array([[1, 1, 0, 1], [1, 0, 0, 1], [1, 1, 0, 1]])
     >>> crossed(right).interval()

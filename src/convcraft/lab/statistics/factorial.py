@@ -38,9 +38,8 @@ class Effect:
 class VarianceShares:
     """The effects of a factorial design, largest share first, and what is left; prints as a table.
 
-    `shares["a"]` is a main effect, `shares["a", "b"]` an interaction in either order, `shares["residual"]`
-    and `shares["block"]` the two other lines. An unknown one raises ConvcraftError. Chapter: Combining
-    techniques.
+    `shares["a"]` is a main effect, `shares["a", "b"]` an interaction in either order, `shares["residual"]` and
+    `shares["block"]` the two other lines. An unknown one raises ConvcraftError. Chapter: Combining techniques.
     """
 
     effects: tuple[Effect, ...]
@@ -162,11 +161,10 @@ def variance_shares(
     noncentral F distribution. Its estimate is too large by about (df of the effect) / N where there is no
     effect, and may then lie above the interval. All three need normal noise of one variance.
 
-    Raises ConvcraftError for values that are not finite or do not vary, labels that do not fit, a design that
-    is not full and balanced, an `order` outside 1 to the number of factors, and a level outside (0, 1).
-    Source: Fisher (1925), Statistical Methods for Research Workers; Steiger (2004), Beyond the F Test: Effect
-    Size Confidence Intervals and Tests of Close Fit in the Analysis of Variance and Contrast Analysis.
-    Chapter: Combining techniques.
+    Raises ConvcraftError for values that are not finite or do not vary, labels that do not fit, a design that is not
+    full and balanced, an `order` outside 1 to the number of factors, and a level outside (0, 1). Source: Fisher
+    (1925), Statistical Methods for Research Workers; Steiger (2004), Beyond the F Test: Effect Size Confidence
+    Intervals and Tests of Close Fit in the Analysis of Variance and Contrast Analysis. Chapter: Combining techniques.
 
     >>> runs = [(a, b, seed) for a in "xy" for b in (1, 2) for seed in range(3)]
     >>> values = [{"x": 0, "y": 3}[a] + b + 0.1 * seed for a, b, seed in runs]
@@ -200,11 +198,7 @@ def variance_shares(
 
 
 def _table(
-    values: NDArray[np.float64],
-    lines: dict[str, tuple[int, ...]],
-    total: float,
-    level: float,
-    block: int | None,
+    values: NDArray[np.float64], lines: dict[str, tuple[int, ...]], total: float, level: float, block: int | None
 ) -> VarianceShares:
     """The table; `block` is the axis whose interactions are the noise of each effect (None: the residual)."""
     from scipy import stats

@@ -113,10 +113,9 @@ def bootstrap_interval(
 ) -> Interval:
     """Confidence interval of any statistic of one sample by resampling, as in scipy.stats.bootstrap.
 
-    `statistic` maps an array to a number; the default method is the bias-corrected and accelerated one.
-    Resampling equal values tells nothing; theirs is the interval of `t_interval` around the statistic. Raises
-    ConvcraftError as `t_interval` does. Source: Efron (1987), Better Bootstrap Confidence Intervals. Chapter:
-    Convolutional networks.
+    `statistic` maps an array to a number; the default method is the bias-corrected and accelerated one. Resampling
+    equal values tells nothing; theirs is the interval of `t_interval` around the statistic. Raises ConvcraftError as
+    `t_interval` does. Source: Efron (1987), Better Bootstrap Confidence Intervals. Chapter: Convolutional networks.
 
     >>> bootstrap_interval([0.94, 0.95, 0.96, 0.95, 0.93], np.median).contains(0.95)
     True

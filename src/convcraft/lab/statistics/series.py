@@ -10,11 +10,10 @@ from convcraft.lab.statistics.intervals import Interval, t_interval
 def mase(forecast: ArrayLike, actual: ArrayLike, history: ArrayLike, period: int = 1) -> float:
     r"""Mean absolute scaled error: the mean absolute error over that of the seasonal naive rule in `history`.
 
-    :math:`\frac{\operatorname{mean}|y - \hat y|}{\operatorname{mean}_t |y_t - y_{t-P}|}`, the denominator
-    from the training part `history` (n,). Below 1 is better than the rule was there. Raises ConvcraftError
-    for different shapes, values that are not finite, and a history that is not longer than the period or
-    repeats itself exactly. Source: Hyndman and Koehler (2006), Another look at measures of forecast accuracy.
-    Chapter: Series.
+    :math:`\frac{\operatorname{mean}|y - \hat y|}{\operatorname{mean}_t |y_t - y_{t-P}|}`, the denominator from the
+    training part `history` (n,). Below 1 is better than the rule was there. Raises ConvcraftError for different
+    shapes, values that are not finite, and a history that is not longer than the period or repeats itself exactly.
+    Source: Hyndman and Koehler (2006), Another look at measures of forecast accuracy. Chapter: Series.
 
     >>> mase([3.0, 3.0], [4.0, 5.0], history=[1.0, 2.0, 4.0])
     1.0

@@ -1,7 +1,5 @@
 """Small networks by the dozen: copies of one architecture trained by Adam in one loop."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -34,15 +32,15 @@ def adam_together(
     look_every: int = 50,
     flat: float | None = 0.01,
 ) -> list[Trained]:
-    r"""Train copies of a network by Adam, with the weights of the lowest validation loss in the end.
+    r"""Train copies of a network by Adam; each ends with the weights of its lowest validation loss.
 
-    Each of `copies` has a "seed" (initialization and batch order), and may have "l2", the strength
-    :math:`\lambda` of a penalty :math:`\tfrac{\lambda}{2} \lVert w \rVert^2` on all its parameters. `train`
-    and `validation` are one split for all or one for each copy, of equal length. Every `look_every` updates
-    all are measured; with `flat` training stops when every copy's validation loss has stopped falling, as in
-    `fit`. A copy with a loss that is not finite does not stop the others; its history says "diverged".
-    Networks with buffers are refused: raises ConvcraftError, also for unusable settings. Source: Kingma and
-    Ba (2015), Adam: A Method for Stochastic Optimization. Chapter: Recommenders.
+    Each of `copies` has a "seed" (initialization and batch order), and may have "l2", the strength :math:`\lambda` of
+    a penalty :math:`\tfrac{\lambda}{2} \lVert w \rVert^2` on all its parameters. `train` and `validation` are one
+    split for all copies, or one for each, of equal length. All copies are measured every `look_every` updates; with
+    `flat` training stops when every copy's validation loss has stopped falling, as in `fit`. A copy with a loss that
+    is not finite does not stop the others; its history says "diverged". Networks with buffers are refused: raises
+    ConvcraftError, also for unusable settings. Source: Kingma and Ba (2015), Adam: A Method for Stochastic
+    Optimization. Chapter: Recommenders.
 
     >>> part = Split(torch.randn(64, 3), torch.zeros(64, 1))
     >>> found = adam_together(lambda: nn.Linear(3, 1), part, part, [{"seed": 0}, {"seed": 1, "l2": 1.0}],
@@ -68,9 +66,7 @@ def adam_together(
     function, template = resolve_loss(loss), copy.deepcopy(models[0])
     weights = {k: v.detach().clone().requires_grad_() for k, v in stack_module_state(models)[0].items()}
     strengths = torch.tensor([float(one.get("l2", 0.0)) for one in copies])
-    losses = vmap(
-        lambda w, x, y: function(functional_call(template, w, (x,)), y), randomness="different"
-    )  # (copies,)
+    losses = vmap(lambda w, x, y: function(functional_call(template, w, (x,)), y), randomness="different")  # (copies,)
     best = {name: value.detach().clone() for name, value in weights.items()}
     lowest, histories = torch.full((n,), math.inf), [History() for _ in copies]
     optimizer = torch.optim.Adam(weights.values(), lr=learning_rate, fused=True)

@@ -1,4 +1,4 @@
-"""How long to train, after which updates to measure, and the checks of what training is given."""
+"""How long to train, when to measure, and checks of the arguments of training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from convcraft.lab.randomness import batch_orders
 
 @dataclass(frozen=True)
 class Budget:
-    """`updates` in all, `per_epoch` of them an epoch; after those in `looks` the network is measured."""
+    """`updates` in total, `per_epoch` of them per epoch; the network is measured after those in `looks`."""
 
     updates: int
     per_epoch: int
@@ -25,14 +25,9 @@ class Budget:
 
     @classmethod
     def of(
-        cls,
-        examples: int,
-        batch_size: int,
-        epochs: int,
-        updates: int | None,
-        evaluate_at: Iterable[int] | None,
+        cls, examples: int, batch_size: int, epochs: int, updates: int | None, evaluate_at: Iterable[int] | None
     ) -> Budget:
-        """From the arguments of `fit`; raises ConvcraftError for updates that cannot be."""
+        """From the arguments of `fit`; raises ConvcraftError for impossible updates."""
         per_epoch = math.ceil(examples / batch_size)
         if updates is not None:
             check_count("fit", "updates", updates, 0)
@@ -83,9 +78,8 @@ def check_strengths(momentum: float, weight_decay: float, l1: float) -> None:
     """Raise ConvcraftError unless momentum lies in [0, 1) and the penalties are not negative."""
     if not (0 <= momentum < 1 and 0 <= weight_decay < math.inf and 0 <= l1 < math.inf):
         raise ConvcraftError(
-            "momentum must lie in [0, 1), weight_decay and l1 must be finite and 0 or more; got "
-            f"momentum={momentum}, weight_decay={weight_decay}, l1={l1}. Pass for example momentum=0.9, "
-            "weight_decay=0."
+            f"momentum must lie in [0, 1), weight_decay and l1 must be finite and 0 or more; got momentum={momentum}, "
+            f"weight_decay={weight_decay}, l1={l1}. Pass for example momentum=0.9, weight_decay=0."
         )
 
 

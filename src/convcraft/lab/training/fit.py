@@ -1,7 +1,5 @@
 """Training one network: a plain loop that is a function of its seed."""
 
-from __future__ import annotations
-
 import copy
 import math
 import time
@@ -16,13 +14,7 @@ from convcraft._checks import check_count, check_number
 from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Splits
 from convcraft.lab.randomness import check_seed, forked, stream
-from convcraft.lab.training.budget import (
-    Budget,
-    check_data,
-    check_flat,
-    check_strengths,
-    is_flat,
-)
+from convcraft.lab.training.budget import Budget, check_data, check_flat, check_strengths, is_flat
 from convcraft.lab.training.history import Epoch, History
 from convcraft.lab.training.losses import Loss, device_of, resolve_loss, right_answers, totals
 from convcraft.lab.training.progress import Bar
@@ -45,8 +37,7 @@ class DivergedError(ConvcraftError):
 
 
 def seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """Call a factory with torch's global generator at `seed`, and put the generator back: the model of that
-    seed.
+    """Call a factory with torch's global generator at `seed`, and restore the generator: the model of that seed.
 
     `fit_many` starts from these models, so `fit(seeded(factory, s), splits, seed=s)` trains the same network.
 
@@ -63,7 +54,7 @@ def seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
 def sgd(
     model: nn.Module, rate: float, momentum: float, weight_decay: float, l1: float, decayed: Decayed | None
 ) -> torch.optim.Optimizer:
-    """Gradient descent with momentum; weight decay and L1 (a proximal step) on `decayed` ones."""
+    """Gradient descent with momentum; weight decay and L1 (a proximal step) act on the `decayed` parameters."""
     chosen = list(model.parameters() if decayed is None else decayed(model))
     names = {id(p) for p in chosen}
     groups = [
@@ -131,7 +122,7 @@ class _Run:
         return values[2 * many :]
 
     def measure(self) -> Epoch:
-        """Training since the last measurement, and validation now."""
+        """The losses of training since the last measurement, and of validation now."""
         part = self.splits.validation
         loss, right = self.read(totals(self.model, part, self.function))
         if not math.isfinite(loss):
@@ -151,7 +142,7 @@ class _Run:
             self.schedule.step()
 
     def out_of_patience(self, validation_loss: float, patience: int | None) -> bool:
-        """Keep the best weights; whether `patience` measurements went by without a better one."""
+        """Keep the best weights; whether `patience` measurements have passed without improvement."""
         if patience is None:
             return False
         if validation_loss < self.best_loss:
@@ -167,9 +158,7 @@ def _diverged(what: str, rate: float, x: Tensor) -> DivergedError:
         advice = "The input is finite, so the weights have grown too large. Lower the learning rate."
     else:
         advice = "The input itself holds values that are not finite. Clean the data."
-    return DivergedError(
-        f"training stopped: {what}, learning rate {rate:g}; expected a finite loss. {advice}"
-    )
+    return DivergedError(f"training stopped: {what}, learning rate {rate:g}; expected a finite loss. {advice}")
 
 
 def fit(
@@ -198,22 +187,22 @@ def fit(
 
     Without `optimizer`: stochastic gradient descent with momentum,
     :math:`v \leftarrow \mu v + g + \lambda w,\; w \leftarrow w - \eta v`, and with `l1` the proximal step of
-    `penalties.proximal` after it. `decayed` picks from the model the parameters to which weight decay and L1
-    apply (None: all).
+    `penalties.proximal` after it. `decayed` selects the parameters of the model to which weight decay and L1 apply
+    (None: all).
 
-    `optimizer` maps parameters to an optimizer, `schedule` an optimizer to a scheduler that steps once an
-    epoch; `loss` is "cross_entropy", "mse" or a function of (outputs, targets) that returns the mean.
-    `updates` is a budget in place of `epochs`; `evaluate_at` names the updates after which to measure in
-    place of the ends of epochs (the last one always is). With `patience` training stops after so many
-    measurements without a lower validation loss, and the weights of the best are put back. With `flat`, for
-    example 0.01, it stops when the lowest validation loss fell by at most that share within the last quarter
-    of the updates (after eight measurements or more). `progress=None` shows a bar only where somebody
-    watches. An interrupt (Ctrl-C) ends training and returns what was measured. The test part is not touched.
+    `optimizer` maps parameters to an optimizer, `schedule` an optimizer to a scheduler that steps once an epoch;
+    `loss` is "cross_entropy", "mse" or a function of (outputs, targets) that returns the mean. `updates` is a budget
+    in place of `epochs`; `evaluate_at` names the updates after which to measure in place of the ends of epochs (the
+    last one always is). With `patience` training stops after so many measurements without a lower validation loss, and
+    the best weights are restored. With `flat`, for example 0.01, it stops when the lowest validation loss fell by at
+    most that share within the last quarter of the updates (after eight measurements or more). `progress=None` shows a
+    progress bar in a terminal or an interactive notebook only. An interrupt (Ctrl-C) ends training and returns what
+    was measured. The test part is not touched.
 
-    The run is a function of the model's weights, the data, the settings and `seed` (batch order, dropout):
-    two runs on one machine's CPU agree bit for bit, and torch's global random state is left as it was. The
-    model ends in evaluation mode. The losses stay on the device, which is waited for once a measurement and
-    at least every 100 updates.
+    The run is a function of the model's weights, the data, the settings and `seed` (batch order, dropout): two runs on
+    one machine's CPU agree bit for bit, and torch's global random state is left as it was. The model ends in
+    evaluation mode. Losses stay on the device; the host waits for them at each measurement, and at least every 100
+    updates.
 
     Raises DivergedError, which is a ConvcraftError, when a loss is not finite, naming epoch, batch and
     learning rate (the weights are of no use then), and ConvcraftError for unusable settings. Source: Robbins

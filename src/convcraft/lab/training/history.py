@@ -1,6 +1,4 @@
-"""What a training run leaves behind."""
-
-from __future__ import annotations
+"""The record of a training run."""
 
 from dataclasses import dataclass, field
 
@@ -11,8 +9,8 @@ from convcraft.lab.training.budget import is_flat
 class Epoch:
     """What was measured after an epoch, or whenever `evaluate_at` says.
 
-    Those of training are means over the batches since the last measurement, while the weights moved;
-    `updates` counts from the start of the training.
+    Training numbers are means over the batches since the last measurement, while the weights were changing; `updates`
+    counts from the start.
     """
 
     train_loss: float
@@ -25,11 +23,11 @@ class Epoch:
 
 @dataclass
 class History:
-    """The measurements of a run, oldest first, by default one an epoch.
+    """The measurements of a run, oldest first; by default one per epoch.
 
-    `stopped` is "completed", "patience", "flat", "interrupted" or, by `fit_many`, "diverged". Each number is
-    a list over the measurements; `best_epoch` (from 1; 0 before the first) is the one with the lowest
-    validation loss. Chapter: Convolutional networks.
+    `stopped` is "completed", "patience", "flat", "interrupted" or, by `fit_many`, "diverged". Each quantity is a list
+    over the measurements; `best_epoch` (from 1; 0 before the first) is the one with the lowest validation loss.
+    Chapter: Convolutional networks.
 
     >>> history = History([Epoch(2.0, 0.3, 1.9, 0.4, 0.1), Epoch(1.0, 0.6, 1.1, 0.7, 0.1)])
     >>> history.validation_accuracy, history.epochs, history.best_epoch
@@ -51,7 +49,7 @@ class History:
     def falling(self) -> bool:
         """Whether the validation loss still fell by more than 1 % within the last quarter of the updates.
 
-        True for fewer than eight measurements, too few to tell otherwise.
+        True for fewer than eight measurements, which are too few to tell.
         """
         return not is_flat(self.validation_loss, self.updates)
 

@@ -5,8 +5,6 @@ dimension that counts the copies. Images are kept as (n, copies, channels, heigh
 last in memory, so that convolutions are grouped ones and poolings see one image of many channels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

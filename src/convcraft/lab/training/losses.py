@@ -1,7 +1,5 @@
 """Loss by name or as a function, and the measure of a model on a split."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,9 +63,7 @@ class Evaluation:
         return f"loss {self.loss:.4f}, accuracy {self.accuracy:.4f} on {self.n} examples"
 
 
-def evaluate(
-    model: nn.Module, split: Split, *, loss: Loss = "cross_entropy", batch_size: int = 1024
-) -> Evaluation:
+def evaluate(model: nn.Module, split: Split, *, loss: Loss = "cross_entropy", batch_size: int = 1024) -> Evaluation:
     """Mean loss and accuracy of a model on a split, in evaluation mode; modes, weights and random state stay
     as they were.
 
@@ -81,9 +77,7 @@ def evaluate(
     Chapter: Convolutional networks.
     """
     if not len(split):
-        raise ConvcraftError(
-            "split must hold at least one example; got an empty one. Pass a part of a data set."
-        )
+        raise ConvcraftError("split must hold at least one example; got an empty one. Pass a part of a data set.")
     total, right = totals(model, split, resolve_loss(loss), batch_size).tolist()
     return Evaluation(total / len(split), right / len(split), len(split))
 

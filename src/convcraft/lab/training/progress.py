@@ -1,4 +1,4 @@
-"""A progress bar where somebody is watching, and nowhere else."""
+"""A progress bar, shown where somebody is watching."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 def somebody_watches() -> bool:
     """Whether stderr is a terminal, or a notebook is run by hand.
 
-    A front end lets a kernel ask for input; whatever executes a notebook to store its outputs does not.
+    A front end lets a kernel ask for input; a program that executes a notebook for its outputs does not.
     """
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
@@ -21,7 +21,7 @@ def somebody_watches() -> bool:
 
 
 class Bar:
-    """tqdm's bar if wanted (None: where somebody watches) and installed; else nothing. A context manager."""
+    """A context manager: tqdm's bar if it is wanted (None: where somebody is watching) and installed, else nothing."""
 
     def __init__(self, total: int, wanted: bool | None, unit: str, **options: Any) -> None:
         self._bar: Any = None

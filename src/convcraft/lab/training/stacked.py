@@ -1,8 +1,7 @@
 """Copies of one network with their parameters stacked along a new first dimension, trained in step."""
 
-from __future__ import annotations
-
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,18 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from convcraft.lab.randomness import forked
 from convcraft.lab.training.layers import Noise, compute_across, random_state, set_random_state
-from convcraft.lab.training.losses import (
-    Loss,
-    device_of,
-    evaluating,
-    is_classification,
-    resolve_loss,
-    right_answers,
-)
-from convcraft.lab.training.replay import Replay
+from convcraft.lab.training.losses import Loss, device_of, evaluating, is_classification, resolve_loss, right_answers
 
 Tensors = dict[str, Tensor]
 #: what a copy may have of its own
@@ -85,19 +77,14 @@ class Stacked:
         self.noise = Noise(self.template, drawing, seeds) if drawing else None
         compute_across(self.template)
         self.parameters, self.buffers = (
-            {name: value.detach().clone() for name, value in part.items()}
-            for part in stack_module_state(list(models))
+            {name: value.detach().clone() for name, value in part.items()} for part in stack_module_state(list(models))
         )
         self.trained = [name for name, p in models[0].named_parameters() if p.requires_grad]
         self.velocity: Tensors = {}
         where = device_of(models[0])
-        self.strengths = {
-            name: torch.tensor([one[name] for one in settings], device=where) for name in STRENGTHS
-        }
+        self.strengths = {name: torch.tensor([one[name] for one in settings], device=where) for name in STRENGTHS}
         #: the strengths that all copies have in common, which are cheaper as numbers
-        self.common = {
-            n: settings[0][n] for n in STRENGTHS if all(one[n] == settings[0][n] for one in settings)
-        }
+        self.common = {n: settings[0][n] for n in STRENGTHS if all(one[n] == settings[0][n] for one in settings)}
 
     def __len__(self) -> int:
         return len(self.strengths["learning_rate"])
@@ -115,9 +102,7 @@ class Stacked:
         over = (0, 0, None if shared else 0)
         return vmap(forward, in_dims=over, randomness="different")(parameters, buffers, x)
 
-    def _gradients(
-        self, parameters: list[Tensor], buffers: list[Tensor], batch: list[Tensor]
-    ) -> list[Tensor]:
+    def _gradients(self, parameters: list[Tensor], buffers: list[Tensor], batch: list[Tensor]) -> list[Tensor]:
         """Loss and right answers of each copy, both (copies,), and the gradients of what is trained.
 
         The losses are independent of one another, so the gradient of their sum holds the gradient of each.
@@ -221,3 +206,59 @@ def correct_of(outputs: Tensor, targets: Tensor) -> Tensor:
     if right is None:
         return outputs.new_full((len(outputs),), torch.nan)
     return right.flatten(1).sum(1)
+
+
+#: how often inputs of one form must have been seen, and how many calls must be to come, for a trace to pay
+AFTER, WORTH = 10, 150
+
+Lists = tuple[list[Tensor], ...]
+
+
+class Replay:
+    """Calls a function of lists of tensors and, after some calls on inputs of one form, its graph instead.
+
+    The function must do the same operations at every call. The graph is compared with it when it is made, and
+    is not used if any value differs, or if it cannot be made.
+    """
+
+    def __init__(self, function: Callable[..., list[Tensor]], allowed: bool) -> None:
+        self.function, self.allowed = function, allowed
+        self.seen: Counter[Any] = Counter()
+        self.graphs: dict[Any, Callable[[Lists], list[Tensor]]] = {}
+
+    def __call__(self, to_come: int, *inputs: list[Tensor]) -> list[Tensor]:
+        if not self.allowed:
+            return self.function(*inputs)
+        form = tuple((t.shape, t.stride()) for part in inputs for t in part)
+        if form not in self.graphs:
+            self.seen[form] += 1
+            if self.seen[form] < AFTER or to_come < WORTH:
+                return self.function(*inputs)
+            graph = _traced(self.function, inputs)
+            if graph is None:
+                self.allowed = False
+                return self.function(*inputs)
+            self.graphs[form] = graph
+        with torch.no_grad():
+            return self.graphs[form](inputs)
+
+
+def _traced(function: Callable[..., list[Tensor]], inputs: Lists) -> Callable[[Lists], list[Tensor]] | None:
+    """The graph of a function, if it returns the same and changes its inputs in the same way."""
+
+    def cloned() -> Lists:
+        return tuple([t.clone(memory_format=torch.preserve_format) for t in part] for part in inputs)
+
+    ours, theirs = cloned(), cloned()
+    try:
+        graph = make_fx(lambda inputs: function(*inputs))(cloned())  # a method would confuse it
+        with torch.no_grad():
+            found = graph(ours)
+    except Exception:  # whatever stops a trace: the function itself has just worked on these inputs
+        return None
+    expected = function(*theirs)
+    pairs = zip(
+        [*found, *(t for part in ours for t in part)], [*expected, *(t for part in theirs for t in part)], strict=True
+    )
+    same = all(torch.allclose(a, b, rtol=1e-4, atol=1e-6, equal_nan=True) for a, b in pairs)
+    return graph if same else None

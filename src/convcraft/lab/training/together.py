@@ -1,7 +1,5 @@
 """Training many copies of one network at once, each with a seed, data and strengths of its own."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -57,7 +55,7 @@ def fit_together(
     progress: bool | None = None,
     device: torch.device | str | None = None,
 ) -> list[Trained]:
-    """Train a copy of the network of a factory for each of `copies`, many at once on stacked weights.
+    """Train a copy of a factory's network for each of `copies`, many at once on stacked weights.
 
     Each of `copies` is a dictionary with a "seed" and, where they differ from the defaults of `fit`,
     "learning_rate", "momentum", "weight_decay" and "l1": strengths and rates are trained side by side.
@@ -69,11 +67,10 @@ def fit_together(
     What `torch.func.vmap` cannot do (control flow that depends on values), or draws random numbers elsewhere
     than in layers without parameters, is trained one by one by `fit`; `reason_against` says why.
 
-    Returns the trained networks in the order of `copies`; one whose loss was not finite has the history up to
-    there, with `stopped == "diverged"`. The test part is not touched. Raises ConvcraftError for a factory
-    whose networks differ in architecture, an unknown or repeated entry of `copies`, data of different sizes,
-    and unusable settings. Source: Robbins and Monro (1951), A Stochastic Approximation Method.
-    Chapter: Activations.
+    Returns the trained networks in the order of `copies`; one whose loss was not finite has its history up to that
+    point, with `stopped == "diverged"`. The test part is not touched. Raises ConvcraftError for a factory whose
+    networks differ in architecture, an unknown or repeated entry of `copies`, data of different sizes, and unusable
+    settings. Source: Robbins and Monro (1951), A Stochastic Approximation Method. Chapter: Activations.
 
     >>> from convcraft.lab import data, models
     >>> trained = fit_together(
@@ -89,9 +86,7 @@ def fit_together(
         check_data(part, epochs, batch_size)
     check_flat(flat)
     if chunk is not None and chunk < 1:
-        raise ConvcraftError(
-            f"chunk must be 1 or more, or None; got {chunk}. Pass None for the measured default."
-        )
+        raise ConvcraftError(f"chunk must be 1 or more, or None; got {chunk}. Pass None for the measured default.")
     models = {seed: seeded(factory, seed) for seed in seeds}
     for model in models.values():
         _check_alike(model, models[seeds[0]])
@@ -183,17 +178,14 @@ def _checked(copies: Sequence[Mapping[str, float]]) -> list[tuple[int, dict[str,
         check_strengths(own["momentum"], own["weight_decay"], own["l1"])
         chosen.append((check_seed(one.get("seed", 0)), own))  # type: ignore[arg-type]
     if not chosen:
-        raise ConvcraftError(
-            "copies must hold at least one dictionary; got none. Pass for example [{'seed': 0}]."
-        )
+        raise ConvcraftError("copies must hold at least one dictionary; got none. Pass for example [{'seed': 0}].")
     return chosen
 
 
 def _check_alike(model: nn.Module, first: nn.Module) -> None:
     """Raise unless two networks have the same parameters and buffers."""
     shapes, others = (
-        [(n, t.shape) for part in (m.named_parameters(), m.named_buffers()) for n, t in part]
-        for m in (model, first)
+        [(n, t.shape) for part in (m.named_parameters(), m.named_buffers()) for n, t in part] for m in (model, first)
     )
     if next(model.parameters(), None) is None or shapes != others:
         raise ConvcraftError(
