@@ -3,7 +3,7 @@
 A task is a network on some data whose function was varied, at its long budget. Only results that keep the
 protocol are read; arms that break one of its rules (a rate at the edge, a loss that still falls) are left
 out. Differences are in units of the task's seed deviation, the standard deviation over seeds within a
-function, and positive where the function is better than ReLU: so accuracies, errors of forecasts and bounds
+function (of runs that did not collapse), and positive where the function is better than ReLU: so accuracies, errors of forecasts and bounds
 are on one axis.
 """
 
@@ -37,6 +37,14 @@ class Effect(NamedTuple):
     function: str
     interval: Interval
     judged: Judged
+
+    @property
+    def verdict(self) -> str:
+        """"ahead" or "behind" after Holm's adjustment, else "equal" (within a point) or "open"."""
+        word = self.judged.verdict.split(",")[0]
+        if word in ("higher", "lower"):
+            return "ahead" if self.interval.mean > 0 else "behind"
+        return "equal" if word == "equal" else "open"
 
 
 def _arms(pattern: str, functions: str) -> dict[str, str]:
@@ -109,9 +117,12 @@ def _values(task: Task, arm: str, measure: str) -> Values:
     return values if values.ndim == 1 else values[:, -1]
 
 
-def deviation(task: Task, functions: Sequence[str]) -> float:
-    """The standard deviation over seeds within a function, pooled over the functions."""
-    spread = [_values(task, task.arms[name], task.measure).var(ddof=1) for name in functions]
+def _deviation(task: Task, functions: Sequence[str]) -> float:
+    """The standard deviation over seeds within a function, without collapsed runs, pooled over functions."""
+    spread = []
+    for arm in (task.arms[name] for name in functions):
+        kept = ~_load(task.study).collapsed(arm, task.measure.removeprefix("-"))
+        spread.append(_values(task, arm, task.measure)[kept].var(ddof=1))
     return float(np.sqrt(np.mean(spread)))
 
 
@@ -128,14 +139,15 @@ def effects(tasks: Mapping[str, Task] = TASKS) -> list[Effect]:
         for function in (f for f in arms if f != "relu"):
             measure = task.measure.removeprefix("-")
             contrast = Contrast(arms[function], arms["relu"], measure, family="book")
-            found.append((name, function, deviation(task, list(arms))))
+            found.append((name, function, _deviation(task, list(arms))))
             contrasts.append(contrast)
             evidence.append(_load(task.study)._evidence(contrast))
     rows = []
     for (name, function, unit), judged in zip(found, judge(contrasts, evidence), strict=True):
         sign = -1 if tasks[name].measure.startswith("-") else 1
-        mean, *ends = (sign * value / unit for value in (judged.interval[:3]))
-        rows.append(Effect(name, function, Interval(mean, min(ends), max(ends), judged.interval.n), judged))
+        whole = judged.interval
+        mean, *ends = (sign * value / unit for value in (whole.mean, whole.low, whole.high))
+        rows.append(Effect(name, function, Interval(mean, min(ends), max(ends), whole.n), judged))
     return rows
 
 
@@ -149,7 +161,9 @@ class Choice(NamedTuple):
     gains: Values
 
 
-def nested_choice(menu: Sequence[str] = ("relu", "tanh", "silu"), tasks: Mapping[str, Task] = TASKS) -> list[Choice]:
+def nested_choice(
+    menu: Sequence[str] = ("relu", "tanh", "silu"), tasks: Mapping[str, Task] = TASKS
+) -> list[Choice]:
     """What choosing the function per task by validation gains over one default for all.
 
     Tasks: those in which every function of the menu breaks no rule. In each the function with the best mean
@@ -166,5 +180,5 @@ def nested_choice(menu: Sequence[str] = ("relu", "tanh", "silu"), tasks: Mapping
         chosen = menu[int(scores[row].argmax())]
         default = menu[int(np.delete(ranks, row, 0).mean(0).argmax())]
         test = {f: _values(task, task.arms[f], task.measure) for f in (chosen, default)}
-        found.append(Choice(name, chosen, default, (test[chosen] - test[default]) / deviation(task, menu)))
+        found.append(Choice(name, chosen, default, (test[chosen] - test[default]) / _deviation(task, menu)))
     return found
