@@ -23,6 +23,8 @@ def function_of_your_own(answer: Callable[..., Any]) -> str | None:
     y = answer(x)
     if not isinstance(y, torch.Tensor) or y.shape != x.shape:
         return "the function must return a tensor of the shape of its input."
+    if not bool(torch.isfinite(y.detach()).all()):
+        return "values between -6 and 6 are not finite."
     with torch.no_grad():
         one_by_one = torch.stack([answer(value) for value in x.detach()[::40]])
     if wrong := compare(y[::40], one_by_one, "the values of a part of the input", tolerance=1e-9):
@@ -30,8 +32,8 @@ def function_of_your_own(answer: Callable[..., Any]) -> str | None:
     if not y.requires_grad:
         return "no gradient gets through: write it with operations of torch."
     (slope,) = torch.autograd.grad(y.sum(), x)
-    if not bool(torch.isfinite(torch.stack([y.detach(), slope])).all()):
-        return "values or slopes between -6 and 6 are not finite."
+    if not bool(torch.isfinite(slope).all()):
+        return "slopes between -6 and 6 are not finite."
     if float(slope.max() - slope.min()) < 1e-3:
         return "that is a straight line: layers of it collapse into one."
     with torch.no_grad():
