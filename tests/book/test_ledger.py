@@ -20,7 +20,6 @@ BOOK = ROOT / "book"
 # A chapter leaves the list when it is written.
 NOT_YET_WRITTEN = {
     "case-series": "series",
-    "outlook": "outlook",
 }
 
 BY_HAND_AT_MOST = 0

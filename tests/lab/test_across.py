@@ -1,4 +1,4 @@
-"""Functions side by side over the studies: tasks that exist, effects with their sign, and the nested choice."""
+"""Functions side by side over the studies: tasks that exist, effects with their sign, a nested choice."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 A task is a network on some data whose function was varied, at its long budget. Only results that keep the
 protocol are read; arms that break one of its rules (a rate at the edge, a loss that still falls) are left
 out. Differences are in units of the task's seed deviation, the standard deviation over seeds within a
-function (of runs that did not collapse), and positive where the function is better than ReLU: so accuracies, errors of forecasts and bounds
-are on one axis.
+function (of runs that did not collapse), and positive where the function is better than ReLU. So accuracies,
+errors of forecasts and bounds are on one axis.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class Effect(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """"ahead" or "behind" after Holm's adjustment, else "equal" (within a point) or "open"."""
+        """After Holm's adjustment "ahead" or "behind", else "equal" (within a point) or "open"."""
         word = self.judged.verdict.split(",")[0]
         if word in ("higher", "lower"):
             return "ahead" if self.interval.mean > 0 else "behind"

@@ -1,4 +1,4 @@
-"""Networks for functions of the last ten years: input-dependent ones, gates, bumps, sines, and very deep stacks."""
+"""Networks for functions of the last ten years: input-dependent ones, gates, bumps and sines."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -50,7 +50,7 @@ class Skip(nn.Module):
         return x + self.inner(x)
 
 
-#: name -> (layer for a number of channels, channels that it reads for one of the width, channels that it makes)
+#: name -> (layer for a number of channels, how many times as many it reads, and how many times it makes)
 ADAPTIVE: dict[str, tuple[Callable[[int], nn.Module], int, int]] = {
     "relu": (lambda channels: nn.ReLU(), 1, 1),
     "prelu": (nn.PReLU, 1, 1),
@@ -65,7 +65,7 @@ ADAPTIVE: dict[str, tuple[Callable[[int], nn.Module], int, int]] = {
 
 
 def adaptive_net(function: str, widths: Sequence[int]) -> nn.Sequential:
-    """Convolutions of 8x8 images with a function of `ADAPTIVE` and a halving pooling each, and a linear layer.
+    """Convolutions of 8x8 images, each with a function of `ADAPTIVE` and a halving pooling; a linear layer.
 
     A gate needs two maps for each of its outputs, and bumps make six of one: the convolutions before and
     behind have as many. Raises ConvcraftError for an unknown function. Chapter: Outlook.
