@@ -13,7 +13,7 @@ from __future__ import annotations
 from torch import nn
 
 from convcraft.initialization import initialize, orthogonal_
-from convcraft.lab import data, models
+from convcraft.lab import data
 from convcraft.lab.experiments import Study
 
 DEPTH, WIDTH = 50, 32

@@ -62,6 +62,7 @@ STILL_FALLING = {
     "recurrent_messages": ["cnn, relu"],
     "outlook_random_labels": ["relu", "tanh", "silu", "sine"],
     "outlook_sine": ["tanh", "silu", "sine"],
+    "outlook_depth": ["selu", "orthogonal tanh"],
 }  # fmt: skip
 #: arms whose best rate was the largest of a grid that had been extended three times; no verdict rests on them
 AT_EDGE = {"recurrent_lag": ["gru, tanh, bias 0"]}
