@@ -44,6 +44,7 @@ HELPERS = {
     "histograms": lambda **k: plotting.histograms({"layer 1": X, "layer 2": X / 2}, **k),
     "bars": lambda **k: plotting.bars({"relu": 0.5, "tanh": (0.4, 0.3, 0.5)}, **k),
     "intervals": lambda **k: plotting.intervals({"relu": (0.5, 0.4, 0.6)}, **k),
+    "forest": lambda **k: plotting.forest({"a": {"b": [(1.0, 0.0, 2.0)]}}, **k),
     "differences": lambda **k: plotting.differences([contrast("b", "a"), contrast("c", "a")], **k),
     "points": lambda **k: plotting.points({"a": ([0, 1], [1, 0])}, **k),
     "images": lambda **k: plotting.images(
@@ -489,6 +490,18 @@ def test_colours_differ_for_colour_blind_eyes(name, kind):
 def spans(chart):
     """The shaded bands, as (low, high)."""
     return [(p.get_x(), p.get_x() + p.get_width()) for p in chart.axes[0].patches]
+
+
+def test_a_forest_has_a_label_a_group_and_a_row_an_interval():
+    groups = {
+        "digits": {"open": [(0.1, -0.2, 0.4), (-0.3, -0.5, -0.1)], "ahead": [(1.0, 0.5, 1.5)]},
+        "series": {"open": [(2.0, 1.0, 3.0)]},
+    }
+    ax = plotting.forest(groups, alt="x").axes[0]
+    dots = [line for line in ax.lines if len(line.get_xdata()) == 1]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["digits", "series"]
+    assert [float(dot.get_xdata()[0]) for dot in dots] == [-0.3, 0.1, 1.0, 2.0]
+    assert dots[0].get_color() == dots[3].get_color() != dots[2].get_color()
 
 
 def test_differences_are_drawn_against_0_with_the_common_margin_shaded():

@@ -16,17 +16,10 @@ from convcraft.lab.claims.criteria import verdict
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
 
-# Chapters (keys as in claims.yml) that are still to be written, and their pages: their claims may be open.
-# A chapter leaves the list when it is written.
-NOT_YET_WRITTEN = {
-    "outlook": "outlook",
-}
-
 BY_HAND_AT_MOST = 0
 
 LEDGER = claims.load()
 CARDS = [card for card in claims_record.collect(BOOK) if card.data["verdict"] is not None]
-WRITTEN = [claim for claim in LEDGER.values() if claim.chapter not in NOT_YET_WRITTEN]
 SETTLED = [claim for claim in LEDGER.values() if claim.verdict is not None]
 
 
@@ -37,14 +30,9 @@ def html_of(page: str) -> str:
     return "\n".join("".join(output.get("data", {}).get("text/html", "")) for output in outputs)
 
 
-def test_chapters_not_yet_written_are_chapters_without_a_page():
-    assert set(NOT_YET_WRITTEN) <= set(claims.CHAPTERS)
-    for chapter, page in NOT_YET_WRITTEN.items():
-        assert not (BOOK / f"{page}.ipynb").exists(), f"{chapter} is written: take it off the list"
-
-
-def test_a_claim_of_a_written_chapter_is_settled_once():
-    for claim in WRITTEN:
+def test_every_claim_is_settled_once():
+    for claim in LEDGER.values():
+        assert claim.verdict is not None, f"{claim.id} is open"
         here = [card.where for card in CARDS if card.id == claim.id]
         assert len(here) == 1, f"{claim.id} is settled in {here}"
     ids = [card.id for card in CARDS]
@@ -97,12 +85,6 @@ def test_a_changed_verdict_names_its_cause():
 def test_criteria_name_studies_that_exist():
     known = {path.stem for path in (BOOK / "studies").glob("*.py")}
     assert {study for claim in LEDGER.values() for study in claim.studies} <= known
-
-
-def test_a_claim_of_a_written_chapter_that_waits_is_shown_as_open():
-    shown = {card.id for card in claims_record.collect(BOOK) if card.data["verdict"] is None}
-    waiting = {claim.id for claim in WRITTEN if claim.verdict is None}
-    assert waiting == shown & waiting, f"not shown as open: {sorted(waiting - shown)}"
 
 
 def test_the_page_of_the_ledger_is_up_to_date():

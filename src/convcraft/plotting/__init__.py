@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .curves import learning_rates, lines, panels
 from .distributions import bars, histograms
-from .dots import differences, intervals, points
+from .dots import differences, forest, intervals, points
 from .pictures import grids, heatmap, images
 from .style import need_matplotlib
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .chart import Chart
 
 __all__ = [
-    "Chart", "bars", "differences", "grids", "heatmap", "histograms", "images", "intervals", "learning_rates",
-    "lines", "panels", "points", "save",
+    "Chart", "bars", "differences", "forest", "grids", "heatmap", "histograms", "images", "intervals",
+    "learning_rates", "lines", "panels", "points", "save",
 ]  # fmt: skip
 
 

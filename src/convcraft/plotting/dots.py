@@ -78,6 +78,65 @@ def intervals(
     return chart
 
 
+def forest(
+    groups: Mapping[str, Mapping[str, Any]],
+    *,
+    alt: str,
+    xlabel: str = "",
+    xlim: tuple[float, float] | None = None,
+    size: tuple[float, float] | None = None,
+    theme: str = "light",
+) -> Chart:
+    """Draw many differences with their intervals against 0: thin rows under one label a group.
+
+    Args:
+        groups: ``{group: {series: intervals}}``; the series tells the colour and the mark. Within its group
+            each interval has a row, sorted by its mean.
+
+    Raises ConvcraftError without `alt` or groups, and for what is not an interval.
+
+    >>> rows = {"digits": {"ahead": [(1.0, 0.5, 1.5)], "open": [(0.1, -0.3, 0.5), (0.2, -0.3, 0.7)]}}
+    >>> chart = forest(rows, alt="Three differences.")
+    >>> [label.get_text() for label in chart.axes[0].get_yticklabels()]
+    ['digits']
+    """
+    need_matplotlib()
+    from .chart import new_chart
+    from .decor import decorate, legend_above, tidy_axis
+
+    items = mapping(groups, "groups", "mapping of series to intervals")
+    series = list(dict.fromkeys(str(name) for group in items.values() for name in group))
+    rows = {
+        group: sorted((triple(v, group), str(s)) for s, some in parts.items() for v in some)
+        for group, parts in items.items()
+    }
+    count = sum(len(some) + 1 for some in rows.values())
+    chart = new_chart(alt, size, (WIDTH, 0.9 + 0.075 * count), theme)
+    with settings(chart.theme):
+        ax = chart.add_subplot()
+        handles: dict[str, Any] = {}
+        y, places = 0, []
+        for some in rows.values():
+            places.append(y + (len(some) - 1) / 2)
+            for (mean, low, high), name in some:
+                j = series.index(name)
+                colour = series_style(j, chart.theme)["color"]
+                ax.plot([low, high], [y, y], linewidth=1.2, color=colour, solid_capstyle="butt")
+                mark = {"marker": MARKERS[j % len(MARKERS)], "markersize": 4.5, "markeredgewidth": 0}
+                (handles[name],) = ax.plot(mean, y, linestyle="none", color=colour, **mark)
+                y += 1
+            y += 1
+            ax.axhline(y - 1, color=chart.theme.muted, linewidth=0.4)
+        ax.set_yticks(places, list(rows))
+        ax.set_ylim(y - 0.5, -1)
+        tidy_axis(ax, "x", "linear", 7)
+        decorate(ax, chart.theme, xlabel=xlabel, xlim=xlim, vline=0.0)
+        ax.grid(axis="y", visible=False)
+        ax.spines["left"].set_visible(False)
+        legend_above(chart, {name: handles[name] for name in series})
+    return chart
+
+
 def differences(
     contrasts: Sequence[Any],
     *,

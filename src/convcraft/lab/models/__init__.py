@@ -1,5 +1,13 @@
 """The networks that the book trains: plain stacks of torch.nn layers, every layer within reach of a hook."""
 
+from convcraft.lab.models.adaptive import (
+    ADAPTIVE,
+    Bumps,
+    Skip,
+    adaptive_net,
+    adaptive_widths,
+    sine_mlp,
+)
 from convcraft.lab.models.generators import VAE, ConvDecoder, kl_to_normal
 from convcraft.lab.models.networks import (
     HEADS,
@@ -17,7 +25,7 @@ from convcraft.lab.models.recurrent import Gated, TextNet
 from convcraft.lab.models.series import TCN, Recurrent
 
 __all__ = [
-    "HEADS", "MLP", "POOLS", "TCN", "VAE", "Activation", "ConvDecoder", "ConvNet", "Elementwise",
-    "Factorization", "Gated", "PairNet", "Recurrent", "TextNet", "activation_layer", "build", "kl_to_normal",
-    "names",
+    "ADAPTIVE", "HEADS", "MLP", "POOLS", "TCN", "VAE", "Activation", "Bumps", "ConvDecoder", "ConvNet",
+    "Elementwise", "Factorization", "Gated", "PairNet", "Recurrent", "Skip", "TextNet", "activation_layer",
+    "adaptive_net", "adaptive_widths", "build", "kl_to_normal", "names", "sine_mlp",
 ]  # fmt: skip
