@@ -142,7 +142,10 @@ def few_of_them(part, n, seed=0):
 
 
 def few_updates_together(*data, updates, look_every, **settings):
-    return adam_together(*data, updates=10, look_every=5, **settings)
+    """Ten updates; a budget with a single look as it is."""
+    if updates > look_every:
+        updates, look_every = 10, 5
+    return adam_together(*data, updates=updates, look_every=look_every, **settings)
 
 
 def few_updates(examples, batch_size, epochs, updates, evaluate_at):
