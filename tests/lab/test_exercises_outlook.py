@@ -55,7 +55,7 @@ def test_right_answers_pass(name, answer):
         ("function-of-your-own", lambda x: x - x.mean(), "each value alone"),
         ("function-of-your-own", lambda x: x.detach().sin(), "no gradient"),
         ("function-of-your-own", torch.sqrt, "values between -6 and 6 are not finite"),
-        ("function-of-your-own", lambda x: (x - 0.6).abs().sqrt(), "slopes between -6 and 6 are not finite"),
+        ("function-of-your-own", lambda x: x.sin() + (0 * x).sqrt(), "slopes between -6 and 6 are not finite"),
         ("function-of-your-own", lambda x: 2 * x + 1, "straight line"),
         ("function-of-your-own", torch.relu, "that is relu"),
         ("function-of-your-own", lambda x: 0.01 * x.sin(), "hardly anything"),

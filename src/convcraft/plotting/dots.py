@@ -122,7 +122,7 @@ def forest(
                 j = series.index(name)
                 colour = series_style(j, chart.theme)["color"]
                 ax.plot([low, high], [y, y], linewidth=1.2, color=colour, solid_capstyle="butt")
-                mark = {"marker": MARKERS[j % len(MARKERS)], "markersize": 4.5, "markeredgewidth": 0}
+                mark: dict[str, Any] = {"marker": MARKERS[j % len(MARKERS)], "markersize": 4.5, "markeredgewidth": 0}
                 (handles[name],) = ax.plot(mean, y, linestyle="none", color=colour, **mark)
                 y += 1
             y += 1

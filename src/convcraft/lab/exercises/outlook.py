@@ -64,9 +64,7 @@ def registered_test(answer: Any) -> str | None:
     if not isinstance(answer, Mapping) or set(answer) != set(_ASKED):
         return f"give a dictionary with the keys {', '.join(_ASKED)}; got {answer!r}."
     if answer["measure"] != "test accuracy":
-        return (
-            "what is claimed is an accuracy on images that nobody has seen: neither training nor validation."
-        )
+        return "what is claimed is an accuracy on images that nobody has seen: neither training nor validation."
     if answer["rates"] != "each its own":
         return "at one common rate the function for which it was found has the advantage."
     needed = _seeds(0.8, 0.3)
@@ -99,10 +97,7 @@ CHECKS: dict[str, Check] = {
             lambda s, d: math.ceil((stats.norm.ppf(0.975) * s / d) ** 2),
             "so many seeds see it in half of the cases only: the interval's end lies at zero on average.",
         ),
-        (
-            lambda s, d: math.floor((_POWER * s / d) ** 2),
-            "so many seeds are not quite enough: round up.",
-        ),
+        (lambda s, d: math.floor((_POWER * s / d) ** 2), "so many seeds are not quite enough: round up."),
         (
             lambda s, d: math.ceil(2 * (_POWER * s / d) ** 2),
             "that is for two groups; here the deviation is that of the paired difference.",
@@ -120,10 +115,7 @@ CHECKS: dict[str, Check] = {
         "the lead of the best of {0} equal functions",
         (lambda k: 0.0, "each has that on average. The one that is picked has not."),
         (lambda k: math.sqrt(2 * math.log(k)), "that is the limit for very many, and an upper bound."),
-        (
-            lambda k: float(stats.norm.ppf(1 - 1 / k)),
-            "that is a quantile; the mean of the maximum is larger.",
-        ),
+        (lambda k: float(stats.norm.ppf(1 - 1 / k)), "that is a quantile; the mean of the maximum is larger."),
         tolerance=0.03,
     ),
 }

@@ -161,9 +161,7 @@ class Choice(NamedTuple):
     gains: Values
 
 
-def nested_choice(
-    menu: Sequence[str] = ("relu", "tanh", "silu"), tasks: Mapping[str, Task] = TASKS
-) -> list[Choice]:
+def nested_choice(menu: Sequence[str] = ("relu", "tanh", "silu"), tasks: Mapping[str, Task] = TASKS) -> list[Choice]:
     """What choosing the function per task by validation gains over one default for all.
 
     Tasks: those in which every function of the menu breaks no rule. In each the function with the best mean

@@ -1,13 +1,6 @@
 """The networks that the book trains: plain stacks of torch.nn layers, every layer within reach of a hook."""
 
-from convcraft.lab.models.adaptive import (
-    ADAPTIVE,
-    Bumps,
-    Skip,
-    adaptive_net,
-    adaptive_widths,
-    sine_mlp,
-)
+from convcraft.lab.models.adaptive import ADAPTIVE, Bumps, Skip, adaptive_net, adaptive_widths, sine_mlp
 from convcraft.lab.models.generators import VAE, ConvDecoder, kl_to_normal
 from convcraft.lab.models.networks import (
     HEADS,

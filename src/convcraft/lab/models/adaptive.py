@@ -89,7 +89,7 @@ def adaptive_widths(function: str, like: Sequence[int] = (12, 24)) -> tuple[int,
     """Widths for which `adaptive_net` has most nearly as many parameters as with ReLU and `like`.
 
     >>> adaptive_widths("relu"), adaptive_widths("glu")
-    ((12, 24), (8, 18))
+    ((12, 24), (8, 19))
     """
 
     def size(name: str, widths: Sequence[int]) -> int:
