@@ -113,8 +113,8 @@ def initialize(
 
     Returns a list of `Assignment` that prints as a table. Raises ConvcraftError, before anything is changed,
     when the model has no layers, or uninitialized or meta parameters, runs neither on symbols nor on the
-    example, the scheme or residual is not known, skip names nothing in the model, memory is below 2 or there
-    is no gated layer with a bias, or the generator is elsewhere.
+    example, the scheme or residual is not known, skip names nothing in the model, memory is below 2 or finds
+    no gated layer with a bias, or the generator is elsewhere.
 
     >>> model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
     >>> for row in initialize(model):

@@ -24,7 +24,7 @@ def soft_threshold_(params: Parameters, threshold: float | Sequence[Tensor]) -> 
         params: a model, its parameters, or one tensor; floating-point. They are changed in place.
         threshold: t, one number that is not negative, or a tensor of thresholds for each of the parameters.
 
-    Raises ConvcraftError when there is no parameter, one is not floating-point, a threshold is negative, or
+    Raises ConvcraftError without parameters, for one that is not floating-point, a negative threshold, or when
     the number or shapes of the thresholds are not those of the parameters. Source: Donoho (1995), De-Noising
     by Soft-Thresholding; Daubechies, Defrise and De Mol (2004), An Iterative Thresholding Algorithm for
     Linear Inverse Problems with a Sparsity Constraint. Chapter: L1 and L2 penalties.

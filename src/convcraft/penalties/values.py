@@ -65,7 +65,7 @@ def l1_penalty(p: Parameters) -> Tensor:
     steps alone no weight becomes exactly 0: see `proximal`.
 
     p is a model, its parameters, or one tensor, floating-point; each counts once. Returns a tensor without dimensions,
-    which can be differentiated twice. Raises ConvcraftError when there is no parameter, or one is not floating-point.
+    which can be differentiated twice. Raises ConvcraftError without parameters, or for one that is not floating-point.
     Source: Tibshirani (1996), Regression Shrinkage and Selection via the Lasso. Chapter: L1 and L2 penalties.
 
     >>> l1_penalty([torch.tensor([1.0, -2.0]), torch.tensor([[3.0]])])

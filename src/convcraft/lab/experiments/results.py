@@ -194,7 +194,7 @@ class Results(Recorded):
     def table(self, measures: Sequence[str] | str | None = None, digits: int = 3) -> ArmTable:
         """One row for each arm: rate, updates, what was measured (mean and 95 % interval), how many diverged.
 
-        A rate at the edge of the grid is marked by an asterisk. Without `measures`: all that are one number a run.
+        A rate at the edge of the grid is marked by an asterisk. Without `measures`: all that are single numbers.
         """
         chosen = [measures] if isinstance(measures, str) else list(measures or self._numbers())
         for name in chosen:

@@ -84,7 +84,7 @@ def _codes(name: str, labels: ArrayLike, n: int) -> tuple[NDArray[np.int64], int
 
 
 def _balanced(sample: NDArray[np.float64], factors: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
-    """The values as an array with one axis a factor and a last one of replicates."""
+    """The values as an array with one axis for each factor and a last one for replicates."""
     coded = {name: _codes(name, labels, sample.size) for name, labels in factors.items()}
     shape = tuple(levels for _, levels in coded.values())
     cell = np.ravel_multi_index([codes for codes, _ in coded.values()], shape)
