@@ -114,9 +114,7 @@ class Residual(nn.Module):
 def fashion() -> data.Splits:
     """The images of the study: training and validation from the training part, the whole test part."""
     whole = data.load("fashion-mnist")
-    pool = data.Split(
-        torch.cat([whole.train.x, whole.validation.x]), torch.cat([whole.train.y, whole.validation.y])
-    )
+    pool = data.Split(torch.cat([whole.train.x, whole.validation.x]), torch.cat([whole.train.y, whole.validation.y]))
     order = torch.randperm(len(pool.x), generator=torch.Generator().manual_seed(0))
     train, validation = order[:IMAGES], order[-VALIDATION:]
     return replace(
@@ -139,17 +137,19 @@ def looks(updates: int) -> list[int]:
 def run(arm: dict, rate: float, seed: int, splits: data.Splits, final: bool) -> dict:
     """Train one network; in the final phase look at it under shifts, noise and half the light."""
     updates = arm["updates"]
+    at = looks(updates) if final else [updates]
     net = seeded(lambda: Residual(arm), seed).to(splits.train.x.device)
     groups = penalties.decay_groups(net, 2 * arm["l2"])
     found = train_and_score(
-        net, splits, seed=seed, final=final, updates=updates, batch_size=BATCH, evaluate_at=looks(updates),
+        net, splits, seed=seed, final=final, updates=updates, batch_size=BATCH, evaluate_at=at,
         optimizer=lambda _: torch.optim.SGD(groups, lr=rate, momentum=0.9),
         schedule=lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates),
         curves=("validation_accuracy",),
     )  # fmt: skip
-    curve = zip(looks(updates), found["validation_accuracy"], strict=True)
-    found["updates_to_target"] = next((at for at, accuracy in curve if accuracy >= TARGET), updates)
-    return found | (tested(net, splits.test, seed) if final else {})
+    if not final:
+        return found
+    reached = (look for look, accuracy in zip(at, found["validation_accuracy"], strict=False) if accuracy >= TARGET)
+    return found | {"updates_to_target": next(reached, updates)} | tested(net, splits.test, seed)
 
 
 def tested(net: nn.Module, test: data.Split, seed: int) -> dict:
@@ -228,8 +228,7 @@ STUDY = Study(
     ),
     quick={
         "arms": {
-            name: ARMS[name] | {"updates": 20, "width": 4}
-            for name in ("base", "recipe, no bn", "noise behind bn")
+            name: ARMS[name] | {"updates": 20, "width": 4} for name in ("base", "recipe, no bn", "noise behind bn")
         },
         "seeds": range(1),
         "rates": (0.1,),
