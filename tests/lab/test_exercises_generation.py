@@ -33,7 +33,6 @@ MASS = lambda p: (2 * p - 1) / math.log(p / (1 - p))  # noqa: E731
         ("grey-pixels", MASS),
         ("hidden-deviation", lambda pixels: math.sqrt(pixels / 2)),
         ("draw-with-gradient", draw),
-        ("which-generator", "c"),
     ],
 )
 def test_right_answers_pass(name, answer):
@@ -61,7 +60,6 @@ def test_right_answers_pass(name, answer):
         ("draw-with-gradient", lambda m, v: torch.normal(m, (0.5 * v).exp()), "with respect to mean is zero"),
         ("draw-with-gradient", lambda m, v: draw(m, v.detach()), "with respect to log_variance is zero"),
         ("draw-with-gradient", half_cut_off, "the gradient of"),
-        ("which-generator", "b", "other data"),
     ],
 )
 def test_slips_are_named(name, answer, said):
