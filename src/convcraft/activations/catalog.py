@@ -5,33 +5,28 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_known
+from .._checks import check_floating, check_known
 from .._table import table_html, table_text
 from ..errors import ConvcraftError, unknown
 from . import exponentials, gates, rectifiers, sigmoids, softmaxes
 from .definitions import DEFINITIONS
-from .quadrature import Moments, moments
+from .quadrature import Moments, moments, value_and_slope
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(NamedTuple):
     """The one parameter of an activation: its name, its default, and the ends of a sensible range."""
 
     name: str
     default: float
     bounds: tuple[float, float]
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self.name, self.default, self.bounds))
 
-
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """Where an activation was published: author, year, title."""
 
     author: str
@@ -40,9 +35,6 @@ class Source:
 
     def __str__(self) -> str:
         return f"{self.author} ({self.year}), {self.title}"
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self.author, self.year, self.title))
 
 
 @dataclass(frozen=True)
@@ -236,11 +228,8 @@ def derivative(name: str | Callable[..., Tensor], x: Tensor, **parameters: Any) 
     >>> derivative("tanh", torch.tensor([0.0, 1.0]))
     tensor([1.0000, 0.4200])
     """
-    from .._checks import check_floating
-    from .quadrature import _slope
-
     check_floating("derivative", x)
     if isinstance(name, str):
         check_known("activation", name, DEFINITIONS)
         return DEFINITIONS[name][1](x, **parameters)
-    return _slope(functools.partial(get(name), **parameters), x)[1]
+    return value_and_slope(functools.partial(get(name), **parameters), x)[1]
