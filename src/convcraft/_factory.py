@@ -38,20 +38,18 @@ def call(command: str, factory: str, function: Callable[[], Any]) -> Any:
 
 
 def _module(command: str, name: str) -> ModuleType:
-    if name.endswith(".py"):
-        path = Path(name)
-        if not path.is_file():
-            raise ConvcraftError(f"{command}: MODULE must be a file that exists, got {name}; check the path")
+    path = Path(name) if name.endswith(".py") else None
+    if path is not None and not path.is_file():
+        raise ConvcraftError(f"{command}: MODULE must be a file that exists, got {name}; check the path")
+    sys.path.insert(0, "" if path is None else str(path.parent))
+    try:
+        if path is None:
+            return importlib.import_module(name)
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        run: Callable[[], Any] = lambda: spec.loader.exec_module(module) or module  # type: ignore[union-attr]  # noqa: E731
-    else:
-        run = lambda: importlib.import_module(name)  # noqa: E731
-    sys.path.insert(0, str(Path(name).parent) if name.endswith(".py") else "")
-    try:
-        return run()
+        module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
     except ModuleNotFoundError as error:
         raise ConvcraftError(
             f"{command}: MODULE must be importable, got {name!r} ({error}); run from the folder that holds "

@@ -1,6 +1,6 @@
 """Mixup and CutMix: two images and two labels made into one of each."""
 
-from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -143,6 +143,8 @@ def _prepare(
 
 
 class _Mixing(nn.Module):
+    #: the function that mixes all images
+    function: Callable[..., tuple[Tensor, Tensor]]
     #: whether labels may be masks
     masks = False
 
@@ -154,9 +156,10 @@ class _Mixing(nn.Module):
         self.classes = classes
         self.generator = generator
 
-    @abstractmethod
     def mix(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """All images mixed."""
+        classes = None if labels.is_floating_point() else self.classes
+        return self.function(images, labels, self.alpha, classes=classes, generator=generator)
 
     def forward(self, images: Tensor, labels: Tensor, generator: Generator = None) -> tuple[Tensor, Tensor]:
         if not self.training:
@@ -185,14 +188,12 @@ class Mixup(_Mixing):
     torch.Size([8, 10])
     """
 
+    function = staticmethod(mixup)
+
     def __init__(
         self, alpha: float = 0.2, classes: int | None = None, *, p: float = 1.0, generator: Generator = None
     ) -> None:
         super().__init__(alpha, classes, p, generator)
-
-    def mix(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        classes = None if labels.is_floating_point() else self.classes
-        return mixup(images, labels, self.alpha, classes=classes, generator=generator)
 
 
 class CutMix(_Mixing):
@@ -203,13 +204,10 @@ class CutMix(_Mixing):
     True
     """
 
+    function = staticmethod(cutmix)
     masks = True
 
     def __init__(
         self, alpha: float = 1.0, classes: int | None = None, *, p: float = 1.0, generator: Generator = None
     ) -> None:
         super().__init__(alpha, classes, p, generator)
-
-    def mix(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        classes = None if labels.is_floating_point() else self.classes
-        return cutmix(images, labels, self.alpha, classes=classes, generator=generator)

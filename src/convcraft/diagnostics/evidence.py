@@ -1,5 +1,6 @@
 """What is known of a model before anything is judged, and the recorder that gathers most of it."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -137,13 +138,12 @@ _VIEWS = {
 }
 _MATRIX_PRODUCTS = ("matmul", "bmm", "einsum")
 #: What the values of an activation lie between.
-_INFINITY = float("inf")
 RANGES = {
-    **dict.fromkeys(("relu", "softplus"), (0.0, _INFINITY)),
+    **dict.fromkeys(("relu", "softplus"), (0.0, math.inf)),
     **dict.fromkeys(("tanh", "softsign", "hardtanh"), (-1.0, 1.0)),
     **dict.fromkeys(("sigmoid", "hardsigmoid", "softmax"), (0.0, 1.0)),
-    **dict.fromkeys(("logsigmoid", "log_softmax"), (-_INFINITY, 0.0)),
-    **{"relu6": (0.0, 6.0), "elu": (-1.0, _INFINITY), "silu": (-0.2785, _INFINITY), "gelu": (-0.17, _INFINITY)},
+    **dict.fromkeys(("logsigmoid", "log_softmax"), (-math.inf, 0.0)),
+    **{"relu6": (0.0, 6.0), "elu": (-1.0, math.inf), "silu": (-0.2785, math.inf), "gelu": (-0.17, math.inf)},
 }
 
 
@@ -211,7 +211,7 @@ class Examiner(Recorder):
 
     def output_facts(self, output: Any, target: Any) -> OutputFacts | None:
         """Whether the target is in reach, where the model returns what an activation has returned."""
-        value = next(tensors(output), None) if not isinstance(output, Tensor) else output
+        value = next(tensors(output), None)
         known = self.outputs.get(id(value))
         if known is None or not isinstance(target, Tensor) or not target.is_floating_point():
             return None
@@ -229,12 +229,12 @@ class Examiner(Recorder):
         return OutputFacts(call.name, call.kind, low, high, float(t.min()), float(t.max()), float(outside))
 
     def _input(self, call: LayerCall, value: Tensor) -> None:
-        raw = value.data_ptr() in self.starts and value.numel() > 0
+        raw = value.data_ptr() in self.starts
         if not (raw or self.first_layer) or self.passes > 1 or call.name in self.inputs:
             return
-        dim = -1 if call.unit_dim == -1 else 1
         if value.dim() < 2 or not value.numel():
             return
+        dim = -1 if call.unit_dim == -1 else 1
         x = value.float()  # (N, C, ...) or (N, ..., C)
         spread = x.std([d for d in range(x.dim()) if d != dim % x.dim()], correction=0)  # (C,)
         mean, std, low, high = map(float, (x.mean(), x.std(correction=0), spread.min(), spread.max()))

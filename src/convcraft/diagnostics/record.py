@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -146,8 +146,12 @@ class Recorder(Observer):
         self._watch_weights()
         if self.sampled:
             self.steps += 1
-            if self.updates and self.model.training and torch.is_grad_enabled():
-                self._remember()
+            if self.weights and self.updates and self.model.training and torch.is_grad_enabled():
+                weights = self._samples()
+                self.copies = self.copies or [torch.empty_like(weight) for weight in weights]
+                with torch.no_grad():
+                    torch._foreach_copy_(self.copies, weights)
+                self.before = self.copies
         return self.sampled
 
     def _fold(self) -> None:
@@ -171,16 +175,6 @@ class Recorder(Observer):
             output.register_hook(lambda slope: tally.gradient(slope, step) if self.gradients else None)
 
     # update ratios
-
-    def _remember(self) -> None:
-        weights = self._samples()
-        if not weights:
-            return
-        if not self.copies:
-            self.copies = [torch.empty_like(weight) for weight in weights]
-        with torch.no_grad():
-            torch._foreach_copy_(self.copies, weights)
-        self.before = self.copies
 
     def _samples(self) -> list[Tensor]:
         """The leading rows of every weight, all of them where the ratio is to be exact."""
@@ -206,7 +200,7 @@ class Recorder(Observer):
             if len(owned) == 1:
                 pair = torch.stack([change[part][0], size[part][0]])
             else:
-                pair = torch.stack([norm(change[part]), norm(size[part])])
+                pair = torch.stack([torch.linalg.vector_norm(torch.stack(norms[part])) for norms in (change, size)])
             self.ratios[name].append(self.steps, pair)
 
     # reading
@@ -231,16 +225,13 @@ class Recorder(Observer):
         layers = {name: tally.statistics() for name, tally in list(self.tallies.items())}
         for name in self.weights if self.steps else ():
             layers.setdefault(name, LayerStatistics(name, "weights", "weights"))
-        found = [self._with_weights(name, layer) for name, layer in layers.items()]
+        for name, layer in layers.items():
+            ratios = [ratio for ratio in self.update_ratios(name).values() if ratio != math.inf]
+            update = sum(ratios) / len(ratios) if ratios else None
+            slope = root_mean_square(list(self.weight_gradients(name).values()))
+            layers[name] = replace(layer, update=update, weight_gradient=slope)
+        found = layers.values()
         return [x for x in found if x.seen or {x.mean, x.update, x.weight_gradient} != {None}]
-
-    def _with_weights(self, name: str, layer: LayerStatistics) -> LayerStatistics:
-        ratios = [ratio for ratio in self.update_ratios(name).values() if ratio != math.inf]
-        slopes = self.weight_gradients(name)
-        if not ratios and not slopes:
-            return layer
-        update = sum(ratios) / len(ratios) if ratios else None
-        return replace(layer, update=update, weight_gradient=root_mean_square(list(slopes.values())))
 
     def history(self, name: str, quantity: str) -> list[float]:
         """One number a recorded step."""
@@ -251,11 +242,6 @@ class Recorder(Observer):
         else:
             found = self.tallies[name].history(quantity) if name in self.tallies else {}
         return [found.get(step, math.nan) for step in range(1, self.steps + 1)]
-
-
-def norm(norms: Sequence[Tensor]) -> Tensor:
-    """Norm of several tensors from their norms."""
-    return torch.linalg.vector_norm(torch.stack(list(norms))) if norms else torch.zeros(())
 
 
 def owned_weights(model: nn.Module) -> dict[str, list[Tensor]]:

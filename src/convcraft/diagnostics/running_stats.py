@@ -35,13 +35,6 @@ def limits(call: LayerCall) -> tuple[float, float] | None:
     return LIMITS.get(call.kind)
 
 
-def unit_sums(value: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
-    """Sum over everything but the units; small images in two steps, which is faster than in one."""
-    if dim == 1 and value.dim() > 2 and value.numel() <= _SMALL and value.is_contiguous():
-        return value.sum(0, dtype=dtype).flatten(1).sum(1)
-    return value.sum([d for d in range(value.dim()) if d != dim], dtype=dtype)
-
-
 class Series:
     """(step, number or row of numbers) that stay on the device until somebody reads them.
 
@@ -101,8 +94,10 @@ class Tally:
             dim = None
         if dim is None or not self.rectifier:
             total = value.sum(dtype=dtype)
+        elif dim == 1 and value.dim() > 2 and n <= _SMALL and value.is_contiguous():
+            total = value.sum(0, dtype=dtype).flatten(1).sum(1)  # in two steps, which is faster for small images
         else:
-            total = unit_sums(value, dim % value.dim(), dtype)
+            total = value.sum([d for d in range(value.dim()) if d != dim % value.dim()], dtype=dtype)
         if dim is not None:
             self.units = value.shape[dim]
             self.seen += n // self.units

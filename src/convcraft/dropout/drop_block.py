@@ -2,10 +2,10 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from .._checks import check_count, check_dimensions, check_generator, check_probability
-from ._modules import Generator, check_dropout
+from .._checks import check_count, check_dimensions
+from ._modules import DropoutModule, Generator, check_dropout
 from .packed_bits import masked, pack, random_bits, takes_bits, unpack
 
 
@@ -84,17 +84,15 @@ def drop_block2d(
     return input.mul_(noise) if inplace else input * noise
 
 
-class DropBlock2d(nn.Module):
+class DropBlock2d(DropoutModule):
     """Module of :func:`drop_block2d`; it acts in training mode only."""
 
     __constants__ = ["p", "block_size", "inplace"]
 
     def __init__(self, p: float = 0.1, block_size: int = 7, inplace: bool = False, generator: Generator = None) -> None:
-        check_probability(type(self).__name__, p)
-        check_generator(type(self).__name__, generator)
+        super().__init__(p, inplace, generator)
         check_count(type(self).__name__, "block_size", block_size)
-        super().__init__()
-        self.p, self.block_size, self.inplace, self.generator = p, block_size, inplace, generator
+        self.block_size = block_size
 
     def forward(self, input: Tensor) -> Tensor:
         return drop_block2d(input, self.p, self.block_size, self.training, self.inplace, self.generator)

@@ -90,7 +90,14 @@ def sharpness(
         if not math.isfinite(value.item()):
             raise ConvcraftError(f"sharpness: the loss must be finite, got {value.item()}")
         slopes = torch.autograd.grad(value, trained, create_graph=True, materialize_grads=True)
-        product = _product(slopes, trained)
+        curved = [slope for slope in slopes if slope.requires_grad]
+
+        def product(vector: Vector) -> Vector:  # v to H v: the gradient of the gradient along v
+            if not curved:
+                return [torch.zeros_like(v) for v in vector]
+            along = [v for v, slope in zip(vector, slopes, strict=True) if slope.requires_grad]
+            return list(torch.autograd.grad(curved, trained, along, retain_graph=True, materialize_grads=True))
+
         start = [_random_like(p, generator) for p in trained]
         again = [_random_like(p, generator) for p in trained]
         return _search(product, start, again, iterations, tolerance)
@@ -153,19 +160,6 @@ def largest_stable_rate(
     return 2 * (1 + momentum) / ((1 - dampening) * bend)
 
 
-def _product(slopes: tuple[Tensor, ...], trained: list[nn.Parameter]) -> Callable[[Vector], Vector]:
-    """v to H v: the gradient of the gradient along v, through one graph that is kept."""
-    curved = [slope for slope in slopes if slope.requires_grad]
-
-    def product(vector: Vector) -> Vector:
-        if not curved:
-            return [torch.zeros_like(v) for v in vector]
-        along = [v for v, slope in zip(vector, slopes, strict=True) if slope.requires_grad]
-        return list(torch.autograd.grad(curved, trained, along, retain_graph=True, materialize_grads=True))
-
-    return product
-
-
 def _search(
     product: Callable[[Vector], Vector], start: Vector, again: Vector, iterations: int, tolerance: float
 ) -> Sharpness:
@@ -199,8 +193,7 @@ def _search(
 
 def _random_like(parameter: Tensor, generator: torch.Generator) -> Tensor:
     """Standard normal, the same on every device."""
-    drawn = torch.randn(parameter.shape, generator=generator)
-    return drawn.to(parameter.device, parameter.dtype)
+    return torch.randn(parameter.shape, generator=generator).to(parameter.device, parameter.dtype)
 
 
 def _dot(first: Vector, second: Vector) -> float:

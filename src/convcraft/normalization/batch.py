@@ -1,8 +1,6 @@
 """Batch normalization, as a function and as modules."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -79,13 +77,7 @@ def batch_norm(
     return F.batch_norm(input, running_mean, running_var, weight, bias, True, momentum, eps)
 
 
-if TYPE_CHECKING:
-    _Base = nn.modules.batchnorm._BatchNorm
-else:
-    _Base = object
-
-
-class _BatchNorm(_Base):
+class _BatchNorm(nn.modules.batchnorm._BatchNorm):
     """Statistics and momentum of torch's modules; arguments, parameters, buffers and loading are theirs."""
 
     _dimensions: tuple[tuple[int, ...], str]

@@ -71,7 +71,13 @@ def proximal(
             "build it first, then wrap it"
         )
     if rates is None:
-        rates = _known(optimizer)
+        rates = next((known for kind, known in _RATES.items() if isinstance(optimizer, kind)), None)
+    if rates is None:
+        raise ConvcraftError(
+            f"proximal: the rates of {type(optimizer).__name__} are not known, only those of "
+            f"{', '.join(kind.__name__ for kind in _RATES)} and AdamW; "
+            'pass rates=, for example rates=lambda group, states: group["lr"]'
+        )
     defaults = {"l1": strength("proximal", "l1", l1), "group": strength("proximal", "group", group)}
     for parameter_group in optimizer.param_groups:
         for key in defaults:
@@ -86,8 +92,7 @@ def proximal(
         for parameter_group in changed.param_groups:
             _step(changed, parameter_group, defaults, dim, rates)
 
-    previous = getattr(optimizer, _HANDLE, None)
-    if previous is not None:
+    if (previous := getattr(optimizer, _HANDLE, None)) is not None:
         previous.remove()
     setattr(optimizer, _HANDLE, optimizer.register_step_post_hook(after))
     return optimizer
@@ -122,18 +127,6 @@ def _times(rates: float | list[Tensor], factor: float) -> Any:
     if isinstance(rates, list):
         return torch._foreach_mul(rates, factor)
     return float(rates) * factor
-
-
-def _known(optimizer: Optimizer) -> Rates:
-    """The rates of the optimizers of torch whose steps are a rate times a gradient."""
-    for kind, rates in _RATES.items():
-        if isinstance(optimizer, kind):
-            return rates
-    raise ConvcraftError(
-        f"proximal: the rates of {type(optimizer).__name__} are not known, only those of "
-        f"{', '.join(kind.__name__ for kind in _RATES)} and AdamW; "
-        'pass rates=, for example rates=lambda group, states: group["lr"]'
-    )
 
 
 def _sgd(group: dict[str, Any], states: list[dict[str, Any]]) -> float:
@@ -197,6 +190,7 @@ def _adadelta(group: dict[str, Any], states: list[dict[str, Any]]) -> list[Tenso
     return [ratio.sqrt_().mul_(rate) for ratio in ratios]
 
 
+#: The optimizers of torch whose steps are a rate times a gradient.
 _RATES: dict[type[Optimizer], Rates] = {
     SGD: _sgd,
     Adam: _adam,  # and AdamW, which is one

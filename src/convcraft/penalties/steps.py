@@ -35,11 +35,7 @@ def soft_threshold_(params: Parameters, threshold: float | Sequence[Tensor]) -> 
     tensor([-2.0000,  0.0000,  0.5000])
     """
     tensors = parameters("soft_threshold_", params)
-    if isinstance(threshold, (int, float)):
-        strength("soft_threshold_", "threshold", threshold)
-        shrink(tensors, threshold)
-    else:
-        shrink(tensors, _thresholds("soft_threshold_", tensors, threshold))
+    shrink(tensors, _checked("soft_threshold_", tensors, threshold))
 
 
 def shrink(tensors: list[Tensor], threshold: Any) -> None:
@@ -57,8 +53,11 @@ def shrink(tensors: list[Tensor], threshold: Any) -> None:
     torch._foreach_sub_(tensors, clipped)
 
 
-def _thresholds(function: str, tensors: list[Tensor], thresholds: Any) -> list[Tensor]:
-    found = [thresholds] if isinstance(thresholds, Tensor) else list(thresholds)
+def _checked(function: str, tensors: list[Tensor], threshold: Any) -> float | list[Tensor]:
+    """One number that is not negative, or a tensor of such numbers for each parameter."""
+    if isinstance(threshold, (int, float)):
+        return strength(function, "threshold", threshold)
+    found = [threshold] if isinstance(threshold, Tensor) else list(threshold)
     shapes = [tuple(t.shape) if isinstance(t, Tensor) else type(t).__name__ for t in found]
     if shapes != [tuple(w.shape) for w in tensors]:
         raise ConvcraftError(
@@ -97,11 +96,7 @@ def group_soft_threshold_(params: Parameters, threshold: float | Sequence[Tensor
     tensors = parameters("group_soft_threshold_", params)
     for w in tensors:
         dimension("group_soft_threshold_", w, dim)
-    if isinstance(threshold, (int, float)):
-        strength("group_soft_threshold_", "threshold", threshold)
-        shrink_groups(tensors, threshold, dim)
-    else:
-        shrink_groups(tensors, _thresholds("group_soft_threshold_", tensors, threshold), dim)
+    shrink_groups(tensors, _checked("group_soft_threshold_", tensors, threshold), dim)
 
 
 def shrink_groups(tensors: list[Tensor], threshold: Any, dim: int) -> None:

@@ -163,9 +163,8 @@ def group_lasso(p: Parameters, dim: int = 0) -> Tensor:
         dimension("group_lasso", w, dim)
     if len({w.device for w in tensors}) == 1 and not needs_autograd(tensors):
         return _Group.apply(dim, *tensors)
-    device = tensors[0].device
-    total = torch.zeros((), device=device, dtype=tensors[0].dtype)
+    total = torch.zeros((), device=tensors[0].device, dtype=tensors[0].dtype)
     for w, d in zip(tensors, _dims(tensors, dim), strict=True):
         groups = rows(w, d)
-        total = total + (math.sqrt(max(1, groups.size(1))) * _norms(groups).sum()).to(device)
+        total = total + (math.sqrt(max(1, groups.size(1))) * _norms(groups).sum()).to(total.device)
     return total
