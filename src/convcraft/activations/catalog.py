@@ -152,18 +152,14 @@ def _prelu(input: Tensor, weight: float | Tensor = 0.25) -> Tensor:
     return rectifiers.prelu(input, weight)
 
 
-#: every public function and class of the families
+#: Every public function and class of the families.
 _NAMED: dict[str, Any] = {
     name: getattr(family, name)
     for family in (rectifiers, exponentials, sigmoids, gates, softmaxes)
     for name in family.__all__
 }
-
-
-def _functions() -> dict[str, Callable[..., Tensor]]:
-    """Every function by name, element-wise or not."""
-    found = {name: value for name, value in _NAMED.items() if name.islower()}
-    return {**found, "prelu": _prelu}
+#: Every function by name, element-wise or not.
+_FUNCTIONS = {name: value for name, value in _NAMED.items() if name.islower()} | {"prelu": _prelu}
 
 
 @functools.lru_cache(maxsize=1)
@@ -181,14 +177,14 @@ def catalog() -> Catalog:
     >>> entry.parameter.default, round(entry.second_moment, 5)
     (0.01, 0.50005)
     """
-    functions, entries = _functions(), {}
+    entries = {}
     modules = {name.lower(): value for name, value in _NAMED.items() if isinstance(value, type)}
     text = Path(__file__).with_name("catalog.toml").read_text(encoding="utf-8")
     for name, facts in tomllib.loads(text).items():
         facts["source"], facts["range"] = Source(*facts["source"]), tuple(facts["range"])
         facts["parameter"] = Parameter(*facts["parameter"]) if "parameter" in facts else None
         module = modules[name.replace("_", "")]
-        entries[name] = Entry(name, function=functions[name], module=module, **facts)
+        entries[name] = Entry(name, function=_FUNCTIONS[name], module=module, **facts)
     return Catalog(entries)
 
 
@@ -204,9 +200,8 @@ def get(name: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
     tensor([0., 2.])
     """
     if isinstance(name, str):
-        functions = _functions()
-        check_known("activation", name, functions)
-        return functions[name]
+        check_known("activation", name, _FUNCTIONS)
+        return _FUNCTIONS[name]
     if callable(name):
         return name
     raise ConvcraftError(f"activation must be a name or a callable, got {type(name).__name__}; see catalog()")

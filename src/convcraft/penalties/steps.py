@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConvcraftError
-from ._checks import Parameters, broadcast, dimension, parameters, rows, strength
+from ._checks import Parameters, broadcast, check_dimension, parameters, rows, strength
 
 _NEWTON_STEPS = 12
 
@@ -95,7 +95,7 @@ def group_soft_threshold_(params: Parameters, threshold: float | Sequence[Tensor
     """
     tensors = parameters("group_soft_threshold_", params)
     for w in tensors:
-        dimension("group_soft_threshold_", w, dim)
+        check_dimension("group_soft_threshold_", w, dim)
     shrink_groups(tensors, _checked("group_soft_threshold_", tensors, threshold), dim)
 
 
@@ -160,6 +160,6 @@ def max_norm_(weight: Tensor, max_norm: float, dim: int = 0) -> Tensor:
     parameters("max_norm_", weight)
     if strength("max_norm_", "max_norm", max_norm) == 0:
         raise ConvcraftError("max_norm_: max_norm must be above 0, got 0; use weight.zero_() for that")
-    d = dimension("max_norm_", weight, dim)
-    norms = torch.linalg.vector_norm(rows(weight, d), dim=1)
-    return weight.mul_(broadcast((max_norm / norms).clamp_(max=1), weight, d))
+    check_dimension("max_norm_", weight, dim)
+    norms = torch.linalg.vector_norm(rows(weight, dim), dim=1)
+    return weight.mul_(broadcast((max_norm / norms).clamp_(max=1), weight, dim))

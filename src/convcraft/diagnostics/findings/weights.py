@@ -103,17 +103,14 @@ def _chains(evidence: Evidence) -> Iterator[list[Layer]]:
         layer = replace(found, module=own.get(found.name, found.module))
         usable = layer.kind in _KINDS and layer.calls == 1 and not layer.output and not layer.normalization
         fed = {o.name for o in evidence.graph.behind(layer.index) if o.kind == "layer"} if usable else set()
-        if chain and fed != {chain[-1].name}:  # it is beside the others
+        weighted = isinstance(getattr(layer.module, "weight", None), Tensor)
+        hidden = usable and weighted and layer.activation is not None and layer.activation.name != "softmax"
+        if chain and not (hidden and fed == {chain[-1].name}):  # it is beside the others, or does not belong
             if len(chain) > 1:
                 yield chain
             chain = []
-        weighted = isinstance(getattr(layer.module, "weight", None), Tensor)
-        if usable and weighted and layer.activation is not None and layer.activation.name != "softmax":
+        if hidden:
             chain.append(layer)
-            continue
-        if len(chain) > 1:
-            yield chain
-        chain = []
     if len(chain) > 1:
         yield chain
 
