@@ -208,14 +208,14 @@ class Recorder(Observer):
     def update_ratios(self, name: str) -> dict[int, float]:
         """step -> ratio, without the steps in which nothing moved; infinite for a step from zero."""
         series = self.ratios.get(name)
-        rows = series.items() if series is not None else []
+        rows = series.fold() if series is not None else []
         return {step: change / size if size else math.inf for step, (change, size) in rows if change != 0}
 
     def weight_gradients(self, name: str) -> dict[int, float]:
         """step -> norm of the gradient of a module's weights."""
         squares: dict[int, float] = {}
         for series in self.slopes.get(name, ()):
-            last = {step: value for step, (value,) in series.items()}  # of accumulated gradients the last
+            last = {step: value for step, (value,) in series.fold()}  # of accumulated gradients the last
             for step, value in last.items():
                 squares[step] = squares.get(step, 0.0) + value**2
         return {step: math.sqrt(value) for step, value in squares.items()}

@@ -49,8 +49,8 @@ class Series:
         """Keep a number without waiting for the device."""
         self.waiting.append((step, value))
 
-    def items(self) -> list[tuple[int, list[float]]]:
-        """Everything so far as plain numbers, each step's as a list."""
+    def fold(self) -> list[tuple[int, list[float]]]:
+        """Move what is waiting off the device, all in one go; everything so far, each step's as a list."""
         waiting, self.waiting = self.waiting, []
         if waiting:
             rows = torch.stack([value.reshape(-1) for _, value in waiting]).double().tolist()
@@ -59,10 +59,6 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.waiting)
-
-    def fold(self) -> None:
-        """Move what is waiting off the device, all in one go."""
-        self.items()
 
 
 class Tally:
@@ -174,7 +170,7 @@ class Tally:
             dead=len(dead) / self.units if self.alive is not None else None,
             dead_units=dead,
             saturated=saturated,
-            gradient=root_mean_square([value for _, (value,) in self.slopes.items()]),
+            gradient=root_mean_square([value for _, (value,) in self.slopes.fold()]),
             finite=square is None or math.isfinite(square),
             gate=self.gate,
         )
@@ -191,7 +187,7 @@ class Tally:
         """step -> number."""
         self.fold()
         if quantity == "gradient":
-            return {step: value for step, (value,) in self.slopes.items()}
+            return {step: value for step, (value,) in self.slopes.fold()}
         found = {}
         for step, n, sampled, total, norm, nonzero, saturation in self.folded:
             mean = total / n

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._checks import check_known
@@ -67,7 +67,7 @@ class Trace:
         return self._source.history(name, quantity)
 
     def plot(self, quantity: str = "std", *, alt: str | None = None, theme: str = "light") -> Chart:
-        """Draw a quantity of every layer against the recorded step.
+        """Draw a quantity against the recorded step: lines for a few layers, rows of colour for many.
 
         Raises ConvcraftError for a quantity that is not known, and where nothing was recorded.
         """
@@ -82,7 +82,18 @@ class Trace:
                 "the model inside the with block, and for gradients its backward pass too"
             )
         alt = alt or f"The {quantity} of {len(series)} layers over {self.steps} recorded steps."
-        return steps_chart(series, quantity, alt, theme)
+        from .. import plotting
+
+        label = quantity.replace("_", " ")
+        if len(series) <= _LINES:
+            steps = list(range(1, self.steps + 1))
+            return plotting.lines(steps, series, alt=alt, xlabel="recorded step", ylabel=label, theme=theme)
+        rows = list(series.values())
+        if all(v > 0 for values in rows for v in values if math.isfinite(v)):
+            label = f"log10 of {label}"
+            rows = [[math.log10(v) if math.isfinite(v) else math.nan for v in values] for values in rows]
+        names = list(series)
+        return plotting.heatmap(rows, alt=alt, xlabel="recorded step", yticks=names, label=label, theme=theme)
 
     def __str__(self) -> str:
         return table_text(HEADINGS, [row(layer) for layer in self.layers])
@@ -123,25 +134,3 @@ def layers_chart(layers: Sequence[LayerStatistics], alt: str, theme: str) -> Cha
             panel = {"title": title, "x": x, "series": series, "yscale": scale, "markers": True}
             panels.append({**panel, "xlim": (0.5, len(layers) + 0.5)})
     return plotting.panels(panels, columns=2, alt=alt, xlabel="layer", theme=theme)
-
-
-def steps_chart(series: Mapping[str, Sequence[float]], quantity: str, alt: str, theme: str) -> Chart:
-    """A quantity against the recorded step: lines for a few layers, rows of colour for many."""
-    from .. import plotting
-
-    label = quantity.replace("_", " ")
-    if len(series) <= _LINES:
-        steps = list(range(1, len(next(iter(series.values()))) + 1))
-        return plotting.lines(steps, series, alt=alt, xlabel="recorded step", ylabel=label, theme=theme)
-    positive = all(v > 0 for values in series.values() for v in values if math.isfinite(v))
-    rows = [list(values) for values in series.values()]
-    if positive:
-        rows = [[math.log10(v) if math.isfinite(v) else math.nan for v in values] for values in rows]
-    return plotting.heatmap(
-        rows,
-        alt=alt,
-        xlabel="recorded step",
-        yticks=list(series),
-        label=f"log10 of {label}" if positive else label,
-        theme=theme,
-    )

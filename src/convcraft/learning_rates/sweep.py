@@ -2,6 +2,7 @@
 
 import copy
 import math
+import statistics
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -223,17 +224,14 @@ def _lines(losses: list[float], reach: int) -> tuple[list[float], list[float]]:
     return values, slopes
 
 
-def _noise(losses: list[float]) -> float:
-    """Standard deviation of a loss about its course, from second differences, robustly."""
-    seconds = sorted(abs(a - 2 * b + c) for a, b, c in zip(losses, losses[1:], losses[2:], strict=False))
-    return seconds[len(seconds) // 2] / (0.6745 * math.sqrt(6)) if seconds else 0.0
-
-
 def _suggest(rates: list[float], losses: list[float], diverged: bool) -> RangeTest:
     reach = max(1, len(losses) // 20)
     smoothed, slopes = _lines(losses, reach)
     at_lowest = min(range(len(losses)), key=smoothed.__getitem__)
-    lowest, error = rates[at_lowest], _noise(losses) * math.sqrt(2 / (2 * reach + 1))
+    # the standard deviation of a loss about its course, from second differences, robustly
+    seconds = [abs(a - 2 * b + c) for a, b, c in zip(losses, losses[1:], losses[2:], strict=False)]
+    noise = statistics.median_high(seconds) / (0.6745 * math.sqrt(6)) if seconds else 0.0
+    lowest, error = rates[at_lowest], noise * math.sqrt(2 / (2 * reach + 1))
     first = sum(losses[: 2 * reach + 1]) / len(losses[: 2 * reach + 1])
     fall = first - smoothed[at_lowest]
     # only where a tenth of the fall lies behind: before, a slope is noise
