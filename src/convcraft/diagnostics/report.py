@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,11 +119,7 @@ class Report:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The report as JSON text, written to a file where one is named; NaN and infinities as strings."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        values["layers"] = [layer.as_dict() for layer in self.layers]
-        values["findings"] = [asdict(finding) for finding in self.findings]
-        values["skipped"] = list(self.skipped)
-        text = json.dumps({"format": _FORMAT, **_plain(values)}, indent=1, allow_nan=False)
+        text = json.dumps({"format": _FORMAT, **_plain(asdict(self))}, indent=1, allow_nan=False)
         if path is not None:
             Path(path).write_text(text + "\n", encoding="utf-8")
         return text

@@ -98,8 +98,9 @@ def sharpness(
             along = [v for v, slope in zip(vector, slopes, strict=True) if slope.requires_grad]
             return list(torch.autograd.grad(curved, trained, along, retain_graph=True, materialize_grads=True))
 
-        start = [_random_like(p, generator) for p in trained]
-        again = [_random_like(p, generator) for p in trained]
+        start, again = (  # standard normal, the same on every device
+            [torch.randn(p.shape, generator=generator).to(p.device, p.dtype) for p in trained] for _ in range(2)
+        )
         return _search(product, start, again, iterations, tolerance)
 
 
@@ -189,11 +190,6 @@ def _search(
         if sigma == 0 and (found or tied or late):
             sigma, v, before = radius, _unit(again), None
     return Sharpness(value, residual, iterations, False, sigma > 0)
-
-
-def _random_like(parameter: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal, the same on every device."""
-    return torch.randn(parameter.shape, generator=generator).to(parameter.device, parameter.dtype)
 
 
 def _dot(first: Vector, second: Vector) -> float:
