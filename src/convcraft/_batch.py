@@ -103,7 +103,15 @@ def split(function: str, item: Any, model: nn.Module, target: Taker = "loss") ->
     if batch is None:
         parts = [item] if isinstance(item, Tensor) else list(item)
         batch = _listed(function, parts, takes, target)
-    _check_device(function, model, batch)
+    home = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
+    if len(home) == 1:
+        (here,) = home
+        for tensor in tensors((batch.args, batch.kwargs, batch.target)):
+            if tensor.device != here and tensor.dim():
+                raise ConvcraftError(
+                    f"{function}: the batch must be on the model's device {here}, got {tensor.device}; "
+                    f"use batch.to({str(here)!r})"
+                )
     return batch
 
 
@@ -146,19 +154,6 @@ def _named(function: str, item: Mapping[str, Any], takes: _Takes, target: Taker)
     if not takes.by_name(rest) and len(rest) > 1:
         rest = dict(item)  # forward takes the mapping as it is
     return takes.arguments(rest, goal)
-
-
-def _check_device(function: str, model: nn.Module, batch: Batch) -> None:
-    home = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
-    if len(home) != 1:
-        return
-    (here,) = home
-    for tensor in tensors((batch.args, batch.kwargs, batch.target)):
-        if tensor.device != here and tensor.dim():
-            raise ConvcraftError(
-                f"{function}: the batch must be on the model's device {here}, got {tensor.device}; "
-                f"use batch.to({str(here)!r})"
-            )
 
 
 # Loaders

@@ -183,7 +183,12 @@ class Examiner(Recorder):
                     self._input(call, first.detach())
                 self.first_layer = False
             if first is not None and isinstance(call.module, _BatchNorm):
-                self._norm(call, first.detach())
+                x = first.detach().float()  # (N, C, ...)
+                others = [d for d in range(x.dim()) if d != 1]
+                name = call.name.partition(":")[0]
+                facts = self.norms.setdefault(name, NormFacts(name, x.shape[0], x.numel() // max(1, x.shape[1])))
+                facts.means.append(x.mean(others))
+                facts.variances.append(x.var(others, correction=0))
             if call.kind == "softmax":
                 self._attention(call.name, output.detach())
         super().layer(call, inputs, output)
@@ -202,7 +207,14 @@ class Examiner(Recorder):
             for tensor in tensors(output):
                 self.outputs[id(tensor)] = (tensor, found[0], name != "mean")
         elif name == "scaled_dot_product_attention" and isinstance(output, Tensor):
-            self._scaled_attention(path, *inputs)
+            args, kwargs = inputs
+            names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale")
+            given = {**dict(zip(names, args, strict=False)), **kwargs}
+            q, k = given["query"][:8].detach().float(), given["key"][:8].detach().float()  # (N, heads, L, E)
+            scale = given.get("scale")
+            if q.shape[1:-2] == k.shape[1:-2]:
+                scores = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)  # (N, heads, L, S)
+                self._attention(f"{path}.attention" if path else "attention", scores.softmax(-1))
 
     def attention(self) -> dict[str, float]:
         """The spread of the scores, of each softmax whose output weighs something."""
@@ -240,14 +252,6 @@ class Examiner(Recorder):
         mean, std, low, high = map(float, (x.mean(), x.std(correction=0), spread.min(), spread.max()))
         self.inputs[call.name] = InputFacts(call.name, mean, std, low, high, raw)
 
-    def _norm(self, call: LayerCall, value: Tensor) -> None:
-        x = value.float()  # (N, C, ...)
-        others = [d for d in range(x.dim()) if d != 1]
-        name = call.name.partition(":")[0]
-        facts = self.norms.setdefault(name, NormFacts(name, x.shape[0], x.numel() // max(1, x.shape[1])))
-        facts.means.append(x.mean(others))
-        facts.variances.append(x.var(others, correction=0))
-
     def _attention(self, name: str, weights: Tensor) -> None:
         """The spread of the scores over the keys of the median row, from the logarithms of the weights."""
         for dim in range(-1, -weights.dim() - 1, -1):  # the one along which they sum to 1
@@ -260,15 +264,6 @@ class Examiner(Recorder):
                 variance = torch.where(seen, (logs - mean).square(), 0.0).sum(1) / count
                 self.spreads.setdefault(name, []).append(float(variance.sqrt().median()))
                 return
-
-    def _scaled_attention(self, path: str, args: Any, kwargs: Any) -> None:
-        names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale")
-        given = {**dict(zip(names, args, strict=False)), **kwargs}
-        q, k = given["query"][:8].detach().float(), given["key"][:8].detach().float()  # (N, heads, L, E)
-        scale = given.get("scale")
-        if q.shape[1:-2] == k.shape[1:-2]:
-            scores = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)  # (N, heads, L, S)
-            self._attention(f"{path}.attention" if path else "attention", scores.softmax(-1))
 
     def _time_hook(self, name: str, module: nn.RNNBase) -> Any:
         """Pass the input on under another identity, at which the gradient through this module arrives."""

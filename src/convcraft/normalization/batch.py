@@ -11,13 +11,6 @@ from . import _accuracy
 from ._checks import check_channels, check_each_channel, check_enough, check_eps, check_running
 
 
-def update(running: Tensor | None, value: Tensor, momentum: float) -> None:
-    """running <- (1 - momentum) running + momentum value, with no graph kept."""
-    if running is not None:
-        with torch.no_grad():
-            running.mul_(1 - momentum).add_(value.detach().to(running.dtype), alpha=momentum)
-
-
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -71,8 +64,10 @@ def batch_norm(
     check_enough("batch_norm", input, count, "per channel")
     if _accuracy.is_careless(input) and _accuracy.are_eager(input, weight, bias):
         y, mean, variance = _accuracy.batch_norm(input, weight, bias, eps)
-        update(running_mean, mean, momentum)
-        update(running_var, variance, momentum)
+        with torch.no_grad():
+            for running, value in ((running_mean, mean), (running_var, variance)):
+                if running is not None:
+                    running.mul_(1 - momentum).add_(value.detach().to(running.dtype), alpha=momentum)
         return y
     return F.batch_norm(input, running_mean, running_var, weight, bias, True, momentum, eps)
 
