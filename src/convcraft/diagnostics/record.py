@@ -106,19 +106,6 @@ class Recorder(Observer):
         self.copies: list[Tensor] = []
         self.hooks: list[Any] = []
 
-    def _watch_weights(self) -> None:
-        """Hooks on the weights, which run once their gradient is there; only while a pass is recorded."""
-        if not (self.sampled and self.gradients):
-            self._forget_weights()
-            return
-        if self.hooks:
-            return
-        for name, owned in self.weights.items():
-            for parameter, series in zip(owned, self.slopes[name], strict=True):
-                if parameter.requires_grad and parameter.is_leaf:
-                    keep = functools.partial(self._keep_slope, series)
-                    self.hooks.append(parameter.register_post_accumulate_grad_hook(keep))
-
     def detach(self) -> None:
         """Take the hooks away, and measure the last step."""
         self._forget_weights()
@@ -140,10 +127,23 @@ class Recorder(Observer):
 
     def begin(self) -> bool:
         self._measure()
-        self._fold()
+        # move the longest of the series that wait for it off the device: one wait a pass at most
+        series = [*self.ratios.values(), *(s for each in self.slopes.values() for s in each)]
+        waiting: list[Series | Tally] = [*series, *self.tallies.values()]
+        waiting += [tally.slopes for tally in self.tallies.values()]
+        longest = max(waiting, key=len, default=None)
+        if longest is not None and len(longest) >= FOLD:
+            longest.fold()
         self.sampled = self.passes % self.every == 0
         self.passes += 1
-        self._watch_weights()
+        if not (self.sampled and self.gradients):
+            self._forget_weights()
+        elif not self.hooks:  # on the weights, which run once their gradient is there
+            for name, owned in self.weights.items():
+                for parameter, slopes in zip(owned, self.slopes[name], strict=True):
+                    if parameter.requires_grad and parameter.is_leaf:
+                        keep = functools.partial(self._keep_slope, slopes)
+                        self.hooks.append(parameter.register_post_accumulate_grad_hook(keep))
         if self.sampled:
             self.steps += 1
             if self.weights and self.updates and self.model.training and torch.is_grad_enabled():
@@ -153,15 +153,6 @@ class Recorder(Observer):
                     torch._foreach_copy_(self.copies, weights)
                 self.before = self.copies
         return self.sampled
-
-    def _fold(self) -> None:
-        """Move the longest of the series that wait for it off the device: one wait a pass at most."""
-        series = [*self.ratios.values(), *(s for each in self.slopes.values() for s in each)]
-        waiting: list[Series | Tally] = [*series, *self.tallies.values()]
-        waiting += [tally.slopes for tally in self.tallies.values()]
-        longest = max(waiting, key=len, default=None)
-        if longest is not None and len(longest) >= FOLD:
-            longest.fold()
 
     def layer(self, call: LayerCall, inputs: Any, output: Tensor) -> None:
         if call.role == "other" or (not self.all and call.role != "activation"):
