@@ -213,7 +213,8 @@ def _forward(
         evidence.skipped.append("the gradients (the loss does not depend on a parameter by a gradient)")
     if len(watch.calls) == 1 and watch.calls[0].value > 0:
         negative = abs(float(value.detach()) + watch.calls[0].value) <= 1e-4 * watch.calls[0].value
-        evidence.negated = evidence.negated or (negative and watch.calls[0].of_targets)
+        binary = watch.calls[0].name.startswith("binary")  # which a generator may maximize on purpose
+        evidence.negated = evidence.negated or (negative and not binary)
     return value
 
 

@@ -124,12 +124,6 @@ class Evidence:
         """Layers with weights that the data passed through."""
         return [layer for layer in self.layers if layer.role == "weights" and layer.std is not None]
 
-    def activations(self) -> list[LayerStatistics]:
-        """Activations that are neither gates nor read-outs."""
-        readouts = ("softmax", "log_softmax", "softmin", "logsigmoid", "glu")
-        found = [layer for layer in self.layers if layer.role == "activation" and not layer.gate]
-        return [layer for layer in found if layer.kind not in readouts]
-
 
 #: Functions that show the same values in another shape, or drop some, on the way to what they scale.
 _VIEWS = {

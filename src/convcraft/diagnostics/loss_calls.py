@@ -35,11 +35,6 @@ class LossCall:
     value: float
     uniform: float | None
 
-    @property
-    def of_targets(self) -> bool:
-        """Whether nobody maximizes this loss on purpose, as a generator may a binary one."""
-        return not self.name.startswith("binary")
-
 
 @dataclass
 class LossWatch(TorchFunctionMode):

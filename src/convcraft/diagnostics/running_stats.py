@@ -27,14 +27,6 @@ def wide(dtype: torch.dtype) -> torch.dtype | None:
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else None
 
 
-def limits(call: LayerCall) -> tuple[float, float] | None:
-    """Middle and half height of an activation with two limits, those of the module where it has its own."""
-    if call.kind == "hardtanh" and call.module is not None:
-        low, high = float(call.module.min_val), float(call.module.max_val)  # type: ignore[arg-type]
-        return (low + high) / 2, (high - low) / 2
-    return LIMITS.get(call.kind)
-
-
 class Series:
     """(step, number or row of numbers) that stay on the device until somebody reads them.
 
@@ -75,7 +67,10 @@ class Tally:
         self.folded: list[tuple[float, ...]] = []  # step, n, sampled, sum, norm, nonzero, saturation
         self.alive: Tensor | None = None
         self.gate = False
-        self.limits = limits(call)
+        self.limits = LIMITS.get(call.kind)
+        if call.kind == "hardtanh" and call.module is not None:
+            low, high = float(call.module.min_val), float(call.module.max_val)  # type: ignore[arg-type]
+            self.limits = (low + high) / 2, (high - low) / 2
         self.counts_zeros = call.role == "activation" and call.kind not in ("softmax", "log_softmax")
         self.rectifier = call.kind in RECTIFIERS
         self.without_units = False
@@ -85,7 +80,10 @@ class Tally:
         dim, n = self.call.unit_dim, value.numel()
         dtype = wide(value.dtype)
         if dim is not None and self.units not in (0, value.shape[dim]):
-            self.forget_units()
+            # a size that changes from pass to pass is a length or a width: units are counted no longer
+            self.without_units, self.rectifier, self.alive = True, False, None
+            self.units = self.seen = 0
+            self.rows = [(*row[:3], row[3].sum(), *row[4:]) for row in self.rows]
         if self.without_units:
             dim = None
         if dim is None or not self.rectifier:
@@ -115,12 +113,6 @@ class Tally:
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    def forget_units(self) -> None:
-        """Stop counting units: a size that changes from pass to pass is a length or a width."""
-        self.without_units, self.rectifier, self.alive = True, False, None
-        self.units = self.seen = 0
-        self.rows = [(*row[:3], row[3].sum(), *row[4:]) for row in self.rows]
 
     def gradient(self, value: Tensor, step: int) -> None:
         """Take in the gradient at this call's output."""

@@ -36,7 +36,9 @@ def fitted_factor(values: Sequence[float]) -> float:
 
 def drift(evidence: Evidence) -> Iterator[Finding]:
     """The spread within the units, activation by activation."""
-    layers = [layer for layer in evidence.activations() if layer.signal is not None]
+    readouts = ("softmax", "log_softmax", "softmin", "logsigmoid", "glu")
+    found = [layer for layer in evidence.layers if layer.role == "activation" and not layer.gate]
+    layers = [layer for layer in found if layer.kind not in readouts and layer.signal is not None]
     if len(layers) < thresholds.DRIFT_LAYERS:
         small = {layer.name for layer in evidence.graph or () if layer.residual}  # ends of branches, on purpose
         layers = [x for x in evidence.weight_layers()[:-1] if x.name.partition(":")[0] not in small]
