@@ -102,7 +102,15 @@ def cutmix(
     targets = _prepare("cutmix", images, labels, alpha, classes, generator, True)
     if (box is None and alpha == 0) or images.numel() == 0:
         return images, targets
-    place = _draw_box(images, alpha, generator) if box is None else _check_box(images, box)
+    if box is None:
+        height, width = images.shape[2:]
+        side = torch.sqrt(1 - _draws.symmetric_beta(images, alpha, generator))
+        x = _draws.integers(images, (0, width - 1), generator)
+        y = _draws.integers(images, (0, height - 1), generator)
+        wide, high = torch.round(side * width), torch.round(side * height)
+        place: Box = (x - torch.floor(wide / 2), y - torch.floor(high / 2), wide, high)
+    else:
+        place = _check_box(images, box)
     order = partners("cutmix", images, partner, generator)
     across, down = spans(images, *place)  # (N, 1, 1, W) and (N, 1, H, 1)
     inside = across & down
@@ -112,15 +120,6 @@ def cutmix(
         return mixed, torch.where(pasted, targets.index_select(0, order), targets)
     area = (across.sum(3) * down.sum(2)).to(precision(images)) / (images.size(2) * images.size(3))
     return mixed, mean_of(targets, targets.index_select(0, order), area)
-
-
-def _draw_box(images: Tensor, alpha: float, generator: Generator) -> Box:
-    height, width = images.shape[2:]
-    side = torch.sqrt(1 - _draws.symmetric_beta(images, alpha, generator))
-    x = _draws.integers(images, (0, width - 1), generator)
-    y = _draws.integers(images, (0, height - 1), generator)
-    wide, high = torch.round(side * width), torch.round(side * height)
-    return x - torch.floor(wide / 2), y - torch.floor(high / 2), wide, high
 
 
 def _check_box(images: Tensor, box: Any) -> Box:

@@ -41,7 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(list(arguments or ()))
     if options.batch_size is not None and options.batch_size < 1:
         raise ConvcraftError(f"diagnose: --batch-size must be 1 or more, got {options.batch_size}")
-    model, batch, loss, optimizer = _case(options.factory)
+    made = load("diagnose", options.factory)
+    if callable(made) and not isinstance(made, nn.Module):
+        made = call("diagnose", options.factory, made)
+    parts = tuple(made) if isinstance(made, tuple) else (made,)
+    if not 1 <= len(parts) <= 4 or not isinstance(parts[0], nn.Module):
+        raise ConvcraftError(
+            "diagnose: FACTORY must return a model, or (model, batch[, loss[, optimizer]]), got "
+            f"{', '.join(type(part).__name__ for part in parts) or 'nothing'}"
+        )
+    model, batch, loss, optimizer = parts + (None,) * (4 - len(parts))
     if batch is None:
         batch = _random(model, options.input, options.batch_size or 64)
     elif options.batch_size is not None:
@@ -50,20 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = diagnose(model, batch, loss, optimizer, batches=options.batches, ignore=options.ignore)
     print(report.to_json() if options.json else report)
     return 1 if report.severe else 0
-
-
-def _case(factory: str) -> tuple[Any, ...]:
-    """What the factory returns, as (model, batch, loss, optimizer) with None for what is missing."""
-    made = load("diagnose", factory)
-    if callable(made) and not isinstance(made, nn.Module):
-        made = call("diagnose", factory, made)
-    parts = tuple(made) if isinstance(made, tuple) else (made,)
-    if not 1 <= len(parts) <= 4 or not isinstance(parts[0], nn.Module):
-        raise ConvcraftError(
-            "diagnose: FACTORY must return a model, or (model, batch[, loss[, optimizer]]), got "
-            f"{', '.join(type(part).__name__ for part in parts) or 'nothing'}"
-        )
-    return parts + (None,) * (4 - len(parts))
 
 
 def _random(model: nn.Module, shape: str | None, examples: int) -> Tensor:

@@ -1,7 +1,5 @@
 """Batch normalization, as a function and as modules."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -77,14 +75,11 @@ class _BatchNorm(nn.modules.batchnorm._BatchNorm):
 
     _dimensions: tuple[tuple[int, ...], str]
 
-    def _check_input_dim(self, input: Any) -> None:
+    def forward(self, input: Tensor) -> Tensor:
         name = type(self).__name__
         check_floating(name, input)
         check_dimensions(name, input, *self._dimensions)
         check_channels(name, input, "the module", self.num_features)
-
-    def forward(self, input: Tensor) -> Tensor:
-        self._check_input_dim(input)
         momentum = 0.0 if self.momentum is None else self.momentum
         counter = self.num_batches_tracked if self.training and self.track_running_stats else None
         if counter is not None and self.momentum is None:  # the average over all batches so far

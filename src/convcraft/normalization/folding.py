@@ -152,24 +152,21 @@ def _plan(model: nn.Module) -> FoldingReport:
     plan = FoldingReport(judge(name, norm) for name, norm in norms.items())
     folded = [row for row in plan if row.layer is not None]
     try:
-        without = follow(_bare(model, folded), FOLDABLE) if folded else calls
+        without = calls
+        if folded:  # the same parameters, in a model in which nothing is left of these normalizations
+            bare = twin(model)
+            for row in folded:
+                layer: Any = bare.get_submodule(str(row.layer))
+                norm = bare.get_submodule(row.norm)
+                layer._parameters["bias"] = nn.Parameter(torch.empty(0))
+                norm.__class__, norm.__dict__ = nn.Identity, nn.Identity().eval().__dict__
+            without = follow(bare, FOLDABLE)
         if [way.log for way in without] == [way.log for way in calls]:
             return plan
         reason = "without it the forward pass does something else"
     except Unproven as error:
         reason = str(error)
     return FoldingReport(Folding(row.norm, None, row.reason if row.layer is None else reason) for row in plan)
-
-
-def _bare(model: nn.Module, rows: list[Folding]) -> nn.Module:
-    """A model with the same parameters, in which nothing is left of these normalizations, to be followed."""
-    bare = twin(model)
-    for row in rows:
-        layer: Any = bare.get_submodule(str(row.layer))
-        norm = bare.get_submodule(row.norm)
-        layer._parameters["bias"] = nn.Parameter(torch.empty(0))
-        norm.__class__, norm.__dict__ = nn.Identity, nn.Identity().eval().__dict__
-    return bare
 
 
 def _within(name: str, prefix: str) -> bool:

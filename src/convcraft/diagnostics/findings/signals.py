@@ -3,8 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from torch import Tensor
-
 from ..._table import number
 from .. import thresholds
 from ..evidence import Evidence
@@ -73,7 +71,10 @@ def gradient(evidence: Evidence) -> Iterator[Finding]:
         severe = ratio < thresholds.VANISHING_SEVERE or ratio > thresholds.EXPLODING_SEVERE
         weights = [p for name, p in evidence.model.named_parameters() if not name.endswith("bias")]
         matrices = [p.detach() for p in weights if p.dim() > 1]
-        few = 0 < sum(_is_small(p) for p in matrices) <= len(matrices) / 3
+        usual = [math.sqrt(p.shape[0] / p.numel()) if p.numel() else 0.0 for p in matrices]
+        # zero, or so near that it may have been a few steps ago
+        tiny = [not float(p.square().mean().sqrt()) > 0.1 * size for p, size in zip(matrices, usual, strict=True)]
+        few = 0 < sum(tiny) <= len(matrices) / 3
         zeros = ratio == 0 and not all(bool(p.any()) for p in weights) or small and few  # these explain it
         if (small or large) and not zeros:
             message = (
@@ -91,12 +92,6 @@ def gradient(evidence: Evidence) -> Iterator[Finding]:
             f"ratio of {number(gradients / size)}."
         )
         yield find("exploding-gradient", "severe", "", message, gradients=gradients, parameters=size)
-
-
-def _is_small(weight: Tensor) -> bool:
-    """Whether a weight is zero, or so near that it may have been a few steps ago."""
-    usual = math.sqrt(weight.shape[0] / weight.numel()) if weight.numel() else 0.0
-    return not float(weight.square().mean().sqrt()) > 0.1 * usual
 
 
 def in_time(evidence: Evidence) -> Iterator[Finding]:
