@@ -43,8 +43,7 @@ def initial(evidence: Evidence) -> Iterator[Finding]:
             f"The loss is {number(call.value)}; a guess that gives each of the {call.classes} classes the "
             f"same probability has {number(call.uniform)}."
         )
-        numbers = {"loss": call.value, "uniform": call.uniform, "classes": call.classes}
-        yield find("initial-loss", severity, "", message, **numbers)
+        yield find("initial-loss", severity, "", message, loss=call.value, uniform=call.uniform, classes=call.classes)
 
 
 def softmax(evidence: Evidence) -> Iterator[Finding]:
@@ -87,8 +86,7 @@ def inputs(evidence: Evidence) -> Iterator[Finding]:
         very_low, very_high = thresholds.INPUT_STD_SEVERE
         severe = not very_low <= facts.std <= very_high
         message = f"The input of {facts.layer or 'the model'} has {' and '.join(wrong)}."
-        numbers = {"mean": facts.mean, "std": facts.std, "ratio": ratio}
-        yield find("inputs-not-standardized", severe, facts.layer, message, **numbers)
+        yield find("inputs-not-standardized", severe, facts.layer, message, mean=facts.mean, std=facts.std, ratio=ratio)
 
 
 def broadcast(evidence: Evidence) -> Iterator[Finding]:

@@ -127,8 +127,7 @@ def dead(evidence: Evidence) -> Iterator[Finding]:
         if layer.seen < thresholds.DEAD_SEEN:
             severity = "note"
             message += " That is too little data to tell a dead unit from a quiet one."
-        numbers = {"dead": layer.dead, "units": layer.units, "seen": layer.seen}
-        yield find("dead-units", severity, layer.name, message, **numbers)
+        yield find("dead-units", severity, layer.name, message, dead=layer.dead, units=layer.units, seen=layer.seen)
 
 
 def saturated(evidence: Evidence) -> Iterator[Finding]:
