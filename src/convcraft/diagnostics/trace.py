@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .._checks import check_known
@@ -14,6 +14,7 @@ from .layer_statistics import HEADINGS, LayerStatistics, row
 if TYPE_CHECKING:
     from ..plotting.chart import Chart
 
+_LINES = 7  # layers at most that are drawn as lines; more are drawn as rows of a heatmap
 QUANTITIES = ("mean", "std", "zeros", "saturated", "gradient", "weight_gradient", "update")
 
 
@@ -103,34 +104,3 @@ class Trace:
 
     def _repr_html_(self) -> str:
         return table_html(HEADINGS, [row(layer) for layer in self.layers])
-
-
-_LINES = 7  # layers at most that are drawn as lines; more are drawn as rows of a heatmap
-_PANELS = (
-    ("standard deviation", ("std",), "log"),
-    ("gradient at the output", ("gradient",), "log"),
-    ("gradient at the weights", ("weight_gradient",), "log"),
-    ("update / weights", ("update",), "log"),
-    ("share", ("zeros", "dead", "saturated"), "linear"),
-)
-
-
-def layers_chart(layers: Sequence[LayerStatistics], alt: str, theme: str) -> Chart:
-    """Small multiples of the layers' numbers, each quantity over the layers that have it."""
-    from .. import plotting
-
-    panels: list[dict[str, Any]] = []
-    for title, quantities, scale in _PANELS:
-        x: dict[str, list[int]] = {}
-        series: dict[str, list[float]] = {}
-        for quantity in quantities:
-            name = quantity if len(quantities) > 1 else " "  # one line needs no name
-            points = [(i, getattr(layer, quantity)) for i, layer in enumerate(layers, 1)]
-            points = [(i, v) for i, v in points if v is not None and math.isfinite(v)]
-            points = [(i, v) for i, v in points if v or scale == "linear"]
-            if points:
-                x[name], series[name] = [i for i, _ in points], [v for _, v in points]
-        if series:
-            panel = {"title": title, "x": x, "series": series, "yscale": scale, "markers": True}
-            panels.append({**panel, "xlim": (0.5, len(layers) + 0.5)})
-    return plotting.panels(panels, columns=2, alt=alt, xlabel="layer", theme=theme)
