@@ -28,6 +28,8 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 }
 
 Loss = Callable[..., Any] | str | None
+#: What `resolve_loss` makes of it.
+LossFunction = Callable[..., Any] | None
 #: What takes the target: the loss, the model that returns its own loss, or nobody.
 Taker = Literal["loss", "model", "nobody"]
 
@@ -211,7 +213,7 @@ def _loader(function: str, data: Any) -> Iterable[Any]:
 # Losses
 
 
-def resolve_loss(function: str, loss: Any) -> Callable[..., Any] | None:
+def resolve_loss(function: str, loss: Any) -> LossFunction:
     """A loss by name, the callable itself, or None."""
     if isinstance(loss, str):
         check_known("loss", loss, LOSSES)
@@ -254,7 +256,7 @@ def own_loss(output: Any) -> Tensor | None:
     return value if scalar else None
 
 
-def loss_value(function: str, output: Any, batch: Batch, loss: Callable[..., Any] | None) -> Tensor:
+def loss_value(function: str, output: Any, batch: Batch, loss: LossFunction) -> Tensor:
     """The loss as a tensor without dimensions."""
     if loss is None:
         value = own_loss(output)
@@ -281,7 +283,7 @@ def loss_value(function: str, output: Any, batch: Batch, loss: Callable[..., Any
     return value.reshape(())
 
 
-def evaluate(function: str, model: nn.Module, batch: Batch, loss: Callable[..., Any] | None) -> Tensor:
+def evaluate(function: str, model: nn.Module, batch: Batch, loss: LossFunction) -> Tensor:
     """The loss of a model on a batch, a scalar that depends on the parameters."""
     value = loss_value(function, run(function, model, batch), batch, loss)
     if not value.requires_grad:

@@ -6,13 +6,13 @@ The way is straight: prepare, run in evaluation and in training mode, make a ste
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .._batch import Batch, Loss, loss_value, own_loss, resolve_loss, run, short, take, taker
+from .._batch import Batch, Loss, LossFunction, loss_value, own_loss, resolve_loss, run, short, take, taker
 from .._checks import check_count, check_known, check_optimizer
 from .._restore import buffers, preserved, random_state, seed_all
 from .._trace import kinds, successors, tensors
@@ -131,12 +131,7 @@ def _run_in_evaluation(evidence: Evidence, model: nn.Module, batch: Batch) -> No
 
 
 def _run_in_training(
-    evidence: Evidence,
-    model: nn.Module,
-    batches: list[Batch],
-    loss: Callable[..., Any] | None,
-    optimizer: Any,
-    seed: int,
+    evidence: Evidence, model: nn.Module, batches: list[Batch], loss: LossFunction, optimizer: Any, seed: int
 ) -> None:
     """Forward and backward on every batch, and one step of the optimizer after the last."""
     examiner = Examiner(model, tensors([(batch.args, batch.kwargs) for batch in batches]))
@@ -185,7 +180,7 @@ def _run_in_training(
 
 
 def _forward(
-    evidence: Evidence, model: nn.Module, batch: Batch, loss: Callable[..., Any] | None, examiner: Examiner
+    evidence: Evidence, model: nn.Module, batch: Batch, loss: LossFunction, examiner: Examiner
 ) -> Tensor | None:
     """The loss of a batch; None where there is none to be had."""
     watch = LossWatch()
@@ -218,7 +213,7 @@ def _forward(
     return value
 
 
-def _loss_again(model: nn.Module, batch: Batch, loss: Callable[..., Any] | None, seed: int) -> Tensor:
+def _loss_again(model: nn.Module, batch: Batch, loss: LossFunction, seed: int) -> Tensor:
     """The loss on a batch with the same random numbers as before."""
     seed_all(model, seed)
     output = batch(model)
@@ -250,7 +245,7 @@ def _step(evidence: Evidence, model: nn.Module, optimizer: Any) -> float | None:
     return along / math.sqrt(size * length) if size and length else 0.0
 
 
-def _revived(model: nn.Module, batch: Batch, loss: Callable[..., Any] | None, silent: set[str], seed: int) -> set[str]:
+def _revived(model: nn.Module, batch: Batch, loss: LossFunction, silent: set[str], seed: int) -> set[str]:
     """Which parameters without a gradient get one once the others have moved a little, twice."""
     alive: set[str] = set()
     with torch.enable_grad(), contextlib.suppress(Exception):  # the model's own code runs here
