@@ -223,24 +223,6 @@ def _fold(layer: Any, norm: Any) -> None:
     norm.__class__, norm.__dict__ = type(left), left.eval().__dict__
 
 
-def _compare(model: nn.Module, folded: nn.Module, example: Any) -> None:
-    """Refuse a folded model whose outputs on the example differ by more than rounding."""
-    given = _batch.split("fold_batch_norm", example, model, "nobody")
-    outputs = []
-    for candidate in (model, folded):
-        with torch.no_grad(), random_state(model, seed=0):
-            outputs.append(list(tensors(_batch.run("fold_batch_norm", candidate, copy.deepcopy(given)))))
-    for before, after in zip(*outputs, strict=True):
-        same = before.shape == after.shape
-        error = float((before - after).double().abs().max()) if same and before.numel() else 0.0
-        size = float(before.double().abs().max()) if before.numel() else 0.0
-        if not same or error > _ROUNDING.get(before.dtype, 0.1) * max(size, 1e-3):
-            raise ConvcraftError(
-                "fold_batch_norm: the outputs on example must stay the same, got a difference of "
-                f"{error:.2g} in values of up to {size:.2g}; keep this model as it is"
-            )
-
-
 def _check(function: str, model: Any) -> None:
     check_module(function, model)
     training = [name or "the model itself" for name, module in model.named_modules() if module.training]
@@ -318,6 +300,20 @@ def fold_batch_norm(model: nn.Module, strict: bool = False, example: Any = None)
     for row in plan:
         if row.layer is not None:
             _fold(modules[row.layer], modules[row.norm])
-    if example is not None:
-        _compare(model, result, example)
+    if example is None:
+        return result.eval()
+    given = _batch.split("fold_batch_norm", example, model, "nobody")
+    outputs = []
+    for candidate in (model, result):
+        with torch.no_grad(), random_state(model, seed=0):
+            outputs.append(list(tensors(_batch.run("fold_batch_norm", candidate, copy.deepcopy(given)))))
+    for before, after in zip(*outputs, strict=True):
+        same = before.shape == after.shape
+        error = float((before - after).double().abs().max()) if same and before.numel() else 0.0
+        size = float(before.double().abs().max()) if before.numel() else 0.0
+        if not same or error > _ROUNDING.get(before.dtype, 0.1) * max(size, 1e-3):
+            raise ConvcraftError(
+                "fold_batch_norm: the outputs on example must stay the same, got a difference of "
+                f"{error:.2g} in values of up to {size:.2g}; keep this model as it is"
+            )
     return result.eval()
