@@ -47,13 +47,8 @@ class FoldedLinear(nn.Linear):
         return super().forward(input)
 
 
-class FoldedNorm(nn.Module):
+class FoldedNorm(nn.Sequential):
     """What is left of a layer that joins batch normalization with an activation: its children, in order."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        for child in self.children():
-            input = child(input)
-        return input
 
 
 @dataclass(frozen=True)
