@@ -88,9 +88,20 @@ def proximal(
         for key, value in defaults.items():
             parameter_group.setdefault(key, value)
 
+    @torch.no_grad()
     def after(changed: Optimizer, args: Any, kwargs: Any) -> None:
         for parameter_group in changed.param_groups:
-            _step(changed, parameter_group, defaults, dim, rates)
+            soft, lasso = (parameter_group.get(key, value) for key, value in defaults.items())
+            tensors = [p for p in parameter_group["params"] if p.grad is not None]
+            if not tensors or not (soft or lasso):
+                continue
+            if lasso:  # a strength may have come since, and parameters
+                _check_dim(tensors, dim)
+            found = rates(parameter_group, [changed.state[p] for p in tensors])
+            if soft:
+                shrink(tensors, _times(found, soft))
+            if lasso:
+                shrink_groups(tensors, _times(found, lasso), dim)
 
     if (previous := getattr(optimizer, _HANDLE, None)) is not None:
         previous.remove()
@@ -105,22 +116,6 @@ def _check_dim(tensors: list[Tensor], dim: int) -> None:
                 f"proximal: dim must be a dimension of every parameter, got {dim} for shape "
                 f"{tuple(p.shape)}; give biases a parameter group with group=0"
             )
-
-
-@torch.no_grad()
-def _step(optimizer: Optimizer, group: dict[str, Any], defaults: dict[str, float], dim: int, rates: Rates) -> None:
-    """The proximal step for one parameter group."""
-    l1, lasso = (group.get(key, value) for key, value in defaults.items())
-    tensors = [p for p in group["params"] if p.grad is not None]
-    if not tensors or not (l1 or lasso):
-        return
-    if lasso:  # a strength may have come since, and parameters
-        _check_dim(tensors, dim)
-    found = rates(group, [optimizer.state[p] for p in tensors])
-    if l1:
-        shrink(tensors, _times(found, l1))
-    if lasso:
-        shrink_groups(tensors, _times(found, lasso), dim)
 
 
 def _times(rates: float | list[Tensor], factor: float) -> Any:
