@@ -34,15 +34,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_PARTS = (
-    "activations", "augmentation", "diagnostics", "dropout", "errors", "initialization", "lab",
-    "learning_rates", "normalization", "penalties", "plotting", "reference",
-)  # fmt: skip
-
 __all__ = [
     "ConvcraftError", "__version__", "activations", "augmentation", "diagnostics", "dropout",
     "initialization", "lab", "learning_rates", "normalization", "penalties", "plotting", "reference",
 ]  # fmt: skip
+_PARTS = sorted({*__all__, "errors"} - {"ConvcraftError", "__version__"})
 
 
 def __getattr__(name: str) -> ModuleType:

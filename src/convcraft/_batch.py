@@ -28,6 +28,8 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 }
 
 Loss = Callable[..., Any] | str | None
+#: What `resolve_loss` makes of it.
+LossFunction = Callable[..., Any] | None
 #: What takes the target: the loss, the model that returns its own loss, or nobody.
 Taker = Literal["loss", "model", "nobody"]
 
@@ -103,7 +105,15 @@ def split(function: str, item: Any, model: nn.Module, target: Taker = "loss") ->
     if batch is None:
         parts = [item] if isinstance(item, Tensor) else list(item)
         batch = _listed(function, parts, takes, target)
-    _check_device(function, model, batch)
+    home = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
+    if len(home) == 1:
+        (here,) = home
+        for tensor in tensors((batch.args, batch.kwargs, batch.target)):
+            if tensor.device != here and tensor.dim():
+                raise ConvcraftError(
+                    f"{function}: the batch must be on the model's device {here}, got {tensor.device}; "
+                    f"use batch.to({str(here)!r})"
+                )
     return batch
 
 
@@ -146,19 +156,6 @@ def _named(function: str, item: Mapping[str, Any], takes: _Takes, target: Taker)
     if not takes.by_name(rest) and len(rest) > 1:
         rest = dict(item)  # forward takes the mapping as it is
     return takes.arguments(rest, goal)
-
-
-def _check_device(function: str, model: nn.Module, batch: Batch) -> None:
-    home = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
-    if len(home) != 1:
-        return
-    (here,) = home
-    for tensor in tensors((batch.args, batch.kwargs, batch.target)):
-        if tensor.device != here and tensor.dim():
-            raise ConvcraftError(
-                f"{function}: the batch must be on the model's device {here}, got {tensor.device}; "
-                f"use batch.to({str(here)!r})"
-            )
 
 
 # Loaders
@@ -216,7 +213,7 @@ def _loader(function: str, data: Any) -> Iterable[Any]:
 # Losses
 
 
-def resolve_loss(function: str, loss: Any) -> Callable[..., Any] | None:
+def resolve_loss(function: str, loss: Any) -> LossFunction:
     """A loss by name, the callable itself, or None."""
     if isinstance(loss, str):
         check_known("loss", loss, LOSSES)
@@ -259,7 +256,7 @@ def own_loss(output: Any) -> Tensor | None:
     return value if scalar else None
 
 
-def loss_value(function: str, output: Any, batch: Batch, loss: Callable[..., Any] | None) -> Tensor:
+def loss_value(function: str, output: Any, batch: Batch, loss: LossFunction) -> Tensor:
     """The loss as a tensor without dimensions."""
     if loss is None:
         value = own_loss(output)
@@ -286,7 +283,7 @@ def loss_value(function: str, output: Any, batch: Batch, loss: Callable[..., Any
     return value.reshape(())
 
 
-def evaluate(function: str, model: nn.Module, batch: Batch, loss: Callable[..., Any] | None) -> Tensor:
+def evaluate(function: str, model: nn.Module, batch: Batch, loss: LossFunction) -> Tensor:
     """The loss of a model on a batch, a scalar that depends on the parameters."""
     value = loss_value(function, run(function, model, batch), batch, loss)
     if not value.requires_grad:

@@ -186,7 +186,13 @@ def check_optimizer(function: str, optimizer: Any, model: nn.Module | None = Non
     """Refuse what is not an optimizer, and, where a model is given, one that holds none of its parameters."""
     kin = hasattr(optimizer, "param_groups") and callable(getattr(optimizer, "step", None))
     if not isinstance(optimizer, Optimizer) and (isinstance(optimizer, type) or not kin):
-        got = _optimizer_given(optimizer)
+        name = type(optimizer).__name__
+        if isinstance(getattr(optimizer, "optimizer", None), Optimizer):
+            got = f"a {name}; pass its optimizer"
+        elif isinstance(optimizer, type):
+            got = f"the class {optimizer.__name__}; make an instance, {optimizer.__name__}(model.parameters())"
+        else:
+            got = f"{name}; pass for example torch.optim.SGD(model.parameters(), lr=0.1)"
         raise ConvcraftError(f"{function}: optimizer must be a torch.optim.Optimizer, got {got}")
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     if model is not None and not any(id(p) in held for p in model.parameters()):
@@ -194,11 +200,3 @@ def check_optimizer(function: str, optimizer: Any, model: nn.Module | None = Non
             f"{function}: optimizer must hold parameters of the model, got none of them; "
             "build it from model.parameters()"
         )
-
-
-def _optimizer_given(optimizer: Any) -> str:
-    if isinstance(getattr(optimizer, "optimizer", None), Optimizer):
-        return f"a {type(optimizer).__name__}; pass its optimizer"
-    if isinstance(optimizer, type):
-        return f"the class {optimizer.__name__}; make an instance, {optimizer.__name__}(model.parameters())"
-    return f"{type(optimizer).__name__}; pass for example torch.optim.SGD(model.parameters(), lr=0.1)"

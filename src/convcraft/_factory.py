@@ -6,7 +6,6 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from .errors import ConvcraftError, unknown
@@ -20,7 +19,30 @@ def load(command: str, factory: str) -> Any:
             f"{command}: the argument must have the form MODULE:FACTORY, got {factory!r}; "
             "for example mypackage.models:small or model.py:build"
         )
-    module = _module(command, name)
+    path = Path(name) if name.endswith(".py") else None
+    if path is not None and not path.is_file():
+        raise ConvcraftError(f"{command}: MODULE must be a file that exists, got {name}; check the path")
+    sys.path.insert(0, "" if path is None else str(path.parent))
+    try:
+        if path is None:
+            module = importlib.import_module(name)
+        else:
+            spec = importlib.util.spec_from_file_location(path.stem, path)
+            assert spec is not None and spec.loader is not None
+            module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+    except ModuleNotFoundError as error:
+        raise ConvcraftError(
+            f"{command}: MODULE must be importable, got {name!r} ({error}); run from the folder that holds "
+            "it, or pass the path of a .py file"
+        ) from error
+    except Exception as error:  # the user's own code runs here
+        _show(error)
+        raise ConvcraftError(
+            f"{command}: MODULE must run when it is imported, {name} raised {type(error).__name__}: {error}"
+        ) from error
+    finally:
+        sys.path.pop(0)
     if not hasattr(module, attribute):
         raise unknown(f"name in {name}", attribute, [n for n in vars(module) if not n.startswith("_")])
     return getattr(module, attribute)
@@ -35,35 +57,6 @@ def call(command: str, factory: str, function: Callable[[], Any]) -> Any:
         raise ConvcraftError(
             f"{command}: FACTORY must work without arguments, {factory} raised {type(error).__name__}: {error}"
         ) from error
-
-
-def _module(command: str, name: str) -> ModuleType:
-    if name.endswith(".py"):
-        path = Path(name)
-        if not path.is_file():
-            raise ConvcraftError(f"{command}: MODULE must be a file that exists, got {name}; check the path")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        run: Callable[[], Any] = lambda: spec.loader.exec_module(module) or module  # type: ignore[union-attr]  # noqa: E731
-    else:
-        run = lambda: importlib.import_module(name)  # noqa: E731
-    sys.path.insert(0, str(Path(name).parent) if name.endswith(".py") else "")
-    try:
-        return run()
-    except ModuleNotFoundError as error:
-        raise ConvcraftError(
-            f"{command}: MODULE must be importable, got {name!r} ({error}); run from the folder that holds "
-            "it, or pass the path of a .py file"
-        ) from error
-    except Exception as error:  # the user's own code runs here
-        _show(error)
-        raise ConvcraftError(
-            f"{command}: MODULE must run when it is imported, {name} raised {type(error).__name__}: {error}"
-        ) from error
-    finally:
-        sys.path.pop(0)
 
 
 def _show(error: Exception) -> None:

@@ -106,7 +106,7 @@ class _Model:
         tensors = [value for value in held if isinstance(value, Tensor)]
         tensors += [*model.parameters(), *model.buffers()]
         self.tensors = [_keep(tensor) for tensor in {id(tensor): tensor for tensor in tensors}.values()]
-        self.gradients = [(p, p.grad, None if p.grad is None else _keep(p.grad)) for p in model.parameters()]
+        self.gradients = [(p, p.grad, _keep(p.grad)) for p in model.parameters()]
 
     def restore(self) -> None:
         for value, before in self.containers:
@@ -117,10 +117,9 @@ class _Model:
             vars(module).update(attributes)
         for kept in self.tensors:
             _put_back(kept)
-        for parameter, gradient, kept_gradient in self.gradients:
+        for parameter, gradient, kept in self.gradients:
             parameter.grad = gradient
-            if kept_gradient is not None:
-                _put_back(kept_gradient)
+            _put_back(kept)
 
 
 class _Optimizer:
@@ -130,7 +129,7 @@ class _Optimizer:
         self.optimizer = optimizer
         inside = {id(p) for p in model.parameters()}
         self.parameters = [
-            (p, _keep(p), p.grad, None if p.grad is None else _keep(p.grad))
+            (p, _keep(p), p.grad, _keep(p.grad))
             for group in optimizer.param_groups
             for p in group["params"]
             if id(p) not in inside
@@ -145,8 +144,7 @@ class _Optimizer:
         for parameter, value, gradient, slope in self.parameters:
             _put_back(value)
             parameter.grad = gradient
-            if slope is not None:
-                _put_back(slope)
+            _put_back(slope)
         self.optimizer.state.clear()
         self.optimizer.state.update({key: _put_back(kept) for key, kept in self.state.items()})
         for group, values in zip(self.optimizer.param_groups, self.groups, strict=True):

@@ -15,9 +15,8 @@ def number(value: float | None) -> str:
     """Three digits, or a dash."""
     if value is None:
         return "-"
-    if value == 0 or not math.isfinite(value):
-        return f"{value:.3g}"
-    return f"{value:.3g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.1e}"
+    plain = value == 0 or not math.isfinite(value) or 1e-3 <= abs(value) < 1e5
+    return f"{value:.3g}" if plain else f"{value:.1e}"
 
 
 def share(value: float | None) -> str:

@@ -34,7 +34,5 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> ConvcraftError:
     names = sorted(str(item) for item in known)
     lowered = {item.lower(): item for item in names}
     near = difflib.get_close_matches(str(name).lower(), list(lowered), n=3, cutoff=0.5)
-    hint = ""
-    if near:
-        hint = f" did you mean {' or '.join(repr(lowered[item]) for item in near)}?"
+    hint = f" did you mean {' or '.join(repr(lowered[item]) for item in near)}?" if near else ""
     return ConvcraftError(f"unknown {kind} {name!r}:{hint} Known: {', '.join(names)}")

@@ -88,15 +88,6 @@ def _in_blocks(kernel: Kernel, x: Tensor, grad: Tensor | None = None) -> Tensor:
     return out
 
 
-def _together(in_dims: tuple[int | None, ...], *tensors: Tensor) -> list[Tensor]:
-    """Move the mapped dimension of each to the front, and repeat those that have none."""
-    size = next(t.shape[d] for t, d in zip(tensors, in_dims, strict=True) if d is not None)
-    return [
-        t.unsqueeze(0).expand(size, *t.shape) if d is None else t.movedim(d, 0)
-        for t, d in zip(tensors, in_dims, strict=True)
-    ]
-
-
 def _mish_second(x: Tensor) -> Tensor:
     """Second derivative: 2 w' + x w'' with w = m / (m + 1), m = e + e^2 / 2, e = e^x."""
     bounded = x.clamp(-100, 20)
@@ -154,7 +145,10 @@ class _Slope(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], grad: Tensor, x: Tensor, name: str) -> tuple[Tensor, int]:
-        return _Slope.apply(*_together(in_dims[:2], grad, x), name), 0
+        mapped = [(grad, in_dims[0]), (x, in_dims[1])]
+        size = next(t.shape[d] for t, d in mapped if d is not None)
+        parts = [t.expand(size, *t.shape) if d is None else t.movedim(d, 0) for t, d in mapped]
+        return _Slope.apply(*parts, name), 0
 
 
 class _Value(torch.autograd.Function):

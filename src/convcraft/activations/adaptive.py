@@ -80,11 +80,11 @@ class AconC(nn.Module):
         nn.init.ones_(self.beta)
 
     def forward(self, input: Tensor) -> Tensor:
+        learned = self.p1, self.p2, self.beta
         if self.num_parameters == 1:
-            shape: tuple[int, ...] = ()
-            return acon_c(input, self.p1.view(shape), self.p2.view(shape), self.beta.view(shape))
+            return acon_c(input, *(value.view(()) for value in learned))
         _check_channels("AconC", input, self.num_parameters)
-        return acon_c(input, *(_per_channel(value, input) for value in (self.p1, self.p2, self.beta)))
+        return acon_c(input, *(_per_channel(value, input) for value in learned))
 
     def extra_repr(self) -> str:
         return f"num_parameters={self.num_parameters}"
@@ -186,8 +186,7 @@ class DynamicReLU(nn.Module):
         residual = 2 * torch.sigmoid(self.fc2(torch.relu(self.fc1(_context(input))))) - 1
         groups = 1 if self.shared else self.channels
         lines = self.initial + self.spread * residual.view(-1, groups, 2 * self.pieces)
-        lines = lines.to(input.dtype)  # autocast may have left it
-        slopes, intercepts = lines.split(self.pieces, -1)
+        slopes, intercepts = lines.to(input.dtype).split(self.pieces, -1)  # autocast may have left the dtype
         return slopes, intercepts
 
     def forward(self, input: Tensor) -> Tensor:

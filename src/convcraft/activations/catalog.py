@@ -5,33 +5,28 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_known
+from .._checks import check_floating, check_known
 from .._table import table_html, table_text
 from ..errors import ConvcraftError, unknown
 from . import exponentials, gates, rectifiers, sigmoids, softmaxes
 from .definitions import DEFINITIONS
-from .quadrature import Moments, moments
+from .quadrature import Moments, moments, value_and_slope
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(NamedTuple):
     """The one parameter of an activation: its name, its default, and the ends of a sensible range."""
 
     name: str
     default: float
     bounds: tuple[float, float]
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self.name, self.default, self.bounds))
 
-
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """Where an activation was published: author, year, title."""
 
     author: str
@@ -40,9 +35,6 @@ class Source:
 
     def __str__(self) -> str:
         return f"{self.author} ({self.year}), {self.title}"
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self.author, self.year, self.title))
 
 
 @dataclass(frozen=True)
@@ -160,18 +152,14 @@ def _prelu(input: Tensor, weight: float | Tensor = 0.25) -> Tensor:
     return rectifiers.prelu(input, weight)
 
 
-#: every public function and class of the families
+#: Every public function and class of the families.
 _NAMED: dict[str, Any] = {
     name: getattr(family, name)
     for family in (rectifiers, exponentials, sigmoids, gates, softmaxes)
     for name in family.__all__
 }
-
-
-def _functions() -> dict[str, Callable[..., Tensor]]:
-    """Every function by name, element-wise or not."""
-    found = {name: value for name, value in _NAMED.items() if name.islower()}
-    return {**found, "prelu": _prelu}
+#: Every function by name, element-wise or not.
+_FUNCTIONS = {name: value for name, value in _NAMED.items() if name.islower()} | {"prelu": _prelu}
 
 
 @functools.lru_cache(maxsize=1)
@@ -189,14 +177,14 @@ def catalog() -> Catalog:
     >>> entry.parameter.default, round(entry.second_moment, 5)
     (0.01, 0.50005)
     """
-    functions, entries = _functions(), {}
+    entries = {}
     modules = {name.lower(): value for name, value in _NAMED.items() if isinstance(value, type)}
     text = Path(__file__).with_name("catalog.toml").read_text(encoding="utf-8")
     for name, facts in tomllib.loads(text).items():
         facts["source"], facts["range"] = Source(*facts["source"]), tuple(facts["range"])
         facts["parameter"] = Parameter(*facts["parameter"]) if "parameter" in facts else None
         module = modules[name.replace("_", "")]
-        entries[name] = Entry(name, function=functions[name], module=module, **facts)
+        entries[name] = Entry(name, function=_FUNCTIONS[name], module=module, **facts)
     return Catalog(entries)
 
 
@@ -212,9 +200,8 @@ def get(name: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
     tensor([0., 2.])
     """
     if isinstance(name, str):
-        functions = _functions()
-        check_known("activation", name, functions)
-        return functions[name]
+        check_known("activation", name, _FUNCTIONS)
+        return _FUNCTIONS[name]
     if callable(name):
         return name
     raise ConvcraftError(f"activation must be a name or a callable, got {type(name).__name__}; see catalog()")
@@ -236,11 +223,8 @@ def derivative(name: str | Callable[..., Tensor], x: Tensor, **parameters: Any) 
     >>> derivative("tanh", torch.tensor([0.0, 1.0]))
     tensor([1.0000, 0.4200])
     """
-    from .._checks import check_floating
-    from .quadrature import _slope
-
     check_floating("derivative", x)
     if isinstance(name, str):
         check_known("activation", name, DEFINITIONS)
         return DEFINITIONS[name][1](x, **parameters)
-    return _slope(functools.partial(get(name), **parameters), x)[1]
+    return value_and_slope(functools.partial(get(name), **parameters), x)[1]

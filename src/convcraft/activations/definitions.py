@@ -52,32 +52,26 @@ def relu6_derivative(x: Tensor) -> Tensor:
     return ((x > 0) & (x < 6)).to(x.dtype)
 
 
-@_wide
 def leaky_relu(x: Tensor, negative_slope: float | Tensor = 0.01) -> Tensor:
     return torch.where(x > 0, x, negative_slope * x)
 
 
-@_wide
 def leaky_relu_derivative(x: Tensor, negative_slope: float | Tensor = 0.01) -> Tensor:
     return torch.where(x > 0, torch.ones_like(x), negative_slope * torch.ones_like(x))
 
 
-@_wide
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     return torch.where(x > 0, x, alpha * torch.expm1(x.clamp(max=0)))
 
 
-@_wide
 def elu_derivative(x: Tensor, alpha: float = 1.0) -> Tensor:
     return torch.where(x > 0, torch.ones_like(x), alpha * torch.exp(x.clamp(max=0)))
 
 
-@_wide
 def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
     return torch.where(x > 0, x, alpha * torch.expm1(_nonpositive(x / alpha, alpha)))
 
 
-@_wide
 def celu_derivative(x: Tensor, alpha: float = 1.0) -> Tensor:
     return torch.where(x > 0, torch.ones_like(x), torch.exp(_nonpositive(x / alpha, alpha)))
 
@@ -87,14 +81,12 @@ def _nonpositive(ratio: Tensor, alpha: float) -> Tensor:
     return ratio.clamp(max=0) if alpha > 0 else ratio.clamp(min=0)
 
 
-@_wide
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     if approximate == "tanh":
         return 0.5 * x * (1 + torch.tanh(_SQRT_2_OVER_PI * (x + _CUBIC * x**3)))
     return 0.5 * x * torch.erfc(-_SQRT_HALF * x)
 
 
-@_wide
 def gelu_derivative(x: Tensor, approximate: str = "none") -> Tensor:
     if approximate == "tanh":
         t = torch.tanh(_SQRT_2_OVER_PI * (x + _CUBIC * x**3))
@@ -103,42 +95,35 @@ def gelu_derivative(x: Tensor, approximate: str = "none") -> Tensor:
     return 0.5 * torch.erfc(-_SQRT_HALF * x) + x * density
 
 
-@_wide
 def sigmoid(x: Tensor) -> Tensor:
     e = torch.exp(-x.abs())
     return torch.where(x < 0, e, torch.ones_like(e)) / (1 + e)
 
 
-@_wide
 def sigmoid_derivative(x: Tensor) -> Tensor:
     e = torch.exp(-x.abs())
     return e / (1 + e) ** 2
 
 
-@_wide
 def swish(x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     return x * sigmoid(beta * x)
 
 
-@_wide
 def swish_derivative(x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     z = beta * x
     return sigmoid(z) + z * sigmoid_derivative(z)
 
 
-@_wide
 def tanh(x: Tensor) -> Tensor:
     e = torch.expm1(-2 * x.abs())
     return torch.where(x < 0, e, -e) / (2 + e)
 
 
-@_wide
 def tanh_derivative(x: Tensor) -> Tensor:
     e = torch.exp(-2 * x.abs())
     return 4 * e / (1 + e) ** 2
 
 
-@_wide
 def mish(x: Tensor) -> Tensor:
     # tanh(log(1 + e)) = ((1 + e)^2 - 1) / ((1 + e)^2 + 1); beyond 20 it is 1 to more than 16 digits.
     e = torch.exp(x.clamp(max=20))
@@ -146,14 +131,12 @@ def mish(x: Tensor) -> Tensor:
     return x * (n / (n + 2))
 
 
-@_wide
 def mish_derivative(x: Tensor) -> Tensor:
     e = torch.exp(x.clamp(max=20))
     n = e * (e + 2)
     return n / (n + 2) + x * (4 * e * (1 + e) / (n + 2) ** 2)
 
 
-@_wide
 def hardsigmoid(x: Tensor) -> Tensor:
     return (x + 3).clamp(0, 6) / 6
 
@@ -162,34 +145,28 @@ def hardsigmoid_derivative(x: Tensor) -> Tensor:
     return ((x > -3) & (x < 3)).to(x.dtype) / 6
 
 
-@_wide
 def hardswish(x: Tensor) -> Tensor:
     return x * ((x + 3).clamp(0, 6) / 6)
 
 
-@_wide
 def hardswish_derivative(x: Tensor) -> Tensor:
     return torch.where(x > -3, torch.where(x < 3, x / 3 + 0.5, torch.ones_like(x)), torch.zeros_like(x))
 
 
-@_wide
 def softplus(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     z = beta * x
     return torch.where(z > threshold, x, (z.clamp(min=0) + torch.log1p(torch.exp(-z.abs()))) / beta)
 
 
-@_wide
 def softplus_derivative(x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     z = beta * x
     return torch.where(z > threshold, torch.ones_like(x), sigmoid(z))
 
 
-@_wide
 def softsign(x: Tensor) -> Tensor:
     return x / (1 + x.abs())
 
 
-@_wide
 def softsign_derivative(x: Tensor) -> Tensor:
     return 1 / (1 + x.abs()) ** 2
 
@@ -206,15 +183,13 @@ def log_softmax(x: Tensor, dim: int) -> Tensor:
     return shifted - torch.log(torch.exp(shifted).sum(dim, keepdim=True))
 
 
-#: name -> (function, derivative) for every element-wise activation.
-DEFINITIONS: dict[str, tuple[Formula, Formula]] = {
+_FORMULAS: dict[str, tuple[Formula, Formula]] = {
     "relu": (relu, relu_derivative),
     "relu6": (relu6, relu6_derivative),
     "leaky_relu": (leaky_relu, leaky_relu_derivative),
     "prelu": (lambda x, weight=0.25: leaky_relu(x, weight), lambda x, weight=0.25: leaky_relu_derivative(x, weight)),
     "elu": (elu, elu_derivative),
     "celu": (celu, celu_derivative),
-    "selu": (lambda x: SELU_SCALE * elu(x, SELU_ALPHA), lambda x: SELU_SCALE * elu_derivative(x, SELU_ALPHA)),
     "gelu": (gelu, gelu_derivative),
     "silu": (swish, swish_derivative),
     "swish": (swish, swish_derivative),
@@ -226,3 +201,7 @@ DEFINITIONS: dict[str, tuple[Formula, Formula]] = {
     "softplus": (softplus, softplus_derivative),
     "softsign": (softsign, softsign_derivative),
 }
+#: name -> (function, derivative) for every element-wise activation, in every floating-point dtype.
+DEFINITIONS = {name: (_wide(function), _wide(slope)) for name, (function, slope) in _FORMULAS.items()}
+_elu, _elu_derivative = DEFINITIONS["elu"]
+DEFINITIONS["selu"] = lambda x: SELU_SCALE * _elu(x, SELU_ALPHA), lambda x: SELU_SCALE * _elu_derivative(x, SELU_ALPHA)

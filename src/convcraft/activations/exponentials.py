@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from .._checks import check_floating
 from ..errors import ConvcraftError
 from . import _fast
-from ._modules import AlphaModule, InplaceModule
 
 __all__ = ["CELU", "ELU", "SELU", "Softplus", "celu", "elu", "selu", "softplus"]
 
@@ -79,14 +78,14 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     return F.softplus(input, beta, threshold)
 
 
-class ELU(AlphaModule):
+class ELU(nn.ELU):
     """Module of :func:`elu`, a drop-in for `torch.nn.ELU`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return elu(input, self.alpha, self.inplace)
 
 
-class CELU(AlphaModule):
+class CELU(nn.CELU):
     """Module of :func:`celu`, a drop-in for `torch.nn.CELU`."""
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
@@ -97,29 +96,22 @@ class CELU(AlphaModule):
         return celu(input, self.alpha, self.inplace)
 
 
-class SELU(InplaceModule):
+class SELU(nn.SELU):
     """Module of :func:`selu`, a drop-in for `torch.nn.SELU`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return selu(input, self.inplace)
 
 
-class Softplus(nn.Module):
+class Softplus(nn.Softplus):
     """Module of :func:`softplus`, a drop-in for `torch.nn.Softplus`."""
 
-    __constants__ = ["beta", "threshold"]
-
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
-        super().__init__()
         _check_nonzero("Softplus", "beta", beta)
-        self.beta = beta
-        self.threshold = threshold
+        super().__init__(beta, threshold)
 
     def forward(self, input: Tensor) -> Tensor:
         return softplus(input, self.beta, self.threshold)
-
-    def extra_repr(self) -> str:
-        return f"beta={self.beta}, threshold={self.threshold}"
 
 
 def _check_nonzero(function: str, argument: str, value: float) -> None:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from .._checks import COMPLEX, check_choice, check_count, check_floating
 from ..errors import ConvcraftError
 from . import _fast
-from ._modules import InplaceModule
 
 __all__ = ["GELU", "Hardswish", "Mish", "SiLU", "Swish", "gelu", "hardswish", "mish", "silu", "swish"]
 
@@ -100,24 +99,18 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     return F.hardswish(input, inplace)
 
 
-class GELU(nn.Module):
+class GELU(nn.GELU):
     """Module of :func:`gelu`, a drop-in for `torch.nn.GELU`."""
 
-    __constants__ = ["approximate"]
-
     def __init__(self, approximate: str = "none") -> None:
-        super().__init__()
         check_choice("GELU", "approximate", approximate, ("none", "tanh"))
-        self.approximate = approximate
+        super().__init__(approximate)
 
     def forward(self, input: Tensor) -> Tensor:
         return gelu(input, self.approximate)
 
-    def extra_repr(self) -> str:
-        return f"approximate={self.approximate!r}"
 
-
-class SiLU(InplaceModule):
+class SiLU(nn.SiLU):
     """Module of :func:`silu`, a drop-in for `torch.nn.SiLU`."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -160,15 +153,18 @@ class Swish(nn.Module):
         return f"learnable={self.learnable}, num_parameters={self.num_parameters}"
 
 
-class Mish(InplaceModule):
+class Mish(nn.Mish):
     """Module of :func:`mish`, a drop-in for `torch.nn.Mish`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return mish(input, self.inplace)
 
 
-class Hardswish(InplaceModule):
+class Hardswish(nn.Hardswish):
     """Module of :func:`hardswish`, a drop-in for `torch.nn.Hardswish`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return hardswish(input, self.inplace)
+
+    def extra_repr(self) -> str:
+        return "inplace=True" if self.inplace else ""

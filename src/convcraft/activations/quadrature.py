@@ -19,12 +19,9 @@ _MOST_HALVINGS = 40
 class Moments(NamedTuple):
     """Mean, second moment and second moment of the derivative of f(z) for z ~ N(0, 1)."""
 
-    mean: float
-    """E f(z)."""
-    second: float
-    """E[f(z)^2]."""
-    derivative_second: float
-    """E[f'(z)^2]."""
+    mean: float  #: E f(z)
+    second: float  #: E[f(z)^2]
+    derivative_second: float  #: E[f'(z)^2]
 
     @property
     def variance(self) -> float:
@@ -38,7 +35,7 @@ def _rule(order: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(nodes), torch.from_numpy(weights)
 
 
-def _slope(function: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tensor, Tensor]:
+def value_and_slope(function: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tensor, Tensor]:
     """f(z) and f'(z) elementwise, the derivative by autograd."""
     with torch.enable_grad():
         leaf = z.detach().clone().requires_grad_(True)
@@ -61,7 +58,7 @@ def _panels(function: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, ord
     half = 0.5 * (high - low).unsqueeze(1)
     z = 0.5 * (high + low).unsqueeze(1) + half * nodes
     density = torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi) * weights * half
-    value, slope = _slope(function, z)
+    value, slope = value_and_slope(function, z)
     return torch.stack([value, value**2, slope**2], dim=-1).mul(density.unsqueeze(-1)).sum(1)
 
 

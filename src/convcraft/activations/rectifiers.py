@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from .._checks import INTEGERS, check_count, check_floating
 from ..errors import ConvcraftError
-from ._modules import InplaceModule
 
 __all__ = ["LeakyReLU", "PReLU", "ReLU", "ReLU6", "leaky_relu", "prelu", "relu", "relu6"]
 
@@ -76,83 +75,52 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     tensor([[-0.2000, -1.0000]])
     """
     check_floating("prelu", input)
-    _check_prelu_weight("prelu", input, weight)
+    if not isinstance(weight, Tensor):
+        raise ConvcraftError(
+            f"prelu: weight must be a torch.Tensor, got {type(weight).__name__}; use torch.tensor([{weight!r}])"
+        )
+    if weight.dim() > 1:
+        raise ConvcraftError(
+            f"prelu: weight must have 0 or 1 dimensions, got shape {tuple(weight.shape)}; use weight.flatten()"
+        )
+    if weight.numel() != 1 and weight.numel() != (channels := input.size(1) if input.dim() > 1 else 1):
+        raise ConvcraftError(
+            f"prelu: weight must hold 1 slope or one for each of the input's {channels} channels (dimension 1 of "
+            f"shape {tuple(input.shape)}), got {weight.numel()}; set num_parameters to 1 or {channels}"
+        )
     return torch.prelu(input, weight)
 
 
-class ReLU(InplaceModule):
+class ReLU(nn.ReLU):
     """Module of :func:`relu`, a drop-in for `torch.nn.ReLU`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return relu(input, self.inplace)
 
 
-class ReLU6(InplaceModule):
+class ReLU6(nn.ReLU6):
     """Module of :func:`relu6`, a drop-in for `torch.nn.ReLU6`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return relu6(input, self.inplace)
 
 
-class LeakyReLU(nn.Module):
+class LeakyReLU(nn.LeakyReLU):
     """Module of :func:`leaky_relu`, a drop-in for `torch.nn.LeakyReLU`."""
-
-    __constants__ = ["inplace", "negative_slope"]
-
-    def __init__(self, negative_slope: float = 1e-2, inplace: bool = False) -> None:
-        super().__init__()
-        self.negative_slope = negative_slope
-        self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
         return leaky_relu(input, self.negative_slope, self.inplace)
 
-    def extra_repr(self) -> str:
-        return f"negative_slope={self.negative_slope}" + (", inplace=True" if self.inplace else "")
 
-
-class PReLU(nn.Module):
+class PReLU(nn.PReLU):
     """Module of :func:`prelu` with the learnable `weight`, a drop-in for `torch.nn.PReLU`.
 
     `num_parameters` is 1, or the number of channels, else ConvcraftError is raised; `init` starts the slopes.
     """
 
-    __constants__ = ["num_parameters"]
-    num_parameters: int
-
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
-        super().__init__()
         check_count("PReLU", "num_parameters", num_parameters)
-        self.num_parameters = num_parameters
-        self.init = init
-        self.weight = nn.Parameter(torch.empty(num_parameters, device=device, dtype=dtype))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        nn.init.constant_(self.weight, self.init)
+        super().__init__(num_parameters, init, device, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         return prelu(input, self.weight)
-
-    def extra_repr(self) -> str:
-        return f"num_parameters={self.num_parameters}"
-
-
-def _check_prelu_weight(function: str, value: Any, weight: Any) -> None:
-    """Refuse a slope that is neither one number nor one number a channel (dimension 1) of the input."""
-    if not isinstance(weight, Tensor):
-        raise ConvcraftError(
-            f"{function}: weight must be a torch.Tensor, got {type(weight).__name__}; use torch.tensor([{weight!r}])"
-        )
-    if weight.dim() > 1:
-        raise ConvcraftError(
-            f"{function}: weight must have 0 or 1 dimensions, got shape {tuple(weight.shape)}; use weight.flatten()"
-        )
-    if weight.numel() == 1:
-        return
-    channels = value.size(1) if value.dim() > 1 else 1
-    if weight.numel() != channels:
-        raise ConvcraftError(
-            f"{function}: weight must hold 1 slope or one for each of the input's {channels} channels (dimension 1 of "
-            f"shape {tuple(value.shape)}), got {weight.numel()}; set num_parameters to 1 or {channels}"
-        )

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from .._checks import COMPLEX, INTEGERS, TRUTH, check_floating
 from . import _fast
-from ._modules import InplaceModule
 
 __all__ = ["Hardsigmoid", "Sigmoid", "Softsign", "Tanh", "hardsigmoid", "sigmoid", "softsign", "tanh"]
 
@@ -75,28 +74,31 @@ def softsign(input: Tensor) -> Tensor:
     return _fast.softsign(input)
 
 
-class Sigmoid(nn.Module):
+class Sigmoid(nn.Sigmoid):
     """Module of :func:`sigmoid`, a drop-in for `torch.nn.Sigmoid`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return sigmoid(input)
 
 
-class Hardsigmoid(InplaceModule):
+class Hardsigmoid(nn.Hardsigmoid):
     """Module of :func:`hardsigmoid`, a drop-in for `torch.nn.Hardsigmoid`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return hardsigmoid(input, self.inplace)
 
+    def extra_repr(self) -> str:
+        return "inplace=True" if self.inplace else ""
 
-class Tanh(nn.Module):
+
+class Tanh(nn.Tanh):
     """Module of :func:`tanh`, a drop-in for `torch.nn.Tanh`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return tanh(input)
 
 
-class Softsign(nn.Module):
+class Softsign(nn.Softsign):
     """Module of :func:`softsign`, a drop-in for `torch.nn.Softsign`."""
 
     def forward(self, input: Tensor) -> Tensor:

@@ -63,28 +63,14 @@ def log_softmax(
     return F.log_softmax(input, dim, _stacklevel + 1, dtype)
 
 
-class _AlongDimension(nn.Module):
-    """A module whose only argument is `dim`."""
-
-    __constants__ = ["dim"]
-    dim: int | None
-
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
-
-
-class Softmax(_AlongDimension):
+class Softmax(nn.Softmax):
     """Module of :func:`softmax`, a drop-in for `torch.nn.Softmax`."""
 
     def forward(self, input: Tensor) -> Tensor:
         return softmax(input, self.dim, _stacklevel=5)
 
 
-class LogSoftmax(_AlongDimension):
+class LogSoftmax(nn.LogSoftmax):
     """Module of :func:`log_softmax`, a drop-in for `torch.nn.LogSoftmax`."""
 
     def forward(self, input: Tensor) -> Tensor:

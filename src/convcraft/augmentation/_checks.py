@@ -113,13 +113,12 @@ def check_sampling(function: str, padding: Any, fill: Any, interpolation: Any) -
 
 def check_levels(function: str, name: str, value: Any, also: str = "") -> None:
     """Refuse what is neither a finite number nor a sequence of them."""
-    if is_number(value):
-        return
-    if isinstance(value, tuple | list) and value and all(map(is_number, value)):
-        return
-    raise ConvcraftError(
-        f"{function}: {name} must be a finite number, or a tuple or list of one for each channel{also}, got {value!r}"
-    )
+    several = isinstance(value, tuple | list) and value and all(map(is_number, value))
+    if not several and not is_number(value):
+        raise ConvcraftError(
+            f"{function}: {name} must be a finite number, or a tuple or list of one for each channel{also}, "
+            f"got {value!r}"
+        )
 
 
 def check_clip(function: str, clip: Any) -> None:

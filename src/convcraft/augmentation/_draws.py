@@ -36,11 +36,6 @@ def normal(images: Tensor, generator: Generator) -> Tensor:
     return torch.randn(images.shape, generator=generator, device=images.device)
 
 
-def permutation(images: Tensor, generator: Generator) -> Tensor:
-    """(N,) a random order of the images."""
-    return torch.randperm(images.size(0), generator=generator, device=images.device)
-
-
 def symmetric_beta(images: Tensor, alpha: float, generator: Generator) -> Tensor:
     r"""(N,) values of Beta(alpha, alpha), exact for every alpha > 0, without rejection.
 

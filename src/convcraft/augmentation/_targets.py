@@ -7,7 +7,6 @@ from torch import Tensor
 
 from .._checks import Generator, check_device
 from ..errors import ConvcraftError
-from . import _draws
 from ._checks import holds, precision
 
 
@@ -57,9 +56,9 @@ def mean_of(targets: Tensor, other: Tensor, share: Tensor) -> Tensor:
 
 def partners(function: str, images: Tensor, partner: Any, generator: Generator) -> Tensor:
     """(N,): the other image that each image is mixed with."""
-    if partner is None:
-        return _draws.permutation(images, generator)
     count = images.size(0)
+    if partner is None:
+        return torch.randperm(count, generator=generator, device=images.device)
     known = isinstance(partner, Tensor) and partner.shape == (count,) and partner.dtype == torch.int64
     if not known or not holds((partner >= 0) & (partner < count)):
         raise ConvcraftError(f"{function}: partner must be int64 indices ({count},), got {partner!r}")

@@ -52,7 +52,10 @@ class Compose(nn.Sequential):
             if isinstance(module, Spatial):
                 if not module.acts(sample.images):
                     continue
-                if not _alike(module, run):
+                # flips bring nothing in and compute nothing: they read pixels as any run before them does
+                how = module.padding, module.fill, module.interpolation
+                others = [other for other, _ in run if not (other.neutral or module.neutral)]
+                if any((other.padding, other.fill, other.interpolation) != how for other in others):
                     sample, run = _apply(sample, run), []
                 own = module.generator if generator is None else generator
                 check_generator(type(module).__name__, own, sample.images, "images")
@@ -66,15 +69,6 @@ class Compose(nn.Sequential):
                 images = module(images, generator) if isinstance(module, Augmentation) else module(images)
                 sample = sample._replace(images=images)
         return _apply(sample, run)
-
-
-def _alike(module: Spatial, run: list[tuple[Spatial, Moves]]) -> bool:
-    """Whether it reads pixels as the run before it does; flips bring nothing in and compute nothing."""
-
-    def how(m: Spatial) -> tuple[object, ...]:
-        return m.padding, m.fill, m.interpolation
-
-    return module.neutral or all(other.neutral or how(other) == how(module) for other, _ in run)
 
 
 def _apply(sample: Sample, run: list[tuple[Spatial, Moves]]) -> Sample:

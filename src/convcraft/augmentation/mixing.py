@@ -1,6 +1,6 @@
 """Mixup and CutMix: two images and two labels made into one of each."""
 
-from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -102,7 +102,15 @@ def cutmix(
     targets = _prepare("cutmix", images, labels, alpha, classes, generator, True)
     if (box is None and alpha == 0) or images.numel() == 0:
         return images, targets
-    place = _draw_box(images, alpha, generator) if box is None else _check_box(images, box)
+    if box is None:
+        height, width = images.shape[2:]
+        side = torch.sqrt(1 - _draws.symmetric_beta(images, alpha, generator))
+        x = _draws.integers(images, (0, width - 1), generator)
+        y = _draws.integers(images, (0, height - 1), generator)
+        wide, high = torch.round(side * width), torch.round(side * height)
+        place: Box = (x - torch.floor(wide / 2), y - torch.floor(high / 2), wide, high)
+    else:
+        place = _check_box(images, box)
     order = partners("cutmix", images, partner, generator)
     across, down = spans(images, *place)  # (N, 1, 1, W) and (N, 1, H, 1)
     inside = across & down
@@ -112,15 +120,6 @@ def cutmix(
         return mixed, torch.where(pasted, targets.index_select(0, order), targets)
     area = (across.sum(3) * down.sum(2)).to(precision(images)) / (images.size(2) * images.size(3))
     return mixed, mean_of(targets, targets.index_select(0, order), area)
-
-
-def _draw_box(images: Tensor, alpha: float, generator: Generator) -> Box:
-    height, width = images.shape[2:]
-    side = torch.sqrt(1 - _draws.symmetric_beta(images, alpha, generator))
-    x = _draws.integers(images, (0, width - 1), generator)
-    y = _draws.integers(images, (0, height - 1), generator)
-    wide, high = torch.round(side * width), torch.round(side * height)
-    return x - torch.floor(wide / 2), y - torch.floor(high / 2), wide, high
 
 
 def _check_box(images: Tensor, box: Any) -> Box:
@@ -143,6 +142,8 @@ def _prepare(
 
 
 class _Mixing(nn.Module):
+    #: the function that mixes all images
+    function: Callable[..., tuple[Tensor, Tensor]]
     #: whether labels may be masks
     masks = False
 
@@ -154,9 +155,10 @@ class _Mixing(nn.Module):
         self.classes = classes
         self.generator = generator
 
-    @abstractmethod
     def mix(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """All images mixed."""
+        classes = None if labels.is_floating_point() else self.classes
+        return self.function(images, labels, self.alpha, classes=classes, generator=generator)
 
     def forward(self, images: Tensor, labels: Tensor, generator: Generator = None) -> tuple[Tensor, Tensor]:
         if not self.training:
@@ -185,14 +187,12 @@ class Mixup(_Mixing):
     torch.Size([8, 10])
     """
 
+    function = staticmethod(mixup)
+
     def __init__(
         self, alpha: float = 0.2, classes: int | None = None, *, p: float = 1.0, generator: Generator = None
     ) -> None:
         super().__init__(alpha, classes, p, generator)
-
-    def mix(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        classes = None if labels.is_floating_point() else self.classes
-        return mixup(images, labels, self.alpha, classes=classes, generator=generator)
 
 
 class CutMix(_Mixing):
@@ -203,13 +203,10 @@ class CutMix(_Mixing):
     True
     """
 
+    function = staticmethod(cutmix)
     masks = True
 
     def __init__(
         self, alpha: float = 1.0, classes: int | None = None, *, p: float = 1.0, generator: Generator = None
     ) -> None:
         super().__init__(alpha, classes, p, generator)
-
-    def mix(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        classes = None if labels.is_floating_point() else self.classes
-        return cutmix(images, labels, self.alpha, classes=classes, generator=generator)

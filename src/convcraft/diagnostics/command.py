@@ -12,7 +12,6 @@ from .._factory import call, load
 from .._trace import tensors
 from ..errors import ConvcraftError
 from .diagnose import diagnose
-from .report import Report
 
 _HELP = """\
 FACTORY is a function without required arguments, or a module, in MODULE (a dotted name, or the path of a
@@ -24,7 +23,8 @@ exit status: 0 nothing severe, 1 something severe, 2 misuse
 """
 
 
-def _parser() -> argparse.ArgumentParser:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the report; 0 without a severe finding, 1 with one. Misuse raises ConvcraftError, which is 2."""
     parser = argparse.ArgumentParser(
         prog="python -m convcraft diagnose",
         description="Look for what keeps a network from training.",
@@ -38,41 +38,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--input", metavar="SHAPE", help="shape of one example, for example 3,32,32")
     parser.add_argument("--loss", metavar="NAME", help="a loss by name where FACTORY returns none")
     parser.add_argument("--ignore", nargs="+", default=(), metavar="NAME", help="kinds of finding left out")
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the report; 0 without a severe finding, 1 with one. Misuse raises ConvcraftError, which is 2."""
-    options = _parser().parse_args(list(arguments or ()))
+    options = parser.parse_args(list(arguments or ()))
     if options.batch_size is not None and options.batch_size < 1:
         raise ConvcraftError(f"diagnose: --batch-size must be 1 or more, got {options.batch_size}")
-    report = _examine(_case(options.factory), options)
-    print(report.to_json() if options.json else report)
-    return 1 if report.severe else 0
-
-
-def _case(factory: str) -> tuple[Any, ...]:
-    """What the factory returns, as (model, batch, loss, optimizer) with None for what is missing."""
-    made = load("diagnose", factory)
+    made = load("diagnose", options.factory)
     if callable(made) and not isinstance(made, nn.Module):
-        made = call("diagnose", factory, made)
+        made = call("diagnose", options.factory, made)
     parts = tuple(made) if isinstance(made, tuple) else (made,)
     if not 1 <= len(parts) <= 4 or not isinstance(parts[0], nn.Module):
         raise ConvcraftError(
             "diagnose: FACTORY must return a model, or (model, batch[, loss[, optimizer]]), got "
             f"{', '.join(type(part).__name__ for part in parts) or 'nothing'}"
         )
-    return parts + (None,) * (4 - len(parts))
-
-
-def _examine(case: tuple[Any, ...], options: argparse.Namespace) -> Report:
-    model, batch, loss, optimizer = case
+    model, batch, loss, optimizer = parts + (None,) * (4 - len(parts))
     if batch is None:
         batch = _random(model, options.input, options.batch_size or 64)
     elif options.batch_size is not None:
         batch = _smaller(batch, options.batch_size)
     loss = options.loss if loss is None else loss
-    return diagnose(model, batch, loss, optimizer, batches=options.batches, ignore=options.ignore)
+    report = diagnose(model, batch, loss, optimizer, batches=options.batches, ignore=options.ignore)
+    print(report.to_json() if options.json else report)
+    return 1 if report.severe else 0
 
 
 def _random(model: nn.Module, shape: str | None, examples: int) -> Tensor:

@@ -6,13 +6,13 @@ The way is straight: prepare, run in evaluation and in training mode, make a ste
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .._batch import Batch, Loss, loss_value, own_loss, resolve_loss, run, short, take, taker
+from .._batch import Batch, Loss, LossFunction, loss_value, own_loss, resolve_loss, run, short, take, taker
 from .._checks import check_count, check_known, check_optimizer
 from .._restore import buffers, preserved, random_state, seed_all
 from .._trace import kinds, successors, tensors
@@ -68,7 +68,16 @@ def diagnose(
     >>> [(finding.severity, finding.name) for finding in report.findings]
     [('severe', 'softmax-before-cross-entropy')]
     """
-    left_out = _check(model, optimizer, batches, ignore)
+    check_model(model, "diagnose")
+    check_count("diagnose", "batches", batches)
+    for name in (left_out := set(ignore)):
+        check_known("kind of finding", name, names())
+    if any(isinstance(p, nn.UninitializedParameter) for p in model.parameters()):
+        raise ConvcraftError(
+            "diagnose: model must be initialized, got a lazy module that has not run; call it once on a batch"
+        )
+    if optimizer is not None:
+        check_optimizer("diagnose", optimizer)
     function = resolve_loss("diagnose", loss)
     with random_state(model, batch, seed):
         found = take("diagnose", batch, batches, model, taker(loss))
@@ -103,26 +112,6 @@ def diagnose(
     )
 
 
-# Prepare
-
-
-def _check(model: Any, optimizer: Any, batches: Any, ignore: Iterable[str]) -> set[str]:
-    check_model(model, "diagnose")
-    check_count("diagnose", "batches", batches)
-    for name in (left_out := set(ignore)):
-        check_known("kind of finding", name, names())
-    if any(isinstance(p, nn.UninitializedParameter) for p in model.parameters()):
-        raise ConvcraftError(
-            "diagnose: model must be initialized, got a lazy module that has not run; call it once on a batch"
-        )
-    if optimizer is not None:
-        check_optimizer("diagnose", optimizer)
-    return left_out
-
-
-# Run
-
-
 def _run_in_evaluation(evidence: Evidence, model: nn.Module, batch: Batch) -> None:
     """Both modes compared, and the graph; leaves the model in its own mode of training."""
     modes = {module: module.training for module in model.modules()}
@@ -131,7 +120,7 @@ def _run_in_evaluation(evidence: Evidence, model: nn.Module, batch: Batch) -> No
     except Exception as error:  # the model's own code runs here; the pass in training mode will tell
         evidence.skipped.append(f"the outputs in both modes ({type(error).__name__}: {short(error)})")
     try:
-        evidence.graph = successors(model, batch.kwargs if batch.kwargs else batch.args)
+        evidence.graph = successors(model, batch.kwargs or batch.args)
     except Exception as error:  # and here
         evidence.skipped.append(f"what follows which layer ({type(error).__name__}: {short(error)})")
     model.train()
@@ -142,12 +131,7 @@ def _run_in_evaluation(evidence: Evidence, model: nn.Module, batch: Batch) -> No
 
 
 def _run_in_training(
-    evidence: Evidence,
-    model: nn.Module,
-    batches: list[Batch],
-    loss: Callable[..., Any] | None,
-    optimizer: Any,
-    seed: int,
+    evidence: Evidence, model: nn.Module, batches: list[Batch], loss: LossFunction, optimizer: Any, seed: int
 ) -> None:
     """Forward and backward on every batch, and one step of the optimizer after the last."""
     examiner = Examiner(model, tensors([(batch.args, batch.kwargs) for batch in batches]))
@@ -196,12 +180,22 @@ def _run_in_training(
 
 
 def _forward(
-    evidence: Evidence, model: nn.Module, batch: Batch, loss: Callable[..., Any] | None, examiner: Examiner
+    evidence: Evidence, model: nn.Module, batch: Batch, loss: LossFunction, examiner: Examiner
 ) -> Tensor | None:
     """The loss of a batch; None where there is none to be had."""
     watch = LossWatch()
     with watch:
-        output = _output(evidence, model, batch)
+        try:
+            output = run("diagnose", model, batch)
+        except ConvcraftError as error:
+            cause = error.__cause__
+            if not isinstance(cause, ValueError) or "more than 1 value per channel" not in str(cause):
+                raise
+            evidence.failure = str(cause)
+            for module in model.modules():
+                if "norm" in type(module).__name__.lower():
+                    module.eval()
+            output = batch(model)
         watch.pair = (output, batch.target)
         value = loss_value("diagnose", output, batch, loss) if loss is not None else own_loss(output)
     evidence.loss_calls += watch.calls
@@ -214,25 +208,12 @@ def _forward(
         evidence.skipped.append("the gradients (the loss does not depend on a parameter by a gradient)")
     if len(watch.calls) == 1 and watch.calls[0].value > 0:
         negative = abs(float(value.detach()) + watch.calls[0].value) <= 1e-4 * watch.calls[0].value
-        evidence.negated = evidence.negated or (negative and watch.calls[0].of_targets)
+        binary = watch.calls[0].name.startswith("binary")  # which a generator may maximize on purpose
+        evidence.negated = evidence.negated or (negative and not binary)
     return value
 
 
-def _output(evidence: Evidence, model: nn.Module, batch: Batch) -> Any:
-    try:
-        return run("diagnose", model, batch)
-    except ConvcraftError as error:
-        cause = error.__cause__
-        if not isinstance(cause, ValueError) or "more than 1 value per channel" not in str(cause):
-            raise
-        evidence.failure = str(cause)
-        for module in model.modules():
-            if "norm" in type(module).__name__.lower():
-                module.eval()
-        return batch(model)
-
-
-def _loss_again(model: nn.Module, batch: Batch, loss: Callable[..., Any] | None, seed: int) -> Tensor:
+def _loss_again(model: nn.Module, batch: Batch, loss: LossFunction, seed: int) -> Tensor:
     """The loss on a batch with the same random numbers as before."""
     seed_all(model, seed)
     output = batch(model)
@@ -264,7 +245,7 @@ def _step(evidence: Evidence, model: nn.Module, optimizer: Any) -> float | None:
     return along / math.sqrt(size * length) if size and length else 0.0
 
 
-def _revived(model: nn.Module, batch: Batch, loss: Callable[..., Any] | None, silent: set[str], seed: int) -> set[str]:
+def _revived(model: nn.Module, batch: Batch, loss: LossFunction, silent: set[str], seed: int) -> set[str]:
     """Which parameters without a gradient get one once the others have moved a little, twice."""
     alive: set[str] = set()
     with torch.enable_grad(), contextlib.suppress(Exception):  # the model's own code runs here
@@ -297,12 +278,10 @@ def _nonfinite(evidence: Evidence, model: nn.Module, batch: Batch) -> NonFinite 
     bad = [layer for layer in evidence.layers if not layer.finite]
     wrong_loss = evidence.loss is not None and not math.isfinite(evidence.loss)
     if bad or wrong_loss:
-        found = None
         with contextlib.suppress(Exception):
-            found = locate(model, batch)
-        if found is None:
-            found = NonFinite(bad[0].name, "the output", "NaN") if bad else NonFinite("", "the loss", "NaN")
-        return found
+            if (found := locate(model, batch)) is not None:
+                return found
+        return NonFinite(bad[0].name, "the output", "NaN") if bad else NonFinite("", "the loss", "NaN")
     for layer in reversed(evidence.layers):
         if layer.gradient is not None and not math.isfinite(layer.gradient):
             return NonFinite(layer.name, "the gradient at the output", "NaN or infinity")

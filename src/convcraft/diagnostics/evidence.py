@@ -1,5 +1,6 @@
 """What is known of a model before anything is judged, and the recorder that gathers most of it."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -123,12 +124,6 @@ class Evidence:
         """Layers with weights that the data passed through."""
         return [layer for layer in self.layers if layer.role == "weights" and layer.std is not None]
 
-    def activations(self) -> list[LayerStatistics]:
-        """Activations that are neither gates nor read-outs."""
-        readouts = ("softmax", "log_softmax", "softmin", "logsigmoid", "glu")
-        found = [layer for layer in self.layers if layer.role == "activation" and not layer.gate]
-        return [layer for layer in found if layer.kind not in readouts]
-
 
 #: Functions that show the same values in another shape, or drop some, on the way to what they scale.
 _VIEWS = {
@@ -137,13 +132,12 @@ _VIEWS = {
 }
 _MATRIX_PRODUCTS = ("matmul", "bmm", "einsum")
 #: What the values of an activation lie between.
-_INFINITY = float("inf")
 RANGES = {
-    **dict.fromkeys(("relu", "softplus"), (0.0, _INFINITY)),
+    **dict.fromkeys(("relu", "softplus"), (0.0, math.inf)),
     **dict.fromkeys(("tanh", "softsign", "hardtanh"), (-1.0, 1.0)),
     **dict.fromkeys(("sigmoid", "hardsigmoid", "softmax"), (0.0, 1.0)),
-    **dict.fromkeys(("logsigmoid", "log_softmax"), (-_INFINITY, 0.0)),
-    **{"relu6": (0.0, 6.0), "elu": (-1.0, _INFINITY), "silu": (-0.2785, _INFINITY), "gelu": (-0.17, _INFINITY)},
+    **dict.fromkeys(("logsigmoid", "log_softmax"), (-math.inf, 0.0)),
+    **{"relu6": (0.0, 6.0), "elu": (-1.0, math.inf), "silu": (-0.2785, math.inf), "gelu": (-0.17, math.inf)},
 }
 
 
@@ -183,7 +177,12 @@ class Examiner(Recorder):
                     self._input(call, first.detach())
                 self.first_layer = False
             if first is not None and isinstance(call.module, _BatchNorm):
-                self._norm(call, first.detach())
+                x = first.detach().float()  # (N, C, ...)
+                others = [d for d in range(x.dim()) if d != 1]
+                name = call.name.partition(":")[0]
+                facts = self.norms.setdefault(name, NormFacts(name, x.shape[0], x.numel() // max(1, x.shape[1])))
+                facts.means.append(x.mean(others))
+                facts.variances.append(x.var(others, correction=0))
             if call.kind == "softmax":
                 self._attention(call.name, output.detach())
         super().layer(call, inputs, output)
@@ -202,7 +201,14 @@ class Examiner(Recorder):
             for tensor in tensors(output):
                 self.outputs[id(tensor)] = (tensor, found[0], name != "mean")
         elif name == "scaled_dot_product_attention" and isinstance(output, Tensor):
-            self._scaled_attention(path, *inputs)
+            args, kwargs = inputs
+            names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale")
+            given = {**dict(zip(names, args, strict=False)), **kwargs}
+            q, k = given["query"][:8].detach().float(), given["key"][:8].detach().float()  # (N, heads, L, E)
+            scale = given.get("scale")
+            if q.shape[1:-2] == k.shape[1:-2]:
+                scores = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)  # (N, heads, L, S)
+                self._attention(f"{path}.attention" if path else "attention", scores.softmax(-1))
 
     def attention(self) -> dict[str, float]:
         """The spread of the scores, of each softmax whose output weighs something."""
@@ -211,7 +217,7 @@ class Examiner(Recorder):
 
     def output_facts(self, output: Any, target: Any) -> OutputFacts | None:
         """Whether the target is in reach, where the model returns what an activation has returned."""
-        value = next(tensors(output), None) if not isinstance(output, Tensor) else output
+        value = next(tensors(output), None)
         known = self.outputs.get(id(value))
         if known is None or not isinstance(target, Tensor) or not target.is_floating_point():
             return None
@@ -229,24 +235,16 @@ class Examiner(Recorder):
         return OutputFacts(call.name, call.kind, low, high, float(t.min()), float(t.max()), float(outside))
 
     def _input(self, call: LayerCall, value: Tensor) -> None:
-        raw = value.data_ptr() in self.starts and value.numel() > 0
+        raw = value.data_ptr() in self.starts
         if not (raw or self.first_layer) or self.passes > 1 or call.name in self.inputs:
             return
-        dim = -1 if call.unit_dim == -1 else 1
         if value.dim() < 2 or not value.numel():
             return
+        dim = -1 if call.unit_dim == -1 else 1
         x = value.float()  # (N, C, ...) or (N, ..., C)
         spread = x.std([d for d in range(x.dim()) if d != dim % x.dim()], correction=0)  # (C,)
         mean, std, low, high = map(float, (x.mean(), x.std(correction=0), spread.min(), spread.max()))
         self.inputs[call.name] = InputFacts(call.name, mean, std, low, high, raw)
-
-    def _norm(self, call: LayerCall, value: Tensor) -> None:
-        x = value.float()  # (N, C, ...)
-        others = [d for d in range(x.dim()) if d != 1]
-        name = call.name.partition(":")[0]
-        facts = self.norms.setdefault(name, NormFacts(name, x.shape[0], x.numel() // max(1, x.shape[1])))
-        facts.means.append(x.mean(others))
-        facts.variances.append(x.var(others, correction=0))
 
     def _attention(self, name: str, weights: Tensor) -> None:
         """The spread of the scores over the keys of the median row, from the logarithms of the weights."""
@@ -260,15 +258,6 @@ class Examiner(Recorder):
                 variance = torch.where(seen, (logs - mean).square(), 0.0).sum(1) / count
                 self.spreads.setdefault(name, []).append(float(variance.sqrt().median()))
                 return
-
-    def _scaled_attention(self, path: str, args: Any, kwargs: Any) -> None:
-        names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale")
-        given = {**dict(zip(names, args, strict=False)), **kwargs}
-        q, k = given["query"][:8].detach().float(), given["key"][:8].detach().float()  # (N, heads, L, E)
-        scale = given.get("scale")
-        if q.shape[1:-2] == k.shape[1:-2]:
-            scores = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)  # (N, heads, L, S)
-            self._attention(f"{path}.attention" if path else "attention", scores.softmax(-1))
 
     def _time_hook(self, name: str, module: nn.RNNBase) -> Any:
         """Pass the input on under another identity, at which the gradient through this module arrives."""

@@ -193,12 +193,17 @@ class Watcher:
             found = kinds.function_name(func)
             name = self.known[func] = found if found in _FUNCTIONS or found in _CLAMPS else None
         path = self.names[self.path[-1]] if self.path else ""
-        relu = name in _CLAMPS and _is_relu(args, kwargs)
+        kwargs = kwargs or {}
+        relu = False
+        if name in _CLAMPS:  # one that cuts at zero from below and nowhere else
+            low = args[1] if len(args) > 1 else kwargs.get("min")
+            high = args[2] if len(args) > 2 else kwargs.get("max")
+            relu = isinstance(low, int | float) and low == 0 and high is None
         if name is not None and isinstance(result, Tensor) and (relu or name not in _CLAMPS):
             name = "relu" if relu else name
             self._report(f"{path}.{name}" if path else name, name, "activation", None, args, result)
         elif self.every_function:
-            self.observer.function(kinds.function_name(func), path, (args, kwargs or {}), result)
+            self.observer.function(kinds.function_name(func), path, (args, kwargs), result)
 
     def _report(self, name: str, kind: str, role: str, module: nn.Module | None, inputs: Any, output: Any) -> None:
         value = output if isinstance(output, Tensor) else next(tensors(output), None)
@@ -215,11 +220,3 @@ class Watcher:
         if call is None:
             call = self.calls[full, kind, unit_dim] = LayerCall(full, kind, role, module, unit_dim)
         self.observer.layer(call, inputs, value)
-
-
-def _is_relu(args: Any, kwargs: Any) -> bool:
-    """Whether a clamp cuts at zero from below and nowhere else."""
-    kwargs = kwargs or {}
-    low = args[1] if len(args) > 1 else kwargs.get("min")
-    high = args[2] if len(args) > 2 else kwargs.get("max")
-    return isinstance(low, int | float) and low == 0 and high is None

@@ -15,6 +15,8 @@ from . import thresholds
 
 DISTANCES = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 _CLASSES = ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "binary_cross_entropy")
+#: Operations of the graph that show the same values in another shape or dtype.
+_SHAPES = ("View", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Permute", "Select", "Slice", "ToCopy")
 WATCHED: dict[Any, str] = {getattr(F, name): name for name in (*_CLASSES, *DISTANCES)}
 
 
@@ -33,11 +35,6 @@ class LossCall:
     value: float
     uniform: float | None
 
-    @property
-    def of_targets(self) -> bool:
-        """Whether nobody maximizes this loss on purpose, as a generator may a binary one."""
-        return not self.name.startswith("binary")
-
 
 @dataclass
 class LossWatch(TorchFunctionMode):
@@ -53,8 +50,15 @@ class LossWatch(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if all(isinstance(value, Tensor) for value in self.pair):
-            self._compare_shapes(kinds.function_name(func), args, kwargs)
+        watched = all(isinstance(value, Tensor) for value in self.pair)
+        if watched and kinds.function_name(func) in (*DISTANCES, "sub", "rsub"):
+            # (N, 1) against (N,) makes (N, N): every output is compared with every target
+            shapes = [tuple(t.shape) for t in tensors((args, list(kwargs.values())))][:2]
+            output, target = (tuple(value.shape) for value in self.pair)
+            if sorted(shapes) == sorted([output, target]):
+                made = math.prod(torch.broadcast_shapes(*shapes))
+                if made > max(math.prod(shape) for shape in shapes):
+                    self.broadcast = output, target
         try:
             name = WATCHED.get(func)
         except TypeError:
@@ -63,16 +67,6 @@ class LossWatch(TorchFunctionMode):
             with torch.no_grad():
                 self.calls.append(_describe(func, name, args, kwargs, result))
         return result
-
-    def _compare_shapes(self, name: str, args: Any, kwargs: Any) -> None:
-        """(N, 1) against (N,) makes (N, N): every output is compared with every target."""
-        shapes = [tuple(t.shape) for t in tensors((args, list(kwargs.values())))][:2]
-        wanted = [tuple(value.shape) for value in self.pair]
-        if name not in (*DISTANCES, "sub", "rsub") or sorted(shapes) != sorted(wanted):
-            return
-        made = math.prod(torch.broadcast_shapes(*shapes))
-        if made > max(math.prod(shape) for shape in shapes):
-            self.broadcast = (wanted[0], wanted[1])
 
 
 def _describe(func: Callable[..., Tensor], name: str, args: Any, kwargs: Any, result: Tensor) -> LossCall:
@@ -84,14 +78,19 @@ def _describe(func: Callable[..., Tensor], name: str, args: Any, kwargs: Any, re
         return LossCall(name, "values", 0, float(result.float().mean()), float(constant.float().mean()))
     given = args[0] if args else kwargs.pop("input")
     logits = given.detach()
-    rest = args[1:]
     dim = 1 if logits.dim() > 1 else 0
     classes = logits.shape[dim]
-    content = content_of(logits, dim) if name in ("cross_entropy", "nll_loss") else _content_of_each(given)
+    if name in ("cross_entropy", "nll_loss"):
+        content = content_of(logits, dim)
+    else:  # each value may be a probability: what has computed them is looked at
+        made = given.grad_fn
+        while made is not None and made.name().startswith(_SHAPES) and made.next_functions:
+            made = made.next_functions[0][0]
+        found = made is not None and made.name().startswith(("Sigmoid", "Softmax", "Hardsigmoid"))
+        content = "probabilities" if found else "values"
     guess = {"nll_loss": -math.log(max(classes, 1)), "binary_cross_entropy": 0.5}.get(name, 0.0)
-    uniform = func(torch.full_like(logits, guess), *rest, **kwargs)
-    value = result.detach().float().mean()
-    return LossCall(name, content, classes, float(value), float(uniform.float().mean()))
+    uniform = func(torch.full_like(logits, guess), *args[1:], **kwargs)
+    return LossCall(name, content, classes, float(result.detach().float().mean()), float(uniform.float().mean()))
 
 
 def content_of(x: Tensor, dim: int) -> str:
@@ -103,19 +102,6 @@ def content_of(x: Tensor, dim: int) -> str:
         if bool((x <= 0).all()) and _near(x.logsumexp(dim), 0.0):
             return "log-probabilities"
     return "values"
-
-
-#: Operations of the graph that show the same values in another shape or dtype.
-_SHAPES = ("View", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Permute", "Select", "Slice", "ToCopy")
-
-
-def _content_of_each(x: Tensor) -> str:
-    """The same for values of which each may be a probability: what has computed them is looked at."""
-    made = x.grad_fn
-    while made is not None and made.name().startswith(_SHAPES) and made.next_functions:
-        made = made.next_functions[0][0]
-    found = made is not None and made.name().startswith(("Sigmoid", "Softmax", "Hardsigmoid"))
-    return "probabilities" if found else "values"
 
 
 def _near(x: Tensor, value: float) -> bool:

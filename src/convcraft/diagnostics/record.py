@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -106,19 +106,6 @@ class Recorder(Observer):
         self.copies: list[Tensor] = []
         self.hooks: list[Any] = []
 
-    def _watch_weights(self) -> None:
-        """Hooks on the weights, which run once their gradient is there; only while a pass is recorded."""
-        if not (self.sampled and self.gradients):
-            self._forget_weights()
-            return
-        if self.hooks:
-            return
-        for name, owned in self.weights.items():
-            for parameter, series in zip(owned, self.slopes[name], strict=True):
-                if parameter.requires_grad and parameter.is_leaf:
-                    keep = functools.partial(self._keep_slope, series)
-                    self.hooks.append(parameter.register_post_accumulate_grad_hook(keep))
-
     def detach(self) -> None:
         """Take the hooks away, and measure the last step."""
         self._forget_weights()
@@ -140,24 +127,32 @@ class Recorder(Observer):
 
     def begin(self) -> bool:
         self._measure()
-        self._fold()
-        self.sampled = self.passes % self.every == 0
-        self.passes += 1
-        self._watch_weights()
-        if self.sampled:
-            self.steps += 1
-            if self.updates and self.model.training and torch.is_grad_enabled():
-                self._remember()
-        return self.sampled
-
-    def _fold(self) -> None:
-        """Move the longest of the series that wait for it off the device: one wait a pass at most."""
+        # move the longest of the series that wait for it off the device: one wait a pass at most
         series = [*self.ratios.values(), *(s for each in self.slopes.values() for s in each)]
         waiting: list[Series | Tally] = [*series, *self.tallies.values()]
         waiting += [tally.slopes for tally in self.tallies.values()]
         longest = max(waiting, key=len, default=None)
         if longest is not None and len(longest) >= FOLD:
             longest.fold()
+        self.sampled = self.passes % self.every == 0
+        self.passes += 1
+        if not (self.sampled and self.gradients):
+            self._forget_weights()
+        elif not self.hooks:  # on the weights, which run once their gradient is there
+            for name, owned in self.weights.items():
+                for parameter, slopes in zip(owned, self.slopes[name], strict=True):
+                    if parameter.requires_grad and parameter.is_leaf:
+                        keep = functools.partial(self._keep_slope, slopes)
+                        self.hooks.append(parameter.register_post_accumulate_grad_hook(keep))
+        if self.sampled:
+            self.steps += 1
+            if self.weights and self.updates and self.model.training and torch.is_grad_enabled():
+                weights = self._samples()
+                self.copies = self.copies or [torch.empty_like(weight) for weight in weights]
+                with torch.no_grad():
+                    torch._foreach_copy_(self.copies, weights)
+                self.before = self.copies
+        return self.sampled
 
     def layer(self, call: LayerCall, inputs: Any, output: Tensor) -> None:
         if call.role == "other" or (not self.all and call.role != "activation"):
@@ -171,16 +166,6 @@ class Recorder(Observer):
             output.register_hook(lambda slope: tally.gradient(slope, step) if self.gradients else None)
 
     # update ratios
-
-    def _remember(self) -> None:
-        weights = self._samples()
-        if not weights:
-            return
-        if not self.copies:
-            self.copies = [torch.empty_like(weight) for weight in weights]
-        with torch.no_grad():
-            torch._foreach_copy_(self.copies, weights)
-        self.before = self.copies
 
     def _samples(self) -> list[Tensor]:
         """The leading rows of every weight, all of them where the ratio is to be exact."""
@@ -206,7 +191,7 @@ class Recorder(Observer):
             if len(owned) == 1:
                 pair = torch.stack([change[part][0], size[part][0]])
             else:
-                pair = torch.stack([norm(change[part]), norm(size[part])])
+                pair = torch.stack([torch.linalg.vector_norm(torch.stack(norms[part])) for norms in (change, size)])
             self.ratios[name].append(self.steps, pair)
 
     # reading
@@ -214,14 +199,14 @@ class Recorder(Observer):
     def update_ratios(self, name: str) -> dict[int, float]:
         """step -> ratio, without the steps in which nothing moved; infinite for a step from zero."""
         series = self.ratios.get(name)
-        rows = series.items() if series is not None else []
+        rows = series.fold() if series is not None else []
         return {step: change / size if size else math.inf for step, (change, size) in rows if change != 0}
 
     def weight_gradients(self, name: str) -> dict[int, float]:
         """step -> norm of the gradient of a module's weights."""
         squares: dict[int, float] = {}
         for series in self.slopes.get(name, ()):
-            last = {step: value for step, (value,) in series.items()}  # of accumulated gradients the last
+            last = {step: value for step, (value,) in series.fold()}  # of accumulated gradients the last
             for step, value in last.items():
                 squares[step] = squares.get(step, 0.0) + value**2
         return {step: math.sqrt(value) for step, value in squares.items()}
@@ -231,16 +216,13 @@ class Recorder(Observer):
         layers = {name: tally.statistics() for name, tally in list(self.tallies.items())}
         for name in self.weights if self.steps else ():
             layers.setdefault(name, LayerStatistics(name, "weights", "weights"))
-        found = [self._with_weights(name, layer) for name, layer in layers.items()]
+        for name, layer in layers.items():
+            ratios = [ratio for ratio in self.update_ratios(name).values() if ratio != math.inf]
+            update = sum(ratios) / len(ratios) if ratios else None
+            slope = root_mean_square(list(self.weight_gradients(name).values()))
+            layers[name] = replace(layer, update=update, weight_gradient=slope)
+        found = layers.values()
         return [x for x in found if x.seen or {x.mean, x.update, x.weight_gradient} != {None}]
-
-    def _with_weights(self, name: str, layer: LayerStatistics) -> LayerStatistics:
-        ratios = [ratio for ratio in self.update_ratios(name).values() if ratio != math.inf]
-        slopes = self.weight_gradients(name)
-        if not ratios and not slopes:
-            return layer
-        update = sum(ratios) / len(ratios) if ratios else None
-        return replace(layer, update=update, weight_gradient=root_mean_square(list(slopes.values())))
 
     def history(self, name: str, quantity: str) -> list[float]:
         """One number a recorded step."""
@@ -251,11 +233,6 @@ class Recorder(Observer):
         else:
             found = self.tallies[name].history(quantity) if name in self.tallies else {}
         return [found.get(step, math.nan) for step in range(1, self.steps + 1)]
-
-
-def norm(norms: Sequence[Tensor]) -> Tensor:
-    """Norm of several tensors from their norms."""
-    return torch.linalg.vector_norm(torch.stack(list(norms))) if norms else torch.zeros(())
 
 
 def owned_weights(model: nn.Module) -> dict[str, list[Tensor]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import json
-from dataclasses import asdict, dataclass, fields
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,19 @@ from .._table import number, table_html, table_text
 from ..errors import ConvcraftError, unknown
 from .finding import SEVERITIES, Finding
 from .layer_statistics import HEADINGS, LayerStatistics, row
-from .trace import layers_chart
 
 if TYPE_CHECKING:
     from ..plotting.chart import Chart
 
 _FORMAT = 1
+#: what is drawn in one panel, its quantities, and its scale
+_PANELS = (
+    ("standard deviation", ("std",), "log"),
+    ("gradient at the output", ("gradient",), "log"),
+    ("gradient at the weights", ("weight_gradient",), "log"),
+    ("update / weights", ("update",), "log"),
+    ("share", ("zeros", "dead", "saturated"), "linear"),
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,23 @@ class Report:
         if not self.layers:
             raise ConvcraftError("plot: the report must have layers, got none; diagnose a model with some")
         alt = alt or f"{self.summary()}. Spread, gradients and shares of {len(self.layers)} layers in order."
-        return layers_chart(self.layers, alt, theme)
+        from .. import plotting
+
+        panels: list[dict[str, Any]] = []
+        for title, quantities, scale in _PANELS:
+            x: dict[str, list[int]] = {}
+            series: dict[str, list[float]] = {}
+            for quantity in quantities:
+                name = quantity if len(quantities) > 1 else " "  # one line needs no name
+                points = [(i, getattr(layer, quantity)) for i, layer in enumerate(self.layers, 1)]
+                points = [(i, v) for i, v in points if v is not None and math.isfinite(v)]
+                points = [(i, v) for i, v in points if v or scale == "linear"]
+                if points:
+                    x[name], series[name] = [i for i, _ in points], [v for _, v in points]
+            if series:
+                panel = {"title": title, "x": x, "series": series, "yscale": scale, "markers": True}
+                panels.append({**panel, "xlim": (0.5, len(self.layers) + 0.5)})
+        return plotting.panels(panels, columns=2, alt=alt, xlabel="layer", theme=theme)
 
     def compare(self, other: Report) -> Comparison:
         """What is gone, what is new and what stayed from this report to another; and the layers side by side.
@@ -119,11 +143,7 @@ class Report:
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The report as JSON text, written to a file where one is named; NaN and infinities as strings."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        values["layers"] = [layer.as_dict() for layer in self.layers]
-        values["findings"] = [asdict(finding) for finding in self.findings]
-        values["skipped"] = list(self.skipped)
-        text = json.dumps({"format": _FORMAT, **_plain(values)}, indent=1, allow_nan=False)
+        text = json.dumps({"format": _FORMAT, **_plain(asdict(self))}, indent=1, allow_nan=False)
         if path is not None:
             Path(path).write_text(text + "\n", encoding="utf-8")
         return text

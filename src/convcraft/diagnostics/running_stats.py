@@ -27,21 +27,6 @@ def wide(dtype: torch.dtype) -> torch.dtype | None:
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else None
 
 
-def limits(call: LayerCall) -> tuple[float, float] | None:
-    """Middle and half height of an activation with two limits, those of the module where it has its own."""
-    if call.kind == "hardtanh" and call.module is not None:
-        low, high = float(call.module.min_val), float(call.module.max_val)  # type: ignore[arg-type]
-        return (low + high) / 2, (high - low) / 2
-    return LIMITS.get(call.kind)
-
-
-def unit_sums(value: Tensor, dim: int, dtype: torch.dtype | None) -> Tensor:
-    """Sum over everything but the units; small images in two steps, which is faster than in one."""
-    if dim == 1 and value.dim() > 2 and value.numel() <= _SMALL and value.is_contiguous():
-        return value.sum(0, dtype=dtype).flatten(1).sum(1)
-    return value.sum([d for d in range(value.dim()) if d != dim], dtype=dtype)
-
-
 class Series:
     """(step, number or row of numbers) that stay on the device until somebody reads them.
 
@@ -56,8 +41,8 @@ class Series:
         """Keep a number without waiting for the device."""
         self.waiting.append((step, value))
 
-    def items(self) -> list[tuple[int, list[float]]]:
-        """Everything so far as plain numbers, each step's as a list."""
+    def fold(self) -> list[tuple[int, list[float]]]:
+        """Move what is waiting off the device, all in one go; everything so far, each step's as a list."""
         waiting, self.waiting = self.waiting, []
         if waiting:
             rows = torch.stack([value.reshape(-1) for _, value in waiting]).double().tolist()
@@ -66,10 +51,6 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.waiting)
-
-    def fold(self) -> None:
-        """Move what is waiting off the device, all in one go."""
-        self.items()
 
 
 class Tally:
@@ -86,7 +67,10 @@ class Tally:
         self.folded: list[tuple[float, ...]] = []  # step, n, sampled, sum, norm, nonzero, saturation
         self.alive: Tensor | None = None
         self.gate = False
-        self.limits = limits(call)
+        self.limits = LIMITS.get(call.kind)
+        if call.kind == "hardtanh" and call.module is not None:
+            low, high = float(call.module.min_val), float(call.module.max_val)  # type: ignore[arg-type]
+            self.limits = (low + high) / 2, (high - low) / 2
         self.counts_zeros = call.role == "activation" and call.kind not in ("softmax", "log_softmax")
         self.rectifier = call.kind in RECTIFIERS
         self.without_units = False
@@ -96,13 +80,18 @@ class Tally:
         dim, n = self.call.unit_dim, value.numel()
         dtype = wide(value.dtype)
         if dim is not None and self.units not in (0, value.shape[dim]):
-            self.forget_units()
+            # a size that changes from pass to pass is a length or a width: units are counted no longer
+            self.without_units, self.rectifier, self.alive = True, False, None
+            self.units = self.seen = 0
+            self.rows = [(*row[:3], row[3].sum(), *row[4:]) for row in self.rows]
         if self.without_units:
             dim = None
         if dim is None or not self.rectifier:
             total = value.sum(dtype=dtype)
+        elif dim == 1 and value.dim() > 2 and n <= _SMALL and value.is_contiguous():
+            total = value.sum(0, dtype=dtype).flatten(1).sum(1)  # in two steps, which is faster for small images
         else:
-            total = unit_sums(value, dim % value.dim(), dtype)
+            total = value.sum([d for d in range(value.dim()) if d != dim % value.dim()], dtype=dtype)
         if dim is not None:
             self.units = value.shape[dim]
             self.seen += n // self.units
@@ -124,12 +113,6 @@ class Tally:
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    def forget_units(self) -> None:
-        """Stop counting units: a size that changes from pass to pass is a length or a width."""
-        self.without_units, self.rectifier, self.alive = True, False, None
-        self.units = self.seen = 0
-        self.rows = [(*row[:3], row[3].sum(), *row[4:]) for row in self.rows]
 
     def gradient(self, value: Tensor, step: int) -> None:
         """Take in the gradient at this call's output."""
@@ -179,7 +162,7 @@ class Tally:
             dead=len(dead) / self.units if self.alive is not None else None,
             dead_units=dead,
             saturated=saturated,
-            gradient=root_mean_square([value for _, (value,) in self.slopes.items()]),
+            gradient=root_mean_square([value for _, (value,) in self.slopes.fold()]),
             finite=square is None or math.isfinite(square),
             gate=self.gate,
         )
@@ -196,7 +179,7 @@ class Tally:
         """step -> number."""
         self.fold()
         if quantity == "gradient":
-            return {step: value for step, (value,) in self.slopes.items()}
+            return {step: value for step, (value,) in self.slopes.fold()}
         found = {}
         for step, n, sampled, total, norm, nonzero, saturation in self.folded:
             mean = total / n

@@ -14,13 +14,15 @@ def check_dropout(function: str, input: Any, p: Any, generator: Any, below_one: 
     check_generator(function, generator, input)
 
 
-class DropoutModule(nn.Module):
-    """Goes before a dropout of torch.nn: checks the arguments and keeps the generator."""
+class DropoutModule(nn.modules.dropout._DropoutNd):
+    """A dropout, alone or before one of torch.nn: checks the arguments and keeps the generator."""
 
     generator: Generator
+    #: whether p = 1 has no meaning
+    below_one = False
 
     def __init__(self, p: float = 0.5, inplace: bool = False, generator: Generator = None) -> None:
-        check_probability(type(self).__name__, p)
+        check_probability(type(self).__name__, p, self.below_one)
         check_generator(type(self).__name__, generator)
         super().__init__(p, inplace)
         self.generator = generator

@@ -16,13 +16,7 @@ SELU_FLOOR = -SELU_ALPHA * SELU_SCALE
 
 
 def affine_of(keep: float) -> tuple[float, float]:
-    r"""(a, b) with which alpha dropout restores mean 0 and variance 1.
-
-    The formula is that of :func:`alpha_dropout`, with the probability of keeping.
-
-    >>> [round(v, 4) for v in affine_of(0.5)]
-    [0.8864, 0.7792]
-    """
+    """(a, b) of :func:`alpha_dropout`, from the probability of keeping."""
     a = 1 / math.sqrt(keep + SELU_FLOOR**2 * keep * (1 - keep))
     return a, -a * (1 - keep) * SELU_FLOOR
 

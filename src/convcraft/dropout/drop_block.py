@@ -2,22 +2,11 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from .._checks import check_count, check_dimensions, check_generator, check_probability
-from ._modules import Generator, check_dropout
+from .._checks import check_count, check_dimensions
+from ._modules import DropoutModule, Generator, check_dropout
 from .packed_bits import masked, pack, random_bits, takes_bits, unpack
-
-
-def seed_probability(p: float, block_size: int) -> float:
-    r"""Probability of a block at each place with which each element is dropped with probability p.
-
-    An element is kept when none of the :math:`b^2` blocks that cover it is there: see :func:`drop_block2d`.
-
-    >>> round(seed_probability(0.1, 7), 6)
-    0.002148
-    """
-    return 1 - (1 - p) ** (1 / block_size**2)
 
 
 def _widen(seeds: Tensor, block_size: int) -> Tensor:
@@ -44,7 +33,8 @@ def drop_block2d(
 
     Formula: at every place of every channel where a block of b x b touches the image there is one with probability
     :math:`\gamma = 1 - (1 - p)^{1 / b^2}`, independently; :math:`y = m x / (1 - p)` with m = 0 inside of blocks. Every
-    element is then dropped with probability p exactly, also at the border, and :math:`E[y] = x`.
+    element is kept when none of the :math:`b^2` blocks that cover it is there, so dropped with probability p exactly,
+    also at the border, and :math:`E[y] = x`.
 
     The authors' :math:`\gamma = p / b^2`, times a factor for the border, ignores that blocks overlap: of
     p = 0.5 it drops a share of about :math:`1 - e^{-p} = 0.39`. They divide by the share that was kept
@@ -69,7 +59,7 @@ def drop_block2d(
         return input
     if p == 1:
         return F.dropout(input, 1.0, True, inplace)
-    gamma = seed_probability(p, block_size)
+    gamma = 1 - (1 - p) ** (1 / block_size**2)
     n, c, h, w = input.shape
     grown = (n, c, h + block_size - 1, w + block_size - 1)  # every place where a block touches the image
     if takes_bits(input, gamma):
@@ -78,23 +68,21 @@ def drop_block2d(
         kept = 1 - _widen(unpack(bits, count).view(grown), block_size)  # (N, C, H, W)
         if not input.is_contiguous() and input.is_contiguous(memory_format=torch.channels_last):
             kept = kept.permute(0, 2, 3, 1)  # the order of memory
-        return masked(input, pack(kept.contiguous()), 1 / (1 - p), inplace=inplace)
+        return masked(input, pack(kept), 1 / (1 - p), inplace=inplace)
     seeds = input.new_empty(grown).bernoulli_(gamma, generator=generator)
     noise = (1 - _widen(seeds, block_size)) / (1 - p)
     return input.mul_(noise) if inplace else input * noise
 
 
-class DropBlock2d(nn.Module):
+class DropBlock2d(DropoutModule):
     """Module of :func:`drop_block2d`; it acts in training mode only."""
 
     __constants__ = ["p", "block_size", "inplace"]
 
     def __init__(self, p: float = 0.1, block_size: int = 7, inplace: bool = False, generator: Generator = None) -> None:
-        check_probability(type(self).__name__, p)
-        check_generator(type(self).__name__, generator)
+        super().__init__(p, inplace, generator)
         check_count(type(self).__name__, "block_size", block_size)
-        super().__init__()
-        self.p, self.block_size, self.inplace, self.generator = p, block_size, inplace, generator
+        self.block_size = block_size
 
     def forward(self, input: Tensor) -> Tensor:
         return drop_block2d(input, self.p, self.block_size, self.training, self.inplace, self.generator)

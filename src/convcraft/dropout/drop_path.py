@@ -2,10 +2,10 @@
 
 import torch  # noqa: F401  (the examples use it)
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from .._checks import check_dimensions, check_generator, check_probability
-from ._modules import Generator, check_dropout
+from .._checks import check_dimensions
+from ._modules import DropoutModule, Generator, check_dropout
 
 
 def drop_path(
@@ -43,7 +43,7 @@ def drop_path(
     return input.mul_(noise) if inplace else input * noise
 
 
-class DropPath(nn.Module):
+class DropPath(DropoutModule):
     """Module of :func:`drop_path`; it acts in training mode only."""
 
     __constants__ = ["p", "inplace", "scale_by_keep"]
@@ -51,10 +51,8 @@ class DropPath(nn.Module):
     def __init__(
         self, p: float = 0.1, inplace: bool = False, scale_by_keep: bool = True, generator: Generator = None
     ) -> None:
-        check_probability(type(self).__name__, p)
-        check_generator(type(self).__name__, generator)
-        super().__init__()
-        self.p, self.inplace, self.scale_by_keep, self.generator = p, inplace, scale_by_keep, generator
+        super().__init__(p, inplace, generator)
+        self.scale_by_keep = scale_by_keep
 
     def forward(self, input: Tensor) -> Tensor:
         return drop_path(input, self.p, self.training, self.inplace, self.scale_by_keep, self.generator)

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._checks import check_generator, check_probability
 from ._modules import DropoutModule, Generator, check_dropout
 from .packed_bits import masked, random_bits, takes_bits
 
@@ -78,19 +77,10 @@ class Dropout(DropoutModule, nn.Dropout):
         return dropout(input, self.p, self.training, self.inplace, self.generator)
 
 
-class GaussianDropout(nn.Module):
+class GaussianDropout(DropoutModule):
     """Module of :func:`gaussian_dropout`; it acts in training mode only."""
 
-    __constants__ = ["p", "inplace"]
-
-    def __init__(self, p: float = 0.5, inplace: bool = False, generator: Generator = None) -> None:
-        check_probability(type(self).__name__, p, below_one=True)
-        check_generator(type(self).__name__, generator)
-        super().__init__()
-        self.p, self.inplace, self.generator = p, inplace, generator
+    below_one = True
 
     def forward(self, input: Tensor) -> Tensor:
         return gaussian_dropout(input, self.p, self.training, self.inplace, self.generator)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}, inplace={self.inplace}"

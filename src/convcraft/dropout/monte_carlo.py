@@ -3,7 +3,7 @@
 import copy
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,10 +27,8 @@ class Prediction(NamedTuple):
     tensor([1.])
     """
 
-    mean: Any
-    """Over the passes."""
-    variance: Any
-    """Over the passes, with T - 1 in the denominator."""
+    mean: Any  #: over the passes
+    variance: Any  #: over the passes, with T - 1 in the denominator
 
 
 def _states(model: nn.Module) -> list[Any]:
@@ -97,18 +95,18 @@ def _form(flattened: tuple[list[Any], Any]) -> list[Any]:
 @contextmanager
 def _seeded(model: nn.Module, generator: Generator) -> Iterator[None]:
     """With a generator, every random number of the model depends on it alone, and no other state moves."""
+    if generator is None:
+        yield
+        return
     own: list[Any] = [m for m in model.modules() if isinstance(vars(m).get("generator"), torch.Generator)]
     kept = [m.generator for m in own]
-    seed = None
-    if generator is not None:
-        seed = int(torch.empty((), dtype=torch.int64, device="cpu").random_(generator=generator))
-    with nullcontext() if seed is None else random_state(model, seed=seed):
+    seed = int(torch.empty((), dtype=torch.int64, device="cpu").random_(generator=generator))
+    with random_state(model, seed=seed):
         try:
-            if seed is not None:
-                np.random.seed(seed % 2**32)
-                random.seed(seed)
-                for module in own:
-                    module.generator = None
+            np.random.seed(seed % 2**32)
+            random.seed(seed)
+            for module in own:
+                module.generator = None
             yield
         finally:
             for module, before in zip(own, kept, strict=True):

@@ -33,7 +33,6 @@ WORDS = 1 << 14  # drawn at once
 BLOCKS_FROM = 1 << 15
 
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-_ONE_BIT_OF_EACH_BYTE = 0x0102040810204080
 
 
 def takes_bits(x: Any, p: float) -> bool:
@@ -89,13 +88,8 @@ def _random_words(count: int, numerator: int, digits: int, generator: Generator)
 
 
 def pack(flags: Tensor) -> Tensor:
-    """Bytes of bits from a contiguous uint8 tensor of zeros and ones."""
-    bits = flags.reshape(-1)
-    count = bits.numel()
-    if count % 8:
-        bits = torch.cat([bits, bits.new_zeros(8 - count % 8)])
-    # The product moves bit 0 of byte j to bit 56 + j; the top byte then holds all eight.
-    return (bits.view(torch.int64) * _ONE_BIT_OF_EACH_BYTE).view(torch.uint8)[7::8].contiguous()
+    """Bytes of bits from a uint8 tensor of zeros and ones."""
+    return torch.from_numpy(np.packbits(flags.reshape(-1).numpy(), bitorder="little"))
 
 
 @functools.lru_cache(64)

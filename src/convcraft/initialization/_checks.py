@@ -9,8 +9,10 @@ from .._checks import Generator, check_generator, check_module, check_tensor
 from ..errors import ConvcraftError
 
 
-def check_weight(function: str, weight: Any, *, dimensions: tuple[int, ...] = ()) -> Tensor:
-    """Require a floating-point tensor, with one of these numbers of dimensions where they are given."""
+def check_weight(
+    function: str, weight: Any, generator: Generator = None, *, dimensions: tuple[int, ...] = ()
+) -> Tensor:
+    """Require a floating-point tensor on the generator's device, of one of these numbers of dimensions if given."""
     advice = "pass its weight" if isinstance(weight, nn.Module) else "pass a layer's weight"
     check_tensor(function, "tensor", weight, pass_what=advice)
     if dimensions and weight.dim() not in dimensions:
@@ -18,6 +20,7 @@ def check_weight(function: str, weight: Any, *, dimensions: tuple[int, ...] = ()
             f"{function}: tensor must have {' or '.join(map(str, dimensions))} dimensions, "
             f"got shape {tuple(weight.shape)}; pass the weight of a layer of that kind"
         )
+    check_generator(function, generator, weight, "tensor")
     return weight
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from .._checks import Generator, check_generator, check_number
+from .._checks import Generator, check_number
 from ..errors import ConvcraftError
 from ._checks import check_weight
 
@@ -22,10 +22,9 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
     >>> uniform_(torch.empty(100)).max() < 1
     tensor(True)
     """
-    check_weight("uniform_", tensor)
+    check_weight("uniform_", tensor, generator)
     check_number("uniform_", "a", a)
     check_number("uniform_", "b", b, low=a)
-    check_generator("uniform_", generator, tensor, "tensor")
     return tensor.uniform_(a, b, generator=generator)
 
 
@@ -42,10 +41,9 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Gene
     tensor([[0., 0., 0.],
             [0., 0., 0.]])
     """
-    check_weight("normal_", tensor)
+    check_weight("normal_", tensor, generator)
     check_number("normal_", "mean", mean)
     check_number("normal_", "std", std, low=0)
-    check_generator("normal_", generator, tensor, "tensor")
     return tensor.normal_(mean, std, generator=generator)
 
 
@@ -71,12 +69,11 @@ def trunc_normal_(
     >>> trunc_normal_(torch.empty(1000)).abs().max() <= 2
     tensor(True)
     """
-    check_weight("trunc_normal_", tensor)
+    check_weight("trunc_normal_", tensor, generator)
     check_number("trunc_normal_", "mean", mean)
     check_number("trunc_normal_", "std", std, low=0, above=True)
     check_number("trunc_normal_", "a", a)
     check_number("trunc_normal_", "b", b, low=a, above=True)
-    check_generator("trunc_normal_", generator, tensor, "tensor")
     low, high = (a - mean) / std, (b - mean) / std
     mirrored = low + high > 0
     if mirrored:
@@ -212,10 +209,9 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
     >>> (sparse_(torch.empty(10, 3), 0.8) == 0).sum(0)
     tensor([8, 8, 8])
     """
-    check_weight("sparse_", tensor, dimensions=(2,))
+    check_weight("sparse_", tensor, generator, dimensions=(2,))
     check_number("sparse_", "sparsity", sparsity, low=0, high=1)
     check_number("sparse_", "std", std, low=0)
-    check_generator("sparse_", generator, tensor, "tensor")
     tensor.normal_(0, std, generator=generator)
     zeros = math.ceil(sparsity * tensor.size(0))
     device = "cpu" if generator is None else generator.device

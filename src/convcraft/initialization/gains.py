@@ -54,9 +54,12 @@ def calculate_gain(
     """
     check_choice("calculate_gain", "direction", direction, ("forward", "backward"))
     if isinstance(nonlinearity, str):
-        known = _named(nonlinearity, param, direction)
-        if known is not None:
-            return known
+        if nonlinearity in _LINEAR:
+            return 1.0
+        if nonlinearity == "leaky_relu":
+            return math.sqrt(2 / (1 + _slope(0.01 if param is None else param) ** 2))
+        if direction == "forward" and nonlinearity in _TORCH:
+            return _TORCH[nonlinearity]
         nonlinearity = named_function("calculate_gain", nonlinearity, param)
     elif param is not None:
         raise ConvcraftError(
@@ -72,15 +75,6 @@ def calculate_gain(
             "no gain keeps what it sets to zero"
         )
     return 1 / math.sqrt(second)
-
-
-def _named(name: str, param: Any, direction: str) -> float | None:
-    """The value that torch has for a name, if it has one in this direction."""
-    if name in _LINEAR:
-        return 1.0
-    if name == "leaky_relu":
-        return math.sqrt(2 / (1 + _slope(0.01 if param is None else param) ** 2))
-    return _TORCH.get(name) if direction == "forward" else None
 
 
 def _slope(param: Any) -> float:

@@ -20,12 +20,9 @@ _TOLERANCE = 1e-9
 class FixedPoint(NamedTuple):
     """A variance q* that the next layer has again, chi1 there, and whether nearby variances approach it."""
 
-    q: float
-    """The variance q* that the next layer has again."""
-    chi1: float
-    """Factor of the squared gradient from layer to layer there."""
-    stable: bool
-    """Whether variances near q* approach it."""
+    q: float  #: the variance q* that the next layer has again
+    chi1: float  #: factor of the squared gradient from layer to layer there
+    stable: bool  #: whether variances near q* approach it
 
 
 class VarianceMap:
@@ -78,21 +75,18 @@ class VarianceMap:
         for i in range(_POINTS - 1):
             if gaps[i] == 0:
                 found.append(grid[i])
-            elif gaps[i] * gaps[i + 1] < 0:
-                found.append(self._root(grid[i], grid[i + 1], gaps[i] > 0))
+            elif gaps[i] * gaps[i + 1] < 0:  # a zero of q' - q lies between, found by bisection on the logarithm
+                low, high = grid[i], grid[i + 1]
+                for _ in range(60):
+                    middle = math.sqrt(low * high)
+                    if (self(middle) > middle) == (gaps[i] > 0):
+                        low = middle
+                    else:
+                        high = middle
+                    if high / low - 1 < 1e-13:
+                        break
+                found.append(math.sqrt(low * high))
         return tuple(FixedPoint(q, self.chi(q), self._stable(q)) for q in found)
-
-    def _root(self, low: float, high: float, falling: bool) -> float:
-        """The zero of q' - q between two variances, by bisection on the logarithm."""
-        for _ in range(60):
-            middle = math.sqrt(low * high)
-            if (self(middle) > middle) == falling:
-                low = middle
-            else:
-                high = middle
-            if high / low - 1 < 1e-13:
-                break
-        return math.sqrt(low * high)
 
     def _stable(self, q: float) -> bool:
         """Whether the map brings a variance a little above and a little below nearer to q."""
@@ -103,19 +97,18 @@ class VarianceMap:
 
     def _moments(self, q: float) -> tuple[float, float]:
         """E f^2 and E f'^2 at the scale sqrt(q)."""
-        if q not in self._known:
-            self._known[q] = self._compute(q)
-        return self._known[q]
-
-    def _compute(self, q: float) -> tuple[float, float]:
+        if q in self._known:
+            return self._known[q]
         scale = math.sqrt(q)
         if scale == 0:
             zero = torch.zeros(1, dtype=torch.float64, device="cpu")
             value = float(self._function(zero).detach()) ** 2
-            return value, self._compute(_NEARLY_ZERO)[1]  # with a corner at 0 the slope there says nothing
-        unit = min(1.0, scale)  # moments are exact to 1e-12: those of a small q are taken in units of it
-        found = moments(lambda z: self._function(scale * z) / unit)
-        return found.second * unit**2, found.derivative_second * unit**2 / q
+            self._known[q] = value, self._moments(_NEARLY_ZERO)[1]  # with a corner at 0 the slope there says nothing
+        else:
+            unit = min(1.0, scale)  # moments are exact to 1e-12: those of a small q are taken in units of it
+            found = moments(lambda z: self._function(scale * z) / unit)
+            self._known[q] = found.second * unit**2, found.derivative_second * unit**2 / q
+        return self._known[q]
 
     def __repr__(self) -> str:
         points = ", ".join(f"q*={p.q:.4g} (chi1={p.chi1:.4g})" for p in self.fixed_points) or "no fixed point"

@@ -36,14 +36,24 @@ def fill(kind: str, module: nn.Module, generator: Generator, memory: float | Non
 
 def recurrent(module: nn.Module, generator: Generator, memory: float | None) -> str:
     """Xavier for each gate's input weight, orthogonal for its recurrent one, biases 0 and forget gates 1."""
-    hidden = module.hidden_size
+    hidden, lstm = module.hidden_size, isinstance(module, _LSTM)
     assert isinstance(hidden, int)
-    scheme = "xavier_uniform, orthogonal"
+    kept = ""
     for name, parameter in module.named_parameters(recurse=False):
         if name.startswith("bias"):
             parameter.zero_()
             if name.startswith("bias_ih") and isinstance(module, (*_LSTM, *_GRU)):
-                scheme = "xavier_uniform, orthogonal" + _keep(parameter, hidden, module, generator, memory)
+                # The gate that multiplies the old state is the second in torch's order: input, forget, cell,
+                # output for the LSTM; reset, update, new for the GRU.
+                gate = parameter[hidden : 2 * hidden]
+                if memory is not None:
+                    gate.uniform_(1, memory - 1, generator=generator).log_()
+                    if lstm:
+                        parameter[:hidden] = -gate
+                    kept = f", {'forget' if lstm else 'update'} bias log U(1, {memory - 1:g})"
+                elif lstm:
+                    gate.fill_(1)
+                    kept = ", forget bias 1"
         elif name.startswith("weight_hr"):
             orthogonal_(parameter, generator=generator)
         else:
@@ -52,22 +62,7 @@ def recurrent(module: nn.Module, generator: Generator, memory: float | None) -> 
                     orthogonal_(gate, generator=generator)
                 else:
                     xavier_uniform_(gate, generator=generator)
-    return scheme
-
-
-def _keep(bias: Tensor, hidden: int, module: nn.Module, generator: Generator, memory: float | None) -> str:
-    """Bias of the gate that multiplies the old state: 1 for an LSTM, or by the memory asked for."""
-    lstm = isinstance(module, _LSTM)
-    # torch's order: input, forget, cell, output for the LSTM; reset, update, new for the GRU
-    gate = bias[hidden : 2 * hidden]
-    if memory is None:
-        if lstm:
-            gate.fill_(1)
-        return ", forget bias 1" if lstm else ""
-    gate.uniform_(1, memory - 1, generator=generator).log_()
-    if lstm:
-        bias[:hidden] = -gate
-    return f", {'forget' if lstm else 'update'} bias log U(1, {memory - 1:g})"
+    return f"xavier_uniform, orthogonal{kept}"
 
 
 def attention(module: nn.MultiheadAttention, generator: Generator) -> str:

@@ -6,20 +6,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .._checks import Generator, check_choice, check_generator, check_number
+from .._checks import Generator, check_choice, check_number
 from ..errors import ConvcraftError
 from ._checks import check_weight
 from .basic import check_groups, middle
-from .fans import Fans, fans
+from .fans import fans
 from .gains import calculate_gain
 
 
 @torch.no_grad()
 def _fill(function: str, target: Tensor | nn.Module, variance: Any, uniform: bool, generator: Generator) -> Tensor:
     """Fill a weight by a variance that is computed from its fans; a layer gives the right ones."""
-    found: Fans = fans(target)
-    weight = check_weight(function, target.weight if isinstance(target, nn.Module) else target)
-    check_generator(function, generator, weight, "tensor")
+    found = fans(target)
+    weight = check_weight(function, target.weight if isinstance(target, nn.Module) else target, generator)
     std = math.sqrt(variance(found)) if weight.numel() else 0.0
     if uniform:
         return weight.uniform_(-math.sqrt(3) * std, math.sqrt(3) * std, generator=generator)
@@ -172,9 +171,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator = None) ->
     >>> torch.allclose(w @ w.T, torch.eye(2), atol=1e-6)
     True
     """
-    fans(check_weight("orthogonal_", tensor))
+    fans(check_weight("orthogonal_", tensor, generator))
     check_number("orthogonal_", "gain", gain)
-    check_generator("orthogonal_", generator, tensor, "tensor")
     if tensor.numel():
         matrix = _orthogonal(tensor.size(0), tensor.numel() // tensor.size(0), tensor, generator)
         tensor.copy_(matrix.view(tensor.shape)).mul_(gain)
@@ -224,10 +222,9 @@ def delta_orthogonal_(
                 f"got {type(tensor).__name__}; use orthogonal_ for other layers"
             )
         groups, tensor = tensor.groups, tensor.weight
-    check_weight("delta_orthogonal_", tensor, dimensions=(3, 4, 5))
+    check_weight("delta_orthogonal_", tensor, generator, dimensions=(3, 4, 5))
     check_groups("delta_orthogonal_", tensor, groups)
     check_number("delta_orthogonal_", "gain", gain)
-    check_generator("delta_orthogonal_", generator, tensor, "tensor")
     rows, columns = tensor.size(0) // groups, tensor.size(1)
     if rows < columns:
         raise ConvcraftError(

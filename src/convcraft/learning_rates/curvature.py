@@ -1,7 +1,6 @@
 """The sharpest direction of the loss, and the largest rate at which gradient descent survives it."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,10 +89,40 @@ def sharpness(
         if not math.isfinite(value.item()):
             raise ConvcraftError(f"sharpness: the loss must be finite, got {value.item()}")
         slopes = torch.autograd.grad(value, trained, create_graph=True, materialize_grads=True)
-        product = _product(slopes, trained)
-        start = [_random_like(p, generator) for p in trained]
-        again = [_random_like(p, generator) for p in trained]
-        return _search(product, start, again, iterations, tolerance)
+        curved = [slope for slope in slopes if slope.requires_grad]
+        start, again = (  # standard normal, the same on every device
+            [torch.randn(p.shape, generator=generator).to(p.device, p.dtype) for p in trained] for _ in range(2)
+        )
+        # power iteration, with a shift once the eigenvalue largest in size is seen not to be the largest
+        v, before, sigma, radius = _unit(start), None, 0.0, 0.0
+        eigenvalue = residual = 0.0
+        for i in range(1, iterations + 1):
+            along = [part for part, slope in zip(v, slopes, strict=True) if slope.requires_grad]
+            if along:  # H v, the gradient of the gradient along v
+                w = list(torch.autograd.grad(curved, trained, along, retain_graph=True, materialize_grads=True))
+            else:
+                w = [torch.zeros_like(part) for part in v]
+            eigenvalue, size = _dot(v, w), math.sqrt(_dot(w, w))
+            if not math.isfinite(size):
+                raise ConvcraftError(
+                    f"sharpness: the second derivative of the loss must be finite, got a Hessian-vector product "
+                    f"of norm {size}; look for a root or a division at 0 in the model and the loss"
+                )
+            radius = max(radius, size)
+            if radius == 0:
+                return Sharpness(0.0, 0.0, i, True, False)
+            residual = _distance(w, v, eigenvalue)
+            found = residual <= tolerance * radius
+            if found and (eigenvalue > 0 or sigma > 0):
+                return Sharpness(eigenvalue, residual, i, True, sigma > 0)
+            late = eigenvalue < 0 and i == iterations // 2
+            following = _unit([a + sigma * b for a, b in zip(w, v, strict=True)])
+            # two of opposite sign and like size: every second vector is the same, and none is an eigenvector
+            tied = before is not None and _distance(following, before) <= 0.1 * residual / size
+            before, v = v, following
+            if sigma == 0 and (found or tied or late):
+                sigma, v, before = radius, _unit(again), None
+        return Sharpness(eigenvalue, residual, iterations, False, sigma > 0)
 
 
 def largest_stable_rate(
@@ -151,56 +180,6 @@ def largest_stable_rate(
     if momentum == 0:
         return 2 / bend
     return 2 * (1 + momentum) / ((1 - dampening) * bend)
-
-
-def _product(slopes: tuple[Tensor, ...], trained: list[nn.Parameter]) -> Callable[[Vector], Vector]:
-    """v to H v: the gradient of the gradient along v, through one graph that is kept."""
-    curved = [slope for slope in slopes if slope.requires_grad]
-
-    def product(vector: Vector) -> Vector:
-        if not curved:
-            return [torch.zeros_like(v) for v in vector]
-        along = [v for v, slope in zip(vector, slopes, strict=True) if slope.requires_grad]
-        return list(torch.autograd.grad(curved, trained, along, retain_graph=True, materialize_grads=True))
-
-    return product
-
-
-def _search(
-    product: Callable[[Vector], Vector], start: Vector, again: Vector, iterations: int, tolerance: float
-) -> Sharpness:
-    """Power iteration; with a shift once the eigenvalue largest in size is seen not to be the largest."""
-    v, before, sigma, radius = _unit(start), None, 0.0, 0.0
-    value = residual = 0.0
-    for i in range(1, iterations + 1):
-        w = product(v)
-        value, size = _dot(v, w), math.sqrt(_dot(w, w))
-        if not math.isfinite(size):
-            raise ConvcraftError(
-                f"sharpness: the second derivative of the loss must be finite, got a Hessian-vector product "
-                f"of norm {size}; look for a root or a division at 0 in the model and the loss"
-            )
-        radius = max(radius, size)
-        if radius == 0:
-            return Sharpness(0.0, 0.0, i, True, False)
-        residual = _distance(w, v, value)
-        found = residual <= tolerance * radius
-        if found and (value > 0 or sigma > 0):
-            return Sharpness(value, residual, i, True, sigma > 0)
-        late = value < 0 and i == iterations // 2
-        following = _unit([a + sigma * b for a, b in zip(w, v, strict=True)])
-        # two of opposite sign and like size: every second vector is the same, and none is an eigenvector
-        tied = before is not None and _distance(following, before) <= 0.1 * residual / size
-        before, v = v, following
-        if sigma == 0 and (found or tied or late):
-            sigma, v, before = radius, _unit(again), None
-    return Sharpness(value, residual, iterations, False, sigma > 0)
-
-
-def _random_like(parameter: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal, the same on every device."""
-    drawn = torch.randn(parameter.shape, generator=generator)
-    return drawn.to(parameter.device, parameter.dtype)
 
 
 def _dot(first: Vector, second: Vector) -> float:

@@ -97,7 +97,13 @@ def update_ratios(model: nn.Module, optimizer: Optimizer) -> Iterator[UpdateRati
         before.update({name: p.detach().clone() for name, p in watched.items()})
 
     def compare(*_: Any) -> None:
-        ratios.add({name: _ratio(before[name], p.detach()) for name, p in watched.items()})
+        found = {}
+        for name, p in watched.items():
+            wide = torch.promote_types(p.dtype, torch.float32)
+            moved = torch.linalg.vector_norm(p.detach().to(wide) - before[name].to(wide))
+            size = torch.linalg.vector_norm(before[name], dtype=wide)
+            found[name] = torch.where(moved == 0, torch.zeros_like(moved), moved / size)  # 0 for zeros that stay
+        ratios.add(found)
         before.clear()
 
     handles = [optimizer.register_step_pre_hook(remember), optimizer.register_step_post_hook(compare)]
@@ -106,11 +112,3 @@ def update_ratios(model: nn.Module, optimizer: Optimizer) -> Iterator[UpdateRati
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _ratio(before: Tensor, after: Tensor) -> Tensor:
-    """0 for no update, also of a parameter that is zero; infinite for an update of zeros."""
-    wide = torch.promote_types(before.dtype, torch.float32)
-    moved = torch.linalg.vector_norm(after.to(wide) - before.to(wide))
-    size = torch.linalg.vector_norm(before, dtype=wide)
-    return torch.where(moved == 0, torch.zeros_like(moved), moved / size)

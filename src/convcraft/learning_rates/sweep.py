@@ -2,6 +2,7 @@
 
 import copy
 import math
+import statistics
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,11 +121,10 @@ def range_test(
     ratios = [rate / max(started) if max(started) > 0 else 1.0 for rate in started]
     rates = [low * (high / low) ** (i / (steps - 1)) for i in range(steps)]
     losses: list[float] = []
-    diverged = False
+    diverged, mean, lowest, floor = False, 0.0, math.inf, 0.0
     with preserved(model, optimizer, batches), _kept(scaler), torch.enable_grad():
         for p in (*model.parameters(), *(p for group in optimizer.param_groups for p in group["params"])):
             p.grad = None
-        watch = _Watch(divergence)
         source = cycle("range_test", batches, model, steps * accumulate, taker(loss))
         for rate in rates:
             for group, ratio in zip(optimizer.param_groups, ratios, strict=True):
@@ -138,11 +138,18 @@ def range_test(
                     f"range_test: the loss must be finite at the start, got {value}; "
                     "look at the input and the initialization first"
                 )
-            diverged = watch.has_left(value)
-            if math.isfinite(value):
-                losses.append(value)
-            if diverged:
+            if not math.isfinite(value):
+                diverged = True
                 break
+            losses.append(value)
+            mean += (value - mean) / min(len(losses), 5)  # batches differ: the first five are only averaged
+            if len(losses) == 5:
+                floor = abs(mean) / 10
+            if mean > lowest + (divergence - 1) * max(abs(lowest), floor):
+                diverged = True
+                break
+            if len(losses) >= 5:
+                lowest = min(lowest, mean)
     return _suggest(rates[: len(losses)], losses, diverged)
 
 
@@ -181,31 +188,6 @@ def _kept(scaler: Any) -> Iterator[None]:
             vars(scaler).update(before)
 
 
-class _Watch:
-    """Tells when the loss has left its course: not finite, or its running mean far above the best so far.
-
-    Batches differ, so the first five losses are only averaged.
-    """
-
-    def __init__(self, divergence: float) -> None:
-        self.divergence, self.seen, self.average = divergence, 0, 0.0
-        self.best, self.floor = math.inf, 0.0
-
-    def has_left(self, value: float) -> bool:
-        if not math.isfinite(value):
-            return True
-        self.seen += 1
-        self.average += (value - self.average) / min(self.seen, 5)
-        if self.seen == 5:
-            self.floor = abs(self.average) / 10
-        limit = self.best + (self.divergence - 1) * max(abs(self.best), self.floor)
-        if self.average > limit:
-            return True
-        if self.seen >= 5:
-            self.best = min(self.best, self.average)
-        return False
-
-
 _CERTAIN = 4.0  # standard errors by which a loss must fall for the fall to be more than noise
 
 
@@ -223,17 +205,14 @@ def _lines(losses: list[float], reach: int) -> tuple[list[float], list[float]]:
     return values, slopes
 
 
-def _noise(losses: list[float]) -> float:
-    """Standard deviation of a loss about its course, from second differences, robustly."""
-    seconds = sorted(abs(a - 2 * b + c) for a, b, c in zip(losses, losses[1:], losses[2:], strict=False))
-    return seconds[len(seconds) // 2] / (0.6745 * math.sqrt(6)) if seconds else 0.0
-
-
 def _suggest(rates: list[float], losses: list[float], diverged: bool) -> RangeTest:
     reach = max(1, len(losses) // 20)
     smoothed, slopes = _lines(losses, reach)
     at_lowest = min(range(len(losses)), key=smoothed.__getitem__)
-    lowest, error = rates[at_lowest], _noise(losses) * math.sqrt(2 / (2 * reach + 1))
+    # the standard deviation of a loss about its course, from second differences, robustly
+    seconds = [abs(a - 2 * b + c) for a, b, c in zip(losses, losses[1:], losses[2:], strict=False)]
+    noise = statistics.median_high(seconds) / (0.6745 * math.sqrt(6)) if seconds else 0.0
+    lowest, error = rates[at_lowest], noise * math.sqrt(2 / (2 * reach + 1))
     first = sum(losses[: 2 * reach + 1]) / len(losses[: 2 * reach + 1])
     fall = first - smoothed[at_lowest]
     # only where a tenth of the fall lies behind: before, a slope is noise

@@ -188,7 +188,18 @@ def _way(
     after = _state(copied)
     if changed := next((name for name in {**before, **after} if before.get(name) != after.get(name)), ""):
         raise Unproven(f"the forward pass changes {changed}, on which the next one may depend")
-    _collect(recorder, calls)
+    operations = recorder.builder.operations
+    for operation in operations:
+        if operation.kind == "layer" and operation.name in calls.reads:
+            calls.count[operation.name] += 1
+            calls.readers[operation.name] = len(operation.users)
+            first = operations[operation.inputs[0]] if operation.inputs else None
+            alone = first is not None and first.kind == "layer" and len(operation.inputs) == 1
+            calls.before[operation.name] = alone, "nothing" if first is None else first.name
+        elif operation.kind in ("parameter", "constant"):  # read outside the layer that holds it
+            holder, _, leaf = operation.name.rpartition(".")
+            if holder in calls.reads and operation.inputs == ():
+                calls.reads[holder].add(leaf)
     return calls, tuple(ways.taken)
 
 
@@ -243,18 +254,3 @@ def _spy(module: nn.Module, seen: set[str]) -> None:
         return kind.__getattribute__(self, name)
 
     module.__class__ = type(kind.__name__, (kind,), {"__getattribute__": read, "__module__": kind.__module__})
-
-
-def _collect(recorder: Recorder, calls: Calls) -> None:
-    operations = recorder.builder.operations
-    for operation in operations:
-        if operation.kind == "layer" and operation.name in calls.reads:
-            calls.count[operation.name] += 1
-            calls.readers[operation.name] = len(operation.users)
-            first = operations[operation.inputs[0]] if operation.inputs else None
-            alone = first is not None and first.kind == "layer" and len(operation.inputs) == 1
-            calls.before[operation.name] = alone, "nothing" if first is None else first.name
-        elif operation.kind in ("parameter", "constant"):  # read outside the layer that holds it
-            owner, _, leaf = operation.name.rpartition(".")
-            if owner in calls.reads and operation.inputs == ():
-                calls.reads[owner].add(leaf)

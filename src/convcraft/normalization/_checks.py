@@ -58,12 +58,3 @@ def check_groups(function: str, groups: int, channels: int) -> None:
             f"{function}: num_groups must divide the number of channels {channels}, got {groups!r}; "
             f"use one of {[g for g in range(1, channels + 1) if channels % g == 0][:8]}"
         )
-
-
-def check_shape(function: str, input: Any, shape: tuple[int, ...]) -> None:
-    """Refuse an input that does not end in the normalized shape."""
-    if isinstance(input, Tensor) and tuple(input.shape[-len(shape) :]) != tuple(shape):
-        raise ConvcraftError(
-            f"{function}: input must end in the dimensions normalized_shape = {tuple(shape)}, got shape "
-            f"{tuple(input.shape)}; set normalized_shape to the sizes of the last dimensions"
-        )

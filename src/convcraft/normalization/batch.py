@@ -1,9 +1,5 @@
 """Batch normalization, as a function and as modules."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,13 +7,6 @@ from torch import Tensor, nn
 from .._checks import check_dimensions, check_floating
 from . import _accuracy
 from ._checks import check_channels, check_each_channel, check_enough, check_eps, check_running
-
-
-def update(running: Tensor | None, value: Tensor, momentum: float) -> None:
-    """running <- (1 - momentum) running + momentum value, with no graph kept."""
-    if running is not None:
-        with torch.no_grad():
-            running.mul_(1 - momentum).add_(value.detach().to(running.dtype), alpha=momentum)
 
 
 def batch_norm(
@@ -73,31 +62,24 @@ def batch_norm(
     check_enough("batch_norm", input, count, "per channel")
     if _accuracy.is_careless(input) and _accuracy.are_eager(input, weight, bias):
         y, mean, variance = _accuracy.batch_norm(input, weight, bias, eps)
-        update(running_mean, mean, momentum)
-        update(running_var, variance, momentum)
+        with torch.no_grad():
+            for running, value in ((running_mean, mean), (running_var, variance)):
+                if running is not None:
+                    running.mul_(1 - momentum).add_(value.detach().to(running.dtype), alpha=momentum)
         return y
     return F.batch_norm(input, running_mean, running_var, weight, bias, True, momentum, eps)
 
 
-if TYPE_CHECKING:
-    _Base = nn.modules.batchnorm._BatchNorm
-else:
-    _Base = object
-
-
-class _BatchNorm(_Base):
+class _BatchNorm(nn.modules.batchnorm._BatchNorm):
     """Statistics and momentum of torch's modules; arguments, parameters, buffers and loading are theirs."""
 
     _dimensions: tuple[tuple[int, ...], str]
 
-    def _check_input_dim(self, input: Any) -> None:
+    def forward(self, input: Tensor) -> Tensor:
         name = type(self).__name__
         check_floating(name, input)
         check_dimensions(name, input, *self._dimensions)
         check_channels(name, input, "the module", self.num_features)
-
-    def forward(self, input: Tensor) -> Tensor:
-        self._check_input_dim(input)
         momentum = 0.0 if self.momentum is None else self.momentum
         counter = self.num_batches_tracked if self.training and self.track_running_stats else None
         if counter is not None and self.momentum is None:  # the average over all batches so far

@@ -47,13 +47,8 @@ class FoldedLinear(nn.Linear):
         return super().forward(input)
 
 
-class FoldedNorm(nn.Module):
+class FoldedNorm(nn.Sequential):
     """What is left of a layer that joins batch normalization with an activation: its children, in order."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        for child in self.children():
-            input = child(input)
-        return input
 
 
 @dataclass(frozen=True)
@@ -152,24 +147,21 @@ def _plan(model: nn.Module) -> FoldingReport:
     plan = FoldingReport(judge(name, norm) for name, norm in norms.items())
     folded = [row for row in plan if row.layer is not None]
     try:
-        without = follow(_bare(model, folded), FOLDABLE) if folded else calls
+        without = calls
+        if folded:  # the same parameters, in a model in which nothing is left of these normalizations
+            bare = twin(model)
+            for row in folded:
+                layer: Any = bare.get_submodule(str(row.layer))
+                norm = bare.get_submodule(row.norm)
+                layer._parameters["bias"] = nn.Parameter(torch.empty(0))
+                norm.__class__, norm.__dict__ = nn.Identity, nn.Identity().eval().__dict__
+            without = follow(bare, FOLDABLE)
         if [way.log for way in without] == [way.log for way in calls]:
             return plan
         reason = "without it the forward pass does something else"
     except Unproven as error:
         reason = str(error)
     return FoldingReport(Folding(row.norm, None, row.reason if row.layer is None else reason) for row in plan)
-
-
-def _bare(model: nn.Module, rows: list[Folding]) -> nn.Module:
-    """A model with the same parameters, in which nothing is left of these normalizations, to be followed."""
-    bare = twin(model)
-    for row in rows:
-        layer: Any = bare.get_submodule(str(row.layer))
-        norm = bare.get_submodule(row.norm)
-        layer._parameters["bias"] = nn.Parameter(torch.empty(0))
-        norm.__class__, norm.__dict__ = nn.Identity, nn.Identity().eval().__dict__
-    return bare
 
 
 def _within(name: str, prefix: str) -> bool:
@@ -224,24 +216,6 @@ def _fold(layer: Any, norm: Any) -> None:
     for name, child in children.items():
         left.add_module(name, child)
     norm.__class__, norm.__dict__ = type(left), left.eval().__dict__
-
-
-def _compare(model: nn.Module, folded: nn.Module, example: Any) -> None:
-    """Refuse a folded model whose outputs on the example differ by more than rounding."""
-    given = _batch.split("fold_batch_norm", example, model, "nobody")
-    outputs = []
-    for candidate in (model, folded):
-        with torch.no_grad(), random_state(model, seed=0):
-            outputs.append(list(tensors(_batch.run("fold_batch_norm", candidate, copy.deepcopy(given)))))
-    for before, after in zip(*outputs, strict=True):
-        same = before.shape == after.shape
-        error = float((before - after).double().abs().max()) if same and before.numel() else 0.0
-        size = float(before.double().abs().max()) if before.numel() else 0.0
-        if not same or error > _ROUNDING.get(before.dtype, 0.1) * max(size, 1e-3):
-            raise ConvcraftError(
-                "fold_batch_norm: the outputs on example must stay the same, got a difference of "
-                f"{error:.2g} in values of up to {size:.2g}; keep this model as it is"
-            )
 
 
 def _check(function: str, model: Any) -> None:
@@ -321,6 +295,20 @@ def fold_batch_norm(model: nn.Module, strict: bool = False, example: Any = None)
     for row in plan:
         if row.layer is not None:
             _fold(modules[row.layer], modules[row.norm])
-    if example is not None:
-        _compare(model, result, example)
+    if example is None:
+        return result.eval()
+    given = _batch.split("fold_batch_norm", example, model, "nobody")
+    outputs = []
+    for candidate in (model, result):
+        with torch.no_grad(), random_state(model, seed=0):
+            outputs.append(list(tensors(_batch.run("fold_batch_norm", candidate, copy.deepcopy(given)))))
+    for before, after in zip(*outputs, strict=True):
+        same = before.shape == after.shape
+        error = float((before - after).double().abs().max()) if same and before.numel() else 0.0
+        size = float(before.double().abs().max()) if before.numel() else 0.0
+        if not same or error > _ROUNDING.get(before.dtype, 0.1) * max(size, 1e-3):
+            raise ConvcraftError(
+                "fold_batch_norm: the outputs on example must stay the same, got a difference of "
+                f"{error:.2g} in values of up to {size:.2g}; keep this model as it is"
+            )
     return result.eval()

@@ -1,9 +1,5 @@
 """Normalization of each channel of each sample: instance normalization."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -52,13 +48,7 @@ def instance_norm(
     return F.instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
 
 
-if TYPE_CHECKING:
-    _Base = nn.modules.instancenorm._InstanceNorm
-else:
-    _Base = object
-
-
-class _InstanceNorm(_Base):
+class _InstanceNorm(nn.modules.instancenorm._InstanceNorm):
     """Checks the input, which gets a dimension N for the function where it has none."""
 
     _dimensions: tuple[tuple[int, ...], str]

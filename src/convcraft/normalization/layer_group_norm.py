@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .._checks import check_dimensions, check_floating
 from ..errors import ConvcraftError
 from . import _accuracy
-from ._checks import check_channels, check_eps, check_groups, check_shape
+from ._checks import check_channels, check_eps, check_groups
 
 
 def layer_norm(
@@ -38,7 +38,11 @@ def layer_norm(
     shape = tuple(normalized_shape)
     if not shape:
         raise ConvcraftError("layer_norm: normalized_shape must hold sizes, got (); use input.shape[-1:]")
-    check_shape("layer_norm", input, shape)
+    if isinstance(input, Tensor) and tuple(input.shape[-len(shape) :]) != shape:
+        raise ConvcraftError(
+            f"layer_norm: input must end in the dimensions normalized_shape = {shape}, got shape "
+            f"{tuple(input.shape)}; set normalized_shape to the sizes of the last dimensions"
+        )
     return F.layer_norm(input, shape, weight, bias, eps)
 
 

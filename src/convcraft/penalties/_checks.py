@@ -41,14 +41,13 @@ def strength(function: str, argument: str, value: Any) -> float:
     return check_number(function, argument, value, 0, advice=f"set {argument} to 0 to switch it off")
 
 
-def dimension(function: str, tensor: Tensor, dim: Any) -> int:
-    """A dimension of the tensor, counted from 0; 0 for a tensor without dimensions."""
+def check_dimension(function: str, tensor: Tensor, dim: Any) -> None:
+    """Refuse what is no dimension of the tensor; one without dimensions has dimension 0."""
     if not isinstance(dim, int) or isinstance(dim, bool) or not -tensor.dim() <= dim < max(1, tensor.dim()):
         raise ConvcraftError(
             f"{function}: dim must be a dimension of every tensor, got {dim!r} for shape "
             f"{tuple(tensor.shape)}; use 0 for the output units of a layer, and leave biases out for others"
         )
-    return dim % tensor.dim() if tensor.dim() else 0
 
 
 def rows(tensor: Tensor, dim: int) -> Tensor:

@@ -71,7 +71,13 @@ def proximal(
             "build it first, then wrap it"
         )
     if rates is None:
-        rates = _known(optimizer)
+        rates = next((known for kind, known in _RATES.items() if isinstance(optimizer, kind)), None)
+    if rates is None:
+        raise ConvcraftError(
+            f"proximal: the rates of {type(optimizer).__name__} are not known, only those of "
+            f"{', '.join(kind.__name__ for kind in _RATES)} and AdamW; "
+            'pass rates=, for example rates=lambda group, states: group["lr"]'
+        )
     defaults = {"l1": strength("proximal", "l1", l1), "group": strength("proximal", "group", group)}
     for parameter_group in optimizer.param_groups:
         for key in defaults:
@@ -82,12 +88,22 @@ def proximal(
         for key, value in defaults.items():
             parameter_group.setdefault(key, value)
 
+    @torch.no_grad()
     def after(changed: Optimizer, args: Any, kwargs: Any) -> None:
         for parameter_group in changed.param_groups:
-            _step(changed, parameter_group, defaults, dim, rates)
+            soft, lasso = (parameter_group.get(key, value) for key, value in defaults.items())
+            tensors = [p for p in parameter_group["params"] if p.grad is not None]
+            if not tensors or not (soft or lasso):
+                continue
+            if lasso:  # a strength may have come since, and parameters
+                _check_dim(tensors, dim)
+            found = rates(parameter_group, [changed.state[p] for p in tensors])
+            if soft:
+                shrink(tensors, _times(found, soft))
+            if lasso:
+                shrink_groups(tensors, _times(found, lasso), dim)
 
-    previous = getattr(optimizer, _HANDLE, None)
-    if previous is not None:
+    if (previous := getattr(optimizer, _HANDLE, None)) is not None:
         previous.remove()
     setattr(optimizer, _HANDLE, optimizer.register_step_post_hook(after))
     return optimizer
@@ -102,38 +118,10 @@ def _check_dim(tensors: list[Tensor], dim: int) -> None:
             )
 
 
-@torch.no_grad()
-def _step(optimizer: Optimizer, group: dict[str, Any], defaults: dict[str, float], dim: int, rates: Rates) -> None:
-    """The proximal step for one parameter group."""
-    l1, lasso = (group.get(key, value) for key, value in defaults.items())
-    tensors = [p for p in group["params"] if p.grad is not None]
-    if not tensors or not (l1 or lasso):
-        return
-    if lasso:  # a strength may have come since, and parameters
-        _check_dim(tensors, dim)
-    found = rates(group, [optimizer.state[p] for p in tensors])
-    if l1:
-        shrink(tensors, _times(found, l1))
-    if lasso:
-        shrink_groups(tensors, _times(found, lasso), dim)
-
-
 def _times(rates: float | list[Tensor], factor: float) -> Any:
     if isinstance(rates, list):
         return torch._foreach_mul(rates, factor)
     return float(rates) * factor
-
-
-def _known(optimizer: Optimizer) -> Rates:
-    """The rates of the optimizers of torch whose steps are a rate times a gradient."""
-    for kind, rates in _RATES.items():
-        if isinstance(optimizer, kind):
-            return rates
-    raise ConvcraftError(
-        f"proximal: the rates of {type(optimizer).__name__} are not known, only those of "
-        f"{', '.join(kind.__name__ for kind in _RATES)} and AdamW; "
-        'pass rates=, for example rates=lambda group, states: group["lr"]'
-    )
 
 
 def _sgd(group: dict[str, Any], states: list[dict[str, Any]]) -> float:
@@ -197,6 +185,7 @@ def _adadelta(group: dict[str, Any], states: list[dict[str, Any]]) -> list[Tenso
     return [ratio.sqrt_().mul_(rate) for ratio in ratios]
 
 
+#: The optimizers of torch whose steps are a rate times a gradient.
 _RATES: dict[type[Optimizer], Rates] = {
     SGD: _sgd,
     Adam: _adam,  # and AdamW, which is one

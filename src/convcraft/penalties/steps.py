@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConvcraftError
-from ._checks import Parameters, broadcast, dimension, parameters, rows, strength
+from ._checks import Parameters, broadcast, check_dimension, parameters, rows, strength
 
 _NEWTON_STEPS = 12
 
@@ -35,11 +35,7 @@ def soft_threshold_(params: Parameters, threshold: float | Sequence[Tensor]) -> 
     tensor([-2.0000,  0.0000,  0.5000])
     """
     tensors = parameters("soft_threshold_", params)
-    if isinstance(threshold, (int, float)):
-        strength("soft_threshold_", "threshold", threshold)
-        shrink(tensors, threshold)
-    else:
-        shrink(tensors, _thresholds("soft_threshold_", tensors, threshold))
+    shrink(tensors, _checked("soft_threshold_", tensors, threshold))
 
 
 def shrink(tensors: list[Tensor], threshold: Any) -> None:
@@ -57,8 +53,11 @@ def shrink(tensors: list[Tensor], threshold: Any) -> None:
     torch._foreach_sub_(tensors, clipped)
 
 
-def _thresholds(function: str, tensors: list[Tensor], thresholds: Any) -> list[Tensor]:
-    found = [thresholds] if isinstance(thresholds, Tensor) else list(thresholds)
+def _checked(function: str, tensors: list[Tensor], threshold: Any) -> float | list[Tensor]:
+    """One number that is not negative, or a tensor of such numbers for each parameter."""
+    if isinstance(threshold, (int, float)):
+        return strength(function, "threshold", threshold)
+    found = [threshold] if isinstance(threshold, Tensor) else list(threshold)
     shapes = [tuple(t.shape) if isinstance(t, Tensor) else type(t).__name__ for t in found]
     if shapes != [tuple(w.shape) for w in tensors]:
         raise ConvcraftError(
@@ -96,12 +95,8 @@ def group_soft_threshold_(params: Parameters, threshold: float | Sequence[Tensor
     """
     tensors = parameters("group_soft_threshold_", params)
     for w in tensors:
-        dimension("group_soft_threshold_", w, dim)
-    if isinstance(threshold, (int, float)):
-        strength("group_soft_threshold_", "threshold", threshold)
-        shrink_groups(tensors, threshold, dim)
-    else:
-        shrink_groups(tensors, _thresholds("group_soft_threshold_", tensors, threshold), dim)
+        check_dimension("group_soft_threshold_", w, dim)
+    shrink_groups(tensors, _checked("group_soft_threshold_", tensors, threshold), dim)
 
 
 def shrink_groups(tensors: list[Tensor], threshold: Any, dim: int) -> None:
@@ -165,6 +160,6 @@ def max_norm_(weight: Tensor, max_norm: float, dim: int = 0) -> Tensor:
     parameters("max_norm_", weight)
     if strength("max_norm_", "max_norm", max_norm) == 0:
         raise ConvcraftError("max_norm_: max_norm must be above 0, got 0; use weight.zero_() for that")
-    d = dimension("max_norm_", weight, dim)
-    norms = torch.linalg.vector_norm(rows(weight, d), dim=1)
-    return weight.mul_(broadcast((max_norm / norms).clamp_(max=1), weight, d))
+    check_dimension("max_norm_", weight, dim)
+    norms = torch.linalg.vector_norm(rows(weight, dim), dim=1)
+    return weight.mul_(broadcast((max_norm / norms).clamp_(max=1), weight, dim))

@@ -20,19 +20,16 @@ CHECKS: tuple[Check, ...] = (
 
 
 def find_all(evidence: Evidence) -> tuple[Finding, ...]:
-    """One finding a kind, the severe ones first."""
+    """The gravest finding of each kind, at its first layer, with a list of the others; the severe ones first."""
     checks = ALWAYS if evidence.nonfinite is not None else (*ALWAYS, *CHECKS)
     kinds: dict[str, list[Finding]] = {}
     for check in checks:
         for finding in check(evidence):
             kinds.setdefault(finding.name, []).append(finding)
-    return tuple(sorted(map(_joined, kinds.values()), key=lambda finding: finding.rank))
-
-
-def _joined(found: list[Finding]) -> Finding:
-    """The gravest finding of one kind, at its first layer, with a list of the other layers."""
-    gravest = min(found, key=lambda finding: finding.rank)
-    others = [finding.layer or "the model" for finding in found if finding is not gravest]
-    if not others:
-        return gravest
-    return replace(gravest, message=f"{gravest.message} Also at {listed(others)}.")
+    joined = []
+    for found in kinds.values():
+        gravest = min(found, key=lambda finding: finding.rank)
+        others = [finding.layer or "the model" for finding in found if finding is not gravest]
+        also = f" Also at {listed(others)}." if others else ""
+        joined.append(replace(gravest, message=gravest.message + also))
+    return tuple(sorted(joined, key=lambda finding: finding.rank))

@@ -11,6 +11,16 @@ from .catalogue import find
 
 #: Functions of which cosines are made.
 _COSINES = {"normalize", "cosine_similarity", "norm", "vector_norm"}
+#: (loss, content of its input) -> what is wrong with that
+_MISUSED = {
+    ("cross_entropy", "probabilities"): "probabilities: a softmax was applied before it",
+    (
+        "cross_entropy",
+        "log-probabilities",
+    ): "log-probabilities: log-softmax is applied twice, which changes nothing and costs time",
+    ("nll_loss", "probabilities"): "probabilities, where it expects the output of log-softmax",
+    ("binary_cross_entropy_with_logits", "probabilities"): "values within (0, 1): a sigmoid was applied before it",
+}
 
 
 def initial(evidence: Evidence) -> Iterator[Finding]:
@@ -33,26 +43,16 @@ def initial(evidence: Evidence) -> Iterator[Finding]:
             f"The loss is {number(call.value)}; a guess that gives each of the {call.classes} classes the "
             f"same probability has {number(call.uniform)}."
         )
-        numbers = {"loss": call.value, "uniform": call.uniform, "classes": call.classes}
-        yield find("initial-loss", severity, "", message, **numbers)
+        yield find("initial-loss", severity, "", message, loss=call.value, uniform=call.uniform, classes=call.classes)
 
 
 def softmax(evidence: Evidence) -> Iterator[Finding]:
     """Probabilities where logits are expected, and the other way round."""
     for call in evidence.loss_calls[:1]:
-        if call.name == "cross_entropy" and call.content == "probabilities":
-            what, severity = "probabilities: a softmax was applied before it", "severe"
-        elif call.name == "cross_entropy" and call.content == "log-probabilities":
-            what = "log-probabilities: log-softmax is applied twice, which changes nothing and costs time"
-            severity = "warning"
-        elif call.name == "nll_loss" and call.content == "probabilities":
-            what, severity = "probabilities, where it expects the output of log-softmax", "severe"
-        elif call.name == "binary_cross_entropy_with_logits" and call.content == "probabilities":
-            what, severity = "values within (0, 1): a sigmoid was applied before it", "severe"
-        else:
-            continue
-        message = f"{call.name} is given {what}."
-        yield find("softmax-before-cross-entropy", severity, "", message, classes=call.classes)
+        if what := _MISUSED.get((call.name, call.content)):
+            severity = "severe" if call.content == "probabilities" else "warning"
+            message = f"{call.name} is given {what}."
+            yield find("softmax-before-cross-entropy", severity, "", message, classes=call.classes)
 
 
 def unbounded(evidence: Evidence) -> Iterator[Finding]:
@@ -86,8 +86,7 @@ def inputs(evidence: Evidence) -> Iterator[Finding]:
         very_low, very_high = thresholds.INPUT_STD_SEVERE
         severe = not very_low <= facts.std <= very_high
         message = f"The input of {facts.layer or 'the model'} has {' and '.join(wrong)}."
-        numbers = {"mean": facts.mean, "std": facts.std, "ratio": ratio}
-        yield find("inputs-not-standardized", severe, facts.layer, message, **numbers)
+        yield find("inputs-not-standardized", severe, facts.layer, message, mean=facts.mean, std=facts.std, ratio=ratio)
 
 
 def broadcast(evidence: Evidence) -> Iterator[Finding]:

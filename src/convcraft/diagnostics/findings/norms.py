@@ -43,8 +43,7 @@ def bias(evidence: Evidence) -> Iterator[Finding]:
             f"{len(found)} layer{'s' if len(found) != 1 else ''} with a bias right before a normalization "
             f"({listed(names)}): {count} parameters without effect."
         )
-        numbers = {"layers": len(found), "parameters": count}
-        yield find("bias-before-normalization", "note", names[0], message, **numbers)
+        yield find("bias-before-normalization", "note", names[0], message, layers=len(found), parameters=count)
 
 
 def dropout(evidence: Evidence) -> Iterator[Finding]:

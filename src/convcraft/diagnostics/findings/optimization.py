@@ -21,13 +21,9 @@ def no_gradient(evidence: Evidence) -> Iterator[Finding]:
         count = f"{len(missing)} of {len(facts)} parameters"
         message = f"{count} that require a gradient get none: {listed(missing)}."
         yield find("no-gradient", everything, missing[0].rpartition(".")[0], message, parameters=len(missing))
-    if evidence.nonfinite is None:
-        yield from _silent(evidence, missing)
-
-
-def _silent(evidence: Evidence, missing: list[str]) -> Iterator[Finding]:
-    """Parameters with a gradient of exactly zero: held back for a step, without effect, or dead for good."""
-    facts = evidence.gradients
+    if evidence.nonfinite is not None:
+        return
+    # a gradient of exactly zero: held back for a step, without effect, or dead for good
     normed = {f"{layer.name}.bias" for layer in evidence.graph or () if layer.normalization is not None}
     silent = {f.name: f for f in facts if f.given and f.norm == 0 and f.name not in normed}
     waiting = [name for name in silent if name in evidence.revived]

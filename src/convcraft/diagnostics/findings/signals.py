@@ -3,8 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from torch import Tensor
-
 from ..._table import number
 from .. import thresholds
 from ..evidence import Evidence
@@ -36,7 +34,9 @@ def fitted_factor(values: Sequence[float]) -> float:
 
 def drift(evidence: Evidence) -> Iterator[Finding]:
     """The spread within the units, activation by activation."""
-    layers = [layer for layer in evidence.activations() if layer.signal is not None]
+    readouts = ("softmax", "log_softmax", "softmin", "logsigmoid", "glu")
+    found = [layer for layer in evidence.layers if layer.role == "activation" and not layer.gate]
+    layers = [layer for layer in found if layer.kind not in readouts and layer.signal is not None]
     if len(layers) < thresholds.DRIFT_LAYERS:
         small = {layer.name for layer in evidence.graph or () if layer.residual}  # ends of branches, on purpose
         layers = [x for x in evidence.weight_layers()[:-1] if x.name.partition(":")[0] not in small]
@@ -71,7 +71,10 @@ def gradient(evidence: Evidence) -> Iterator[Finding]:
         severe = ratio < thresholds.VANISHING_SEVERE or ratio > thresholds.EXPLODING_SEVERE
         weights = [p for name, p in evidence.model.named_parameters() if not name.endswith("bias")]
         matrices = [p.detach() for p in weights if p.dim() > 1]
-        few = 0 < sum(_is_small(p) for p in matrices) <= len(matrices) / 3
+        usual = [math.sqrt(p.shape[0] / p.numel()) if p.numel() else 0.0 for p in matrices]
+        # zero, or so near that it may have been a few steps ago
+        tiny = [not float(p.square().mean().sqrt()) > 0.1 * size for p, size in zip(matrices, usual, strict=True)]
+        few = 0 < sum(tiny) <= len(matrices) / 3
         zeros = ratio == 0 and not all(bool(p.any()) for p in weights) or small and few  # these explain it
         if (small or large) and not zeros:
             message = (
@@ -89,12 +92,6 @@ def gradient(evidence: Evidence) -> Iterator[Finding]:
             f"ratio of {number(gradients / size)}."
         )
         yield find("exploding-gradient", "severe", "", message, gradients=gradients, parameters=size)
-
-
-def _is_small(weight: Tensor) -> bool:
-    """Whether a weight is zero, or so near that it may have been a few steps ago."""
-    usual = math.sqrt(weight.shape[0] / weight.numel()) if weight.numel() else 0.0
-    return not float(weight.square().mean().sqrt()) > 0.1 * usual
 
 
 def in_time(evidence: Evidence) -> Iterator[Finding]:
@@ -130,8 +127,7 @@ def dead(evidence: Evidence) -> Iterator[Finding]:
         if layer.seen < thresholds.DEAD_SEEN:
             severity = "note"
             message += " That is too little data to tell a dead unit from a quiet one."
-        numbers = {"dead": layer.dead, "units": layer.units, "seen": layer.seen}
-        yield find("dead-units", severity, layer.name, message, **numbers)
+        yield find("dead-units", severity, layer.name, message, dead=layer.dead, units=layer.units, seen=layer.seen)
 
 
 def saturated(evidence: Evidence) -> Iterator[Finding]:

@@ -41,7 +41,14 @@ def _judge_constant(evidence: Evidence, name: str, module: nn.Module, key: str, 
     rows = (torch.view_as_real(weight) if weight.is_complex() else weight).flatten(1).float()
     largest = float(rows.abs().max())
     if largest == 0:
-        severity = _zero_severity(evidence, f"{name}.{key}".lstrip("."))
+        # harmless where it gets a gradient, at once or when the layers around it have moved
+        parameter = f"{name}.{key}".lstrip(".")
+        fact = {fact.name: fact for fact in evidence.gradients}.get(parameter)
+        if fact is not None:
+            severity = "note" if fact.norm > 0 or parameter in evidence.revived else "severe"
+        else:
+            layer = {layer.name: layer for layer in evidence.graph or ()}.get(name)
+            severity = "note" if layer is not None and (layer.output or layer.residual) else "severe"
         how = "all zero"
     elif len(rows) > 1 and getattr(module, "groups", 1) == 1:
         apart = float((rows - rows[:1]).abs().max())
@@ -58,15 +65,6 @@ def _judge_constant(evidence: Evidence, name: str, module: nn.Module, key: str, 
     if severity == "note":
         message += " They learn; at the end of a residual branch or of the network that is meant."
     return find("constant-weights", severity, name, message, units=len(rows), largest=largest)
-
-
-def _zero_severity(evidence: Evidence, parameter: str) -> str:
-    """Zeros are harmless where they get a gradient, at once or when the layers around them have moved."""
-    fact = {fact.name: fact for fact in evidence.gradients}.get(parameter)
-    if fact is not None:
-        return "note" if fact.norm > 0 or parameter in evidence.revived else "severe"
-    layer = {layer.name: layer for layer in evidence.graph or ()}.get(parameter.rpartition(".")[0])
-    return "note" if layer is not None and (layer.output or layer.residual) else "severe"
 
 
 def mismatch(evidence: Evidence) -> Iterator[Finding]:
@@ -103,17 +101,14 @@ def _chains(evidence: Evidence) -> Iterator[list[Layer]]:
         layer = replace(found, module=own.get(found.name, found.module))
         usable = layer.kind in _KINDS and layer.calls == 1 and not layer.output and not layer.normalization
         fed = {o.name for o in evidence.graph.behind(layer.index) if o.kind == "layer"} if usable else set()
-        if chain and fed != {chain[-1].name}:  # it is beside the others
+        weighted = isinstance(getattr(layer.module, "weight", None), Tensor)
+        hidden = usable and weighted and layer.activation is not None and layer.activation.name != "softmax"
+        if chain and not (hidden and fed == {chain[-1].name}):  # it is beside the others, or does not belong
             if len(chain) > 1:
                 yield chain
             chain = []
-        weighted = isinstance(getattr(layer.module, "weight", None), Tensor)
-        if usable and weighted and layer.activation is not None and layer.activation.name != "softmax":
+        if hidden:
             chain.append(layer)
-            continue
-        if len(chain) > 1:
-            yield chain
-        chain = []
     if len(chain) > 1:
         yield chain
 
