@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.framework import Check, by_name, compare
 from convcraft.lab.exercises.kinds import formula, takes
 
 _RNG = np.random.default_rng(11)
@@ -47,7 +47,7 @@ def draw_with_gradient(answer: Callable[..., Any]) -> str | None:
     return compare(mean.grad, 2 * z.detach(), "the gradient of the sum of squares with respect to mean")
 
 
-CHECKS: dict[str, Check] = {
+CHECKS: dict[str, Check] = by_name(draw_with_gradient) | {
     "kl-by-hand": formula(
         "mean and log_variance",
         _kl,
@@ -83,5 +83,4 @@ CHECKS: dict[str, Check] = {
         (lambda n: math.sqrt(2 / n), "upside down: a small weight of the error belongs to a large deviation."),
         (lambda n: math.sqrt(0.5), "that belongs to the sum over the pixels; here it is the mean."),
     ),
-    "draw-with-gradient": draw_with_gradient,
 }

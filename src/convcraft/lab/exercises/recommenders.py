@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from convcraft.lab import baselines
-from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.framework import Check, by_name, compare
 from convcraft.lab.exercises.kinds import formula, takes
 
 _RNG = np.random.default_rng(7)
@@ -52,8 +52,7 @@ def _hit_rate(rank: int, items: int, negatives: int) -> float:
     return float(stats.hypergeom(items - 1, rank, negatives).cdf(9))
 
 
-CHECKS: dict[str, Check] = {
-    "xor-by-vectors": xor_by_vectors,
+CHECKS: dict[str, Check] = by_name(xor_by_vectors, popularity_without_the_answer) | {
     "ease-in-five-lines": formula(
         "X and strength",
         baselines.ease,
@@ -76,5 +75,4 @@ CHECKS: dict[str, Check] = {
         "the chance of a hit at rank {0} among {1} items with {2} of them drawn",
         (lambda r, n, m: float(r < 10), "that is the full ranking: only drawn items can be in front."),
     ),
-    "popularity-without-the-answer": popularity_without_the_answer,
 }
