@@ -34,15 +34,11 @@ def _mlp(*sizes: int) -> Callable[[Any], nn.Module]:
     return lambda f: models.MLP(sizes, activation=f)
 
 
-def _convnet(activation: Any) -> nn.Module:
-    return models.ConvNet((8, 16), hidden=32, activation=activation)
-
-
 #: task -> (what it is, the network for an activation, the most updates)
 TASKS: dict[str, tuple[str, Callable[[Any], nn.Module], int]] = {
     "dense": ("digits, 2 hidden layers of 64", _mlp(64, 64, 64, 10), 2000),
     "deep": ("digits, 12 hidden layers of 32", _mlp(64, *[32] * 12, 10), 2000),
-    "convolutional": ("digits, 2 convolutions", _convnet, 1000),
+    "convolutional": ("digits, 2 convolutions", lambda f: models.ConvNet((8, 16), hidden=32, activation=f), 1000),
     "forecast": ("noisy chaotic series, 12 steps ahead", _mlp(LAGS, 32, 32, HORIZON), 8000),
 }
 
@@ -199,7 +195,8 @@ def _check(activation: str) -> None:
         raise ConvcraftError(f"enter: the activation must keep the shape (4, 64, 8, 8), got {got}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the report; misuse raises ConvcraftError, which is exit status 2."""
     parser = argparse.ArgumentParser(
         prog="python -m convcraft enter",
         description="Compare an activation of your own with ReLU on four small tasks, as the book does it.",
@@ -210,12 +207,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("activation", metavar="MODULE:FACTORY", help="what makes the activation")
     parser.add_argument("--quick", action="store_true", help="three seeds at one rate: a look, not a result")
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (all cores)")
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the report; misuse raises ConvcraftError, which is exit status 2."""
-    options = _parser().parse_args(list(arguments or ()))
+    options = parser.parse_args(list(arguments or ()))
     name = options.activation
     if ":" in name and name.rpartition(":")[0].endswith(".py"):  # the other processes may be elsewhere
         name = os.path.abspath(name)

@@ -58,20 +58,15 @@ def _regression(n: int = 64) -> tuple[Tensor, Tensor]:
     return x, (y - y.mean()) / y.std()
 
 
-def _regressor(last: nn.Module | None = None) -> nn.Sequential:
-    layers = [nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 1)]
-    return he_(nn.Sequential(*layers, *([last] if last is not None else [])))
+def _regressor(*last: nn.Module) -> nn.Sequential:
+    return he_(nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 1), *last))
 
 
 def broadcast_loss(ill: bool) -> Case:
     """The output has the shape (64, 1) and the target (64,); the twin's target is (64, 1) too."""
     model, (x, y) = _regressor(), _regression()
-
-    def squared(output: Tensor, target: Tensor) -> Tensor:
-        return (output - target).square().mean()
-
-    optimizer = torch.optim.SGD(model.parameters(), 0.01)
-    return Case(model, (x, y.squeeze(1) if ill else y), squared, optimizer)
+    batch, optimizer = (x, y.squeeze(1) if ill else y), torch.optim.SGD(model.parameters(), 0.01)
+    return Case(model, batch, lambda output, target: (output - target).square().mean(), optimizer)
 
 
 def output_range(ill: bool) -> Case:
@@ -93,11 +88,7 @@ def dropout_before_batch_norm(ill: bool) -> Case:
 
 def batch_norm_small_batch(ill: bool) -> Case:
     """Batch normalization on batches of 4; the twin normalizes over groups of channels."""
-
-    def group_norm(channels: int) -> nn.Module:
-        return nn.GroupNorm(4, channels)
-
-    return case(conv_net(norm=nn.BatchNorm2d if ill else group_norm), images(4))
+    return case(conv_net(norm=nn.BatchNorm2d if ill else lambda channels: nn.GroupNorm(4, channels)), images(4))
 
 
 def batch_norm_eval_mode(ill: bool) -> Case:
@@ -129,8 +120,7 @@ def dead_units(ill: bool) -> Case:
 
 def saturated_units(ill: bool) -> Case:
     """The weights before tanh are twenty times too large; the twin's have Xavier's scale."""
-    model = he_(mlp(2, nn.Tanh), 20.0 if ill else 1.0)
-    return case(model, vectors())
+    return case(he_(mlp(2, nn.Tanh), 20.0 if ill else 1.0), vectors())
 
 
 def vanishing_gradient(ill: bool) -> Case:
@@ -141,8 +131,7 @@ def vanishing_gradient(ill: bool) -> Case:
 
 def exploding_gradient(ill: bool) -> Case:
     """Ten layers of ReLU with weights four times as large as He's; the twin has He's."""
-    model = he_(mlp(10, nn.ReLU), 4 * 2**0.5 if ill else 2**0.5)
-    return case(model, vectors(256))
+    return case(he_(mlp(10, nn.ReLU), 4 * 2**0.5 if ill else 2**0.5), vectors(256))
 
 
 def activation_drift(ill: bool) -> Case:

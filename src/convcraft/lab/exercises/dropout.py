@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import cache
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from convcraft import dropout
 from convcraft.lab import data
 from convcraft.lab.exercises.framework import Check, Complaint, by_name
-from convcraft.lab.exercises.kinds import formula, takes
+from convcraft.lab.exercises.kinds import digits, formula, takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate, fit, seeded
 
@@ -101,9 +100,9 @@ def _wide(p: float) -> nn.Sequential:
 @cache
 def _loss(p: float, rate: float) -> float:
     """Mean test loss over three seeds after 100 epochs on 100 digits."""
-    digits, losses = data.load("digits"), []
+    losses = []
     for seed in range(3):
-        splits = replace(digits, train=digits.train.subset(100, seed=seed)).standardized().flattened()
+        splits = digits(100, seed)
         net = seeded(lambda: _wide(p), seed)
         fit(net, splits, epochs=100, learning_rate=rate, batch_size=32, seed=seed, progress=False)
         losses.append(evaluate(net, splits.test).loss)

@@ -52,10 +52,6 @@ def split_with_copies(answer: Callable[..., Any]) -> Iterator[Complaint]:
         yield "two generators give the same test part. Draw it at random."
 
 
-def _images_needed(a: float, b: float) -> int:
-    return math.ceil(1.96**2 * (a * (1 - a) + b * (1 - b)) / (a - b) ** 2)
-
-
 def _from_keras(kernel: Any, height: int, width: int) -> Any:
     kernel = np.asarray(kernel)
     maps = kernel.reshape(height, width, -1, kernel.shape[1])
@@ -65,7 +61,7 @@ def _from_keras(kernel: Any, height: int, width: int) -> Any:
 CHECKS: dict[str, Check] = by_name(sample_in_torch, split_with_copies) | {
     "images-needed": formula(
         "two accuracies",
-        _images_needed,
+        lambda a, b: math.ceil(1.96**2 * (a * (1 - a) + b * (1 - b)) / (a - b) ** 2),
         [(0.922, 0.925), (0.9, 0.95), (0.876, 0.932)],
         "the number of images that tells {0} from {1}",
         (

@@ -134,17 +134,17 @@ def trained_accuracy(net: nn.Module, splits: data.Splits) -> float:
     return evaluate(net, splits.validation).accuracy
 
 
-def _digits(count: int, seed: int, flat: bool) -> data.Splits:
+def digits(count: int, seed: int, flat: bool = True) -> data.Splits:
     """Standardized digits, `count` of them to train on."""
-    digits = data.load("digits")
-    splits = replace(digits, train=digits.train.subset(count, seed=seed)).standardized()
+    whole = data.load("digits")
+    splits = replace(whole, train=whole.train.subset(count, seed=seed)).standardized()
     return splits.flattened() if flat else splits
 
 
 @functools.cache
 def _baseline(build: Any, count: int, seed: int, flat: bool, settings: tuple[Any, ...]) -> Evaluation:
     """How `build`'s network does on the test part; the same for every answer."""
-    net, splits = seeded(build, seed), _digits(count, seed, flat)
+    net, splits = seeded(build, seed), digits(count, seed, flat)
     fit(net, splits, seed=seed, progress=False, **dict(settings))
     return evaluate(net, splits.test)
 
@@ -164,7 +164,7 @@ def gain_on_digits(
     """
     gains = []
     for seed in range(3):
-        splits = _digits(count, seed, flat)
+        splits = digits(count, seed, flat)
         found = answer(replace(splits, test=data.Split(splits.test.x[:0], splits.test.y[:0])), seed)
         if not isinstance(found, nn.Module):
             return f"The function must return the trained network; got {type(found).__name__}."

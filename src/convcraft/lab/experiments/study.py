@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from convcraft._checks import check_count, check_known
-from convcraft.errors import ConvcraftError, unknown
+from convcraft.errors import ConvcraftError
 from convcraft.lab.experiments.to_json import plain
 from convcraft.lab.randomness import check_seed
 
@@ -171,7 +171,11 @@ class Study:
         check_count("Study", "first", self.first)
         check_count("Study", "extensions", self.extensions, 0)
         self._check_work()
-        self._check_contrasts()
+        for contrast in self.contrasts:
+            for arm in contrast.arms:
+                check_known("arm of a contrast", arm, self.arms)
+            if self.model is not None and self.measure is None:
+                check_known("measure of a contrast", contrast.measure, MEASURED)
         for key in self.quick:
             check_known("entry of quick", key, _QUICK)
         for arm in self.short:
@@ -199,17 +203,10 @@ class Study:
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise ConvcraftError(f"{name} must be a function; got {value!r}. Define it with def.")
-        if self.model is not None and self.select[0] not in MEASURED[:3]:
-            raise unknown("measure to select by", self.select[0], MEASURED[:3])
+        if self.model is not None:
+            check_known("measure to select by", self.select[0], MEASURED[:3])
         if not callable(self.fit):
             _check_fit(self.fit, bool(self.rates), knows_rate=False)
-
-    def _check_contrasts(self) -> None:
-        for contrast in self.contrasts:
-            for arm in contrast.arms:
-                check_known("arm of a contrast", arm, self.arms)
-            if self.model is not None and self.measure is None and contrast.measure not in MEASURED:
-                raise unknown("measure of a contrast", contrast.measure, MEASURED)
 
     def settings_of_fit(self, arm: str, rate: float | None) -> dict[str, Any]:
         """The keywords of `training.fit` for an arm at a rate."""

@@ -40,26 +40,19 @@ def draw_still(frame: Mapping[str, Any], panels: Sequence[Mapping[str, Any]], x:
                     x_of = array(series["x"], "x") if fixed["kind"] == "plane" else fixed["x"]
                     dot = fixed["kind"] == "plane" and np.isfinite(y).sum() == 1
                     (handles[name],) = ax.plot(x_of, y, marker="o" if dot else None, **style)
-            _axes(ax, fixed, str(panel.get("title", "")), columns)
+            whole = fixed["kind"] == "line" and bool((fixed["x"] == np.round(fixed["x"])).all())
+            tidy_axis(ax, "x", "linear", 8 if columns == 1 else 5, whole)
+            tidy_axis(ax, "y", fixed["yscale"], 5)
+            ax.set_ylim(np.power(10.0, fixed["ylim"]) if fixed["yscale"] == "log" else fixed["ylim"])
+            if fixed["kind"] == "plane":
+                ax.set(xlim=fixed["xlim"], aspect="equal")
+            if fixed["yticks"] is False:
+                ax.set_yticks([])
+            if fixed["xticks"]:
+                ax.set_xticks(fixed["x"], fixed["xticks"])
+            ax.set_title(str(panel.get("title", "")), fontsize=12 if columns < 3 else 10.5)
+            ax.set(xlabel=fixed["xlabel"], ylabel=fixed["ylabel"])
         named = {name: handle for name, handle in handles.items() if name}
         if len(named) > 1:
             legend_above(chart, named)
     return chart
-
-
-def _axes(ax: Any, fixed: Mapping[str, Any], title: str, columns: int) -> None:
-    whole = fixed["kind"] == "line" and bool((fixed["x"] == np.round(fixed["x"])).all())
-    tidy_axis(ax, "x", "linear", 8 if columns == 1 else 5, whole)
-    tidy_axis(ax, "y", fixed["yscale"], 5)
-    low, high = fixed["ylim"]
-    ax.set_ylim(*(np.power(10.0, [low, high]) if fixed["yscale"] == "log" else (low, high)))
-    if fixed["kind"] == "plane":
-        ax.set_xlim(fixed["xlim"])
-        ax.set_aspect("equal")
-    if fixed["yticks"] is False:
-        ax.set_yticks([])
-    if fixed.get("xticks"):
-        ax.set_xticks(fixed["x"], fixed["xticks"])
-    ax.set_title(title, fontsize=12 if columns < 3 else 10.5)
-    ax.set_xlabel(fixed["xlabel"])
-    ax.set_ylabel(fixed["ylabel"])

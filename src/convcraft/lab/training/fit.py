@@ -135,12 +135,6 @@ class _Run:
         measured = total / seen, hits / seen, loss / len(part), right / len(part)
         return Epoch(*measured, self.rate(), self.update)
 
-    def advance_schedule(self, validation_loss: float) -> None:
-        if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            self.schedule.step(validation_loss)
-        elif self.schedule is not None:
-            self.schedule.step()
-
     def out_of_patience(self, validation_loss: float, patience: int | None) -> bool:
         """Keep the best weights; whether `patience` measurements have passed without improvement."""
         if patience is None:
@@ -268,7 +262,10 @@ def _train(
             elif len(run.unread) == CHECK_EVERY:
                 run.read()
             if run.update % budget.per_epoch == 0 and history.rows:
-                run.advance_schedule(history.rows[-1].validation_loss)
+                if isinstance(run.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
+                    run.schedule.step(history.rows[-1].validation_loss)
+                elif run.schedule is not None:
+                    run.schedule.step()
             if run.update not in budget.looks:
                 continue
             if run.out_of_patience(row.validation_loss, patience):

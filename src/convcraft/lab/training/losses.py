@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from convcraft._checks import check_known
 from convcraft._restore import modes
-from convcraft.errors import ConvcraftError, unknown
+from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Split
 
 Loss = str | Callable[[Tensor, Tensor], Tensor]
@@ -23,8 +24,7 @@ def resolve_loss(loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:
     """The function for a name, or the function given; raises ConvcraftError for an unknown name."""
     if callable(loss):
         return loss
-    if loss not in LOSSES:
-        raise unknown("loss", loss, LOSSES)
+    check_known("loss", loss, LOSSES)
     return LOSSES[loss]
 
 
