@@ -9,7 +9,7 @@ import argparse
 import functools
 import os
 import statistics
-import time
+import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -169,20 +169,14 @@ def _properties(activation: str) -> str:
         except (ConvcraftError, RuntimeError):  # not a function of one value alone
             numbers = ["–"] * 3
         rows.append([_label(name) if name == activation else "ReLU", *numbers, str(learned)])
-        times.append(_time(layer))
+        step = functools.partial(_step, layer.float(), torch.randn(256, 64, 8, 8, requires_grad=True))
+        times.append(statistics.median(timeit.repeat(step, number=1, repeat=15)))
     cells = [[*row, f"{spent / times[0]:.2f}x"] for row, spent in zip(rows, times, strict=True)]
     return repr(table(["function", "mean", "variance", "gain", "parameters of 64 channels", "time"], cells))
 
 
-def _time(layer: nn.Module, rounds: int = 15) -> float:
-    """Milliseconds of a forward and a backward pass over (256, 64, 8, 8), the median of some rounds."""
-    layer, x = layer.float(), torch.randn(256, 64, 8, 8, requires_grad=True)
-    spent = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        layer(x).sum().backward()
-        spent.append(1000 * (time.perf_counter() - start))
-    return statistics.median(spent)
+def _step(layer: nn.Module, x: Tensor) -> None:
+    layer(x).sum().backward()
 
 
 def _check(activation: str) -> None:

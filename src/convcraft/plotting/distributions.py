@@ -17,16 +17,6 @@ if TYPE_CHECKING:
     from .chart import Chart
 
 
-def _finite(values: Any, name: str) -> np.ndarray:
-    flat = array(values, name).ravel()
-    if not flat.size or not np.isfinite(flat).all():
-        raise ConvcraftError(
-            f"{name!r}: expected finite values, got "
-            + (f"{int((~np.isfinite(flat)).sum())} that are not" if flat.size else "none")
-        )
-    return flat
-
-
 def histograms(
     values: Mapping[str, Any] | Sequence[Any],
     *,
@@ -61,7 +51,11 @@ def histograms(
     """
     named = isinstance(values, Mapping)
     items = mapping(values if isinstance(values, Mapping) else dict(enumerate(values)), "values", "set of values")
-    data = {name: _finite(v, name) for name, v in items.items()}
+    data = {name: array(v, name).ravel() for name, v in items.items()}
+    for name, flat in data.items():
+        if not flat.size or not np.isfinite(flat).all():
+            got = f"{int((~np.isfinite(flat)).sum())} that are not" if flat.size else "none"
+            raise ConvcraftError(f"{name!r}: expected finite values, got {got}")
     if range is None:
         range = (float(min(v.min() for v in data.values())), float(max(v.max() for v in data.values())))
     edges = np.histogram_bin_edges(np.array([0.0]), bins=bins, range=range)

@@ -6,7 +6,6 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any
 
 from convcraft._checks import check_count, check_known
@@ -170,23 +169,6 @@ class Study:
             )
         check_count("Study", "first", self.first)
         check_count("Study", "extensions", self.extensions, 0)
-        self._check_work()
-        for contrast in self.contrasts:
-            for arm in contrast.arms:
-                check_known("arm of a contrast", arm, self.arms)
-            if self.model is not None and self.measure is None:
-                check_known("measure of a contrast", contrast.measure, MEASURED)
-        for key in self.quick:
-            check_known("entry of quick", key, _QUICK)
-        for arm in self.short:
-            check_known("arm in short", arm, self.arms)
-
-    @property
-    def tuned(self) -> bool:
-        """Whether there are rates to choose from."""
-        return len(self.rates) > 1
-
-    def _check_work(self) -> None:
         if (self.run is None) == (self.model is None):
             got = "neither" if self.run is None else "both"
             raise ConvcraftError(
@@ -207,6 +189,20 @@ class Study:
             check_known("measure to select by", self.select[0], MEASURED[:3])
         if not callable(self.fit):
             _check_fit(self.fit, bool(self.rates), knows_rate=False)
+        for contrast in self.contrasts:
+            for arm in contrast.arms:
+                check_known("arm of a contrast", arm, self.arms)
+            if self.model is not None and self.measure is None:
+                check_known("measure of a contrast", contrast.measure, MEASURED)
+        for key in self.quick:
+            check_known("entry of quick", key, _QUICK)
+        for arm in self.short:
+            check_known("arm in short", arm, self.arms)
+
+    @property
+    def tuned(self) -> bool:
+        """Whether there are rates to choose from."""
+        return len(self.rates) > 1
 
     def settings_of_fit(self, arm: str, rate: float | None) -> dict[str, Any]:
         """The keywords of `training.fit` for an arm at a rate."""
@@ -275,15 +271,10 @@ def _seeds(name: str, values: Iterable[int]) -> tuple[int, ...]:
     return seeds
 
 
-@cache
-def _names_of(fit: Callable[..., Any]) -> tuple[str, ...]:
-    return tuple(name for name in inspect.signature(fit).parameters if name not in _NOT_FIT)
-
-
 def _check_fit(settings: Mapping[str, Any], rates: bool, knows_rate: bool) -> None:
     from convcraft.lab.training import fit
 
-    known = _names_of(fit)
+    known = [name for name in inspect.signature(fit).parameters if name not in _NOT_FIT]
     for name in settings:
         check_known("entry of fit", name, known)
     if rates and "learning_rate" in settings:

@@ -70,29 +70,14 @@ def depth_explorer(
     def frame(activation: str, gain: float, bias: str) -> dict[str, Any]:
         at = (list(gains).index(gain), BIASES.index(bias))
         result = {key: value[at] for key, value in results[activation].items()}
-        panels: list[dict[str, Any]] = [
-            {
-                "title": f"layer {layer}",
-                "series": [{"name": "", "y": heights}],
-                "kind": "bar",
-                "ylim": (0.0, 0.25),
-                "digits": 2,
-                "xlabel": "activation",
-                "ylabel": "share" if k == 0 else "",
-            }
-            for k, (layer, heights) in enumerate(zip(SHOWN, result["heights"], strict=True))
+        bars: dict[str, Any] = {"kind": "bar", "ylim": (0.0, 0.25), "digits": 2, "xlabel": "activation"}
+        panels = [
+            {"title": f"layer {layer}", "series": [{"name": "", "y": heights}], **bars}
+            for layer, heights in zip(SHOWN, result["heights"], strict=True)
         ]
-        panels.append(
-            {
-                "title": "deviation σ",
-                "series": [{"name": "", "y": result["std"]}],
-                "x": list(depth),
-                "kind": "line",
-                "yscale": "log",
-                "ylim": (1e-8, 1e8),
-                "xlabel": "layer",
-            }
-        )
+        panels[0]["ylabel"] = "share"
+        line: dict[str, Any] = {"x": list(depth), "yscale": "log", "ylim": (1e-8, 1e8), "xlabel": "layer"}
+        panels.append({"title": "deviation σ", "series": [{"name": "", "y": result["std"]}], "kind": "line", **line})
         zeros, dead, last = float(result["zeros"]), int(result["dead"]), float(result["std"][-1])
         text = f"At layer 16: σ {_number(last)}, zeros {100 * zeros:.0f} %, dead units {dead} of {width}"
         return {"panels": panels, "text": text}
