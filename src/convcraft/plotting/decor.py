@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from .chart import Chart
 
+XY = Literal["x", "y"]
 SCALES = ("linear", "log", "symlog", "logit")
 
 
@@ -50,7 +51,7 @@ def common_labels(chart: Chart, title: str | None = None, xlabel: str = "", ylab
         chart.suptitle(title, x=0.012, ha="left")
 
 
-def tidy_axis(ax: Axes, which: Literal["x", "y"], scale: str, count: int, whole: bool = False) -> None:
+def tidy_axis(ax: Axes, which: XY, scale: str, count: int, whole: bool = False) -> None:
     """Set the scale and a few round ticks, whole numbers where the data are whole."""
     from matplotlib.ticker import LogFormatterMathtext, MaxNLocator, NullFormatter
 
@@ -86,13 +87,7 @@ def reference_lines(
 
 
 def note(
-    ax: Axes,
-    theme: Theme,
-    text: str,
-    at: tuple[float, float],
-    axis: Literal["x", "y"],
-    offset: tuple[float, float],
-    **align: str,
+    ax: Axes, theme: Theme, text: str, at: tuple[float, float], axis: XY, offset: tuple[float, float], **align: str
 ) -> None:
     """Write a small text at a value of one axis and a fraction of the other, offset by `offset` points."""
     transform = ax.get_xaxis_transform() if axis == "x" else ax.get_yaxis_transform()

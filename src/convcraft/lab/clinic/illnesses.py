@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from convcraft import penalties
+from convcraft.lab import models
 from convcraft.lab.clinic.cases import CLASSES, Case, Hidden, Maker, case, conv_net, he_, images, mlp, vectors
 
 
@@ -153,21 +155,10 @@ def initialization_mismatch(ill: bool) -> Case:
     return case(he_(mlp(8, nn.SELU), 0.4 if ill else 1.0), vectors())
 
 
-class _Logarithm(nn.Module):
-    """log(|x|) or log(1 + |x|)."""
-
-    def __init__(self, shift: float) -> None:
-        super().__init__()
-        self.shift = shift
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.log(x.relu() + self.shift)
-
-
 def not_finite(ill: bool) -> Case:
     """A layer takes the logarithm of a ReLU, which can be zero; the twin adds one before."""
-    layers = (nn.Linear(20, 64), _Logarithm(0.0 if ill else 1.0), nn.Linear(64, CLASSES))
-    return case(he_(nn.Sequential(*layers)), vectors())
+    logarithm = models.Elementwise(lambda x: torch.log(x.relu() + (0.0 if ill else 1.0)))
+    return case(he_(nn.Sequential(nn.Linear(20, 64), logarithm, nn.Linear(64, CLASSES))), vectors())
 
 
 class _Reader(nn.Module):
@@ -247,10 +238,7 @@ def decayed_biases_and_norms(ill: bool) -> Case:
     model = conv_net()
     if ill:
         return case(model, images(), weight_decay=1e-3)
-    weights = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() <= 1]
-    groups = [{"params": weights, "weight_decay": 1e-3}, {"params": others, "weight_decay": 0.0}]
-    return case(model, images(), parameters=groups)
+    return case(model, images(), parameters=penalties.decay_groups(model, 1e-3))
 
 
 def no_gradient(ill: bool) -> Case:

@@ -63,7 +63,7 @@ def data_of(study: Study) -> list[dict[str, Any]]:
         for tensor in (tensor for part in parts for tensor in (part.x, part.y)):
             digest.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        entry = {"name": splits.name, "sizes": [len(part) for part in parts], "arms": []}
+        entry: dict[str, Any] = {"name": splits.name, "sizes": [len(part) for part in parts], "arms": []}
         found.setdefault(digest.hexdigest(), entry)["arms"].append(arm)
     if len(found) == 1:
         next(iter(found.values()))["arms"] = None

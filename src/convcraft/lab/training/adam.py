@@ -110,8 +110,8 @@ def adam_together(
                 if not math.isfinite(one):
                     history.stopped = "diverged"
             running = torch.zeros(n)
-            falling = [h for h in histories if h.stopped != "diverged"]
-            if flat is not None and all(is_flat(h.validation_loss, h.updates, flat) for h in falling):
+            whole = [history for history in histories if history.stopped != "diverged"]
+            if flat is not None and all(is_flat(h.validation_loss, h.updates, flat) for h in whole):
                 break
     found = []
     for k, (model, history) in enumerate(zip(models, histories, strict=True)):

@@ -123,7 +123,7 @@ def fit_together(
             own_seeds = [seed for seed, _ in some]
             mine, strengths = [models[s] for s in own_seeds], [own for _, own in some]
             stacked = Stacked(mine, strengths, own_seeds, names, drawing, loss)
-            trained = _Chunk(stacked, [data[s] for s in own_seeds], own_seeds, loss, budget, flat, bar)
+            trained = _Chunk(stacked, [data[s] for s in own_seeds], own_seeds, budget, flat, bar)
             trained.train()
             for (seed, own), history, state in zip(some, trained.histories, trained.states, strict=True):
                 model = copy.deepcopy(first)
@@ -219,16 +219,9 @@ class _Chunk:
     """The training of one chunk of copies: what each measured, and its weights at the end."""
 
     def __init__(
-        self,
-        stacked: Stacked,
-        data: Sequence[Splits],
-        seeds: Sequence[int],
-        loss: Loss,
-        budget: Budget,
-        flat: float | None,
-        bar: Bar,
+        self, stacked: Stacked, data: list[Splits], seeds: list[int], budget: Budget, flat: float | None, bar: Bar
     ) -> None:
-        self.stacked, self.loss, self.budget, self.flat, self.bar = stacked, loss, budget, flat, bar
+        self.stacked, self.budget, self.flat, self.bar = stacked, budget, flat, bar
         self.histories = [History() for _ in data]
         self.states: list[dict[str, Tensor]] = [{} for _ in data]
         #: of the copies that are still trained: their places in the chunk, and the order of their batches
@@ -313,7 +306,7 @@ class _Chunk:
                 targets = y[some] if self.shared["validation", "y"] else y[:, some]
                 if self.shared["validation", "y"]:
                     targets = targets.expand(copies, *targets.shape)
-                sums[0] += losses_of(outputs, targets, self.loss).double() * targets.shape[1]
+                sums[0] += losses_of(outputs, targets, self.stacked.loss).double() * targets.shape[1]
                 sums[1] += correct_of(outputs, targets)
         return sums / self.examples[1]
 
