@@ -80,7 +80,6 @@ _SQUARED = "The negative half is multiplied by the slope, so its square by the s
 
 CHECKS: dict[str, Check] = by_name(tanh_as_sigmoid, elu_without_nan, your_activation) | {
     "leaky-gain": formula(
-        "the negative slope",
         lambda a: math.sqrt(2 / (1 + a**2)),
         [(0.0,), (0.01,), (0.5,), (1.0,), (-0.5,)],
         "the gain for slope {:g}",
@@ -89,5 +88,6 @@ CHECKS: dict[str, Check] = by_name(tanh_as_sigmoid, elu_without_nan, your_activa
         (lambda a: math.sqrt(2) / (1 + a), _SQUARED),
         (lambda a: math.sqrt(2), "That is ReLU's gain, whatever the slope. The negative side adds to it."),
         (lambda a: 2 / (1 + a**2), "That is the factor for the variance of the weights: take the root."),
+        arguments="the negative slope",
     )
 }

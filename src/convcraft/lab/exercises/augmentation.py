@@ -138,7 +138,6 @@ _BY_VARIANCE = "the noise enters the squared error by its variance, not by its s
 
 CHECKS: dict[str, Check] = by_name(turn_about_a_point, one_draw_each, no_leak, your_augmentation) | {
     "worth-of-copies": formula(
-        "n, k and rho",
         lambda n, k, rho: n * (k + 1) / (1 + k * rho),
         [(100, 4, 0.0), (100, 4, 0.5), (200, 1, 0.9), (50, 1000, 0.8)],
         "the worth for n = {}, k = {}, rho = {}",
@@ -150,7 +149,6 @@ CHECKS: dict[str, Check] = by_name(turn_about_a_point, one_draw_each, no_leak, y
         ),
     ),
     "copies-needed": formula(
-        "n, rho and goal",
         _copies_needed,
         [(40, 0.0, 100), (40, 0.5, 60), (40, 0.5, 79), (40, 0.5, 80), (40, 0.5, 200), (100, 0.5, 90)],
         "the number of copies for n = {}, rho = {}, goal = {}",
@@ -160,12 +158,12 @@ CHECKS: dict[str, Check] = by_name(turn_about_a_point, one_draw_each, no_leak, y
         ),
     ),
     "noise-is-decay": formula(
-        "the standard deviation",
         lambda std: 2 * std**2,
         [(0.0,), (0.1,), (0.3,), (2.0,)],
         "the weight_decay for noise of {}",
         (lambda std: std**2, "that is the factor of the sum of squares; weight_decay multiplies w."),
         (lambda std: std, _BY_VARIANCE),
         (lambda std: 2 * std, _BY_VARIANCE),
+        arguments="the standard deviation",
     ),
 }

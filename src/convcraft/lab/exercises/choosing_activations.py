@@ -162,14 +162,13 @@ CHECKS: dict[str, Check] = by_name(
     best_rates, output_layers, mend_the_choice, expected_lead, re_encode, pooled_paradox, your_choice
 ) | {
     "nonlinearity-of-a-leak": formula(
-        "the slope",
         lambda a: _nonlinearity(a, (1 + a**2) / 2 - (1 - a) ** 2 / (2 * math.pi)),
         [(1.0,), (0.0,), (0.01,), (0.25,), (0.5,), (-1.0,)],
         "the index for slope {:g}",
         (lambda a: _nonlinearity(a, (1 + a**2) / 2), "The line has an intercept: divide by the variance."),
+        arguments="the slope",
     ),
     "seeds-needed": formula(
-        "the standard deviation of the differences and the half-width",
         lambda deviation, half: math.ceil((1.96 * deviation / half) ** 2),
         [(0.01, 0.005), (0.02, 0.005), (0.01, 0.002), (0.004, 0.01)],
         "the number for {}, {}",
@@ -177,5 +176,6 @@ CHECKS: dict[str, Check] = by_name(
         (lambda s, h: math.ceil(1.96 * s / h), _SQUARE),
         (lambda s, h: math.ceil(2 * 1.96 * s / h), _SQUARE),
         (lambda s, h: (1.96 * s / h) ** 2, "Seeds come in whole numbers: round up."),
+        arguments="the standard deviation of the differences and the half-width",
     ),
 }

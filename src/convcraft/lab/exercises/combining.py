@@ -125,7 +125,6 @@ def your_recipe(answer: Callable[[data.Splits, int], nn.Module]) -> Iterator[Com
 
 CHECKS: dict[str, Check] = by_name(leave_one_out, nothing_to_lose, cure, your_recipe) | {
     "hidden-replication": formula(
-        "k",
         lambda k: (k + 1) / 2,
         [(1,), (3,), (6,)],
         "the ratio for k = {}",
@@ -133,7 +132,6 @@ CHECKS: dict[str, Check] = by_name(leave_one_out, nothing_to_lose, cure, your_re
         (lambda k: k / 2, "one at a time has k + 1 arms, for the one without any technique needs runs too."),
     ),
     "share-of-the-range": formula(
-        "m",
         lambda m: m**2 / (1 + m**2),
         [(1,), (3,), (0.5,)],
         "the share for m = {}",

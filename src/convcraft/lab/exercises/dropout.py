@@ -132,7 +132,6 @@ _VARIANCE = 0.5 - 1 / (2 * math.pi)  # of relu(z), z ~ N(0, 1)
 
 CHECKS: dict[str, Check] = by_name(mend_the_dropout, masks_on_norms_off, noise_that_cancels, your_dropout) | {
     "unit-variance": formula(
-        "w, x and p",
         lambda w, x, p: p / (1 - p) * _noise(w, x),
         [(_W, _X, p) for p in (0.2, 0.5, 0.9)],
         "the variance at p = {2}",
@@ -142,7 +141,6 @@ CHECKS: dict[str, Check] = by_name(mend_the_dropout, masks_on_norms_off, noise_t
         (lambda w, x, p: (p / (1 - p) * _noise(w, x)).sqrt(), "that is the standard deviation."),
     ),
     "dropout-as-ridge": formula(
-        "n and p",
         lambda n, p: n * p / (1 - p),
         [(50, 0.2), (200, 0.75)],
         "alpha for n = {}, p = {}",
@@ -151,7 +149,6 @@ CHECKS: dict[str, Check] = by_name(mend_the_dropout, masks_on_norms_off, noise_t
         (lambda n, p: n * (1 - p) / p, "p and 1 - p have changed places: without dropout, no penalty."),
     ),
     "block-seeds": formula(
-        "p and b",
         lambda p, b: 1 - (1 - p) ** (1 / b**2),
         [(0.1, 1), (0.1, 7), (0.5, 3)],
         "the probability for p = {}, b = {}",
@@ -160,7 +157,6 @@ CHECKS: dict[str, Check] = by_name(mend_the_dropout, masks_on_norms_off, noise_t
         tolerance=1e-9,
     ),
     "mean-depth": formula(
-        "L and last",
         lambda L, last: L - last * (L + 1) / 2,
         [(1, 0.5), (10, 0.5), (54, 0.2)],
         "the expected number for L = {}, last = {}",
@@ -168,7 +164,6 @@ CHECKS: dict[str, Check] = by_name(mend_the_dropout, masks_on_norms_off, noise_t
         (lambda L, last: L * (1 - last / 2), "the mean of 1, 2, ..., L is (L + 1) / 2."),
     ),
     "relu-variance-shift": formula(
-        "p",
         lambda p: _VARIANCE / (_VARIANCE + p / (1 - p) * 0.5),
         [(0.0,), (0.2,), (0.5,)],
         "the ratio at p = {}",

@@ -49,7 +49,6 @@ def draw_with_gradient(answer: Callable[..., Any]) -> str | None:
 
 CHECKS: dict[str, Check] = by_name(draw_with_gradient) | {
     "kl-by-hand": formula(
-        "mean and log_variance",
         _kl,
         [(_MEAN, _LOG_VARIANCE)],
         "the divergence of each row",
@@ -62,7 +61,6 @@ CHECKS: dict[str, Check] = by_name(draw_with_gradient) | {
         (lambda m, v: _kl(m, v).mean(), "one number for each row."),
     ),
     "grey-pixels": formula(
-        "p",
         _total_mass,
         [(0.1,), (0.3,), (0.9,)],
         "the integral at p = {0}",
@@ -74,7 +72,6 @@ CHECKS: dict[str, Check] = by_name(draw_with_gradient) | {
         (lambda p: 1 / _total_mass(p), "that is the factor by which to multiply, to make it 1."),
     ),
     "hidden-deviation": formula(
-        "pixels",
         lambda pixels: math.sqrt(pixels / 2),
         [(64,), (196,), (784,)],
         "the standard deviation for {0} pixels",

@@ -60,7 +60,6 @@ def _from_keras(kernel: Any, height: int, width: int) -> Any:
 
 CHECKS: dict[str, Check] = by_name(sample_in_torch, split_with_copies) | {
     "images-needed": formula(
-        "two accuracies",
         lambda a, b: math.ceil(1.96**2 * (a * (1 - a) + b * (1 - b)) / (a - b) ** 2),
         [(0.922, 0.925), (0.9, 0.95), (0.876, 0.932)],
         "the number of images that tells {0} from {1}",
@@ -76,9 +75,9 @@ CHECKS: dict[str, Check] = by_name(sample_in_torch, split_with_copies) | {
             lambda a, b: math.floor(1.96**2 * (a * (1 - a) + b * (1 - b)) / (a - b) ** 2),
             "The number of images is a whole one, and must be enough: round up.",
         ),
+        arguments="two accuracies",
     ),
     "dense-from-keras": formula(
-        "kernel, height and width",
         _from_keras,
         [(_RNG.random((24, 5)), 2, 3), (_RNG.random((36, 4)), 3, 3)],
         "the weight for maps of {1}x{2}",

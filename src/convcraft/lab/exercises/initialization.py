@@ -94,7 +94,6 @@ CHECKS: dict[str, Check] = by_name(mend_the_initializer, your_deep_network) | {
         tolerance=1e-3 * 6.0**-6,
     ),
     "gain-with-dropout": formula(
-        "p",
         lambda p: math.sqrt(2 * (1 - p)),
         [(0.0,), (0.2,), (0.5,), (0.9,)],
         "the gain for p = {:g}",
@@ -110,7 +109,6 @@ CHECKS: dict[str, Check] = by_name(mend_the_initializer, your_deep_network) | {
         (lambda p: 2 * (1 - p), "That is the square of the gain: it multiplies the variance."),
     ),
     "branch-scale": formula(
-        "branches and growth",
         lambda branches, growth: math.sqrt(growth ** (1 / branches) - 1),
         [(1, 2.0), (10, 4.0), (50, math.e), (1000, 1.5)],
         "the factor for {} branches",

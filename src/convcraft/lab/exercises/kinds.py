@@ -1,6 +1,7 @@
 """Kinds of checks that several chapters use: a formula, a number, several numbers, trained networks."""
 
 import functools
+import inspect
 import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,19 +34,21 @@ def takes(arguments: str) -> Callable[[Check], Check]:
 
 
 def formula(
-    arguments: str,
     right: Callable[..., Any],
     cases: Sequence[Sequence[Any]],
     what: str,
     *slips: tuple[Callable[..., Any], str],
+    arguments: str = "",
     tolerance: float = 1e-6,
 ) -> Check:
     """Check of a function, case by case, against `right`; a slip is a formula that explains all wrong values.
 
-    `what` names the value and is formatted with the arguments of the case.
+    `what` names the value and is formatted with the arguments of the case; `arguments` names these, where they
+    are not called as those of `right`.
     """
+    *names, last = inspect.signature(right).parameters
 
-    @takes(arguments)
+    @takes(arguments or " and ".join([", ".join(names), last] if names else [last]))
     def test(answer: Any) -> str | None:
         wrong = []
         for case in cases:

@@ -107,7 +107,6 @@ _U = torch.linspace(-3, 3, 25, dtype=torch.float64)
 
 CHECKS: dict[str, Check] = by_name(sparse_optimizer, who_is_decayed, a_weight_that_grows, your_regularizer) | {
     "elastic-prox": formula(
-        "u, a and b",
         lambda u, a, b: _threshold(u, a) / (1 + 2 * b),
         [(_U, 0.0, 0.5), (_U, 1.0, 0.0), (_U, 0.8, 0.7)],
         "the minimizer for a = {1}, b = {2}",
@@ -116,18 +115,18 @@ CHECKS: dict[str, Check] = by_name(sparse_optimizer, who_is_decayed, a_weight_th
         tolerance=1e-9,
     ),
     "early-stopping": formula(
-        "h, rate and steps",
         lambda *case: case[0] * (1 / _share_left(*case) - 1) / 2,
         [(1.0, 0.1, 10), (0.2, 0.5, 3), (3.0, 0.1, 1)],
         "lambda for h = {}, rate {}, {} steps",
         (lambda *case: case[0] * (1 / _share_left(*case) - 1), "twice too large: (lambda w^2)'' is 2 lambda."),
+        arguments="h, rate and steps",
     ),
     "effective-rate": formula(
-        "rate, decay and G",
         lambda rate, decay, size: math.sqrt(2 * rate * decay) / size,
         [(0.1, 0.01, 1.0), (0.4, 0.001, 1.0), (0.1, 0.01, 2.0)],
         "the effective rate for rate {}, decay {}, G = {}",
         (lambda eta, decay, size: size * math.sqrt(eta / (2 * decay)), "that is the squared norm; divide by it."),
         (lambda eta, decay, size: math.sqrt(eta * decay) / size, "a 2 is missing: the norm is squared."),
+        arguments="rate, decay and G",
     ),
 }

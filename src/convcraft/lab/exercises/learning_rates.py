@@ -117,7 +117,6 @@ def _steps(condition: float, share: float) -> float:
 
 CHECKS: dict[str, Check] = by_name(mend_the_cosine, your_schedule, read_the_curves) | {
     "steps-to-shrink": formula(
-        "the condition number and the share",
         lambda condition, share: math.ceil(_steps(condition, share) - 1e-12),
         [(100.0, 0.01), (2.0, 0.5), (1000.0, 0.1)],
         "the steps for condition number {:g} and share {:g}",
@@ -125,9 +124,9 @@ CHECKS: dict[str, Check] = by_name(mend_the_cosine, your_schedule, read_the_curv
         (lambda *case: math.floor(_steps(*case)), "After that many the share is not reached yet. Round up."),
         (lambda *case: -_steps(*case), "Both logarithms are negative; their quotient is not."),
         (lambda *case: -math.ceil(_steps(*case)), "Both logarithms are negative; their quotient is not."),
+        arguments="the condition number and the share",
     ),
     "first-step-of-adam": formula(
-        "the gradient, the rate, beta1, beta2 and eps",
         lambda g, rate, beta1, beta2, eps: rate * g / (abs(g) + eps),
         [(g, 0.01, 0.9, 0.999, eps) for g, eps in ((0.3, 1e-8), (-2.0, 1e-8), (1e-3, 1e-2))],
         "the step for gradient {0:g} and eps {4:g}",
@@ -140,5 +139,6 @@ CHECKS: dict[str, Check] = by_name(mend_the_cosine, your_schedule, read_the_curv
             "That is the step without the correction. Divide both means by 1 - beta^t, with t = 1.",
         ),
         (lambda g, rate, *_: rate * g, "That is a step of gradient descent. What is it divided by?"),
+        arguments="the gradient, the rate, beta1, beta2 and eps",
     ),
 }

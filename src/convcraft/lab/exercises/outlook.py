@@ -86,7 +86,6 @@ def _best_of(k: int) -> float:
 
 CHECKS: dict[str, Check] = by_name(function_of_your_own, registered_test) | {
     "seeds-for-a-difference": formula(
-        "deviation and difference",
         _seeds,
         [(0.8, 0.3), (0.5, 0.3), (0.8, 1.0)],
         "the number of seeds for a deviation of {0} and a difference of {1}",
@@ -105,7 +104,6 @@ CHECKS: dict[str, Check] = by_name(function_of_your_own, registered_test) | {
         ),
     ),
     "best-of-equals": formula(
-        "k",
         _best_of,
         [(2,), (5,), (20,)],
         "the lead of the best of {0} equal functions",

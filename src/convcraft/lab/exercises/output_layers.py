@@ -72,7 +72,6 @@ def _squared(z: float, y: float) -> float:
 
 CHECKS: dict[str, Check] = by_name(log_softmax, softmax_jacobian, mend_the_loss) | {
     "gradient-of-squared-error": formula(
-        "z and y",
         _squared,
         [(-3.0, 1.0), (0.5, 0.0), (2.0, 1.0)],
         "the gradient at z = {:g}, y = {:g}",

@@ -54,7 +54,6 @@ def _hit_rate(rank: int, items: int, negatives: int) -> float:
 
 CHECKS: dict[str, Check] = by_name(xor_by_vectors, popularity_without_the_answer) | {
     "ease-in-five-lines": formula(
-        "X and strength",
         baselines.ease,
         [(_VISITS, 5.0), (_VISITS, 50.0)],
         "B at strength {1}",
@@ -67,9 +66,9 @@ CHECKS: dict[str, Check] = by_name(xor_by_vectors, popularity_without_the_answer
             lambda x, s: baselines.ease(x, s) + np.eye(x.shape[1]),
             "the diagonal must be 0, or each item predicts itself.",
         ),
+        arguments="X and strength",
     ),
     "sampled-hit-rate": formula(
-        "rank, items and negatives",
         _hit_rate,
         [(0, 285, 100), (30, 285, 20), (60, 285, 50), (200, 285, 20)],
         "the chance of a hit at rank {0} among {1} items with {2} of them drawn",

@@ -76,7 +76,6 @@ def share_of_repeats(answer: Callable[[Sequence[str], Sequence[str]], Any]) -> s
 
 CHECKS: dict[str, Check] = by_name(gru_by_hand, last_true_state, share_of_repeats) | {
     "bias-for-a-lag": formula(
-        "lag and share",
         lambda lag, share: -math.log(share ** (-1 / lag) - 1),
         [(20, 0.5), (100, 0.5), (100, 0.9)],
         "the bias for a lag of {0} and a share of {1}",

@@ -69,7 +69,6 @@ def _trials(share: float, chance: float) -> float:
 
 CHECKS: dict[str, Check] = by_name(log_uniform_rate, winner_by_luck, two_reports) | {
     "trials-to-hit": formula(
-        "the share of the space that is good and the probability",
         lambda share, chance: math.ceil(_trials(share, chance) - 1e-12),
         [(0.05, 0.95), (0.1, 0.9), (0.01, 0.5)],
         "the trials for a share of {:g} and a probability of {:g}",
@@ -80,5 +79,6 @@ CHECKS: dict[str, Check] = by_name(log_uniform_rate, winner_by_luck, two_reports
             lambda share, chance: math.ceil(math.log(chance) / math.log1p(-share) - 1e-12),
             "The chance that all trials miss must fall to 1 minus the probability.",
         ),
+        arguments="the share of the space that is good and the probability",
     )
 }

@@ -69,7 +69,6 @@ def one_line_detector(answer: Callable[..., Any]) -> Iterator[Complaint]:
 
 CHECKS: dict[str, Check] = by_name(split_without_leak, one_line_detector) | {
     "the-highest-forecast": formula(
-        "w and b",
         lambda w, b: b + np.abs(w).sum(),
         [(_WEIGHTS, 0.3), (-_WEIGHTS[:5], -1.0)],
         "the bound at b = {1}",
@@ -78,7 +77,6 @@ CHECKS: dict[str, Check] = by_name(split_without_leak, one_line_detector) | {
         (lambda w, b: b + w[w > 0].sum(), "a unit with a negative weight need not be at 0: tanh reaches −1."),
     ),
     "mase-by-hand": formula(
-        "forecast, actual, history and period",
         statistics.mase,
         [(_FORECAST, _TRUE, _HISTORY, 1), (_FORECAST, _TRUE, _HISTORY, 24)],
         "MASE at period {3}",
