@@ -75,30 +75,25 @@ def _corrupt(data_set: str, name: str, where: Path | str, found: str, size: int)
     )
 
 
-def _provided(folder: Path, data_set: str, name: str) -> Path:
-    """The file in the folder that `CONVCRAFT_DATA` names, verified."""
+def locate(data_set: str, name: str) -> Path | None:
+    """Where an intact copy of the file already lies, without a download; None when there is none."""
+    folder, wanted = provided_folder(), REGISTRY[data_set][name]
+    if folder is None:
+        path = cache_folder() / data_set / name
+        return path if path.is_file() and sha256(path, wanted.members) == wanted.sha256 else None
     candidates = (folder / data_set / name, folder / name)
     for path in candidates:
         if path.is_file():
-            found = sha256(path, REGISTRY[data_set][name].members)
-            if found != REGISTRY[data_set][name].sha256:
+            found = sha256(path, wanted.members)
+            if found != wanted.sha256:
                 raise _corrupt(data_set, name, path, found, path.stat().st_size)
             return path
     looked = " and ".join(str(path) for path in candidates)
     raise ConvcraftError(
         f"data file {name} of {data_set} is missing: CONVCRAFT_DATA is {folder}, but neither of {looked} "
-        f"exists (expected SHA-256 {REGISTRY[data_set][name].sha256}). {_advice(data_set, name)} Without "
-        "CONVCRAFT_DATA it is downloaded."
+        f"exists (expected SHA-256 {wanted.sha256}). {_advice(data_set, name)} Without CONVCRAFT_DATA it is "
+        "downloaded."
     )
-
-
-def locate(data_set: str, name: str) -> Path | None:
-    """Where an intact copy of the file already lies, without a download; None when there is none."""
-    provided = provided_folder()
-    if provided is not None:
-        return _provided(provided, data_set, name)
-    path, wanted = cache_folder() / data_set / name, REGISTRY[data_set][name]
-    return path if path.is_file() and sha256(path, wanted.members) == wanted.sha256 else None
 
 
 def find(data_set: str, name: str) -> Path:

@@ -1,11 +1,9 @@
 """Checks of the exercises of the chapter "Series"."""
 
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from convcraft.lab import data, statistics
 from convcraft.lab.exercises.framework import Check, Complaint, by_name
@@ -41,19 +39,14 @@ def split_without_leak(answer: Callable[..., Any]) -> Iterator[Complaint]:
             yield "nothing leaks, but windows are left out that would not leak either."
 
 
-@cache
-def _digits() -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    parts = data.load("digits").standardized().flattened()
-    train, test = parts.train, parts.test
-    return train.x.double().numpy(), train.y.numpy(), test.x.double().numpy(), test.y.numpy()
-
-
 @takes("train and test")
 def one_line_detector(answer: Callable[..., Any]) -> Iterator[Complaint]:
     """A function of normal rows and of rows to be scored -> scores, large where anomalous."""
     from sklearn.metrics import roc_auc_score
 
-    x, y, later, true = _digits()
+    parts = data.load("digits").standardized().flattened()
+    x, later = (part.x.double().numpy() for part in (parts.train, parts.test))
+    y, true = parts.train.y.numpy(), parts.test.y.numpy()
     areas = []
     for digit in range(10):
         scores = np.asarray(answer(x[y != digit].copy(), later.copy()), dtype=float)

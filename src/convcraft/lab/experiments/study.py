@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -147,9 +147,20 @@ class Study:
                 f"arms must be a dict with one arm or more; got {self.arms!r}. Pass {{name: plain data}}."
             )
         set_(self, "arms", plain(self.arms, "arms"))
-        set_(self, "rates", _rates(self.rates))
-        set_(self, "seeds", _seeds("seeds", self.seeds))
-        set_(self, "tuning_seeds", _seeds("tuning_seeds", self.tuning_seeds))
+        rates = tuple(float(rate) for rate in self.rates)
+        if any(not (rate > 0 and math.isfinite(rate)) for rate in rates) or len(set(rates)) < len(rates):
+            raise ConvcraftError(
+                f"rates must be finite numbers above 0, none twice; got {list(rates)}. Pass for example "
+                "(0.01, 0.03, 0.1), or () where nothing is tuned."
+            )
+        set_(self, "rates", rates)
+        for name in ("seeds", "tuning_seeds"):
+            seeds = tuple(check_seed(seed) for seed in getattr(self, name))
+            if not seeds or len(set(seeds)) < len(seeds):
+                raise ConvcraftError(
+                    f"{name} must hold one seed or more, none twice; got {list(seeds)}. Pass for example range(10)."
+                )
+            set_(self, name, seeds)
         for name in ("contrasts", "select", "curves", "short"):
             set_(self, name, tuple(getattr(self, name)))
         set_(self, "_takes_rate", callable(self.fit) and len(inspect.signature(self.fit).parameters) > 1)
@@ -250,25 +261,6 @@ def _merged(fit: Any, entries: Mapping[str, Any], takes_rate: bool) -> Any:
     if takes_rate:
         return lambda arm, rate: {**fit(arm, rate), **entries}
     return lambda arm: {**fit(arm), **entries}
-
-
-def _rates(values: Sequence[float]) -> tuple[float, ...]:
-    rates = tuple(float(rate) for rate in values)
-    if any(not (rate > 0 and math.isfinite(rate)) for rate in rates) or len(set(rates)) < len(rates):
-        raise ConvcraftError(
-            f"rates must be finite numbers above 0, none twice; got {list(rates)}. Pass for example "
-            "(0.01, 0.03, 0.1), or () where nothing is tuned."
-        )
-    return rates
-
-
-def _seeds(name: str, values: Iterable[int]) -> tuple[int, ...]:
-    seeds = tuple(check_seed(seed) for seed in values)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ConvcraftError(
-            f"{name} must hold one seed or more, none twice; got {list(seeds)}. Pass for example range(10)."
-        )
-    return seeds
 
 
 def _check_fit(settings: Mapping[str, Any], rates: bool, knows_rate: bool) -> None:

@@ -1,5 +1,6 @@
 """Networks of fully connected and of convolutional layers, and how an activation becomes a layer."""
 
+import contextlib
 import copy
 import inspect
 from collections.abc import Callable, Sequence
@@ -35,16 +36,6 @@ class Elementwise(nn.Module):
         return getattr(self.function, "__name__", repr(self.function))
 
 
-def _required(function: Callable[..., Any]) -> list[str] | None:
-    """Names of the arguments that a callable requires; None where Python does not tell (built-ins)."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return None
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
-
-
 def activation_layer(activation: Activation, channels: int = 1) -> nn.Module | None:
     """A fresh layer for an activation: a name, a module class or factory, a module, a function, or None.
 
@@ -71,7 +62,11 @@ def activation_layer(activation: Activation, channels: int = 1) -> nn.Module | N
             f"activation must be a name, a module class, a factory, a function or None; got {activation!r}. "
             "Pass for example 'relu' or torch.nn.ReLU."
         )
-    required = _required(activation)
+    required: list[str] | None = None  # where Python does not tell, as of built-ins
+    with contextlib.suppress(TypeError, ValueError):
+        parameters = inspect.signature(activation).parameters.values()
+        variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        required = [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
     if required not in ([], ["channels"]) and not isinstance(activation, type):
         return Elementwise(activation)
     layer = activation() if not required else activation(channels) if required == ["channels"] else None
