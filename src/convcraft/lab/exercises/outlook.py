@@ -79,11 +79,6 @@ def registered_test(answer: Any) -> Iterator[Complaint]:
         yield "the opposite has to lie below a number, or the plan cannot lose."
 
 
-def _best_of(k: int) -> float:
-    density = lambda z: z * k * stats.norm.pdf(z) * stats.norm.cdf(z) ** (k - 1)  # noqa: E731
-    return float(integrate.quad(density, -9, 9)[0])
-
-
 CHECKS: dict[str, Check] = by_name(function_of_your_own, registered_test) | {
     "seeds-for-a-difference": formula(
         _seeds,
@@ -104,7 +99,7 @@ CHECKS: dict[str, Check] = by_name(function_of_your_own, registered_test) | {
         ),
     ),
     "best-of-equals": formula(
-        _best_of,
+        lambda k: integrate.quad(lambda z: z * k * stats.norm.pdf(z) * stats.norm.cdf(z) ** (k - 1), -9, 9)[0],
         [(2,), (5,), (20,)],
         "the lead of the best of {0} equal functions",
         (lambda k: 0.0, "each has that on average. The one that is picked has not."),

@@ -40,9 +40,7 @@ def _one_image(x: Tensor, dim: int) -> Tensor:
     return x.movedim(dim, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
 
 
-def _convolution(
-    layer: nn.Conv2d, dim: int | None, x: Tensor, weight: Tensor, bias: Tensor | None
-) -> tuple[Tensor, int]:
+def _convolution(layer: Any, dim: int | None, x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, int]:
     copies = len(weight)
     groups = layer.groups if dim is None else copies * layer.groups
     x = x if dim is None else _one_image(x, dim)
