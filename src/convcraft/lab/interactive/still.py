@@ -48,7 +48,7 @@ def draw_still(frame: Mapping[str, Any], panels: Sequence[Mapping[str, Any]], x:
                 ax.set(xlim=fixed["xlim"], aspect="equal")
             if fixed["yticks"] is False:
                 ax.set_yticks([])
-            if fixed["xticks"]:
+            if fixed.get("xticks"):
                 ax.set_xticks(fixed["x"], fixed["xticks"])
             ax.set_title(str(panel.get("title", "")), fontsize=12 if columns < 3 else 10.5)
             ax.set(xlabel=fixed["xlabel"], ylabel=fixed["ylabel"])
