@@ -63,7 +63,7 @@ def test_stages_of_arrays_and_of_a_diagnosis():
 
 
 def test_a_slip_is_the_formula_that_explains_all_wrong_values():
-    test = kinds.formula("x", lambda x: x**2, [(0,), (2,), (3,)], "f({})", (lambda x: 2 * x, "derivative"))
+    test = kinds.formula(lambda x: x**2, [(0,), (2,), (3,)], "f({})", (lambda x: 2 * x, "derivative"))
     assert test(lambda x: x * x) is None
     assert test(lambda x: 2 * x).stages[0] == "derivative", "right at 0 and at 2"
     assert test(lambda x: x + 2).stages[0] == "f(0) is 2: too large."

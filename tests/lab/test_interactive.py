@@ -20,7 +20,7 @@ pytest.importorskip("PIL", reason="the still needs Pillow: pip install 'convcraf
 
 from convcraft.lab import interactive
 from convcraft.lab.interactive.activations import _describe, plain
-from convcraft.lab.interactive.encoding import code_bytes, decode, encode, pack, unpack
+from convcraft.lab.interactive.encoding import code_bytes, encode, pack
 from convcraft.lab.interactive.still import draw_still
 from convcraft.plotting.style import THEMES
 
@@ -35,6 +35,19 @@ def leaky(slope: float = 0.1, function: str = "f") -> dict:
 def make(frame=leaky, controls=None, **more):
     options = {"x": X, "alt": "Leaky ReLU; its slope can be moved."} | more
     return interactive.figure(frame, controls or {"slope": [0.0, 0.1, 0.5]}, **options)
+
+
+def unpack(text: str) -> bytes:
+    """The bytes of a packed frame."""
+    short = base64.b64decode(text)
+    return re.sub(rb"\x00(.)", lambda run: bytes(run.group(1)[0] + 1), short, flags=re.DOTALL)
+
+
+def decode(codes: bytes, low: float, high: float, wide: int) -> np.ndarray:
+    """The values of an encoded panel, as the script on the page reads them."""
+    code = np.frombuffer(codes, dtype=f"<u{wide}").astype(np.float64)
+    top = 256**wide - 2
+    return np.where(code > top, np.nan, low + (high - low) * code / top)
 
 
 def values(figure, state, panel=0, series=0):

@@ -9,7 +9,7 @@ import argparse
 import functools
 import os
 import statistics
-import time
+import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -34,15 +34,11 @@ def _mlp(*sizes: int) -> Callable[[Any], nn.Module]:
     return lambda f: models.MLP(sizes, activation=f)
 
 
-def _convnet(activation: Any) -> nn.Module:
-    return models.ConvNet((8, 16), hidden=32, activation=activation)
-
-
 #: task -> (what it is, the network for an activation, the most updates)
 TASKS: dict[str, tuple[str, Callable[[Any], nn.Module], int]] = {
     "dense": ("digits, 2 hidden layers of 64", _mlp(64, 64, 64, 10), 2000),
     "deep": ("digits, 12 hidden layers of 32", _mlp(64, *[32] * 12, 10), 2000),
-    "convolutional": ("digits, 2 convolutions", _convnet, 1000),
+    "convolutional": ("digits, 2 convolutions", lambda f: models.ConvNet((8, 16), hidden=32, activation=f), 1000),
     "forecast": ("noisy chaotic series, 12 steps ahead", _mlp(LAGS, 32, 32, HORIZON), 8000),
 }
 
@@ -173,20 +169,14 @@ def _properties(activation: str) -> str:
         except (ConvcraftError, RuntimeError):  # not a function of one value alone
             numbers = ["–"] * 3
         rows.append([_label(name) if name == activation else "ReLU", *numbers, str(learned)])
-        times.append(_time(layer))
+        step = functools.partial(_step, layer.float(), torch.randn(256, 64, 8, 8, requires_grad=True))
+        times.append(statistics.median(timeit.repeat(step, number=1, repeat=15)))
     cells = [[*row, f"{spent / times[0]:.2f}x"] for row, spent in zip(rows, times, strict=True)]
     return repr(table(["function", "mean", "variance", "gain", "parameters of 64 channels", "time"], cells))
 
 
-def _time(layer: nn.Module, rounds: int = 15) -> float:
-    """Milliseconds of a forward and a backward pass over (256, 64, 8, 8), the median of some rounds."""
-    layer, x = layer.float(), torch.randn(256, 64, 8, 8, requires_grad=True)
-    spent = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        layer(x).sum().backward()
-        spent.append(1000 * (time.perf_counter() - start))
-    return statistics.median(spent)
+def _step(layer: nn.Module, x: Tensor) -> None:
+    layer(x).sum().backward()
 
 
 def _check(activation: str) -> None:
@@ -199,7 +189,8 @@ def _check(activation: str) -> None:
         raise ConvcraftError(f"enter: the activation must keep the shape (4, 64, 8, 8), got {got}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the report; misuse raises ConvcraftError, which is exit status 2."""
     parser = argparse.ArgumentParser(
         prog="python -m convcraft enter",
         description="Compare an activation of your own with ReLU on four small tasks, as the book does it.",
@@ -210,12 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("activation", metavar="MODULE:FACTORY", help="what makes the activation")
     parser.add_argument("--quick", action="store_true", help="three seeds at one rate: a look, not a result")
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (all cores)")
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the report; misuse raises ConvcraftError, which is exit status 2."""
-    options = _parser().parse_args(list(arguments or ()))
+    options = parser.parse_args(list(arguments or ()))
     name = options.activation
     if ":" in name and name.rpartition(":")[0].endswith(".py"):  # the other processes may be elsewhere
         name = os.path.abspath(name)

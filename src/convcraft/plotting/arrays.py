@@ -23,13 +23,11 @@ def array(value: Any, name: str) -> np.ndarray:
 
 def mapping(value: Any, name: str, singular: str) -> dict[str, Any]:
     """Return a non-empty mapping of names to data as a plain dict; anything else is refused."""
-    if isinstance(value, Mapping):
-        result = {str(k): v for k, v in value.items()}
-    else:
+    if not isinstance(value, Mapping):
         raise ConvcraftError(f"{name}: expected a dict of name: {singular}, got {type(value).__name__}")
-    if not result:
+    if not value:
         raise ConvcraftError(f"{name}: expected at least one {singular}, got none")
-    return result
+    return {str(k): v for k, v in value.items()}
 
 
 def band(value: Any, length: int, name: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:

@@ -36,7 +36,6 @@ class Chart(Figure):
             )
         self.theme: Theme = pick_theme(theme)
         self.alt: str = " ".join(alt.split())
-        self._colours = 128
         self._drawn: bytes | None = None
         with settings(self.theme):
             super().__init__(figsize=size, dpi=DPI, layout="constrained")
@@ -68,7 +67,7 @@ class Chart(Figure):
             self.savefig(full, format="png", dpi=DPI, metadata={"Software": None})
         with Image.open(full) as image:
             flat = image.convert("RGB")
-        flat = flat.quantize(self._colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        flat = flat.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
         small = io.BytesIO()
         flat.save(small, "PNG", optimize=True)
         self.stale, self._drawn = False, small.getvalue()
@@ -85,28 +84,18 @@ class Chart(Figure):
 
     def save(self, path: str | Path) -> Path:
         """Write the chart to a .png, .svg or .pdf file; see :func:`convcraft.plotting.save`."""
-        return save_chart(self, path)
-
-
-def save_chart(chart: Chart, path: str | Path) -> Path:
-    """Write a chart to a file, in the format of its suffix, with the alt text in it."""
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise ConvcraftError(f"path: expected a name that ends in {', '.join(FORMATS)}, got {str(path)!r}")
-    if not path.parent.is_dir():
-        raise ConvcraftError(f"path: the folder {str(path.parent)!r} does not exist; make it first")
-    metadata: dict[str, Any] = {
-        ".png": {"Software": None, "Description": chart.alt},
-        ".svg": {"Date": None, "Creator": None, "Title": chart.alt},
-        ".pdf": {"CreationDate": None, "Creator": None, "Producer": None, "Title": chart.alt},
-    }[suffix]
-    with settings(chart.theme):
-        chart.settle()
-        chart.savefig(path, format=suffix[1:], dpi=DPI, metadata=metadata)
-    return path
-
-
-def new_chart(alt: str | None, size: tuple[float, float] | None, default: tuple[float, float], theme: str) -> Chart:
-    """Open an empty chart of the given size, or of the default one."""
-    return Chart(alt=alt or "", size=size or default, theme=theme)
+        path = Path(path)
+        suffix = path.suffix.lower()
+        if suffix not in FORMATS:
+            raise ConvcraftError(f"path: expected a name that ends in {', '.join(FORMATS)}, got {str(path)!r}")
+        if not path.parent.is_dir():
+            raise ConvcraftError(f"path: the folder {str(path.parent)!r} does not exist; make it first")
+        metadata: dict[str, Any] = {
+            ".png": {"Software": None, "Description": self.alt},
+            ".svg": {"Date": None, "Creator": None, "Title": self.alt},
+            ".pdf": {"CreationDate": None, "Creator": None, "Producer": None, "Title": self.alt},
+        }[suffix]
+        with settings(self.theme):
+            self.settle()
+            self.savefig(path, format=suffix[1:], dpi=DPI, metadata=metadata)
+        return path

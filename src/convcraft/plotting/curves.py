@@ -11,7 +11,8 @@ from convcraft._checks import check_known
 from convcraft.errors import ConvcraftError
 
 from .arrays import array, band, mapping, t_quantile
-from .style import MARKERS, WIDTH, need_matplotlib, series_style, settings
+from .decor import common_labels, decorate, drawing, end_labels, grid_shape, legend_above, panel_axes, tidy_axis
+from .style import MARKERS, WIDTH, series_style
 
 if TYPE_CHECKING:
     from .chart import Chart
@@ -34,11 +35,10 @@ def _draw(ax: Any, theme: Any, x: Any, series: Any, styles: dict[str, int], mark
         style = series_style(place, theme)
         show = len(xs) <= LIMIT_POINTS if markers is None else markers
         (line,) = ax.plot(xs, y, label=name, marker=MARKERS[place % len(MARKERS)] if show else "none", **style)
+        handles[name] = line
         if low is not None:
             area = ax.fill_between(xs, low, high, color=style["color"], alpha=0.17, linewidth=0)
             handles[name] = (area, line)
-        else:
-            handles[name] = line
         good = np.flatnonzero(np.isfinite(y))
         if len(good):
             ends[name] = (float(xs[good[-1]]), float(y[good[-1]]), style["color"])
@@ -86,13 +86,8 @@ def lines(
     >>> chart.alt
     'The loss falls.'
     """
-    need_matplotlib()
-    from .chart import new_chart
-    from .decor import decorate, end_labels, legend_above, tidy_axis
-
     check_known("legend", legend, ("auto", "direct", "top", "none"))
-    chart = new_chart(alt, size, (WIDTH, 3.3), theme)
-    with settings(chart.theme):
+    with drawing(alt, size, (WIDTH, 3.3), theme) as chart:
         ax = chart.add_subplot()
         handles, ends = _draw(ax, chart.theme, x, series, {}, markers)
         tidy_axis(ax, "x", xscale, 8, _whole(ax))
@@ -103,8 +98,7 @@ def lines(
         if legend == "none" or not handles or (legend == "auto" and len(handles) == 1 and ylabel):
             return chart
         direct = legend in ("auto", "direct") and len(ends) == len(handles)
-        direct = direct and end_labels(chart, ax, ends, 6.0 if legend == "direct" else 1.2)
-        if not direct:
+        if not (direct and end_labels(chart, ax, ends, 6.0 if legend == "direct" else 1.2)):
             legend_above(chart, handles)
     return chart
 
@@ -139,19 +133,14 @@ def panels(
     >>> [ax.get_title(loc="left") for ax in chart.axes]
     ['f', 'g']
     """
-    need_matplotlib()
-    from .chart import new_chart
-    from .decor import decorate, grid_shape, legend_above, tidy_axis
-
     if not len(panels):
         raise ConvcraftError("panels: expected at least one panel, got none")
     rows, wide = grid_shape(len(panels), columns)
-    chart = new_chart(alt, size, (WIDTH, 0.5 + 2.35 * rows if wide > 1 else 0.4 + 2.5 * rows), theme)
-    with settings(chart.theme):
-        grid = chart.subplots(rows, wide, squeeze=False, sharex=sharex, sharey=sharey).ravel()
+    with drawing(alt, size, (WIDTH, 0.5 + 2.35 * rows if wide > 1 else 0.4 + 2.5 * rows), theme) as chart:
+        axes = panel_axes(chart, len(panels), rows, wide, sharex=sharex, sharey=sharey)
         styles: dict[str, int] = {}
         handles: dict[str, Any] = {}
-        for ax, panel in zip(grid, panels, strict=False):
+        for ax, panel in zip(axes, panels, strict=True):
             for key in panel:
                 check_known("entry of a panel", key, PANEL_KEYS)
             new, _ = _draw(ax, chart.theme, panel.get("x"), panel.get("series"), styles, panel.get("markers"))
@@ -159,30 +148,10 @@ def panels(
             tidy_axis(ax, "x", panel.get("xscale", "linear"), 7 if wide < 3 else 5, _whole(ax))
             tidy_axis(ax, "y", panel.get("yscale", "linear"), 5)
             decorate(ax, chart.theme, **{k: panel[k] for k in LABELS if k in panel})
-        for ax in grid[len(panels) :]:
-            ax.remove()
-        if xlabel:
-            chart.supxlabel(xlabel, fontsize=11.5)
-        if ylabel:
-            chart.supylabel(ylabel, fontsize=11.5)
-        if title:
-            chart.suptitle(title, x=0.012, ha="left")
+        common_labels(chart, title, xlabel, ylabel)
         if len(handles) > 1:
             legend_above(chart, handles)
     return chart
-
-
-def _sweeps(given: Any) -> dict[str, Any]:
-    """Sweeps by name, from sweeps, from the results of a study, or from a dict of either."""
-    if hasattr(given, "sweeps"):
-        given = given.sweeps()
-    found = mapping(given, "sweeps", "sweep")
-    for name, value in found.items():
-        if hasattr(value, "sweeps"):
-            arms = value.sweeps()
-            check_known("arm", name, arms)
-            found[name] = arms[name]
-    return found
 
 
 def learning_rates(
@@ -212,7 +181,11 @@ def learning_rates(
         raise ConvcraftError(f"level: expected a number between 0 and 1, got {level!r}")
     x: dict[str, Any] = {}
     series: dict[str, Any] = {}
-    for name, sweep in _sweeps(sweeps).items():
+    for name, sweep in mapping(sweeps.sweeps() if hasattr(sweeps, "sweeps") else sweeps, "sweeps", "sweep").items():
+        if hasattr(sweep, "sweeps"):  # the results of a study
+            arms = sweep.sweeps()
+            check_known("arm", name, arms)
+            sweep = arms[name]
         final = array(sweep.validation_accuracy, name)[:, :, -1]
         mean, count = final.mean(axis=1), final.shape[1]
         x[name] = array(sweep.learning_rates, name)

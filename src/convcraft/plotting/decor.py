@@ -1,30 +1,65 @@
 """Labels, reference lines, scales and legends that the helpers share."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import LogFormatterMathtext, MaxNLocator, NullFormatter
 
 from convcraft._checks import check_known
 from convcraft.errors import ConvcraftError
 
-from .chart import Chart
-from .style import Theme, text_colour
+from .style import Theme, need_matplotlib, settings, text_colour
 
-Legend = Literal["auto", "direct", "top", "none"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .chart import Chart
+
+XY = Literal["x", "y"]
 SCALES = ("linear", "log", "symlog", "logit")
 
 
-def tidy_axis(ax: Axes, which: Literal["x", "y"], scale: str, count: int, whole: bool = False) -> None:
+@contextmanager
+def drawing(alt: str, size: tuple[float, float] | None, default: tuple[float, float], theme: str) -> Iterator[Chart]:
+    """An empty chart of the given size, or of the default one, and the house style while it is drawn."""
+    need_matplotlib()
+    from .chart import Chart
+
+    chart = Chart(alt=alt, size=size or default, theme=theme)
+    with settings(chart.theme):
+        yield chart
+
+
+def panel_axes(chart: Chart, count: int, rows: int, columns: int, **options: Any) -> list[Axes]:
+    """The axes of so many panels in a grid, row by row; the places that are left over stay empty."""
+    grid = chart.subplots(rows, columns, squeeze=False, **options).ravel()
+    for ax in grid[count:]:
+        ax.remove()
+    return list(grid[:count])
+
+
+def common_labels(chart: Chart, title: str | None = None, xlabel: str = "", ylabel: str = "") -> None:
+    """Write title and axis labels that belong to all panels."""
+    if xlabel:
+        chart.supxlabel(xlabel, fontsize=11.5)
+    if ylabel:
+        chart.supylabel(ylabel, fontsize=11.5)
+    if title:
+        chart.suptitle(title, x=0.012, ha="left")
+
+
+def tidy_axis(ax: Axes, which: XY, scale: str, count: int, whole: bool = False) -> None:
     """Set the scale and a few round ticks, whole numbers where the data are whole."""
+    from matplotlib.ticker import LogFormatterMathtext, MaxNLocator, NullFormatter
+
     check_known(f"{which}scale", scale, SCALES)
     axis = ax.xaxis if which == "x" else ax.yaxis
     if scale == "linear":
-        axis.set_major_locator(
-            MaxNLocator(nbins=count, steps=[1, 2, 2.5, 5, 10] if not whole else [1, 2, 5, 10], integer=whole)
-        )
+        steps = [1, 2, 5, 10] if whole else [1, 2, 2.5, 5, 10]
+        axis.set_major_locator(MaxNLocator(nbins=count, steps=steps, integer=whole))
         return
     (ax.set_xscale if which == "x" else ax.set_yscale)(scale)
     axis.set_minor_formatter(NullFormatter())
@@ -52,13 +87,7 @@ def reference_lines(
 
 
 def note(
-    ax: Axes,
-    theme: Theme,
-    text: str,
-    at: tuple[float, float],
-    axis: Literal["x", "y"],
-    offset: tuple[float, float],
-    **align: str,
+    ax: Axes, theme: Theme, text: str, at: tuple[float, float], axis: XY, offset: tuple[float, float], **align: str
 ) -> None:
     """Write a small text at a value of one axis and a fraction of the other, offset by `offset` points."""
     transform = ax.get_xaxis_transform() if axis == "x" else ax.get_yaxis_transform()
@@ -93,14 +122,12 @@ def grid_shape(count: int, columns: int | None, most: int = 3) -> tuple[int, int
     return -(-count // wide), wide
 
 
-def legend_above(chart: Chart, handles: Mapping[str, Any], columns: int | None = None) -> None:
+def legend_above(chart: Chart, handles: Mapping[str, Any]) -> None:
     """Put one legend above all panels, in as many columns as fit."""
-    if not handles:
-        return
     room = chart.get_figwidth() * 72
     widest = max(len(name) for name in handles) * 6.5 + 44
     fit = max(1, min(len(handles), int(room // widest)))
-    chart.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=columns or fit)
+    chart.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=fit)
 
 
 def end_labels(chart: Chart, ax: Axes, ends: Mapping[str, tuple[float, float, str]], reach: float = 1.2) -> bool:

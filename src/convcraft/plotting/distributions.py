@@ -10,20 +10,11 @@ import numpy as np
 from convcraft.errors import ConvcraftError
 
 from .arrays import array, mapping, triple
-from .style import WIDTH, need_matplotlib, series_style, settings
+from .decor import common_labels, decorate, drawing, grid_shape, legend_above, panel_axes, tidy_axis
+from .style import WIDTH, series_style
 
 if TYPE_CHECKING:
     from .chart import Chart
-
-
-def _finite(values: Any, name: str) -> np.ndarray:
-    flat = array(values, name).ravel()
-    if not flat.size or not np.isfinite(flat).all():
-        raise ConvcraftError(
-            f"{name!r}: expected finite values, got "
-            + (f"{int((~np.isfinite(flat)).sum())} that are not" if flat.size else "none")
-        )
-    return flat
 
 
 def histograms(
@@ -58,24 +49,23 @@ def histograms(
     >>> [round(float(bar.get_height()), 2) for bar in chart.axes[0].patches]
     [0.33, 0.67]
     """
-    need_matplotlib()
-    from .chart import new_chart
-    from .decor import decorate, grid_shape, legend_above, tidy_axis
-
     named = isinstance(values, Mapping)
     items = mapping(values if isinstance(values, Mapping) else dict(enumerate(values)), "values", "set of values")
-    data = {name: _finite(v, name) for name, v in items.items()}
+    data = {name: array(v, name).ravel() for name, v in items.items()}
+    for name, flat in data.items():
+        if not flat.size or not np.isfinite(flat).all():
+            got = f"{int((~np.isfinite(flat)).sum())} that are not" if flat.size else "none"
+            raise ConvcraftError(f"{name!r}: expected finite values, got {got}")
     if range is None:
         range = (float(min(v.min() for v in data.values())), float(max(v.max() for v in data.values())))
     edges = np.histogram_bin_edges(np.array([0.0]), bins=bins, range=range)
     share = {name: np.histogram(v, bins=edges)[0] / v.size for name, v in data.items()}
     rows, wide = (1, 1) if overlay else grid_shape(len(data), columns, most=4)
-    chart = new_chart(alt, size, (WIDTH, 3.2) if rows * wide == 1 else (WIDTH, 0.45 + 1.85 * rows), theme)
-    with settings(chart.theme):
-        grid = chart.subplots(rows, wide, squeeze=False, sharex=True, sharey=sharey).ravel()
+    with drawing(alt, size, (WIDTH, 3.2 if rows * wide == 1 else 0.45 + 1.85 * rows), theme) as chart:
+        axes = panel_axes(chart, 1 if overlay else len(share), rows, wide, sharex=True, sharey=sharey)
         handles: dict[str, Any] = {}
         for index, (name, height) in enumerate(share.items()):
-            ax = grid[0 if overlay else index]
+            ax = axes[0 if overlay else index]
             style = series_style(index if overlay else 0, chart.theme)
             if overlay:
                 handles[name] = ax.stairs(height, edges, color=style["color"], ls=style["linestyle"], lw=1.8)
@@ -86,15 +76,11 @@ def histograms(
             ax.grid(axis="x", visible=False)
             tidy_axis(ax, "x", "linear", 7 if wide < 3 else 6 - wide)
             tidy_axis(ax, "y", yscale, 4)
-        for ax in grid[1 if overlay else len(share) :]:
-            ax.remove()
         if wide * rows == 1:
-            decorate(grid[0], chart.theme, xlabel=xlabel, ylabel=ylabel)
+            decorate(axes[0], chart.theme, xlabel=xlabel, ylabel=ylabel)
+            common_labels(chart, title)
         else:
-            chart.supxlabel(xlabel, fontsize=11.5)
-            chart.supylabel(ylabel, fontsize=11.5)
-        if title:
-            chart.suptitle(title, x=0.012, ha="left")
+            common_labels(chart, title, xlabel, ylabel)
         if overlay and named and len(handles) > 1:
             legend_above(chart, handles)
     return chart
@@ -127,16 +113,11 @@ def bars(
     >>> [float(bar.get_height()) for bar in chart.axes[0].patches]
     [0.5, 0.36]
     """
-    need_matplotlib()
-    from .chart import new_chart
-    from .decor import decorate, legend_above, tidy_axis
-
     items = mapping(values, "values", "bar")
     grouped = all(isinstance(v, Mapping) for v in items.values())
     groups = {k: dict(v) for k, v in items.items()} if grouped else {k: {"": v} for k, v in items.items()}
     names = list(dict.fromkeys(str(n) for group in groups.values() for n in group))
-    chart = new_chart(alt, size, (WIDTH, 3.2), theme)
-    with settings(chart.theme):
+    with drawing(alt, size, (WIDTH, 3.2), theme) as chart:
         ax = chart.add_subplot()
         width = 0.66 if len(names) == 1 or stacked else 0.82 / len(names)
         base = np.zeros(len(groups))

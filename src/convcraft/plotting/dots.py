@@ -10,7 +10,8 @@ import numpy as np
 from convcraft.errors import ConvcraftError
 
 from .arrays import array, mapping, triple
-from .style import MARKERS, WIDTH, need_matplotlib, series_style, settings
+from .decor import decorate, drawing, legend_above, note, tidy_axis
+from .style import MARKERS, WIDTH, series_style
 
 if TYPE_CHECKING:
     from .chart import Chart
@@ -43,16 +44,11 @@ def intervals(
     >>> chart.axes[0].get_yticklabels()[0].get_text()
     'relu'
     """
-    need_matplotlib()
-    from .chart import new_chart
-    from .decor import decorate, legend_above, note, tidy_axis
-
     items = mapping(values, "values", "interval")
     rows = {k: dict(v) if isinstance(v, Mapping) else {"": v} for k, v in items.items()}
     names = list(dict.fromkeys(str(n) for row in rows.values() for n in row))
     step = 0.22 if len(names) > 1 else 0.0
-    chart = new_chart(alt, size, (WIDTH, 0.85 + (0.33 + 0.12 * (len(names) - 1)) * len(rows)), theme)
-    with settings(chart.theme):
+    with drawing(alt, size, (WIDTH, 0.85 + (0.33 + 0.12 * (len(names) - 1)) * len(rows)), theme) as chart:
         ax = chart.add_subplot()
         handles: dict[str, Any] = {}
         for i, (row, group) in enumerate(rows.items()):
@@ -100,10 +96,6 @@ def forest(
     >>> [label.get_text() for label in chart.axes[0].get_yticklabels()]
     ['digits']
     """
-    need_matplotlib()
-    from .chart import new_chart
-    from .decor import decorate, legend_above, tidy_axis
-
     items = mapping(groups, "groups", "mapping of series to intervals")
     series = list(dict.fromkeys(str(name) for group in items.values() for name in group))
     rows = {
@@ -111,8 +103,7 @@ def forest(
         for group, parts in items.items()
     }
     count = sum(len(some) + 1 for some in rows.values())
-    chart = new_chart(alt, size, (WIDTH, 0.9 + 0.075 * count), theme)
-    with settings(chart.theme):
+    with drawing(alt, size, (WIDTH, 0.9 + 0.075 * count), theme) as chart:
         ax = chart.add_subplot()
         handles: dict[str, Any] = {}
         y, places = 0, []
@@ -221,13 +212,8 @@ def points(
     >>> points({"seeds": ([1, 2], [3, 4])}, alt="Two seeds.").alt
     'Two seeds.'
     """
-    need_matplotlib()
-    from .chart import new_chart
-    from .decor import decorate, legend_above, tidy_axis
-
     items = mapping(values, "values", "pair (x, y)")
-    chart = new_chart(alt, size, (WIDTH, 3.6), theme)
-    with settings(chart.theme):
+    with drawing(alt, size, (WIDTH, 3.6), theme) as chart:
         ax = chart.add_subplot()
         handles: dict[str, Any] = {}
         for j, (name, pair) in enumerate(items.items()):

@@ -12,7 +12,8 @@ from convcraft._checks import check_known
 from convcraft.errors import ConvcraftError
 
 from .arrays import array
-from .style import SMALL, WIDTH, need_matplotlib, settings
+from .decor import common_labels, drawing, grid_shape, panel_axes
+from .style import SMALL, WIDTH
 
 if TYPE_CHECKING:
     from .chart import Chart
@@ -68,10 +69,6 @@ def images(
     >>> len(chart.axes)
     3
     """
-    need_matplotlib()
-    from .chart import new_chart
-    from .decor import grid_shape
-
     pictures = _as_images(images)
     if not pictures:
         raise ConvcraftError("images: expected at least one image, got none")
@@ -81,27 +78,22 @@ def images(
     tall = max(p.shape[0] / p.shape[1] for p in pictures)
     cell = min(WIDTH / wide, 2.6)
     height = rows * (cell * tall + (0.3 if titles else 0.02)) + (0.35 if title else 0.0)
-    chart = new_chart(alt, size, (WIDTH if wide * cell > 5 or titles else max(SMALL, wide * cell), height), theme)
+    default = (WIDTH if wide * cell > 5 or titles else max(SMALL, wide * cell), height)
     flat = np.concatenate([p.ravel() for p in pictures])
-    with settings(chart.theme):
-        grid = chart.subplots(rows, wide, squeeze=False).ravel()
-        shown = None
-        for index, (ax, picture) in enumerate(zip(grid, pictures, strict=False)):
+    with drawing(alt, size, default, theme) as chart:
+        axes = panel_axes(chart, len(pictures), rows, wide)
+        for index, (ax, picture) in enumerate(zip(axes, pictures, strict=True)):
             shown = ax.imshow(picture, **_scale(picture, flat if share else picture, limits, chart.theme.light))
             ax.grid(False)
-            ax.set_xticks([])
-            ax.set_yticks([])
+            ax.set(xticks=[], yticks=[])
             for spine in ax.spines.values():
                 spine.set(visible=True, linewidth=0.6, color=chart.theme.grid)
             if titles:
                 ax.set_title(titles[index], fontsize=11, fontweight="normal", loc="center", pad=4)
-        for ax in grid[len(pictures) :]:
-            ax.remove()
-        if colorbar and shown is not None:
-            bar = chart.colorbar(shown, ax=list(grid[: len(pictures)]), shrink=0.9, aspect=18)
+        if colorbar:
+            bar = chart.colorbar(shown, ax=axes, shrink=0.9, aspect=18)
             bar.outline.set_visible(False)
-        if title:
-            chart.suptitle(title, x=0.012, ha="left")
+        common_labels(chart, title)
     return chart
 
 
@@ -111,14 +103,10 @@ def _scale(picture: np.ndarray, values: np.ndarray, limits: tuple[float, float] 
         return {}
     low, high = limits or (float(np.nanmin(values)), float(np.nanmax(values)))
     if low < 0 < high:
-        bound = max(-low, high)
-        return {"cmap": "PuOr_r", "vmin": -bound, "vmax": bound, "interpolation": "nearest"}
-    return {
-        "cmap": "gray_r" if light else "gray",
-        "vmin": min(low, 0.0) if limits is None else low,
-        "vmax": high,
-        "interpolation": "nearest",
-    }
+        high = max(-low, high)
+        return {"cmap": "PuOr_r", "vmin": -high, "vmax": high, "interpolation": "nearest"}
+    low = min(low, 0.0) if limits is None else low
+    return {"cmap": "gray_r" if light else "gray", "vmin": low, "vmax": high, "interpolation": "nearest"}
 
 
 def grids(
@@ -144,10 +132,6 @@ def grids(
     >>> [text.get_text() for text in chart.axes[0].texts]
     ['1', '−1', '0', '2']
     """
-    need_matplotlib()
-    from .chart import new_chart
-    from .decor import grid_shape
-
     if not len(panels):
         raise ConvcraftError("panels: expected at least one panel, got none")
     for panel in panels:
@@ -157,14 +141,10 @@ def grids(
     high = [max(len(p["cells"]) for p in panels[r * wide : (r + 1) * wide]) for r in range(rows)]
     across = [max(len(p["cells"][0]) for p in panels[c::wide]) for c in range(wide)]
     cell = min(0.36, WIDTH / (sum(across) + wide))
-    chart = new_chart(alt, size, (cell * (sum(across) + wide), cell * sum(high) + 0.4 * rows), theme)
-    with settings(chart.theme):
+    with drawing(alt, size, (cell * (sum(across) + wide), cell * sum(high) + 0.4 * rows), theme) as chart:
         ratios = {"width_ratios": across, "height_ratios": high}
-        grid = chart.subplots(rows, wide, squeeze=False, gridspec_kw=ratios).ravel()
-        for ax, panel in zip(grid, panels, strict=False):
+        for ax, panel in zip(panel_axes(chart, len(panels), rows, wide, gridspec_kw=ratios), panels, strict=True):
             _draw_cells(ax, chart.theme, panel)
-        for ax in grid[len(panels) :]:
-            ax.remove()
     return chart
 
 
@@ -220,9 +200,6 @@ def heatmap(
     >>> [text.get_text() for text in chart.axes[0].texts]
     ['1', '2', '3', '4']
     """
-    need_matplotlib()
-    from .chart import new_chart
-
     data = array(matrix, "matrix")
     if data.ndim != 2 or not data.size:
         raise ConvcraftError(f"matrix: expected rows and columns, got shape {tuple(data.shape)}")
@@ -233,8 +210,7 @@ def heatmap(
     if centre is not None:
         bound = max(abs(low - centre), abs(high - centre))
         low, high = centre - bound, centre + bound
-    chart = new_chart(alt, size, (WIDTH, float(np.clip(0.9 + 0.36 * data.shape[0], 2.4, 5.2))), theme)
-    with settings(chart.theme):
+    with drawing(alt, size, (WIDTH, float(np.clip(0.9 + 0.36 * data.shape[0], 2.4, 5.2))), theme) as chart:
         ax = chart.add_subplot()
         cmap = chart.theme.diverging if centre is not None else chart.theme.sequential
         shown = ax.imshow(data, cmap=cmap, vmin=low, vmax=high, aspect="auto", interpolation="nearest")
@@ -248,21 +224,15 @@ def heatmap(
         ax.set(xlabel=xlabel, ylabel=ylabel)
         if title:
             ax.set_title(title)
-        if numbers is not None:
-            _write_numbers(ax, data, shown, numbers)
+        for (i, j), value in np.ndenumerate(data):
+            if numbers is None or not np.isfinite(value):
+                continue
+            red, green, blue, _ = shown.to_rgba(value)
+            luminance = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
+            ink = "#000000" if luminance > 0.18 else "#ffffff"  # whichever is legible
+            ax.text(j, i, numbers.format(value), ha="center", va="center", fontsize=10.5, color=ink)
         bar = chart.colorbar(shown, ax=ax, pad=0.02, aspect=24)
         bar.outline.set_visible(False)
         bar.ax.tick_params(length=0)
         bar.set_label(label)
     return chart
-
-
-def _write_numbers(ax: Any, data: np.ndarray, shown: Any, form: str) -> None:
-    """Write each value into its cell, in black or white, whichever is legible."""
-    for (i, j), value in np.ndenumerate(data):
-        if not np.isfinite(value):
-            continue
-        red, green, blue, _ = shown.to_rgba(value)
-        luminance = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
-        ink = "#000000" if luminance > 0.18 else "#ffffff"
-        ax.text(j, i, form.format(value), ha="center", va="center", fontsize=10.5, color=ink)

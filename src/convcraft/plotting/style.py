@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from convcraft.errors import ConvcraftError
-
-ThemeName = Literal["light", "dark"]
 
 WIDTH = 6.6  # inches; the text column of the book
 SMALL = 3.2  # half of it

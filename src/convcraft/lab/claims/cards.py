@@ -128,7 +128,15 @@ def settle(
         word = verdict(claim.rule, [outcome["result"] for outcome in judged.values()])
     else:
         judged, word = {}, _by_hand(claim, outcomes)
-    _check_evidence(claim_id, word, evidence)
+    if not isinstance(evidence, str) or not evidence.strip():
+        raise ConvcraftError(
+            f"evidence: expected a sentence, got {evidence!r} for {claim_id!r}; say what was measured, with the numbers"
+        )
+    if word != "untestable" and not any(character.isdigit() for character in evidence):
+        raise ConvcraftError(
+            f"evidence: expected at least one number, got {evidence!r} for {claim_id!r}; "
+            f"a verdict ({VERDICTS[word]}) rests on a measurement"
+        )
     converted = claim.literal and bool(judged)  # what was written by hand so far may come out otherwise
     if claim.verdict not in (None, word) and not converted and os.environ.get("CONVCRAFT_SETTLE") != "anew":
         raise ConvcraftError(
@@ -185,26 +193,11 @@ def _by_hand(claim: Claim, word: object) -> str:
     )
 
 
-def _check_evidence(claim_id: str, verdict: str, evidence: object) -> None:
-    if not isinstance(evidence, str) or not evidence.strip():
-        raise ConvcraftError(
-            f"evidence: expected a sentence, got {evidence!r} for {claim_id!r}; say what was measured, with the numbers"
-        )
-    if verdict != "untestable" and not any(character.isdigit() for character in evidence):
-        raise ConvcraftError(
-            f"evidence: expected at least one number, got {evidence!r} for {claim_id!r}; "
-            f"a verdict ({VERDICTS[verdict]}) rests on a measurement"
-        )
-
-
 def _show(card: Card) -> None:
     try:
         from IPython import get_ipython
         from IPython.display import display
     except ImportError:  # the lab works without IPython, with plain text
         print(card)
-        return
-    if get_ipython() is None:
-        print(card)
     else:
-        display(card)
+        (print if get_ipython() is None else display)(card)

@@ -90,9 +90,7 @@ class Sample:
 
 def number(value: Any) -> str:
     """A number with four significant digits, anything else as text."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def samples(path: str | Path | None = None) -> dict[str, Sample]:

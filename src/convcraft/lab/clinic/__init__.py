@@ -9,7 +9,7 @@ The twin differs from the sick network in the one thing that makes it sick. Chap
 """
 
 from convcraft._checks import check_known
-from convcraft.lab.clinic.cases import Case, Maker
+from convcraft.lab.clinic.cases import Case
 from convcraft.lab.clinic.illnesses import CASES
 from convcraft.lab.randomness import check_seed, forked
 
@@ -33,7 +33,8 @@ def describe(name: str) -> str:
     >>> describe("constant-weights")
     'Every weight of the hidden layer is 0.05; the twin has random ones.'
     """
-    return " ".join((_maker(name).__doc__ or "").split())
+    check_known("illness", name, CASES)
+    return " ".join((CASES[name].__doc__ or "").split())
 
 
 def sick(name: str, *, seed: int = 0) -> Case:
@@ -45,9 +46,7 @@ def sick(name: str, *, seed: int = 0) -> Case:
     >>> type(case.model).__name__, case.batch[0].shape
     ('Sequential', torch.Size([64, 20]))
     """
-    maker = _maker(name)
-    with forked(check_seed(seed)):
-        return maker(True)
+    return _made(name, True, seed)
 
 
 def healthy(name: str, *, seed: int = 0) -> Case:
@@ -58,11 +57,10 @@ def healthy(name: str, *, seed: int = 0) -> Case:
     >>> len(healthy("exploding-gradient").model), len(sick("exploding-gradient").model)
     (21, 21)
     """
-    maker = _maker(name)
+    return _made(name, False, seed)
+
+
+def _made(name: str, ill: bool, seed: int) -> Case:
+    check_known("illness", name, CASES)
     with forked(check_seed(seed)):
-        return maker(False)
-
-
-def _maker(name: str) -> Maker:
-    check_known("illness", name, names())
-    return CASES[name]
+        return CASES[name](ill)

@@ -72,9 +72,8 @@ def conv_net(
     *, bias: bool = False, dropout: float = 0.0, norm: Callable[[int], nn.Module] = nn.BatchNorm2d
 ) -> nn.Module:
     """Two convolutions with normalization and ReLU, global pooling and a linear layer."""
-    first: list[nn.Module] = [nn.Conv2d(1, 16, 3, padding=1, bias=bias), norm(16), nn.ReLU()]
-    if dropout:
-        first.append(nn.Dropout(dropout))
+    dropped = [nn.Dropout(dropout)] if dropout else []
+    first = nn.Conv2d(1, 16, 3, padding=1, bias=bias), norm(16), nn.ReLU(), *dropped
     second = nn.Conv2d(16, 16, 3, padding=1, bias=bias), norm(16), nn.ReLU()
     head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, CLASSES)
     return he_(nn.Sequential(*first, *second, *head))

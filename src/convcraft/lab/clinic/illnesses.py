@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from convcraft import penalties
+from convcraft.lab import models
 from convcraft.lab.clinic.cases import CLASSES, Case, Hidden, Maker, case, conv_net, he_, images, mlp, vectors
 
 
@@ -58,20 +60,15 @@ def _regression(n: int = 64) -> tuple[Tensor, Tensor]:
     return x, (y - y.mean()) / y.std()
 
 
-def _regressor(last: nn.Module | None = None) -> nn.Sequential:
-    layers = [nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 1)]
-    return he_(nn.Sequential(*layers, *([last] if last is not None else [])))
+def _regressor(*last: nn.Module) -> nn.Sequential:
+    return he_(nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 1), *last))
 
 
 def broadcast_loss(ill: bool) -> Case:
     """The output has the shape (64, 1) and the target (64,); the twin's target is (64, 1) too."""
     model, (x, y) = _regressor(), _regression()
-
-    def squared(output: Tensor, target: Tensor) -> Tensor:
-        return (output - target).square().mean()
-
-    optimizer = torch.optim.SGD(model.parameters(), 0.01)
-    return Case(model, (x, y.squeeze(1) if ill else y), squared, optimizer)
+    batch, optimizer = (x, y.squeeze(1) if ill else y), torch.optim.SGD(model.parameters(), 0.01)
+    return Case(model, batch, lambda output, target: (output - target).square().mean(), optimizer)
 
 
 def output_range(ill: bool) -> Case:
@@ -93,11 +90,7 @@ def dropout_before_batch_norm(ill: bool) -> Case:
 
 def batch_norm_small_batch(ill: bool) -> Case:
     """Batch normalization on batches of 4; the twin normalizes over groups of channels."""
-
-    def group_norm(channels: int) -> nn.Module:
-        return nn.GroupNorm(4, channels)
-
-    return case(conv_net(norm=nn.BatchNorm2d if ill else group_norm), images(4))
+    return case(conv_net(norm=nn.BatchNorm2d if ill else lambda channels: nn.GroupNorm(4, channels)), images(4))
 
 
 def batch_norm_eval_mode(ill: bool) -> Case:
@@ -129,8 +122,7 @@ def dead_units(ill: bool) -> Case:
 
 def saturated_units(ill: bool) -> Case:
     """The weights before tanh are twenty times too large; the twin's have Xavier's scale."""
-    model = he_(mlp(2, nn.Tanh), 20.0 if ill else 1.0)
-    return case(model, vectors())
+    return case(he_(mlp(2, nn.Tanh), 20.0 if ill else 1.0), vectors())
 
 
 def vanishing_gradient(ill: bool) -> Case:
@@ -141,8 +133,7 @@ def vanishing_gradient(ill: bool) -> Case:
 
 def exploding_gradient(ill: bool) -> Case:
     """Ten layers of ReLU with weights four times as large as He's; the twin has He's."""
-    model = he_(mlp(10, nn.ReLU), 4 * 2**0.5 if ill else 2**0.5)
-    return case(model, vectors(256))
+    return case(he_(mlp(10, nn.ReLU), 4 * 2**0.5 if ill else 2**0.5), vectors(256))
 
 
 def activation_drift(ill: bool) -> Case:
@@ -164,21 +155,10 @@ def initialization_mismatch(ill: bool) -> Case:
     return case(he_(mlp(8, nn.SELU), 0.4 if ill else 1.0), vectors())
 
 
-class _Logarithm(nn.Module):
-    """log(|x|) or log(1 + |x|)."""
-
-    def __init__(self, shift: float) -> None:
-        super().__init__()
-        self.shift = shift
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.log(x.relu() + self.shift)
-
-
 def not_finite(ill: bool) -> Case:
     """A layer takes the logarithm of a ReLU, which can be zero; the twin adds one before."""
-    layers = (nn.Linear(20, 64), _Logarithm(0.0 if ill else 1.0), nn.Linear(64, CLASSES))
-    return case(he_(nn.Sequential(*layers)), vectors())
+    logarithm = models.Elementwise(lambda x: torch.log(x.relu() + (0.0 if ill else 1.0)))
+    return case(he_(nn.Sequential(nn.Linear(20, 64), logarithm, nn.Linear(64, CLASSES))), vectors())
 
 
 class _Reader(nn.Module):
@@ -258,10 +238,7 @@ def decayed_biases_and_norms(ill: bool) -> Case:
     model = conv_net()
     if ill:
         return case(model, images(), weight_decay=1e-3)
-    weights = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() <= 1]
-    groups = [{"params": weights, "weight_decay": 1e-3}, {"params": others, "weight_decay": 0.0}]
-    return case(model, images(), parameters=groups)
+    return case(model, images(), parameters=penalties.decay_groups(model, 1e-3))
 
 
 def no_gradient(ill: bool) -> Case:

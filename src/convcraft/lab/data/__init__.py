@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from convcraft._checks import check_known
+from convcraft.lab.data.command import main
 from convcraft.lab.data.files import FASHION_MNIST, find, read_idx
 from convcraft.lab.data.planted import mackey_glass, ratings, seasonal
 from convcraft.lab.data.sequences import Messages, Recordings, mfcc, recall, sms, spoken_digits
@@ -37,7 +38,7 @@ def _digits(seed: int, device: torch.device | str, dtype: torch.dtype) -> Splits
     arrays = (bunch.images[:, None] / 16.0, bunch.target)
     order = stratified_order(bunch.target, seed)
     train, validation, test = (_part(arrays, rows, device, dtype) for rows in np.split(order, (1000, 1297)))
-    return Splits(train, validation, test, "digits", tuple(str(digit) for digit in range(10)))
+    return Splits(train, validation, test, "digits", tuple("0123456789"))
 
 
 def _fashion_mnist(seed: int, device: torch.device | str, dtype: torch.dtype) -> Splits:
@@ -86,12 +87,5 @@ def load(
     >>> splits.train.y.bincount().tolist()
     [98, 101, 99, 102, 100, 102, 101, 100, 97, 100]
     """
-    check_known("data set", name, names())
+    check_known("data set", name, _LOADERS)
     return _LOADERS[name](seed, device, dtype)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """`python -m convcraft data [NAME]`: list the data sets, or fetch one and say where it lies."""
-    from convcraft.lab.data.command import main as command
-
-    return command(argv)

@@ -27,7 +27,7 @@ def _state(name: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; 0 when it succeeded, else 1, with the reason on stderr."""
+    """`python -m convcraft data [NAME]`: 0 when it succeeded, else 1, with the reason on stderr."""
     from convcraft.lab.data import load, names
 
     parser = argparse.ArgumentParser("python -m convcraft data", description=__doc__)

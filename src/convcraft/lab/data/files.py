@@ -75,30 +75,25 @@ def _corrupt(data_set: str, name: str, where: Path | str, found: str, size: int)
     )
 
 
-def _provided(folder: Path, data_set: str, name: str) -> Path:
-    """The file in the folder that `CONVCRAFT_DATA` names, verified."""
+def locate(data_set: str, name: str) -> Path | None:
+    """Where an intact copy of the file already lies, without a download; None when there is none."""
+    folder, wanted = provided_folder(), REGISTRY[data_set][name]
+    if folder is None:
+        path = cache_folder() / data_set / name
+        return path if path.is_file() and sha256(path, wanted.members) == wanted.sha256 else None
     candidates = (folder / data_set / name, folder / name)
     for path in candidates:
         if path.is_file():
-            found = sha256(path, REGISTRY[data_set][name].members)
-            if found != REGISTRY[data_set][name].sha256:
+            found = sha256(path, wanted.members)
+            if found != wanted.sha256:
                 raise _corrupt(data_set, name, path, found, path.stat().st_size)
             return path
     looked = " and ".join(str(path) for path in candidates)
     raise ConvcraftError(
         f"data file {name} of {data_set} is missing: CONVCRAFT_DATA is {folder}, but neither of {looked} "
-        f"exists (expected SHA-256 {REGISTRY[data_set][name].sha256}). {_advice(data_set, name)} Without "
-        "CONVCRAFT_DATA it is downloaded."
+        f"exists (expected SHA-256 {wanted.sha256}). {_advice(data_set, name)} Without CONVCRAFT_DATA it is "
+        "downloaded."
     )
-
-
-def locate(data_set: str, name: str) -> Path | None:
-    """Where an intact copy of the file already lies, without a download; None when there is none."""
-    provided = provided_folder()
-    if provided is not None:
-        return _provided(provided, data_set, name)
-    path, wanted = cache_folder() / data_set / name, REGISTRY[data_set][name]
-    return path if path.is_file() and sha256(path, wanted.members) == wanted.sha256 else None
 
 
 def find(data_set: str, name: str) -> Path:
@@ -111,22 +106,26 @@ def find(data_set: str, name: str) -> Path:
 
 def _fetch(data_set: str, name: str, folder: Path) -> Path:
     """Download into `folder` from the first address that serves the published bytes."""
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    held, published = folder / name, REGISTRY[data_set][name]
+    held.parent.mkdir(parents=True, exist_ok=True)
     corrupt: ConvcraftError | None = None
     failures = []
-    for address in REGISTRY[data_set][name].addresses:
-        here = folder / name
-        handle, temporary = tempfile.mkstemp(prefix=f".{here.name}.", suffix=".part", dir=here.parent)
+    for address in published.addresses:
+        handle, temporary = tempfile.mkstemp(prefix=f".{held.name}.", suffix=".part", dir=held.parent)
         os.close(handle)
         try:
             archive, _, member = address.partition("#")
             download(archive, temporary)
-            if member:
-                _take_out(member, temporary)
-            found = sha256(Path(temporary), REGISTRY[data_set][name].members)
-            if found == REGISTRY[data_set][name].sha256:
-                os.replace(temporary, folder / name)
-                return folder / name
+            if member:  # takes the place of its archive
+                with zipfile.ZipFile(temporary) as whole:
+                    if member not in whole.namelist():
+                        raise zipfile.BadZipFile(f"the archive holds no {member}")
+                    content = whole.read(member)
+                Path(temporary).write_bytes(content)
+            found = sha256(Path(temporary), published.members)
+            if found == published.sha256:
+                os.replace(temporary, held)
+                return held
             corrupt = _corrupt(data_set, name, address, found, Path(temporary).stat().st_size)
         except (OSError, zipfile.BadZipFile, zlib.error) as error:  # requests raises OSErrors
             failures.append(f"{address}: {type(error).__name__}: {error}")
@@ -134,13 +133,12 @@ def _fetch(data_set: str, name: str, folder: Path) -> Path:
             Path(temporary).unlink(missing_ok=True)
     if corrupt is not None:
         raise corrupt
-    held = folder / name
     state = f"{held} does not exist"
     if held.is_file():
         state = f"the copy in the cache, {held}, has SHA-256 {sha256(held)}"
     raise ConvcraftError(
         f"data file {name} of {data_set} could not be downloaded: {state}, expected SHA-256 "
-        f"{REGISTRY[data_set][name].sha256}. {'; '.join(failures)}. {_advice(data_set, name)}"
+        f"{published.sha256}. {'; '.join(failures)}. {_advice(data_set, name)}"
     )
 
 
@@ -149,15 +147,6 @@ def download(address: str, path: str) -> None:
     import pooch
 
     pooch.HTTPDownloader(progressbar=sys.stderr.isatty())(address, path, None)
-
-
-def _take_out(member: str, path: str) -> None:
-    """Replace a zip archive by one of its members."""
-    with zipfile.ZipFile(path) as archive:
-        if member not in archive.namelist():
-            raise zipfile.BadZipFile(f"the archive holds no {member}")
-        content = archive.read(member)
-    Path(path).write_bytes(content)
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:

@@ -79,8 +79,8 @@ def files_of(name: str) -> list[str]:
     return list(MSWEB_TABLES if tables else MSWEB)
 
 
-def _rows(path: Path) -> list[list[str]]:
-    with path.open(newline="", encoding="utf-8") as file:
+def _rows(path: Path, encoding: str = "utf-8") -> list[list[str]]:
+    with path.open(newline="", encoding=encoding) as file:
         return list(csv.reader(file))
 
 
@@ -99,27 +99,20 @@ def msweb() -> Visits:
     if len(paths) == 2:
         visits = np.array(_rows(paths[0])[1:], dtype=np.int64)
         titles = {int(area): title for area, title in _rows(paths[1])[1:]}
-    else:
-        visits, titles = _uci(paths[0])
+    else:  # lines "A,number,1,title,address" (areas), "C,name,number" (a visitor), "V,area,1" (of the last one)
+        rows, pairs, visitor = _rows(paths[0], "latin-1"), [], -1
+        titles = {int(row[1]): row[3] for row in rows if row[0] == "A"}
+        for kind, *rest in rows:
+            if kind == "C":
+                visitor = int(rest[1])
+            elif kind == "V":
+                pairs.append((visitor, int(rest[0])))
+        visits = np.array(pairs, dtype=np.int64)
     users, user = np.unique(visits[:, 0], return_inverse=True)
     areas, area = np.unique(visits[:, 1], return_inverse=True)
     matrix = np.zeros((len(users), len(areas)), dtype=bool)
     matrix[user, area] = True
     return Visits(matrix, tuple(titles[int(one)] for one in areas))
-
-
-def _uci(path: Path) -> tuple[NDArray[np.int64], dict[int, str]]:
-    """Lines "A,number,1,title,address" (areas), "C,name,number" (a visitor), "V,area,1" (of the last one)."""
-    with path.open(newline="", encoding="latin-1") as file:
-        rows = list(csv.reader(file))
-    titles = {int(row[1]): row[3] for row in rows if row[0] == "A"}
-    visits, user = [], -1
-    for kind, *rest in rows:
-        if kind == "C":
-            user = int(rest[1])
-        elif kind == "V":
-            visits.append((user, int(rest[0])))
-    return np.array(visits, dtype=np.int64), titles
 
 
 def leave_one_out(visits: ArrayLike, sizes: tuple[int, int, int], *, seed: int = 0) -> Splits:

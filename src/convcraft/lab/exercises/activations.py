@@ -1,14 +1,14 @@
 """Checks of the exercises of the chapter "Activations"."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from convcraft.lab import data, models
-from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.framework import Check, Complaint, by_name, compare
 from convcraft.lab.exercises.kinds import formula, takes, trained_accuracy
 from convcraft.lab.training import DivergedError, seeded
 
@@ -38,51 +38,48 @@ def tanh_as_sigmoid(answer: Any) -> str | None:
 
 
 @takes("a tensor")
-def elu_without_nan(answer: Any) -> str | None:
+def elu_without_nan(answer: Any) -> Iterator[Complaint]:
     """ELU with finite slopes at any input."""
     z = torch.tensor([-1e4, -100.0, -1.0, -1e-4, 0.5, 20.0, 1000.0], dtype=torch.float64, requires_grad=True)
     value = answer(z)
-    if wrong := compare(value, nn.functional.elu(z), "the value at " + str(z.tolist()), tolerance=1e-9):
-        return wrong
+    yield compare(value, nn.functional.elu(z), "the value at " + str(z.tolist()), tolerance=1e-9)
     (slope,) = torch.autograd.grad(value.sum(), z)
     if bool(slope.isnan().any()):
         where = z.detach()[slope.isnan()].tolist()
-        return f"The values are right, and the slope is NaN at {where}. Which of the two branches is it from?"
-    return compare(slope, z.detach().clamp(max=0).exp(), "the slope")
+        yield f"The values are right, and the slope is NaN at {where}. Which of the two branches is it from?"
+    yield compare(slope, z.detach().clamp(max=0).exp(), "the slope")
 
 
 @takes("a tensor")
-def your_activation(answer: Any) -> str | None:
+def your_activation(answer: Any) -> Iterator[Complaint]:
     """Any activation that is finite, not a straight line, alive on both sides, and learns the digits."""
     f: Callable[[Tensor], Tensor] = answer
     z = torch.tensor([-1e4, -3.0, -1.0, -0.5, 0.5, 1.0, 3.0, 1e4], requires_grad=True)
     y = f(z)
     if not torch.is_tensor(y) or y.shape != z.shape:
-        return "The function must give back a tensor of the shape that it gets."
+        yield "The function must give back a tensor of the shape that it gets."
     (slope,) = torch.autograd.grad(y.sum(), z)
     for what, values in (("value", y), ("slope", slope)):
         if not bool(torch.isfinite(values).all()):
             where = z.detach()[~torch.isfinite(values)].tolist()
-            return f"The {what} is not finite at {where}. Keep exponentials of large numbers out of it."
+            yield f"The {what} is not finite at {where}. Keep exponentials of large numbers out of it."
     if torch.allclose(slope, slope[:1].expand_as(slope), atol=1e-6):
-        return "That is a straight line: any depth of such layers is one layer."
+        yield "That is a straight line: any depth of such layers is one layer."
     if bool((slope[:4] == 0).all()):
-        return "The slope is 0 at every negative input, so units can die. Give the negative side a slope."
+        yield "The slope is 0 at every negative input, so units can die. Give the negative side a slope."
     net = seeded(lambda: models.MLP((64, 64, 64, 10), activation=lambda: models.Elementwise(f)), 0)
     try:
         accuracy = trained_accuracy(net, data.load("digits").flattened().standardized())
     except DivergedError:
-        return "Its training diverges: it makes large inputs larger still. Let it grow more slowly."
+        yield "Its training diverges: it makes large inputs larger still. Let it grow more slowly."
     if accuracy < 0.85:
-        return f"It computes, but five epochs on the digits reach only {accuracy:.0%} on validation."
-    return None
+        yield f"It computes, but five epochs on the digits reach only {accuracy:.0%} on validation."
 
 
 _SQUARED = "The negative half is multiplied by the slope, so its square by the slope squared."
 
-CHECKS: dict[str, Check] = {
+CHECKS: dict[str, Check] = by_name(tanh_as_sigmoid, elu_without_nan, your_activation) | {
     "leaky-gain": formula(
-        "the negative slope",
         lambda a: math.sqrt(2 / (1 + a**2)),
         [(0.0,), (0.01,), (0.5,), (1.0,), (-0.5,)],
         "the gain for slope {:g}",
@@ -91,8 +88,6 @@ CHECKS: dict[str, Check] = {
         (lambda a: math.sqrt(2) / (1 + a), _SQUARED),
         (lambda a: math.sqrt(2), "That is ReLU's gain, whatever the slope. The negative side adds to it."),
         (lambda a: 2 / (1 + a**2), "That is the factor for the variance of the weights: take the root."),
-    ),
-    "tanh-as-sigmoid": tanh_as_sigmoid,
-    "elu-without-nan": elu_without_nan,
-    "your-activation": your_activation,
+        arguments="the negative slope",
+    )
 }

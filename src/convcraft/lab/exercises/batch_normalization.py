@@ -1,21 +1,21 @@
 """Checks of the exercises of the chapter "Batch normalization"."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convcraft.lab import data
-from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.framework import Check, Complaint, by_name, compare
 from convcraft.lab.exercises.kinds import takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate
 
 
 @takes("g, x and gamma")
-def gradient_ladder(answer: Callable[..., dict[str, Tensor]]) -> str | None:
+def gradient_ladder(answer: Callable[..., dict[str, Tensor]]) -> Iterator[Complaint]:
     """A function (g, x, gamma) -> the gradients by hat, rho, v, d, mu and x of gamma * (x - mu) * rho."""
     with forked(0):
         x, g = 2 + 3 * torch.randn(2, 7, 3, dtype=torch.float64)
@@ -29,13 +29,12 @@ def gradient_ladder(answer: Callable[..., dict[str, Tensor]]) -> str | None:
     right = torch.autograd.grad(gamma * lines["hat"], list(lines.values()), g)
     got = answer(g, x, gamma)
     if not isinstance(got, dict):
-        return f"the function must return a dict of gradients; got {type(got).__name__}."
+        yield f"the function must return a dict of gradients; got {type(got).__name__}."
     for name, wanted in reversed(list(zip(lines, right, strict=True))):
         if name not in got:
-            return f"the gradient by {name} comes next."
+            yield f"the gradient by {name} comes next."
         if wrong := compare(got[name], wanted, f"the gradient by {name}", tolerance=1e-8):
-            return wrong.because(f"{name} is the first that is wrong: {_USES[name]}.")
-    return None
+            yield wrong.because(f"{name} is the first that is wrong: {_USES[name]}.")
 
 
 _USES = {
@@ -49,7 +48,7 @@ _USES = {
 
 
 @takes("g, x and eps")
-def rms_norm_backward(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str | None:
+def rms_norm_backward(answer: Callable[[Tensor, Tensor, float], Tensor]) -> Iterator[Complaint]:
     """A function (g, x, eps) -> gradient by x of y = x / sqrt(mean of x^2 + eps), along the last axis."""
     with forked(0):
         x, g = torch.randn(2, 3, 7, dtype=torch.float64)
@@ -61,22 +60,21 @@ def rms_norm_backward(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str 
         hat = values * r
         got = torch.as_tensor(answer(g, values, eps))
         if got.shape != right.shape:
-            return f"the gradient has shape {tuple(got.shape)}, but should have shape {tuple(right.shape)}."
+            yield f"the gradient has shape {tuple(got.shape)}, but should have shape {tuple(right.shape)}."
         if torch.allclose(got, right, atol=1e-9):
             continue
         if torch.allclose(got, r * g, atol=1e-9):
-            return "the root depends on x, too: a part along x has to be taken away."
+            yield "the root depends on x, too: a part along x has to be taken away."
         along = hat * (g * hat).mean(-1, keepdim=True)
         if torch.allclose(got, r * (g - g.mean(-1, keepdim=True) - along), atol=1e-9):
-            return "no mean is subtracted in the forward pass, so none is in the backward pass."
+            yield "no mean is subtracted in the forward pass, so none is in the backward pass."
         if torch.allclose(got, g - along, atol=1e-9):
-            return "the factor 1 / sqrt(mean of x^2 + eps) in front is missing."
-        return compare(got.numpy(), right.numpy(), f"the gradient for eps = {eps:g}", tolerance=1e-9)
-    return None
+            yield "the factor 1 / sqrt(mean of x^2 + eps) in front is missing."
+        yield compare(got.numpy(), right.numpy(), f"the gradient for eps = {eps:g}", tolerance=1e-9)
 
 
 @takes("norm and linear")
-def fold_forward(answer: Callable[[nn.BatchNorm1d, nn.Linear], nn.Linear]) -> str | None:
+def fold_forward(answer: Callable[[nn.BatchNorm1d, nn.Linear], nn.Linear]) -> Iterator[Complaint]:
     """A function (norm, linear) -> a linear layer that does both, for a normalization before the layer."""
     with forked(0):
         norm, linear = nn.BatchNorm1d(5), nn.Linear(5, 3)
@@ -91,21 +89,20 @@ def fold_forward(answer: Callable[[nn.BatchNorm1d, nn.Linear], nn.Linear]) -> st
         right, scale = linear(norm(x)), norm.weight * torch.rsqrt(norm.running_var + norm.eps)  # type: ignore
         folded = answer(norm, linear)
         if not isinstance(folded, nn.Linear):
-            return f"the function must return a linear layer; got {type(folded).__name__}."
+            yield f"the function must return a linear layer; got {type(folded).__name__}."
         if not torch.equal(linear.weight, weight):
-            return "the given layer was changed: make a new one."
+            yield "the given layer was changed: make a new one."
         got = folded(x)
         if torch.allclose(got, right, atol=1e-4):
-            return None
+            return
         if torch.allclose(folded.weight, weight * scale, atol=1e-5):
-            return "the weights are right, the bias is not: what becomes of beta - scale * running_mean?"
+            yield "the weights are right, the bias is not: what becomes of beta - scale * running_mean?"
     if wrong := compare(got.numpy(), right.numpy(), "the output", tolerance=1e-4):
-        return wrong.because("the weights are not right: each input has its own scale. Is that a row or a column?")
-    return None
+        yield wrong.because("the weights are not right: each input has its own scale. Is that a row or a column?")
 
 
 @takes("sizes, means and variances")
-def merge_statistics(answer: Callable[..., tuple[float, float]]) -> str | None:
+def merge_statistics(answer: Callable[..., tuple[float, float]]) -> Iterator[Complaint]:
     """A function (sizes, means, variances) -> mean and biased variance of all batches together."""
     with forked(0):
         for sizes in ((8, 8, 8), (2, 5, 9)):
@@ -115,59 +112,56 @@ def merge_statistics(answer: Callable[..., tuple[float, float]]) -> str | None:
             everything = torch.cat(batches)
             mean, variance = (float(v) for v in answer(sizes, means, variances))
             if wrong := compare(mean, everything.mean(), f"the mean for sizes {sizes}"):
-                return wrong.because("A batch counts as often as it has examples.")
+                yield wrong.because("A batch counts as often as it has examples.")
             weights = torch.tensor(sizes).double() / sum(sizes)
             within = float(weights @ torch.tensor(variances).double())
             if math.isclose(variance, within):
-                return "that is the mean of the variances: the variance between the means is missing."
+                yield "that is the mean of the variances: the variance between the means is missing."
             what = f"the variance for sizes {sizes}"
-            if wrong := compare(variance, everything.var(correction=0), what):
-                return wrong
-    return None
+            yield compare(variance, everything.var(correction=0), what)
 
 
 @takes("the number of channels, such as a class")
-def mend_the_layer(answer: Callable[[int], nn.Module]) -> str | None:
+def mend_the_layer(answer: Callable[[int], nn.Module]) -> Iterator[Complaint]:
     """A class (channels) -> a batch normalization that behaves as torch's in both modes."""
     with forked(0):
         ours, theirs = answer(3), nn.BatchNorm1d(3)
         batches = [2 + 3 * torch.randn(6, 3) for _ in range(3)]
     if not isinstance(ours, nn.Module):
-        return f"the layer must be a torch.nn.Module; got {type(ours).__name__}."
+        yield f"the layer must be a torch.nn.Module; got {type(ours).__name__}."
     for x in batches:
         got, right = ours(x), theirs(x)
         if not torch.allclose(got, right, atol=1e-4):
-            return "in training mode the output is not that of the statistics of the batch (biased variance)."
+            yield "in training mode the output is not that of the statistics of the batch (biased variance)."
     missing = {"running_mean", "running_var"} - set(ours.state_dict())
     if missing:
-        return f"{' and '.join(sorted(missing))} would not be saved with the model: use register_buffer."
+        yield f"{' and '.join(sorted(missing))} would not be saved with the model: use register_buffer."
     mean, variance = ours.get_buffer("running_mean"), ours.get_buffer("running_var")
     if mean.requires_grad or variance.requires_grad:
-        return "the running statistics keep the graph of every batch: update them under no_grad."
+        yield "the running statistics keep the graph of every batch: update them under no_grad."
     if not torch.allclose(mean, theirs.running_mean, atol=1e-5):  # type: ignore[arg-type]
-        return "the running mean is not (1 - m) r + m s with m = 0.1."
+        yield "the running mean is not (1 - m) r + m s with m = 0.1."
     if not torch.allclose(variance, theirs.running_var, rtol=1e-4):  # type: ignore[arg-type]
-        return "the running variance takes the unbiased variance of the batch, n / (n - 1) times the biased."
+        yield "the running variance takes the unbiased variance of the batch, n / (n - 1) times the biased."
     x = torch.full((4, 3), 5.0)
     before, got = mean.clone(), ours.eval()(x)
     if not torch.allclose(got, theirs.eval()(x), atol=1e-4):
-        return "after eval() the output must come from the running statistics, also where gradients are on."
+        yield "after eval() the output must come from the running statistics, also where gradients are on."
     if not torch.equal(before, ours.get_buffer("running_mean")):
-        return "after eval() the running statistics still move."
-    return None
+        yield "after eval() the running statistics still move."
 
 
 @takes("the width")
-def batches_of_two(answer: Callable[[int], nn.Module]) -> str | None:
+def batches_of_two(answer: Callable[[int], nn.Module]) -> Iterator[Complaint]:
     """A function (width) -> a normalization with which a network learns from batches of two."""
     probe = answer(32)
     if not isinstance(probe, nn.Module):
-        return f"the function must return a torch.nn.Module; got {type(probe).__name__}."
+        yield f"the function must return a torch.nn.Module; got {type(probe).__name__}."
     with forked(0), torch.no_grad():
         x = torch.randn(64, 32)
         small, large = (float(probe.train()(scale * x).std()) for scale in (1.0, 100.0))
     if not large < 10 * small:
-        return "that does not normalize: a hundred times the input gives a hundred times the output."
+        yield "that does not normalize: a hundred times the input gives a hundred times the output."
     splits, scores = data.load("digits").standardized(), []
     for seed in range(2):
         with forked(seed):
@@ -184,15 +178,9 @@ def batches_of_two(answer: Callable[[int], nn.Module]) -> str | None:
         scores.append(evaluate(net, splits.validation).accuracy)
     score = sum(scores) / 2
     if not score >= 0.85:
-        return f"batches of two: {score:.0%} of the validation part is right; 85 % is asked for."
-    return None
+        yield f"batches of two: {score:.0%} of the validation part is right; 85 % is asked for."
 
 
-CHECKS: dict[str, Check] = {
-    "gradient-ladder": gradient_ladder,
-    "rms-norm-backward": rms_norm_backward,
-    "fold-forward": fold_forward,
-    "merge-statistics": merge_statistics,
-    "mend-the-layer": mend_the_layer,
-    "batches-of-two": batches_of_two,
-}
+CHECKS: dict[str, Check] = by_name(
+    gradient_ladder, rms_norm_backward, fold_forward, merge_statistics, mend_the_layer, batches_of_two
+)

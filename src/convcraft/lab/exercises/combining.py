@@ -1,7 +1,7 @@
 """Checks of the exercises of the chapter "Techniques combined"."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -13,48 +13,44 @@ from convcraft.diagnostics import diagnose
 from convcraft.initialization import initialize
 from convcraft.lab import data
 from convcraft.lab.clinic.cases import CLASSES, Case, case, vectors
-from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.framework import Check, Complaint, by_name, compare
 from convcraft.lab.exercises.kinds import formula, gain_on_digits, takes
 from convcraft.lab.randomness import forked
-from convcraft.lab.training import evaluate
 
 Cells = Mapping[frozenset[str], Any]
 
 
 @takes("the accuracies by set of techniques")
-def leave_one_out(answer: Callable[[Cells], Mapping[str, float]]) -> str | None:
+def leave_one_out(answer: Callable[[Cells], Mapping[str, float]]) -> Iterator[Complaint]:
     """A function of {set of techniques: accuracies} -> {technique: all minus all but this one, mean}."""
     names, rng = ("l2", "dropout", "bn"), np.random.default_rng(0)
     subsets = [frozenset(c) for k in range(4) for c in combinations(names, k)]
     cells = {subset: rng.uniform(0.8, 1.0, 5) for subset in subsets}
     got, everything = answer(dict(cells)), frozenset(names)
     if not isinstance(got, Mapping) or set(got) != set(names):
-        return "the function must return a dict with one number for each technique, and no others."
+        yield "the function must return a dict with one number for each technique, and no others."
     right = {name: float((cells[everything] - cells[everything - {name}]).mean()) for name in names}
     if all(math.isclose(float(np.mean(got[n])), -right[n]) for n in names):
-        return "the sign: a technique that helps must have an effect above 0, so all minus all but this one."
+        yield "the sign: a technique that helps must have an effect above 0, so all minus all but this one."
     alone = {name: float((cells[frozenset({name})] - cells[frozenset()]).mean()) for name in names}
     if all(math.isclose(float(np.mean(got[n])), alone[n]) for n in names):
-        return "that adds one technique to none; leave one out takes one from all."
+        yield "that adds one technique to none; leave one out takes one from all."
     for name in names:
-        if wrong := compare(got[name], right[name], f"the effect of {name}"):
-            return wrong
-    return None
+        yield compare(got[name], right[name], f"the effect of {name}")
 
 
-def nothing_to_lose(answer: Sequence[float]) -> str | None:
+def nothing_to_lose(answer: Sequence[float]) -> Iterator[Complaint]:
     """Accuracies with nothing, A, B, both: neither is missed when left out, both are worth 5 points."""
     if not isinstance(answer, Sequence) or len(answer) != 4:
-        return f"Give 4 numbers: the accuracy with nothing, with A, with B, with both; got {answer!r}."
+        yield f"Give 4 numbers: the accuracy with nothing, with A, with B, with both; got {answer!r}."
     nothing, a, b, both = (float(value) for value in answer)
     if not 0 <= min(nothing, a, b, both) <= max(nothing, a, b, both) <= 100:
-        return "an accuracy in per cent lies between 0 and 100."
+        yield "an accuracy in per cent lies between 0 and 100."
     for name, other in (("A", b), ("B", a)):
         if not math.isclose(both, other):
-            return f"leaving {name} out of both changes the accuracy by {other - both:g} points; it must not."
+            yield f"leaving {name} out of both changes the accuracy by {other - both:g} points; it must not."
     if not math.isclose(both - nothing, 5):
-        return f"both together are worth {both - nothing:g} points here; 5 are asked for."
-    return None
+        yield f"both together are worth {both - nothing:g} points here; 5 are asked for."
 
 
 def patient() -> Case:
@@ -74,21 +70,21 @@ def patient() -> Case:
 
 
 @takes("the case")
-def cure(answer: Callable[[Case], Case]) -> str | None:
+def cure(answer: Callable[[Case], Case]) -> Iterator[Complaint]:
     """A function of a sick case that returns it cured: nothing severe, no warning, and it trains."""
     given = patient()
     got = answer(patient())
     if not (isinstance(got, tuple) and len(got) == 4 and isinstance(got[0], nn.Module)):
-        return "the function must return a case: case._replace(model=..., optimizer=...)."
+        yield "the function must return a case: case._replace(model=..., optimizer=...)."
     got = Case(*got)
     if not all(torch.equal(a, b) for a, b in zip(got.batch, given.batch, strict=True)):
-        return "the data are not what is ill: leave the batch as it is."
+        yield "the data are not what is ill: leave the batch as it is."
     mine = {id(p) for group in got.optimizer.param_groups for p in group["params"]}
     if not {id(p) for p in got.model.parameters()} <= mine:
-        return "the optimizer must hold the parameters of the model that you return: make a new one."
+        yield "the optimizer must hold the parameters of the model that you return: make a new one."
     left = [f for f in diagnose(*got).findings if f.severity != "note"]
     if left:
-        return f"diagnose still finds {left[0].name}{' at ' * bool(left[0].layer)}{left[0].layer}."
+        yield f"diagnose still finds {left[0].name}{' at ' * bool(left[0].layer)}{left[0].layer}."
     x, y = got.batch
     for _ in range(200):
         loss = got.loss(got.model(x), y)
@@ -96,8 +92,7 @@ def cure(answer: Callable[[Case], Case]) -> str | None:
         loss.backward()
         got.optimizer.step()
     if not float(loss.detach()) < 0.3:
-        return f"nothing is found, but after 200 steps the loss is still {float(loss.detach()):.2f}."
-    return None
+        yield f"nothing is found, but after 200 steps the loss is still {float(loss.detach()):.2f}."
 
 
 def recipe_net() -> nn.Sequential:
@@ -117,23 +112,19 @@ def recipe_net() -> nn.Sequential:
     return net
 
 
-def _accuracy(net: nn.Module, test: data.Split) -> float:
-    return evaluate(net, test).accuracy
-
-
 @takes("splits and seed")
-def your_recipe(answer: Callable[[data.Splits, int], nn.Module]) -> str | None:
+def your_recipe(answer: Callable[[data.Splits, int], nn.Module]) -> Iterator[Complaint]:
     """A function (splits, seed) -> a network trained on 300 digits, better by a point than the recipe."""
     settings: dict[str, Any] = {"epochs": 40, "learning_rate": 0.025, "weight_decay": 0.003, "batch_size": 32}
-    gain = gain_on_digits(answer, 300, recipe_net, _accuracy, flat=False, **settings)
-    if isinstance(gain, str) or gain >= 0.01:
-        return gain if isinstance(gain, str) else None
-    return f"the test accuracy is {100 * gain:.1f} points above that of the recipe; 1 point is asked for."
+    gain = gain_on_digits(answer, 300, recipe_net, "accuracy", flat=False, **settings)
+    if isinstance(gain, str):
+        yield gain
+    elif gain < 0.01:
+        yield f"the test accuracy is {100 * gain:.1f} points above that of the recipe; 1 point is asked for."
 
 
-CHECKS: dict[str, Check] = {
+CHECKS: dict[str, Check] = by_name(leave_one_out, nothing_to_lose, cure, your_recipe) | {
     "hidden-replication": formula(
-        "k",
         lambda k: (k + 1) / 2,
         [(1,), (3,), (6,)],
         "the ratio for k = {}",
@@ -141,15 +132,10 @@ CHECKS: dict[str, Check] = {
         (lambda k: k / 2, "one at a time has k + 1 arms, for the one without any technique needs runs too."),
     ),
     "share-of-the-range": formula(
-        "m",
         lambda m: m**2 / (1 + m**2),
         [(1,), (3,), (0.5,)],
         "the share for m = {}",
         (lambda m: m / (1 + m), "the variance of a factor grows with the square of its range."),
         (lambda m: 1 / (1 + m**2), "that is the share of the other factor, whose range is 1."),
     ),
-    "leave-one-out": leave_one_out,
-    "nothing-to-lose": nothing_to_lose,
-    "cure": cure,
-    "your-recipe": your_recipe,
 }

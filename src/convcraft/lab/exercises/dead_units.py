@@ -1,14 +1,14 @@
 """Checks of the exercises of the chapter "Dead units and learned activations"."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from convcraft.lab import data, models
-from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.framework import Check, Complaint, by_name, compare
 from convcraft.lab.exercises.kinds import takes, trained_accuracy
 from convcraft.lab.training import seeded
 
@@ -101,31 +101,25 @@ def _never_fire(net: nn.Module, x: Tensor) -> list[float]:
 
 
 @takes("the sick network")
-def mend_the_stillborn_net(answer: Any) -> str | None:
+def mend_the_stillborn_net(answer: Any) -> Iterator[Complaint]:
     """A function that takes the network with dead units and gives it back alive."""
     net = stillborn()
     wanted = [(name, p.shape) for name, p in net.named_parameters()]
     net = answer(net)
     if not isinstance(net, nn.Module):
-        return f"The function must return the network; got {type(net).__name__}. Did you forget a return?"
+        yield f"The function must return the network; got {type(net).__name__}. Did you forget a return?"
     if [(name, p.shape) for name, p in net.named_parameters()] != wanted:
-        return "The network has other layers now. Keep its layers and change the numbers in them."
+        yield "The network has other layers now. Keep its layers and change the numbers in them."
     splits = data.load("digits").flattened()
     shares = _never_fire(net, splits.train.x)
     if len(shares) != 2:
-        return f"The network had two ReLU layers, now {len(shares)}. The patient must live with its ReLU."
+        yield f"The network had two ReLU layers, now {len(shares)}. The patient must live with its ReLU."
     for layer, share in enumerate(shares, start=1):
         if share > 0.2:
-            return f"In hidden layer {layer}, {share:.0%} of the units are still dead. Look at its biases."
+            yield f"In hidden layer {layer}, {share:.0%} of the units are still dead. Look at its biases."
     accuracy = trained_accuracy(net, splits)
     if accuracy < 0.85:
-        return f"Nothing is dead, but validation accuracy is {accuracy:.0%}. Are all units of a layer alike?"
-    return None
+        yield f"Nothing is dead, but validation accuracy is {accuracy:.0%}. Are all units of a layer alike?"
 
 
-CHECKS: dict[str, Check] = {
-    "dead-share": dead_share,
-    "swish-derivatives": swish_derivatives,
-    "revival-by-decay": revival_by_decay,
-    "mend-the-stillborn-net": mend_the_stillborn_net,
-}
+CHECKS: dict[str, Check] = by_name(dead_share, swish_derivatives, revival_by_decay, mend_the_stillborn_net)

@@ -1,8 +1,7 @@
 """Checks of the exercises of the chapter "Dropout"."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 import torch
@@ -10,36 +9,35 @@ from torch import Tensor, nn
 
 from convcraft import dropout
 from convcraft.lab import data
-from convcraft.lab.exercises.framework import Check
-from convcraft.lab.exercises.kinds import formula, takes
+from convcraft.lab.exercises.framework import Check, Complaint, by_name
+from convcraft.lab.exercises.kinds import digits, formula, takes
 from convcraft.lab.randomness import forked
 from convcraft.lab.training import evaluate, fit, seeded
 
 
 @takes("p")
-def mend_the_dropout(answer: Callable[[float], nn.Module]) -> str | None:
+def mend_the_dropout(answer: Callable[[float], nn.Module]) -> Iterator[Complaint]:
     """A class or function p -> a dropout module."""
     layer, x = answer(0.8), torch.ones(400, 500)
     if not isinstance(layer, nn.Module):
-        return f"the function must return a module; got {type(layer).__name__}."
+        yield f"the function must return a module; got {type(layer).__name__}."
     with forked(0):
         y, again = layer.train()(x), layer(x)
         after = layer.eval()(x)
     if not torch.equal(after, x):
-        return "in evaluation mode the output must be the input: ask self.training."
+        yield "in evaluation mode the output must be the input: ask self.training."
     if torch.equal(y, again):
-        return "two passes in training mode have the same mask: draw a new one each time."
+        yield "two passes in training mode have the same mask: draw a new one each time."
     if bool((y == y[:1]).all()):
-        return "all examples have the same mask: draw one for every element."
+        yield "all examples have the same mask: draw one for every element."
     zeros = float((y == 0).float().mean())
     if abs(zeros - 0.2) < 0.01:
-        return "a module with p = 0.8 must drop 80 %, and this one keeps as many."
+        yield "a module with p = 0.8 must drop 80 %, and this one keeps as many."
     if abs(zeros - 0.8) > 0.01:
-        return f"of all elements {zeros:.0%} are zero at p = 0.8."
+        yield f"of all elements {zeros:.0%} are zero at p = 0.8."
     mean = float(y.mean())
     if abs(mean - 1) > 0.05:
-        return f"the mean of the output is {mean:.2f} for an input of 1: divide by what is kept."
-    return None
+        yield f"the mean of the output is {mean:.2f} for an input of 1: divide by what is kept."
 
 
 def _with_norm() -> nn.Sequential:
@@ -102,9 +100,9 @@ def _wide(p: float) -> nn.Sequential:
 @cache
 def _loss(p: float, rate: float) -> float:
     """Mean test loss over three seeds after 100 epochs on 100 digits."""
-    digits, losses = data.load("digits"), []
+    losses = []
     for seed in range(3):
-        splits = replace(digits, train=digits.train.subset(100, seed=seed)).standardized().flattened()
+        splits = digits(100, seed)
         net = seeded(lambda: _wide(p), seed)
         fit(net, splits, epochs=100, learning_rate=rate, batch_size=32, seed=seed, progress=False)
         losses.append(evaluate(net, splits.test).loss)
@@ -132,9 +130,8 @@ def _noise(w: Tensor, x: Tensor) -> Tensor:
 _W, _X = torch.randn(2, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 _VARIANCE = 0.5 - 1 / (2 * math.pi)  # of relu(z), z ~ N(0, 1)
 
-CHECKS: dict[str, Check] = {
+CHECKS: dict[str, Check] = by_name(mend_the_dropout, masks_on_norms_off, noise_that_cancels, your_dropout) | {
     "unit-variance": formula(
-        "w, x and p",
         lambda w, x, p: p / (1 - p) * _noise(w, x),
         [(_W, _X, p) for p in (0.2, 0.5, 0.9)],
         "the variance at p = {2}",
@@ -144,7 +141,6 @@ CHECKS: dict[str, Check] = {
         (lambda w, x, p: (p / (1 - p) * _noise(w, x)).sqrt(), "that is the standard deviation."),
     ),
     "dropout-as-ridge": formula(
-        "n and p",
         lambda n, p: n * p / (1 - p),
         [(50, 0.2), (200, 0.75)],
         "alpha for n = {}, p = {}",
@@ -153,7 +149,6 @@ CHECKS: dict[str, Check] = {
         (lambda n, p: n * (1 - p) / p, "p and 1 - p have changed places: without dropout, no penalty."),
     ),
     "block-seeds": formula(
-        "p and b",
         lambda p, b: 1 - (1 - p) ** (1 / b**2),
         [(0.1, 1), (0.1, 7), (0.5, 3)],
         "the probability for p = {}, b = {}",
@@ -162,7 +157,6 @@ CHECKS: dict[str, Check] = {
         tolerance=1e-9,
     ),
     "mean-depth": formula(
-        "L and last",
         lambda L, last: L - last * (L + 1) / 2,
         [(1, 0.5), (10, 0.5), (54, 0.2)],
         "the expected number for L = {}, last = {}",
@@ -170,7 +164,6 @@ CHECKS: dict[str, Check] = {
         (lambda L, last: L * (1 - last / 2), "the mean of 1, 2, ..., L is (L + 1) / 2."),
     ),
     "relu-variance-shift": formula(
-        "p",
         lambda p: _VARIANCE / (_VARIANCE + p / (1 - p) * 0.5),
         [(0.0,), (0.2,), (0.5,)],
         "the ratio at p = {}",
@@ -178,8 +171,4 @@ CHECKS: dict[str, Check] = {
         (lambda p: 1 - p, "so it would be for values of mean 0; the output of ReLU has a mean of 0.399."),
         tolerance=1e-4,
     ),
-    "mend-the-dropout": mend_the_dropout,
-    "masks-on-norms-off": masks_on_norms_off,
-    "noise-that-cancels": noise_that_cancels,
-    "your-dropout": your_dropout,
 }

@@ -9,7 +9,7 @@ import linecache
 import pkgutil
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ import numpy as np
 from convcraft._checks import check_known
 from convcraft.errors import ConvcraftError
 
-Check = Callable[[Any], str | None]
+Complaint = str | None  # what is wrong; None where nothing is
+Check = Callable[[Any], Complaint | Iterator[Complaint]]
 _OWN: dict[str, Check] = {}  # what `exercise` registered
 _WRONG: Counter[str] = Counter()  # wrong answers in a row, by exercise, in this session
 _FOLDER = Path(__file__).parent
@@ -71,6 +72,11 @@ class Result:
         state = "right" if self else "open" if self.message == _UNANSWERED else "wrong"
         text = html.escape(repr(self))
         return f'<p class="convcraft-check convcraft-check-{state}" role="status">{text}</p>'
+
+
+def by_name(*checks: Check) -> dict[str, Check]:
+    """Checks of exercises that are named as the functions are: "dead-share" for `dead_share`."""
+    return {check.__name__.replace("_", "-"): check for check in checks}
 
 
 @functools.cache
@@ -135,6 +141,8 @@ def check(name: str, answer: Any) -> Result:
         return Result(name, _UNANSWERED)
     try:
         wrong = known[name](answer)
+        if isinstance(wrong, Iterator):
+            wrong = next((one for one in wrong if one), None)
     except Exception as error:
         return Result(name, _explain(error, known[name]))
     if wrong is None:

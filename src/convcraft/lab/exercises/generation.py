@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.framework import Check, by_name, compare
 from convcraft.lab.exercises.kinds import formula, takes
 
 _RNG = np.random.default_rng(11)
@@ -47,9 +47,8 @@ def draw_with_gradient(answer: Callable[..., Any]) -> str | None:
     return compare(mean.grad, 2 * z.detach(), "the gradient of the sum of squares with respect to mean")
 
 
-CHECKS: dict[str, Check] = {
+CHECKS: dict[str, Check] = by_name(draw_with_gradient) | {
     "kl-by-hand": formula(
-        "mean and log_variance",
         _kl,
         [(_MEAN, _LOG_VARIANCE)],
         "the divergence of each row",
@@ -62,7 +61,6 @@ CHECKS: dict[str, Check] = {
         (lambda m, v: _kl(m, v).mean(), "one number for each row."),
     ),
     "grey-pixels": formula(
-        "p",
         _total_mass,
         [(0.1,), (0.3,), (0.9,)],
         "the integral at p = {0}",
@@ -74,7 +72,6 @@ CHECKS: dict[str, Check] = {
         (lambda p: 1 / _total_mass(p), "that is the factor by which to multiply, to make it 1."),
     ),
     "hidden-deviation": formula(
-        "pixels",
         lambda pixels: math.sqrt(pixels / 2),
         [(64,), (196,), (784,)],
         "the standard deviation for {0} pixels",
@@ -83,5 +80,4 @@ CHECKS: dict[str, Check] = {
         (lambda n: math.sqrt(2 / n), "upside down: a small weight of the error belongs to a large deviation."),
         (lambda n: math.sqrt(0.5), "that belongs to the sum over the pixels; here it is the mean."),
     ),
-    "draw-with-gradient": draw_with_gradient,
 }

@@ -1,14 +1,14 @@
 """Checks of the exercises of the chapter "Images"."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.framework import Check, Complaint, by_name, compare
 from convcraft.lab.exercises.kinds import formula, takes
 
 _RNG = np.random.default_rng(5)
@@ -33,7 +33,7 @@ def sample_in_torch(net: Any) -> str | None:
 
 
 @takes("n, copies and a NumPy generator")
-def split_with_copies(answer: Callable[..., Any]) -> str | None:
+def split_with_copies(answer: Callable[..., Any]) -> Iterator[Complaint]:
     """A function (n, copies, rng) -> rows of training and of test; image i has the rows copies*i, ... ."""
     firsts = []
     for seed in (0, 1):
@@ -41,20 +41,15 @@ def split_with_copies(answer: Callable[..., Any]) -> str | None:
         train, test = (np.asarray(rows).ravel() for rows in answer(n, copies, np.random.default_rng(seed)))
         rows = np.concatenate([train, test])
         if len(rows) != n * copies or set(rows.tolist()) != set(range(n * copies)):
-            return f"each of the {n * copies} rows must be in one of the two parts, once."
+            yield f"each of the {n * copies} rows must be in one of the two parts, once."
         shared = set((train // copies).tolist()) & set((test // copies).tolist())
         if shared:
-            return f"{len(shared)} of {n} images have copies in both parts. Draw images, not rows."
+            yield f"{len(shared)} of {n} images have copies in both parts. Draw images, not rows."
         if len(test) != n * copies // 5:
-            return f"a fifth of the rows belongs to the test part; got {len(test)} of {n * copies}."
+            yield f"a fifth of the rows belongs to the test part; got {len(test)} of {n * copies}."
         firsts.append(frozenset(test.tolist()))
     if firsts[0] == firsts[1]:
-        return "two generators give the same test part. Draw it at random."
-    return None
-
-
-def _images_needed(a: float, b: float) -> int:
-    return math.ceil(1.96**2 * (a * (1 - a) + b * (1 - b)) / (a - b) ** 2)
+        yield "two generators give the same test part. Draw it at random."
 
 
 def _from_keras(kernel: Any, height: int, width: int) -> Any:
@@ -63,12 +58,9 @@ def _from_keras(kernel: Any, height: int, width: int) -> Any:
     return maps.transpose(3, 2, 0, 1).reshape(kernel.shape[1], -1)
 
 
-CHECKS: dict[str, Check] = {
-    "sample-in-torch": sample_in_torch,
-    "split-with-copies": split_with_copies,
+CHECKS: dict[str, Check] = by_name(sample_in_torch, split_with_copies) | {
     "images-needed": formula(
-        "two accuracies",
-        _images_needed,
+        lambda a, b: math.ceil(1.96**2 * (a * (1 - a) + b * (1 - b)) / (a - b) ** 2),
         [(0.922, 0.925), (0.9, 0.95), (0.876, 0.932)],
         "the number of images that tells {0} from {1}",
         (
@@ -83,9 +75,9 @@ CHECKS: dict[str, Check] = {
             lambda a, b: math.floor(1.96**2 * (a * (1 - a) + b * (1 - b)) / (a - b) ** 2),
             "The number of images is a whole one, and must be enough: round up.",
         ),
+        arguments="two accuracies",
     ),
     "dense-from-keras": formula(
-        "kernel, height and width",
         _from_keras,
         [(_RNG.random((24, 5)), 2, 3), (_RNG.random((36, 4)), 3, 3)],
         "the weight for maps of {1}x{2}",

@@ -1,6 +1,7 @@
 """Checks of the exercises of the chapter "Weight initialization"."""
 
 import math
+from collections.abc import Iterator
 from statistics import NormalDist
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from convcraft.initialization import fans
-from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.framework import Check, Complaint, by_name, compare
 from convcraft.lab.exercises.kinds import formula, number, takes
 from convcraft.lab.randomness import forked
 
@@ -29,7 +30,7 @@ def misfit() -> nn.Sequential:
 
 
 @takes("the model")
-def mend_the_initializer(answer: Any) -> str | None:
+def mend_the_initializer(answer: Any) -> Iterator[Complaint]:
     """A function that gives every layer of a model He's variance and a zero bias, in place."""
     with forked(0):
         model = misfit()
@@ -41,20 +42,19 @@ def mend_the_initializer(answer: Any) -> str | None:
         right = math.sqrt(2 / fans(layer).fan_in)
         std = float(layer.weight.detach().std())
         if layer.bias is not None and bool(layer.bias.detach().abs().max() > 0):
-            return f"{name}: the bias is not zero. A random bias is a second signal beside the first."
+            yield f"{name}: the bias is not zero. A random bias is a second signal beside the first."
         if wrong := compare(std, right, f"the standard deviation of {name}", tolerance=0.1 * right):
-            return wrong.because(f"{name}: How many numbers does one output sum? See its weight's shape.")
-    return None
+            yield wrong.because(f"{name}: How many numbers does one output sum? See its weight's shape.")
 
 
-def your_deep_network(answer: Any) -> str | None:
+def your_deep_network(answer: Any) -> Iterator[Complaint]:
     """An activation and a gain that keep signal and gradient over sixty layers of 256 units."""
     if not isinstance(answer, tuple) or len(answer) != 2 or not callable(answer[0]):
-        return "Give a tuple of two: the activation, a function of a tensor, and the gain, a number."
+        yield "Give a tuple of two: the activation, a function of a tensor, and the gain, a number."
     f, gain = answer
     z = torch.linspace(-3, 3, 61, dtype=torch.float64)
     if torch.allclose(torch.as_tensor(f(2 * z)), 2 * torch.as_tensor(f(z))):
-        return "This function only scales with its input, as ReLU does. Take one that bends elsewhere, too."
+        yield "This function only scales with its input, as ReLU does. Take one that bends elsewhere, too."
     generator = torch.Generator().manual_seed(0)
     h = x = torch.randn(32, 256, generator=generator).requires_grad_()
     for _ in range(60):
@@ -63,16 +63,15 @@ def your_deep_network(answer: Any) -> str | None:
     (back,) = torch.autograd.grad(h, x, sent)
     signal, gradient = float(h.detach().square().mean()), float(back.norm() / sent.norm())
     if not 0.1 <= signal <= 10:
-        return f"The second moment after sixty layers is {signal:.2g}; keep it between 0.1 and 10."
+        yield f"The second moment after sixty layers is {signal:.2g}; keep it between 0.1 and 10."
     if not 0.1 <= gradient <= 10:
-        return (
+        yield (
             f"The signal arrives ({signal:.2g}), but the gradient is multiplied by {gradient:.2g}; keep it "
             "between 0.1 and 10. Look for chi near 1 at the fixed point."
         )
-    return None
 
 
-CHECKS: dict[str, Check] = {
+CHECKS: dict[str, Check] = by_name(mend_the_initializer, your_deep_network) | {
     "he-std-of-a-convolution": number(
         "the standard deviation",
         math.sqrt(2 / (64 * 9)),
@@ -95,7 +94,6 @@ CHECKS: dict[str, Check] = {
         tolerance=1e-3 * 6.0**-6,
     ),
     "gain-with-dropout": formula(
-        "p",
         lambda p: math.sqrt(2 * (1 - p)),
         [(0.0,), (0.2,), (0.5,), (0.9,)],
         "the gain for p = {:g}",
@@ -111,7 +109,6 @@ CHECKS: dict[str, Check] = {
         (lambda p: 2 * (1 - p), "That is the square of the gain: it multiplies the variance."),
     ),
     "branch-scale": formula(
-        "branches and growth",
         lambda branches, growth: math.sqrt(growth ** (1 / branches) - 1),
         [(1, 2.0), (10, 4.0), (50, math.e), (1000, 1.5)],
         "the factor for {} branches",
@@ -132,6 +129,4 @@ CHECKS: dict[str, Check] = {
         },
         tolerance=0.05,
     ),
-    "mend-the-initializer": mend_the_initializer,
-    "your-deep-network": your_deep_network,
 }

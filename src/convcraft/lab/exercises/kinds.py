@@ -1,19 +1,20 @@
 """Kinds of checks that several chapters use: a formula, a number, several numbers, trained networks."""
 
 import functools
+import inspect
 import math
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch import nn
 
 from convcraft.lab import data
-from convcraft.lab.exercises.framework import Check, Hint, compare, plain
-from convcraft.lab.training import evaluate, fit, seeded
+from convcraft.lab.exercises.framework import Check, Complaint, Hint, compare, plain
+from convcraft.lab.training import Evaluation, evaluate, fit, seeded
 
 
 def takes(arguments: str) -> Callable[[Check], Check]:
@@ -21,7 +22,7 @@ def takes(arguments: str) -> Callable[[Check], Check]:
 
     def decorate(test: Check) -> Check:
         @functools.wraps(test)
-        def checked(answer: Any) -> str | None:
+        def checked(answer: Any) -> Complaint | Iterator[Complaint]:
             if callable(answer):
                 return test(answer)
             kind = type(answer).__name__
@@ -33,19 +34,21 @@ def takes(arguments: str) -> Callable[[Check], Check]:
 
 
 def formula(
-    arguments: str,
     right: Callable[..., Any],
     cases: Sequence[Sequence[Any]],
     what: str,
     *slips: tuple[Callable[..., Any], str],
+    arguments: str = "",
     tolerance: float = 1e-6,
 ) -> Check:
     """Check of a function, case by case, against `right`; a slip is a formula that explains all wrong values.
 
-    `what` names the value and is formatted with the arguments of the case.
+    `what` names the value and is formatted with the arguments of the case; `arguments` names these, where they
+    are not called as those of `right`.
     """
+    *names, last = inspect.signature(right).parameters
 
-    @takes(arguments)
+    @takes(arguments or " and ".join([", ".join(names), last] if names else [last]))
     def test(answer: Any) -> str | None:
         wrong = []
         for case in cases:
@@ -65,7 +68,7 @@ def formula(
 
 def number(
     what: str, right: float, slips: Mapping[float | None, str] | None = None, *, tolerance: float = 1e-6
-) -> Check:
+) -> Callable[[Any], Complaint]:
     """Check of a number; `slips` maps wrong ones to a diagnosis, and None to advice for all others."""
 
     def test(answer: Any) -> str | None:
@@ -106,29 +109,26 @@ def choice(right: str, why_not: Mapping[str, str]) -> Check:
     return test
 
 
-def _data(name: str) -> dict[str, Any]:
-    return tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
+def _of_data() -> dict[str, Check]:
+    """The exercises of all chapters that are data: a letter among several conclusions, or numbers."""
+    found: dict[str, Check] = {}
+    conclusions, asked = (
+        tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text(encoding="utf-8"))
+        for name in ("conclusions", "numbers")
+    )
+    for name, letters in conclusions.items():
+        found[name] = choice(letters.pop("right"), letters)
+    for name, entries in asked.items():
+        parts = []
+        for part in entries:
+            slips = {None if k == "other" else float(k): why for k, why in part["slips"].items()}
+            parts.append((part["what"], part["right"], slips))
+        tolerance = entries[0].get("tolerance", 1e-6)
+        found[name] = numbers(*parts) if len(parts) > 1 else number(*parts[0], tolerance=tolerance)
+    return found
 
 
-_CONCLUSIONS, _NUMBERS = _data("conclusions.toml"), _data("numbers.toml")
-
-
-def _conclusion(name: str) -> Check:
-    return choice(_CONCLUSIONS[name]["right"], {k: v for k, v in _CONCLUSIONS[name].items() if k != "right"})
-
-
-def _asked(name: str) -> Check:
-    parts = []
-    for part in _NUMBERS[name]:
-        slips = {None if k == "other" else float(k): why for k, why in part["slips"].items()}
-        parts.append((part["what"], part["right"], slips))
-    if len(parts) > 1:
-        return numbers(*parts)
-    return number(*parts[0], tolerance=_NUMBERS[name][0].get("tolerance", 1e-6))
-
-
-#: the exercises of all chapters that are data: a letter among several conclusions, or numbers
-CHECKS = {name: _conclusion(name) for name in _CONCLUSIONS} | {name: _asked(name) for name in _NUMBERS}
+CHECKS = _of_data()
 
 
 def trained_accuracy(net: nn.Module, splits: data.Splits) -> float:
@@ -137,42 +137,43 @@ def trained_accuracy(net: nn.Module, splits: data.Splits) -> float:
     return evaluate(net, splits.validation).accuracy
 
 
-def _digits(count: int, seed: int, flat: bool) -> data.Splits:
+def digits(count: int, seed: int, flat: bool = True) -> data.Splits:
     """Standardized digits, `count` of them to train on."""
-    digits = data.load("digits")
-    splits = replace(digits, train=digits.train.subset(count, seed=seed)).standardized()
+    whole = data.load("digits")
+    splits = replace(whole, train=whole.train.subset(count, seed=seed)).standardized()
     return splits.flattened() if flat else splits
 
 
 @functools.cache
-def _baseline(build: Any, score: Any, count: int, seed: int, flat: bool, settings: tuple[Any, ...]) -> float:
-    """The test score of `build`'s network; the same for every answer."""
-    net, splits = seeded(build, seed), _digits(count, seed, flat)
+def _baseline(build: Any, count: int, seed: int, flat: bool, settings: tuple[Any, ...]) -> Evaluation:
+    """How `build`'s network does on the test part; the same for every answer."""
+    net, splits = seeded(build, seed), digits(count, seed, flat)
     fit(net, splits, seed=seed, progress=False, **dict(settings))
-    return score(net, splits.test)
+    return evaluate(net, splits.test)
 
 
 def gain_on_digits(
     answer: Callable[[data.Splits, int], nn.Module],
     count: int,
     build: Callable[[], nn.Module],
-    score: Callable[[nn.Module, data.Split], float],
+    measure: Literal["accuracy", "loss"],
     flat: bool = True,
     **settings: Any,
 ) -> float | str:
-    """Mean gain in test score of the answer's networks over `build`'s, both trained on `count` digits.
+    """Mean gain in a test measure of the answer's networks over `build`'s, both trained on `count` digits.
 
-    The answer gets the splits without their test part, and a seed. What is wrong with it comes as a sentence.
+    A lower loss is a gain. The answer gets the splits without their test part, and a seed. What is wrong with it
+    comes as a sentence.
     """
     gains = []
     for seed in range(3):
-        splits = _digits(count, seed, flat)
+        splits = digits(count, seed, flat)
         found = answer(replace(splits, test=data.Split(splits.test.x[:0], splits.test.y[:0])), seed)
         if not isinstance(found, nn.Module):
             return f"The function must return the trained network; got {type(found).__name__}."
-        gains.append(
-            score(found.eval(), splits.test) - _baseline(build, score, count, seed, flat, (*settings.items(),))
-        )
+        before = _baseline(build, count, seed, flat, (*settings.items(),))
+        gain = getattr(evaluate(found.eval(), splits.test), measure) - getattr(before, measure)
+        gains.append(gain if measure == "accuracy" else -gain)
     return sum(gains) / 3
 
 

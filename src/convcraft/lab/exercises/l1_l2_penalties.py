@@ -1,7 +1,7 @@
 """Checks of the exercises of the chapter "L1 and L2 penalties"."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convcraft.lab import data, models
-from convcraft.lab.exercises.framework import Check
+from convcraft.lab.exercises.framework import Check, Complaint, by_name
 from convcraft.lab.exercises.kinds import formula, gain_on_digits, takes
 from convcraft.lab.training import evaluate, seeded
 
 
 @takes("a model")
-def sparse_optimizer(answer: Callable[[nn.Module], torch.optim.Optimizer]) -> str | None:
+def sparse_optimizer(answer: Callable[[nn.Module], torch.optim.Optimizer]) -> Iterator[Complaint]:
     """A function of a model that returns an optimizer which makes weights zero and leaves biases alone."""
     model = seeded(lambda: models.MLP((64, 32, 10)), 0)
     hidden, output = (model.get_submodule(f"layers.linear{i}") for i in (1, 2))
@@ -30,19 +30,18 @@ def sparse_optimizer(answer: Callable[[nn.Module], torch.optim.Optimizer]) -> st
         optimizer.step()
     zeros = sum(int((layer.weight == 0).sum()) for layer in (hidden, output)) / (64 * 32 + 320)
     if zeros == 0:
-        return "no weight is zero: a gradient steps over zero, whatever the penalty. Use a proximal step."
+        yield "no weight is zero: a gradient steps over zero, whatever the penalty. Use a proximal step."
     if zeros < 0.2:
-        return f"only {zeros:.0%} of the weights are zero after 100 steps: make the penalty stronger."
+        yield f"only {zeros:.0%} of the weights are zero after 100 steps: make the penalty stronger."
     if float(hidden.bias.detach().mean()) < 0.35 or bool((hidden.bias == 0).any()):
-        return "the biases shrink too: give them a parameter group of their own, without a penalty."
+        yield "the biases shrink too: give them a parameter group of their own, without a penalty."
     accuracy = evaluate(model, splits.validation).accuracy
     if accuracy < 0.7:
-        return f"many zeros, but the accuracy is {accuracy:.0%}: the penalty is too strong."
-    return None
+        yield f"many zeros, but the accuracy is {accuracy:.0%}: the penalty is too strong."
 
 
 @takes("a model")
-def who_is_decayed(answer: Callable[[nn.Module], list[dict[str, Any]]]) -> str | None:
+def who_is_decayed(answer: Callable[[nn.Module], list[dict[str, Any]]]) -> Iterator[Complaint]:
     """A function of a model that returns the groups to decay and to spare."""
     model = nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.PReLU(4), nn.Flatten(), nn.Linear(144, 10), nn.LayerNorm(10)
@@ -51,13 +50,12 @@ def who_is_decayed(answer: Callable[[nn.Module], list[dict[str, Any]]]) -> str |
     decayed = {id(p) for group in groups if group.get("weight_decay", 0) > 0 for p in group["params"]}
     held = [id(p) for group in groups for p in group["params"]]
     if len(held) != len(set(held)) or set(held) != {id(p) for p in model.parameters()}:
-        return "every parameter must be in one of the groups, and only once."
+        yield "every parameter must be in one of the groups, and only once."
     for name, p in model.named_parameters():
         kind = type(model.get_submodule(name.split(".")[0])).__name__
         if (id(p) in decayed) != (name in ("0.weight", "4.weight")):
             what = "is decayed and should not be" if id(p) in decayed else "is not decayed and should be"
-            return f"{name.split('.')[1]} of the {kind} {what}."
-    return None
+            yield f"{name.split('.')[1]} of the {kind} {what}."
 
 
 def a_weight_that_grows(answer: tuple[Any, Any]) -> str | None:
@@ -81,22 +79,19 @@ def _net() -> nn.Module:
     return models.MLP((64, 64, 64, 10))
 
 
-def _log_likelihood(net: nn.Module, test: data.Split) -> float:
-    return -evaluate(net, test).loss
-
-
 @takes("splits and seed")
-def your_regularizer(answer: Callable[[data.Splits, int], nn.Module]) -> str | None:
+def your_regularizer(answer: Callable[[data.Splits, int], nn.Module]) -> Iterator[Complaint]:
     """A function (splits, seed) -> a network trained on 100 digits, better by 0.03 nats than without.
 
     The control has the best of the learning rates 0.003, 0.01, 0.03 and 0.1, by its validation loss.
     """
     settings: dict[str, Any] = {"epochs": 150, "learning_rate": 0.01, "batch_size": 50}
-    gain = gain_on_digits(answer, 100, _net, _log_likelihood, **settings)
-    if isinstance(gain, str) or gain >= 0.03:
-        return gain if isinstance(gain, str) else None
-    side = "below" if gain >= 0 else "above"
-    return f"the test loss is {abs(gain):.3f} nats {side} that without a penalty; 0.03 below is asked for."
+    gain = gain_on_digits(answer, 100, _net, "loss", **settings)
+    if isinstance(gain, str):
+        yield gain
+    elif gain < 0.03:
+        side = "below" if gain >= 0 else "above"
+        yield f"the test loss is {abs(gain):.3f} nats {side} that without a penalty; 0.03 below is asked for."
 
 
 def _share_left(h: float, rate: float, steps: int) -> float:
@@ -110,9 +105,8 @@ def _threshold(u: Tensor, a: float) -> Tensor:
 
 _U = torch.linspace(-3, 3, 25, dtype=torch.float64)
 
-CHECKS: dict[str, Check] = {
+CHECKS: dict[str, Check] = by_name(sparse_optimizer, who_is_decayed, a_weight_that_grows, your_regularizer) | {
     "elastic-prox": formula(
-        "u, a and b",
         lambda u, a, b: _threshold(u, a) / (1 + 2 * b),
         [(_U, 0.0, 0.5), (_U, 1.0, 0.0), (_U, 0.8, 0.7)],
         "the minimizer for a = {1}, b = {2}",
@@ -121,22 +115,18 @@ CHECKS: dict[str, Check] = {
         tolerance=1e-9,
     ),
     "early-stopping": formula(
-        "h, rate and steps",
         lambda *case: case[0] * (1 / _share_left(*case) - 1) / 2,
         [(1.0, 0.1, 10), (0.2, 0.5, 3), (3.0, 0.1, 1)],
         "lambda for h = {}, rate {}, {} steps",
         (lambda *case: case[0] * (1 / _share_left(*case) - 1), "twice too large: (lambda w^2)'' is 2 lambda."),
+        arguments="h, rate and steps",
     ),
     "effective-rate": formula(
-        "rate, decay and G",
         lambda rate, decay, size: math.sqrt(2 * rate * decay) / size,
         [(0.1, 0.01, 1.0), (0.4, 0.001, 1.0), (0.1, 0.01, 2.0)],
         "the effective rate for rate {}, decay {}, G = {}",
         (lambda eta, decay, size: size * math.sqrt(eta / (2 * decay)), "that is the squared norm; divide by it."),
         (lambda eta, decay, size: math.sqrt(eta * decay) / size, "a 2 is missing: the norm is squared."),
+        arguments="rate, decay and G",
     ),
-    "sparse-optimizer": sparse_optimizer,
-    "who-is-decayed": who_is_decayed,
-    "a-weight-that-grows": a_weight_that_grows,
-    "your-regularizer": your_regularizer,
 }

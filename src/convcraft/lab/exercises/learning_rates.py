@@ -1,14 +1,14 @@
 """Checks of the exercises of the chapter "Learning rates"."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
 from convcraft.lab import data, models
-from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.framework import Check, Complaint, by_name, compare
 from convcraft.lab.exercises.kinds import formula, takes
 from convcraft.lab.training import DivergedError, evaluate, fit, seeded
 
@@ -30,22 +30,21 @@ def _rates(build: Callable[..., Any], epochs: int, steps: int) -> list[float] | 
 
 
 @takes("the optimizer, the epochs and the steps of an epoch")
-def mend_the_cosine(answer: Any) -> str | None:
+def mend_the_cosine(answer: Any) -> Iterator[Complaint]:
     """A function that builds a cosine for a training that advances it after every step."""
     for epochs, steps in ((4, 25), (3, 10)):
         rates = _rates(answer, epochs, steps)
         if isinstance(rates, str):
-            return rates
+            yield rates
+            return
         if any(b > a + 1e-9 for a, b in zip(rates, rates[1:], strict=False)):
-            return f"In {epochs} epochs of {steps} steps it rises again: T_max counts steps, not epochs."
+            yield f"In {epochs} epochs of {steps} steps it rises again: T_max counts steps, not epochs."
         if rates[-1] > 1e-3 * rates[0]:
-            return f"The rate ends at {rates[-1] / rates[0]:.0%} of its start; a cosine should end at 0."
+            yield f"The rate ends at {rates[-1] / rates[0]:.0%} of its start; a cosine should end at 0."
         middle = 0.5 * (1 + math.cos(math.pi / 4)) * 0.1
-        if wrong := compare(rates[0], 0.1, "the first rate"):
-            return wrong
+        yield compare(rates[0], 0.1, "the first rate")
         if abs(rates[round(epochs * steps / 4)] - middle) > 3e-3:
-            return "After a quarter of the steps the rate should be at 85 % of its start, as a cosine is."
-    return None
+            yield "After a quarter of the steps the rate should be at 85 % of its start, as a cosine is."
 
 
 def _deep() -> nn.Module:
@@ -74,34 +73,33 @@ def _trained(factor: Callable[[float], float], seed: int, rate: float = 0.064) -
 
 
 @takes("the share of the training that is over")
-def your_schedule(answer: Any) -> str | None:
+def your_schedule(answer: Any) -> Iterator[Complaint]:
     """A schedule of one's own, a factor between 0 and 1, that makes a rate usable that is too large."""
     values = [float(answer(i / 100)) for i in range(101)]
     if not all(math.isfinite(v) and 0 <= v <= 1 for v in values):
-        return "The factor must lie between 0 and 1 for every share from 0 to 1."
+        yield "The factor must lie between 0 and 1 for every share from 0 to 1."
     if max(values) < 0.9:
-        return "The largest factor is below 0.9: that is a smaller rate, not a schedule."
+        yield "The largest factor is below 0.9: that is a smaller rate, not a schedule."
     if values[-1] > 0.1 * max(values):
-        return "At the end the rate should be at most a tenth of the largest, so that the noise dies out."
+        yield "At the end the rate should be at most a tenth of the largest, so that the noise dies out."
     accuracy = sum(_trained(answer, seed) for seed in range(4)) / 4
     if accuracy < 0.72:
-        return (
+        yield (
             f"Four networks of eight layers reach {accuracy:.2f} on average with it. How long does the rate "
             "stay above half of its largest value?"
         )
-    return None
 
 
 REMEDIES = ("raise", "lower", "decay", "keep")
 
 
-def read_the_curves(answer: Any) -> str | None:
+def read_the_curves(answer: Any) -> Iterator[Complaint]:
     """What to do with the learning rate of four training curves."""
     right = {"A": "raise", "B": "decay", "C": "lower", "D": "keep"}
     if not isinstance(answer, dict) or set(answer) != set(right):
-        return "The answer must be a dict with the keys A, B, C and D, one remedy for each curve."
+        yield "The answer must be a dict with the keys A, B, C and D, one remedy for each curve."
     if odd := [value for value in answer.values() if value not in REMEDIES]:
-        return f"The remedies are {', '.join(REMEDIES)}; got {odd[0]!r}."
+        yield f"The remedies are {', '.join(REMEDIES)}; got {odd[0]!r}."
     why = {
         "A": "is smooth and still falling at the end. What would have made it fall faster?",
         "B": "falls fast, then stays on a noisy level. What sets the height of that level?",
@@ -110,17 +108,15 @@ def read_the_curves(answer: Any) -> str | None:
     }
     for name, remedy in right.items():
         if answer[name] != remedy:
-            return f"Look at curve {name} again: it {why[name]}"
-    return None
+            yield f"Look at curve {name} again: it {why[name]}"
 
 
 def _steps(condition: float, share: float) -> float:
     return math.log(share) / math.log1p(-1 / condition)
 
 
-CHECKS: dict[str, Check] = {
+CHECKS: dict[str, Check] = by_name(mend_the_cosine, your_schedule, read_the_curves) | {
     "steps-to-shrink": formula(
-        "the condition number and the share",
         lambda condition, share: math.ceil(_steps(condition, share) - 1e-12),
         [(100.0, 0.01), (2.0, 0.5), (1000.0, 0.1)],
         "the steps for condition number {:g} and share {:g}",
@@ -128,9 +124,9 @@ CHECKS: dict[str, Check] = {
         (lambda *case: math.floor(_steps(*case)), "After that many the share is not reached yet. Round up."),
         (lambda *case: -_steps(*case), "Both logarithms are negative; their quotient is not."),
         (lambda *case: -math.ceil(_steps(*case)), "Both logarithms are negative; their quotient is not."),
+        arguments="the condition number and the share",
     ),
     "first-step-of-adam": formula(
-        "the gradient, the rate, beta1, beta2 and eps",
         lambda g, rate, beta1, beta2, eps: rate * g / (abs(g) + eps),
         [(g, 0.01, 0.9, 0.999, eps) for g, eps in ((0.3, 1e-8), (-2.0, 1e-8), (1e-3, 1e-2))],
         "the step for gradient {0:g} and eps {4:g}",
@@ -143,8 +139,6 @@ CHECKS: dict[str, Check] = {
             "That is the step without the correction. Divide both means by 1 - beta^t, with t = 1.",
         ),
         (lambda g, rate, *_: rate * g, "That is a step of gradient descent. What is it divided by?"),
+        arguments="the gradient, the rate, beta1, beta2 and eps",
     ),
-    "mend-the-cosine": mend_the_cosine,
-    "your-schedule": your_schedule,
-    "read-the-curves": read_the_curves,
 }

@@ -1,7 +1,7 @@
 """Checks of the exercises of the chapter "Outlook"."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -10,32 +10,32 @@ from scipy import integrate, stats
 from convcraft import activations
 from convcraft.errors import ConvcraftError
 from convcraft.lab.claims.criteria import Condition
-from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.framework import Check, Complaint, by_name, compare
 from convcraft.lab.exercises.kinds import formula, takes
 
 _POWER = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
 
 
 @takes("a tensor")
-def function_of_your_own(answer: Callable[..., Any]) -> str | None:
+def function_of_your_own(answer: Callable[..., Any]) -> Iterator[Complaint]:
     """A function of a tensor that is nonlinear, finite, not in the catalogue, and keeps a signal alive."""
     x = torch.linspace(-6, 6, 401, dtype=torch.float64, requires_grad=True)
     y = answer(x)
     if not isinstance(y, torch.Tensor) or y.shape != x.shape:
-        return "the function must return a tensor of the shape of its input."
+        yield "the function must return a tensor of the shape of its input."
     if not bool(torch.isfinite(y.detach()).all()):
-        return "values between -6 and 6 are not finite."
+        yield "values between -6 and 6 are not finite."
     with torch.no_grad():
         one_by_one = torch.stack([answer(value) for value in x.detach()[::40]])
     if wrong := compare(y[::40], one_by_one, "the values of a part of the input", tolerance=1e-9):
-        return f"{wrong} It must treat each value alone."
+        yield f"{wrong} It must treat each value alone."
     if not y.requires_grad:
-        return "no gradient gets through: write it with operations of torch."
+        yield "no gradient gets through: write it with operations of torch."
     (slope,) = torch.autograd.grad(y.sum(), x)
     if not bool(torch.isfinite(slope).all()):
-        return "slopes between -6 and 6 are not finite."
+        yield "slopes between -6 and 6 are not finite."
     if float(slope.max() - slope.min()) < 1e-3:
-        return "that is a straight line: layers of it collapse into one."
+        yield "that is a straight line: layers of it collapse into one."
     with torch.no_grad():
         for name, entry in activations.catalog().items():
             if entry.function is None:
@@ -45,11 +45,10 @@ def function_of_your_own(answer: Callable[..., Any]) -> str | None:
             except (ConvcraftError, RuntimeError, TypeError):
                 continue
             if isinstance(known, torch.Tensor) and known.shape == y.shape and torch.allclose(known, y):
-                return f"that is {name}, which the book has measured already."
+                yield f"that is {name}, which the book has measured already."
     density = torch.from_numpy(stats.norm.pdf(x.detach().numpy()))
     if float((density * y.detach() ** 2).sum() * (x[1] - x[0]).detach()) < 1e-3:
-        return "of standard normal input hardly anything is left: its second moment is below 0.001."
-    return None
+        yield "of standard normal input hardly anything is left: its second moment is below 0.001."
 
 
 def _seeds(deviation: float, difference: float) -> int:
@@ -59,37 +58,29 @@ def _seeds(deviation: float, difference: float) -> int:
 _ASKED = ("measure", "rates", "seeds", "shows", "opposite")
 
 
-def registered_test(answer: Any) -> str | None:
+def registered_test(answer: Any) -> Iterator[Complaint]:
     """A plan of a comparison that decides, written as a dictionary."""
     if not isinstance(answer, Mapping) or set(answer) != set(_ASKED):
-        return f"give a dictionary with the keys {', '.join(_ASKED)}; got {answer!r}."
+        yield f"give a dictionary with the keys {', '.join(_ASKED)}; got {answer!r}."
     if answer["measure"] != "test accuracy":
-        return "what is claimed is an accuracy on images that nobody has seen: neither training nor validation."
+        yield "what is claimed is an accuracy on images that nobody has seen: neither training nor validation."
     if answer["rates"] != "each its own":
-        return "at one common rate the function for which it was found has the advantage."
+        yield "at one common rate the function for which it was found has the advantage."
     needed = _seeds(0.8, 0.3)
     if not isinstance(answer["seeds"], int) or answer["seeds"] < needed:
-        return f"{answer['seeds']} seeds are too few to see 0.3 points at a deviation of 0.8."
+        yield f"{answer['seeds']} seeds are too few to see 0.3 points at a deviation of 0.8."
     try:
         shows, opposite = (Condition.parse(str(answer[key])) for key in ("shows", "opposite"))
     except ConvcraftError as error:
-        return str(error)
+        yield str(error)
     if not (shows.low >= 0 and math.isinf(shows.high)):
-        return "the claim says more accuracy: what shows it has to lie above a number."
+        yield "the claim says more accuracy: what shows it has to lie above a number."
     if not (opposite.high <= 0 and math.isinf(opposite.low)):
-        return "the opposite has to lie below a number, or the plan cannot lose."
-    return None
+        yield "the opposite has to lie below a number, or the plan cannot lose."
 
 
-def _best_of(k: int) -> float:
-    density = lambda z: z * k * stats.norm.pdf(z) * stats.norm.cdf(z) ** (k - 1)  # noqa: E731
-    return float(integrate.quad(density, -9, 9)[0])
-
-
-CHECKS: dict[str, Check] = {
-    "function-of-your-own": function_of_your_own,
+CHECKS: dict[str, Check] = by_name(function_of_your_own, registered_test) | {
     "seeds-for-a-difference": formula(
-        "deviation and difference",
         _seeds,
         [(0.8, 0.3), (0.5, 0.3), (0.8, 1.0)],
         "the number of seeds for a deviation of {0} and a difference of {1}",
@@ -107,10 +98,8 @@ CHECKS: dict[str, Check] = {
             "that is a one-sided test: the quantile of 95 % belongs to it.",
         ),
     ),
-    "registered-test": registered_test,
     "best-of-equals": formula(
-        "k",
-        _best_of,
+        lambda k: integrate.quad(lambda z: z * k * stats.norm.pdf(z) * stats.norm.cdf(z) ** (k - 1), -9, 9)[0],
         [(2,), (5,), (20,)],
         "the lead of the best of {0} equal functions",
         (lambda k: 0.0, "each has that on average. The one that is picked has not."),

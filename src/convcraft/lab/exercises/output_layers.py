@@ -1,13 +1,14 @@
 """Checks of the exercises of the chapter "Output layers and losses"."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
 from convcraft.lab import data
-from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.framework import Check, Complaint, by_name, compare
 from convcraft.lab.exercises.kinds import formula, takes, trained_accuracy
 from convcraft.lab.training import seeded
 
@@ -44,25 +45,24 @@ def log_softmax(answer: Any) -> str | None:
 
 
 @takes("nothing that builds the network")
-def mend_the_loss(answer: Any) -> str | None:
+def mend_the_loss(answer: Any) -> Iterator[Complaint]:
     """A function that builds a classifier for cross-entropy, without an activation too many at its end."""
     net = seeded(answer, 0)
     if not isinstance(net, nn.Module):
-        return f"The function must return a network; got {type(net).__name__}. Did you forget a return?"
+        yield f"The function must return a network; got {type(net).__name__}. Did you forget a return?"
     splits = data.load("digits").flattened()
     x = splits.validation.x
     with torch.no_grad():
         out = net(x)
     if out.shape != (len(x), 10):
-        return f"The network must give 10 logits per image; got shape {tuple(out.shape)} for {len(x)} images."
+        yield f"The network must give 10 logits per image; got shape {tuple(out.shape)} for {len(x)} images."
     if torch.allclose(out.sum(1), torch.ones(len(x)), atol=1e-4) and bool((out >= 0).all()):
-        return "The outputs still sum to 1, and cross_entropy applies a softmax to them once more. Return the logits."
+        yield "The outputs still sum to 1, and cross_entropy applies a softmax to them once more. Return the logits."
     if bool((out >= 0).all()):
-        return "No output is ever negative: an activation follows the last layer. A logit may be any number."
+        yield "No output is ever negative: an activation follows the last layer. A logit may be any number."
     accuracy = trained_accuracy(net, splits)
     if accuracy < 0.85:
-        return f"Five epochs reach only {accuracy:.0%} on validation; more than 85 % is possible."
-    return None
+        yield f"Five epochs reach only {accuracy:.0%} on validation; more than 85 % is possible."
 
 
 def _squared(z: float, y: float) -> float:
@@ -70,17 +70,13 @@ def _squared(z: float, y: float) -> float:
     return 2 * (p - y) * p * (1 - p)
 
 
-CHECKS: dict[str, Check] = {
-    "log-softmax": log_softmax,
-    "softmax-jacobian": softmax_jacobian,
+CHECKS: dict[str, Check] = by_name(log_softmax, softmax_jacobian, mend_the_loss) | {
     "gradient-of-squared-error": formula(
-        "z and y",
         _squared,
         [(-3.0, 1.0), (0.5, 0.0), (2.0, 1.0)],
         "the gradient at z = {:g}, y = {:g}",
         (lambda z, y: _squared(z, y) / 2, "The derivative of a square has a factor of 2."),
         (lambda z, y: 1 / (1 + math.exp(-z)) - y, "That is the gradient of the cross-entropy."),
         (lambda z, y: 2 / (1 + math.exp(-z)) - 2 * y, "The chain rule goes on through the sigmoid."),
-    ),
-    "mend-the-loss": mend_the_loss,
+    )
 }

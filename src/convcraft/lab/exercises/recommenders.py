@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from convcraft.lab import baselines
-from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.framework import Check, by_name, compare
 from convcraft.lab.exercises.kinds import formula, takes
 
 _RNG = np.random.default_rng(7)
@@ -46,16 +47,8 @@ def popularity_without_the_answer(answer: Callable[..., Any]) -> str | None:
     return compare(got, right.sum(0), "the counts")
 
 
-def _hit_rate(rank: int, items: int, negatives: int) -> float:
-    from scipy import stats
-
-    return float(stats.hypergeom(items - 1, rank, negatives).cdf(9))
-
-
-CHECKS: dict[str, Check] = {
-    "xor-by-vectors": xor_by_vectors,
+CHECKS: dict[str, Check] = by_name(xor_by_vectors, popularity_without_the_answer) | {
     "ease-in-five-lines": formula(
-        "X and strength",
         baselines.ease,
         [(_VISITS, 5.0), (_VISITS, 50.0)],
         "B at strength {1}",
@@ -68,13 +61,12 @@ CHECKS: dict[str, Check] = {
             lambda x, s: baselines.ease(x, s) + np.eye(x.shape[1]),
             "the diagonal must be 0, or each item predicts itself.",
         ),
+        arguments="X and strength",
     ),
     "sampled-hit-rate": formula(
-        "rank, items and negatives",
-        _hit_rate,
+        lambda rank, items, negatives: float(stats.hypergeom(items - 1, rank, negatives).cdf(9)),
         [(0, 285, 100), (30, 285, 20), (60, 285, 50), (200, 285, 20)],
         "the chance of a hit at rank {0} among {1} items with {2} of them drawn",
         (lambda r, n, m: float(r < 10), "that is the full ranking: only drawn items can be in front."),
     ),
-    "popularity-without-the-answer": popularity_without_the_answer,
 }

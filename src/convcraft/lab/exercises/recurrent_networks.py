@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convcraft.lab.exercises.framework import Check, compare
+from convcraft.lab.exercises.framework import Check, by_name, compare
 from convcraft.lab.exercises.kinds import formula, takes
 
 _TRAIN = ["see you", "win a prize", "see you", "ok", "call me"]
@@ -74,10 +74,8 @@ def share_of_repeats(answer: Callable[[Sequence[str], Sequence[str]], Any]) -> s
     return compare(got, 3 / 5, "the share")
 
 
-CHECKS: dict[str, Check] = {
-    "gru-by-hand": gru_by_hand,
+CHECKS: dict[str, Check] = by_name(gru_by_hand, last_true_state, share_of_repeats) | {
     "bias-for-a-lag": formula(
-        "lag and share",
         lambda lag, share: -math.log(share ** (-1 / lag) - 1),
         [(20, 0.5), (100, 0.5), (100, 0.9)],
         "the bias for a lag of {0} and a share of {1}",
@@ -91,7 +89,5 @@ CHECKS: dict[str, Check] = {
         ),
         (lambda lag, share: share ** (1 / lag), "that is the gate. Which bias does sigmoid send there?"),
         (lambda lag, share: math.log(lag), "that is the rule of thumb, which keeps about a share of 1/e."),
-    ),
-    "last-true-state": last_true_state,
-    "share-of-repeats": share_of_repeats,
+    )
 }

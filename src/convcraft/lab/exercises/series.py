@@ -1,14 +1,12 @@
 """Checks of the exercises of the chapter "Series"."""
 
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from convcraft.lab import data, statistics
-from convcraft.lab.exercises.framework import Check
+from convcraft.lab.exercises.framework import Check, Complaint, by_name
 from convcraft.lab.exercises.kinds import formula, takes
 
 _RNG = np.random.default_rng(11)
@@ -21,57 +19,49 @@ AUTOENCODER = 0.96
 
 
 @takes("values, train and width")
-def split_without_leak(answer: Callable[..., Any]) -> str | None:
+def split_without_leak(answer: Callable[..., Any]) -> Iterator[Complaint]:
     """A function of three numbers (values, training values, width of a window) -> where windows start."""
     for n, train, width in ((20, 12, 5), (31, 20, 6)):
         try:
             first, later = (np.asarray(part, dtype=int).ravel() for part in answer(n, train, width))
         except (TypeError, ValueError):
-            return "return two arrays: where the training windows start, and where the test windows start."
+            yield "return two arrays: where the training windows start, and where the test windows start."
         if not first.size or not later.size:
-            return "each part must have at least one window."
+            yield "each part must have at least one window."
         for name, part in (("training", first), ("test", later)):
             if part.min() < 0 or part.max() + width > n:
-                return f"a {name} window starts at {part.max()} and ends beyond the {n} values."
+                yield f"a {name} window starts at {part.max()} and ends beyond the {n} values."
         if first.max() + width > train:
-            return "a training window reaches into the test part: its last values are answers to the test."
+            yield "a training window reaches into the test part: its last values are answers to the test."
         if later.min() < train:
-            return "a test window begins among the training values: the network has been fitted to them."
+            yield "a test window begins among the training values: the network has been fitted to them."
         if len(first) != train - width + 1 or len(later) != n - train - width + 1:
-            return "nothing leaks, but windows are left out that would not leak either."
-    return None
-
-
-@cache
-def _digits() -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    parts = data.load("digits").standardized().flattened()
-    train, test = parts.train, parts.test
-    return train.x.double().numpy(), train.y.numpy(), test.x.double().numpy(), test.y.numpy()
+            yield "nothing leaks, but windows are left out that would not leak either."
 
 
 @takes("train and test")
-def one_line_detector(answer: Callable[..., Any]) -> str | None:
+def one_line_detector(answer: Callable[..., Any]) -> Iterator[Complaint]:
     """A function of normal rows and of rows to be scored -> scores, large where anomalous."""
     from sklearn.metrics import roc_auc_score
 
-    x, y, later, true = _digits()
+    parts = data.load("digits").standardized().flattened()
+    x, later = (part.x.double().numpy() for part in (parts.train, parts.test))
+    y, true = parts.train.y.numpy(), parts.test.y.numpy()
     areas = []
     for digit in range(10):
         scores = np.asarray(answer(x[y != digit].copy(), later.copy()), dtype=float)
         if scores.shape != (len(later),) or not np.isfinite(scores).all():
-            return f"give one finite score for each of the {len(later)} test rows; got shape {scores.shape}."
+            yield f"give one finite score for each of the {len(later)} test rows; got shape {scores.shape}."
         areas.append(roc_auc_score(true == digit, scores))
     area = float(np.mean(areas))
     if area < 0.5:
-        return f"the area is {area:.2f}, below one half: should a large score not mean anomalous?"
+        yield f"the area is {area:.2f}, below one half: should a large score not mean anomalous?"
     if area <= AUTOENCODER:
-        return f"the mean area is {area:.3f}; it takes more than {AUTOENCODER}. What is near a normal digit?"
-    return None
+        yield f"the mean area is {area:.3f}; it takes more than {AUTOENCODER}. What is near a normal digit?"
 
 
-CHECKS: dict[str, Check] = {
+CHECKS: dict[str, Check] = by_name(split_without_leak, one_line_detector) | {
     "the-highest-forecast": formula(
-        "w and b",
         lambda w, b: b + np.abs(w).sum(),
         [(_WEIGHTS, 0.3), (-_WEIGHTS[:5], -1.0)],
         "the bound at b = {1}",
@@ -80,7 +70,6 @@ CHECKS: dict[str, Check] = {
         (lambda w, b: b + w[w > 0].sum(), "a unit with a negative weight need not be at 0: tanh reaches −1."),
     ),
     "mase-by-hand": formula(
-        "forecast, actual, history and period",
         statistics.mase,
         [(_FORECAST, _TRUE, _HISTORY, 1), (_FORECAST, _TRUE, _HISTORY, 24)],
         "MASE at period {3}",
@@ -97,6 +86,4 @@ CHECKS: dict[str, Check] = {
             "both errors are absolute, not squared.",
         ),
     ),
-    "split-without-leak": split_without_leak,
-    "one-line-detector": one_line_detector,
 }

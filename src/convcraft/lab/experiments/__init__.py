@@ -4,6 +4,7 @@ A study is a file that defines ``STUDY = Study(...)``; ``python -m convcraft stu
 ``load(NAME)`` gives its results.
 """
 
+from convcraft.lab.experiments.command import main
 from convcraft.lab.experiments.contrasts import Contrasts, Judged
 from convcraft.lab.experiments.engine import run_study
 from convcraft.lab.experiments.results import Results, load
@@ -15,10 +16,3 @@ __all__ = [
     "Contrast", "Contrasts", "Judged", "Results", "Study", "load", "load_study", "main", "names",
     "run_study", "train_and_score", "version",
 ]  # fmt: skip
-
-
-def main(argv: list[str] | None = None) -> int:
-    """`python -m convcraft study NAME`: run a study, or list them."""
-    from convcraft.lab.experiments.command import main as command
-
-    return command(argv)

@@ -15,27 +15,6 @@ from convcraft.lab.experiments.tuning import count
 from convcraft.lab.experiments.version import load_study, names, place, version
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m convcraft study",
-        description="Run a study, or go on with it; the result is written to results/NAME.json, or beside a "
-        "file of your own.",
-    )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="name of a study, or path of a .py file")
-    parser.add_argument("--list", action="store_true", help="list the studies and how far they are")
-    parser.add_argument("--quick", action="store_true", help="a small version, in memory; writes nothing")
-    parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: the cores; one on a GPU)")
-    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="run on the workers of a Dask cluster")
-    parser.add_argument(
-        "--vectorized",
-        action=argparse.BooleanOptionalAction,
-        help="train the runs of an arm together (default: on a GPU)",
-    )
-    parser.add_argument("--folder", help="folder of the studies (default: book/studies)")
-    return parser
-
-
 def state(name: str, folder: str | None = None) -> tuple[str, int | None, str]:
     """Title, number of runs, and how far a study has got."""
     try:
@@ -64,8 +43,24 @@ def progress(study: Study, path: Path) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; 130 where it was interrupted."""
-    parser = _parser()
+    """`python -m convcraft study NAME`: run a study, or list them; 130 where it was interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="python -m convcraft study",
+        description="Run a study, or go on with it; the result is written to results/NAME.json, or beside a "
+        "file of your own.",
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="name of a study, or path of a .py file")
+    parser.add_argument("--list", action="store_true", help="list the studies and how far they are")
+    parser.add_argument("--quick", action="store_true", help="a small version, in memory; writes nothing")
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: the cores; one on a GPU)")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="run on the workers of a Dask cluster")
+    parser.add_argument(
+        "--vectorized",
+        action=argparse.BooleanOptionalAction,
+        help="train the runs of an arm together (default: on a GPU)",
+    )
+    parser.add_argument("--folder", help="folder of the studies (default: book/studies)")
     given = parser.parse_args(argv)
     if given.list:
         found = names(given.folder)

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from convcraft.errors import ConvcraftError, unknown
+from convcraft._checks import check_known
+from convcraft.errors import ConvcraftError
 from convcraft.lab.experiments import executors, store
 from convcraft.lab.experiments.provenance import content_of, stated
 from convcraft.lab.experiments.results import Results
@@ -33,17 +34,7 @@ class _Engine:
         self.session, self.start = uuid.uuid4().hex[:12], time.perf_counter()
         self.records: Records = {}
         self.elapsed: dict[str, float] = {}
-        self.together: set[str] = set()
-
-    def arms_together(self) -> set[str]:
-        """The arms whose runs can be trained together; for the others it says why not."""
-        reasons: dict[str, list[str]] = {}
-        for arm in self.study.arms:
-            reasons.setdefault(reason_against(self.study, arm), []).append(arm)
-        for reason, arms in reasons.items():
-            if reason:
-                self.say(f"one by one, for {reason}: {', '.join(arms)}")
-        return set(reasons.get("", []))
+        self.together: set[str] = set()  # the arms whose runs are trained together
 
     def resume(self, partial: store.Partial) -> None:
         self.partial = partial
@@ -53,19 +44,22 @@ class _Engine:
             session = content["session"]
             self.elapsed[session] = max(self.elapsed.get(session, 0.0), content["elapsed"])
 
-    def go(self, bar: Bar) -> dict[str, float | None]:
+    def go(self, bar: Bar) -> None:
         if self.task.vectorized:
-            self.together = self.arms_together()
+            reasons: dict[str, list[str]] = {}
+            for arm in self.study.arms:
+                reasons.setdefault(reason_against(self.study, arm), []).append(arm)
+            self.together = set(reasons.pop("", []))
+            for reason, some in reasons.items():
+                self.say(f"one by one, for {reason}: {', '.join(some)}")
         while keys := plan_tuning(self.study, self.records.values()):
             self.phase(keys, bar)
-        rates = choose_rates(self.study, self.records.values())
-        final = plan_final(self.study, rates)
+        final = plan_final(self.study, choose_rates(self.study, self.records.values()))
         self.phase(final, bar)
         arms = list(self.study.arms)
         keys = [key for key in self.records if key.phase == "tuning" and key.arm in self.study.arms]
         keys.sort(key=lambda key: (arms.index(key.arm), key.rate, self.study.tuning_seeds.index(key.seed)))
         self.records = {key: self.records[key] for key in (*keys, *final)}
-        return rates
 
     def phase(self, keys: Sequence[Key], bar: Bar) -> None:
         missing = [key for key in keys if key not in self.records]
@@ -95,33 +89,26 @@ class _Engine:
         return content_of(self.study, self.task, runs, how, elapsed)
 
     def keep(self, record: Record) -> None:
-        now = time.perf_counter() - self.start
+        now, final = time.perf_counter() - self.start, record["phase"] == "final" and not record["diverged"]
         self.elapsed[self.session] = now
         if self.partial is not None:
-            _check_budget(self.study, record)
+            if final and self.study.trains and not {"updates", "last_quarter"} <= record.keys():
+                raise ConvcraftError(
+                    f"a study must state its budget: run must return 'updates' and 'last_quarter'; got "
+                    f"{sorted(record.keys() - set(RESERVED))}. Train with experiments.train_and_score, or say "
+                    "Study(trains=False) where no network is trained to an end. Nothing was written."
+                )
             self.partial.save(record, self.session, now)
         self.records[store.key_of(record)] = record
-        if record["phase"] == "final" and not record["diverged"]:
+        if final:
             _check_contrasts(self.study, record, record["arm"])
-
-
-def _check_budget(study: Study, record: Record) -> None:
-    """Raise where a final run does not say for how many updates it was trained."""
-    final = record["phase"] == "final" and not record["diverged"]
-    if final and study.trains and not {"updates", "last_quarter"} <= record.keys():
-        raise ConvcraftError(
-            f"a study must state its budget: run must return 'updates' and 'last_quarter'; got "
-            f"{sorted(record.keys() - set(RESERVED))}. Train with experiments.train_and_score, or say "
-            "Study(trains=False) where no network is trained to an end. Nothing was written."
-        )
 
 
 def _check_contrasts(study: Study, measured: Collection[str], arm: str | None = None) -> None:
     """Raise where a contrast (of an arm) names a measure that does not exist."""
     for contrast in study.contrasts:
-        concerned = arm is None or arm in contrast.arms
-        if concerned and contrast.measure not in measured:
-            raise unknown("measure of a contrast", contrast.measure, measured)
+        if arm is None or arm in contrast.arms:
+            check_known("measure of a contrast", contrast.measure, measured)
 
 
 def run_study(

@@ -14,7 +14,6 @@ import torch
 
 import convcraft
 from convcraft.errors import ConvcraftError
-from convcraft.lab.data.splits import Splits
 from convcraft.lab.experiments.run import Record, Task, splits_of
 from convcraft.lab.experiments.store import FORMAT
 from convcraft.lab.experiments.study import Study
@@ -53,29 +52,22 @@ def hardware(device: str, cluster: bool = False) -> str:
     return f"{processor}, {cores} {'core' if cores == 1 else 'cores'}"
 
 
-def data_hash(splits: Splits) -> str:
-    """SHA-256 over the bytes of all three parts."""
-    digest = hashlib.sha256()
-    for part in (splits.train, splits.validation, splits.test):
-        for tensor in (part.x, part.y):
-            digest.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def data_of(study: Study) -> list[dict[str, Any]]:
-    """The data sets of a study, each with sizes, hash and its arms (None: all of them)."""
+    """The data sets of a study, each with sizes, SHA-256 over all three parts, and its arms (None: all of them)."""
     found: dict[str, dict[str, Any]] = {}
     if study.splits is None:
         return []
     for arm in study.arms:
-        splits = splits_of(study, arm, "cpu")
-        sizes = [len(p) for p in (splits.train, splits.validation, splits.test)]
-        entry = {"name": splits.name, "sizes": sizes}
-        found.setdefault(data_hash(splits), {**entry, "arms": []})["arms"].append(arm)
+        splits, digest = splits_of(study, arm, "cpu"), hashlib.sha256()
+        parts = (splits.train, splits.validation, splits.test)
+        for tensor in (tensor for part in parts for tensor in (part.x, part.y)):
+            digest.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        entry: dict[str, Any] = {"name": splits.name, "sizes": [len(part) for part in parts], "arms": []}
+        found.setdefault(digest.hexdigest(), entry)["arms"].append(arm)
     if len(found) == 1:
         next(iter(found.values()))["arms"] = None
-    return [{**entry, "sha256": digest} for digest, entry in found.items()]
+    return [{**entry, "sha256": sha256} for sha256, entry in found.items()]
 
 
 def content_of(

@@ -230,12 +230,11 @@ class Results(Recorded):
         """What has to be said beside the table: the measure that chose the rates, collapses, shortcomings."""
         lines = []
         if len(self.rates) > 1:
-            lines.append(f"rates chosen by {' '.join(self.settings['select'])}, ")
-            lines[-1] += f"{len(self.settings['tuning_seeds'])} tuning seeds"
+            select, seeds = " ".join(self.settings["select"]), len(self.settings["tuning_seeds"])
+            lines.append(f"rates chosen by {select}, {seeds} tuning seeds")
         if self.collapses:
-            lines.append("collapsed, and not in the intervals: " + _listed(
-                f"{arm} {rate.format(0, percent=True)}" for arm, rate in self.collapses.items()
-            ))  # fmt: skip
+            rates = (f"{arm} {rate.format(0, percent=True)}" for arm, rate in self.collapses.items())
+            lines.append(f"collapsed, and not in the intervals: {_listed(rates)}")
         for rule, arms in self.shortcomings.items():
             lines.append(f"no verdict may rest on it, {rule}: {_listed(arms)}")
         return lines

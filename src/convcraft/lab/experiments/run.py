@@ -72,7 +72,15 @@ def run_one(study: Study, key: Key, device: str) -> Record:
     error = ""
     try:
         measures = (_train if study.run is None else _call)(study, key, splits, device)
-        check_selected(study, key, measures)
+        name = study.select[0]
+        if study.tuned and study.run is not None:
+            if name not in measures and key.phase == "tuning":
+                raise ConvcraftError(
+                    f"run must return the measure that chooses the rate, {name!r}; got {sorted(measures)}. Return "
+                    'it, or name another by select=("…", "max").'
+                )
+            if name in measures and not np.isfinite(last(measures[name])):
+                raise DivergedError(f"training stopped: {name} is {last(measures[name])}")
     except DivergedError as stopped:
         measures, error = diverged_measures(study, key, splits), str(stopped)
     return record_of(key, measures, error, time.perf_counter() - wall, time.process_time() - cpu)
@@ -120,20 +128,6 @@ def last(value: Any) -> float:
     if isinstance(value, (list, tuple, np.ndarray, torch.Tensor)):
         value = value[-1] if len(value) else None
     return float("nan") if value is None else float(value)
-
-
-def check_selected(study: Study, key: Key, measures: Mapping[str, Any]) -> None:
-    """Raise where the measure that chooses the rate is missing, DivergedError where it is not finite."""
-    name = study.select[0]
-    if not study.tuned or study.run is None:
-        return
-    if name not in measures and key.phase == "tuning":
-        raise ConvcraftError(
-            f"run must return the measure that chooses the rate, {name!r}; got {sorted(measures)}. Return "
-            'it, or name another by select=("…", "max").'
-        )
-    if name in measures and not np.isfinite(last(measures[name])):
-        raise DivergedError(f"training stopped: {name} is {last(measures[name])}")
 
 
 def diverged_measures(study: Study, key: Key, splits: Splits | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Split, Splits
 from convcraft.lab.training import evaluate, fit
 from convcraft.lab.training.history import History
-from convcraft.lab.training.losses import Loss, is_classification
+from convcraft.lab.training.losses import Loss, is_classification, outputs_of
 
 
 def of_training(history: History, final: bool, kept: Sequence[str] = ()) -> dict[str, Any]:
@@ -55,9 +55,7 @@ def last_quarter(losses: Sequence[float], updates: Sequence[int], points: int = 
 
 def which_right(model: torch.nn.Module, part: Split) -> str:
     """Which examples of a part a network gets right: a bit for each, as base64; "" without classes."""
-    model.eval()
-    with torch.no_grad():
-        outputs = torch.cat([model(x) for x in part.x.split(1024)])
+    outputs = outputs_of(model, part.x)
     if not is_classification(outputs, part.y):
         return ""
     right = (outputs.argmax(-1) == part.y).flatten().cpu().numpy()

@@ -221,8 +221,8 @@ def to_runs(columns: Mapping[str, Mapping[str, Column]], arms: Sequence[str]) ->
     for phase, table in columns.items():
         whole = {name: _values(column) for name, column in table.items()}
         whole["arm"] = [arms[index] for index in whole["arm"]]
-        for row in zip(*whole.values(), strict=True):
-            runs.append({"phase": phase, **dict(zip(whole, row, strict=True))})
+        rows = zip(*whole.values(), strict=True)
+        runs += ({"phase": phase, **dict(zip(whole, row, strict=True))} for row in rows)
     return runs
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any
 
 from convcraft._checks import check_count, check_known
-from convcraft.errors import ConvcraftError, unknown
+from convcraft.errors import ConvcraftError
 from convcraft.lab.experiments.to_json import plain
 from convcraft.lab.randomness import check_seed
 
@@ -148,9 +147,20 @@ class Study:
                 f"arms must be a dict with one arm or more; got {self.arms!r}. Pass {{name: plain data}}."
             )
         set_(self, "arms", plain(self.arms, "arms"))
-        set_(self, "rates", _rates(self.rates))
-        set_(self, "seeds", _seeds("seeds", self.seeds))
-        set_(self, "tuning_seeds", _seeds("tuning_seeds", self.tuning_seeds))
+        rates = tuple(float(rate) for rate in self.rates)
+        if any(not (rate > 0 and math.isfinite(rate)) for rate in rates) or len(set(rates)) < len(rates):
+            raise ConvcraftError(
+                f"rates must be finite numbers above 0, none twice; got {list(rates)}. Pass for example "
+                "(0.01, 0.03, 0.1), or () where nothing is tuned."
+            )
+        set_(self, "rates", rates)
+        for name in ("seeds", "tuning_seeds"):
+            seeds = tuple(check_seed(seed) for seed in getattr(self, name))
+            if not seeds or len(set(seeds)) < len(seeds):
+                raise ConvcraftError(
+                    f"{name} must hold one seed or more, none twice; got {list(seeds)}. Pass for example range(10)."
+                )
+            set_(self, name, seeds)
         for name in ("contrasts", "select", "curves", "short"):
             set_(self, name, tuple(getattr(self, name)))
         set_(self, "_takes_rate", callable(self.fit) and len(inspect.signature(self.fit).parameters) > 1)
@@ -170,19 +180,6 @@ class Study:
             )
         check_count("Study", "first", self.first)
         check_count("Study", "extensions", self.extensions, 0)
-        self._check_work()
-        self._check_contrasts()
-        for key in self.quick:
-            check_known("entry of quick", key, _QUICK)
-        for arm in self.short:
-            check_known("arm in short", arm, self.arms)
-
-    @property
-    def tuned(self) -> bool:
-        """Whether there are rates to choose from."""
-        return len(self.rates) > 1
-
-    def _check_work(self) -> None:
         if (self.run is None) == (self.model is None):
             got = "neither" if self.run is None else "both"
             raise ConvcraftError(
@@ -199,17 +196,24 @@ class Study:
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise ConvcraftError(f"{name} must be a function; got {value!r}. Define it with def.")
-        if self.model is not None and self.select[0] not in MEASURED[:3]:
-            raise unknown("measure to select by", self.select[0], MEASURED[:3])
+        if self.model is not None:
+            check_known("measure to select by", self.select[0], MEASURED[:3])
         if not callable(self.fit):
             _check_fit(self.fit, bool(self.rates), knows_rate=False)
-
-    def _check_contrasts(self) -> None:
         for contrast in self.contrasts:
             for arm in contrast.arms:
                 check_known("arm of a contrast", arm, self.arms)
-            if self.model is not None and self.measure is None and contrast.measure not in MEASURED:
-                raise unknown("measure of a contrast", contrast.measure, MEASURED)
+            if self.model is not None and self.measure is None:
+                check_known("measure of a contrast", contrast.measure, MEASURED)
+        for key in self.quick:
+            check_known("entry of quick", key, _QUICK)
+        for arm in self.short:
+            check_known("arm in short", arm, self.arms)
+
+    @property
+    def tuned(self) -> bool:
+        """Whether there are rates to choose from."""
+        return len(self.rates) > 1
 
     def settings_of_fit(self, arm: str, rate: float | None) -> dict[str, Any]:
         """The keywords of `training.fit` for an arm at a rate."""
@@ -259,34 +263,10 @@ def _merged(fit: Any, entries: Mapping[str, Any], takes_rate: bool) -> Any:
     return lambda arm: {**fit(arm), **entries}
 
 
-def _rates(values: Sequence[float]) -> tuple[float, ...]:
-    rates = tuple(float(rate) for rate in values)
-    if any(not (rate > 0 and math.isfinite(rate)) for rate in rates) or len(set(rates)) < len(rates):
-        raise ConvcraftError(
-            f"rates must be finite numbers above 0, none twice; got {list(rates)}. Pass for example "
-            "(0.01, 0.03, 0.1), or () where nothing is tuned."
-        )
-    return rates
-
-
-def _seeds(name: str, values: Iterable[int]) -> tuple[int, ...]:
-    seeds = tuple(check_seed(seed) for seed in values)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ConvcraftError(
-            f"{name} must hold one seed or more, none twice; got {list(seeds)}. Pass for example range(10)."
-        )
-    return seeds
-
-
-@cache
-def _names_of(fit: Callable[..., Any]) -> tuple[str, ...]:
-    return tuple(name for name in inspect.signature(fit).parameters if name not in _NOT_FIT)
-
-
 def _check_fit(settings: Mapping[str, Any], rates: bool, knows_rate: bool) -> None:
     from convcraft.lab.training import fit
 
-    known = _names_of(fit)
+    known = [name for name in inspect.signature(fit).parameters if name not in _NOT_FIT]
     for name in settings:
         check_known("entry of fit", name, known)
     if rates and "learning_rate" in settings:

@@ -79,23 +79,19 @@ def _slider(parameter: Any) -> tuple[str, list[float], float]:
 
 def _describe(entry: Any, parameter: float | None) -> str:
     moments = activations.moments(lambda z: entry(z, parameter))
-    low, high = _range(entry, parameter)
+    # Smallest and largest value, on a fine grid and at two points far out.
+    y = entry(torch.cat([torch.linspace(-60, 60, 24001), torch.tensor([-1e4, 1e4])]).to(torch.float64), parameter)
+    low, high = float(y.min()), float(y.max())
+    least = "−∞" if low < -50 else f"{low + 0.0:.3g}".replace("-", "−")
+    most = "∞" if high > 50 else f"{high:.3g}"
     return (
-        f"{plain(entry.formula)}; range {low} to {high}; for z ~ N(0, 1): E f = {_number(moments.mean)}, "
+        f"{plain(entry.formula)}; range {least} to {most}; for z ~ N(0, 1): E f = {_number(moments.mean)}, "
         f"E f² = {_number(moments.second)}, E f′² = {_number(moments.derivative_second)}"
     )
 
 
 def _number(value: float) -> str:
     return f"{0.0 if abs(value) < 5e-4 else value:.3f}".replace("-", "−")
-
-
-def _range(entry: Any, parameter: float | None) -> tuple[str, str]:
-    """Smallest and largest value, on a fine grid and at two points far out."""
-    z = torch.cat([torch.linspace(-60, 60, 24001), torch.tensor([-1e4, 1e4])]).to(torch.float64)
-    y = entry(z, parameter)
-    low, high = float(y.min()), float(y.max())
-    return "−∞" if low < -50 else f"{low + 0.0:.3g}".replace("-", "−"), "∞" if high > 50 else f"{high:.3g}"
 
 
 def plain(tex: str) -> str:

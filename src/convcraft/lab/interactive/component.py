@@ -15,7 +15,7 @@ from convcraft.errors import ConvcraftError
 from convcraft.plotting.arrays import array
 from convcraft.plotting.style import THEMES
 
-from .controls import Control, arguments, combinations, nested_index, parse
+from .controls import arguments, combinations, nested_index, parse
 from .encoding import code_bytes, encode, pack
 from .still import draw_still
 
@@ -158,7 +158,11 @@ def figure(
     parsed = parse(controls, start)
     states = list(combinations(parsed))
     frames = [frame(**arguments(parsed, state)) for state in states]
-    first = states.index(_first(parsed))
+    initial: tuple[int, ...] = ()
+    for control in parsed:
+        option = control.option(initial)
+        initial = (*initial, option.start if option else 0)
+    first = states.index(initial)
     defaults = {"kind": kind, "xlabel": xlabel, "ylabel": ylabel, "ylim": ylim, "yscale": "linear", "digits": digits}
     panels = _panels(frames, first, array(x, "x"), defaults)
     data, places = _pack(frames, states, panels)
@@ -172,14 +176,6 @@ def figure(
     if still is None:
         still = draw_still(frames[first], panels, data["x"], data["columns"], alt)
     return InteractiveFigure(data, still, alt, caption, script)
-
-
-def _first(controls: Sequence[Control]) -> tuple[int, ...]:
-    state: tuple[int, ...] = ()
-    for control in controls:
-        option = control.option(state)
-        state = (*state, option.start if option else 0)
-    return state
 
 
 def _panels(
@@ -259,41 +255,38 @@ def _pack(
     """Encode the frames, equal ones once."""
     stored: dict[str, int] = {}
     places: dict[tuple[int, ...], int] = {}
-    titles = [str(p.get("title", "")) for p in frames[0]["panels"]]
-    same = all([str(p.get("title", "")) for p in f["panels"]] == titles for f in frames)
-    for state, frame in zip(states, frames, strict=True):
+    titles = [[str(p.get("title", "")) for p in frame["panels"]] for frame in frames]
+    titled = any(own != titles[0] for own in titles)
+    for state, frame, own in zip(states, frames, titles, strict=True):
         codes = b"".join(
             encode(_values(frame, k, p), p["range"][0], p["range"][1], code_bytes(p["digits"]), p["digits"])
             for k, p in enumerate(panels)
         )
         packed: dict[str, Any] = {"y": pack(codes)}
-        if not same:
-            packed["titles"] = [str(p.get("title", "")) for p in frame["panels"]]
+        if titled:
+            packed["titles"] = own
         if frame.get("text"):
             packed["text"] = str(frame["text"])
         key = json.dumps(packed, sort_keys=True, ensure_ascii=False)
         places[state] = stored.setdefault(key, len(stored))
+    kept = []
+    for panel, title in zip(panels, titles[0], strict=True):
+        keep = {key: panel[key] for key in ("kind", "names", "range", "ylim")}
+        keep |= {"title": title, "bytes": code_bytes(panel["digits"])}
+        keep |= {"xlabel": panel["xlabel"], "ylabel": panel["ylabel"]}
+        further = {
+            "x": None if panel["own_x"] is None else [_short(v) for v in panel["own_x"]],
+            "log": True if panel["yscale"] == "log" else None,
+            "xlim": list(panel["xlim"]) if panel["kind"] == "plane" else None,
+            "yticks": False if panel["yticks"] is False else None,
+            "xticks": panel["xticks"] or None,
+        }
+        kept.append(keep | {key: value for key, value in further.items() if value is not None})
     shared = next((p["x"] for p in panels if p["own_x"] is None), panels[0]["x"])
     data: dict[str, Any] = {
         "x": [_short(v) for v in shared],
         "frames": [json.loads(key) for key in stored],
         "text": any(f.get("text") for f in frames),
-        "panels": [_panel_json(p, title) for p, title in zip(panels, titles, strict=True)],
+        "panels": kept,
     }
     return data, places
-
-
-def _panel_json(panel: Mapping[str, Any], title: str) -> dict[str, Any]:
-    keep = {key: panel[key] for key in ("kind", "names", "range", "ylim")}
-    keep |= {"title": title, "bytes": code_bytes(panel["digits"]), "xlabel": panel["xlabel"], "ylabel": panel["ylabel"]}
-    if panel["own_x"] is not None:
-        keep["x"] = [_short(v) for v in panel["own_x"]]
-    if panel["yscale"] == "log":
-        keep["log"] = True
-    if panel["kind"] == "plane":
-        keep["xlim"] = list(panel["xlim"])
-    if panel["yticks"] is False:
-        keep["yticks"] = False
-    if panel["xticks"]:
-        keep["xticks"] = panel["xticks"]
-    return keep

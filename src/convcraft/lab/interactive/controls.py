@@ -94,13 +94,13 @@ def parse(controls: Mapping[str, Any], start: Mapping[str, Any] | None) -> list[
 
 def _dependent(name: str, values: Mapping[Any, Any], start: Any, before: list[Control]) -> Control:
     """A control with values for some values of an earlier one: ``{"elu": ("slope", [0, 0.1], 0.1)}``."""
-    place = next((k for k, c in enumerate(before) if c.by is None and _holds(c, values)), None)
-    if place is None:
+    plain = [(k, c.options[0]) for k, c in enumerate(before) if c.by is None]
+    holding = [(k, option) for k, option in plain if option and values and set(values) <= set(option.values)]
+    if not holding:
         raise ConvcraftError(
             f"control {name!r}: expected its keys to be values of an earlier control, got {list(values)!r}"
         )
-    parent = before[place].options[0]
-    assert parent is not None
+    place, parent = holding[0]
     options: list[Option | None] = []
     for key in parent.values:
         entry = values.get(key)
@@ -110,16 +110,9 @@ def _dependent(name: str, values: Mapping[Any, Any], start: Any, before: list[Co
             entry = tuple(entry)
         options.append(None if entry is None else _option(name, entry, first))
     if start is not None:
-        here = parent.start
-        option = options[here]
-        options[here] = _option(name, (option.label, option.values) if option else [], start)
+        option = options[parent.start]
+        options[parent.start] = _option(name, (option.label, option.values) if option else [], start)
     return Control(name, tuple(options), place)
-
-
-def _holds(control: Control, values: Mapping[Any, Any]) -> bool:
-    """Whether all the keys are values of the control."""
-    option = control.options[0]
-    return option is not None and bool(values) and set(values) <= set(option.values)
 
 
 def combinations(controls: Sequence[Control], state: tuple[int, ...] = ()) -> Iterator[tuple[int, ...]]:

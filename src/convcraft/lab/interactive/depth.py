@@ -47,18 +47,21 @@ def depth_explorer(
     """
     if not isinstance(width, int) or width < 2:
         raise ConvcraftError(f"width: expected a whole number of at least 2, got {width!r}")
-    for name, given in (("functions", functions), ("gains", gains)):
+    for name, given, what in (("functions", functions, "name"), ("gains", gains, "number")):
         if not len(given):
-            raise ConvcraftError(
-                f"{name}: expected at least one {'name' if name == 'functions' else 'number'}, got none"
-            )
+            raise ConvcraftError(f"{name}: expected at least one {what}, got none")
     generator = torch.Generator().manual_seed(seed)
     if inputs is None:
         inputs = torch.randn(128, width, generator=generator)
     if not isinstance(inputs, Tensor) or inputs.ndim != 2 or not inputs.numel() or not inputs.isfinite().all():
         shape = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
         raise ConvcraftError(f"inputs: expected a finite tensor (n, d), got {shape}")
-    layers = _draw_layers(inputs.shape[1], width, max(SHOWN), generator)
+    #: of each layer the weight with gain 1, torch's default bias and a normal bias
+    layers: list[tuple[Tensor, ...]] = []
+    for fan_in in (inputs.shape[1], *[width] * (max(SHOWN) - 1)):
+        weight = torch.randn(width, fan_in, generator=generator) / fan_in**0.5
+        uniform = (2 * torch.rand(width, generator=generator) - 1) / fan_in**0.5
+        layers.append((weight, uniform, torch.randn(width, generator=generator)))
     batch = inputs.detach().to("cpu", torch.float32)
     results: dict[str, dict[str, Tensor]] = {name: _propagate(name, batch, layers, gains) for name in functions}
     centres = torch.linspace(-EDGE, EDGE, BINS + 1, dtype=torch.float64)[:-1] + EDGE / BINS
@@ -67,29 +70,14 @@ def depth_explorer(
     def frame(activation: str, gain: float, bias: str) -> dict[str, Any]:
         at = (list(gains).index(gain), BIASES.index(bias))
         result = {key: value[at] for key, value in results[activation].items()}
-        panels: list[dict[str, Any]] = [
-            {
-                "title": f"layer {layer}",
-                "series": [{"name": "", "y": heights}],
-                "kind": "bar",
-                "ylim": (0.0, 0.25),
-                "digits": 2,
-                "xlabel": "activation",
-                "ylabel": "share" if k == 0 else "",
-            }
-            for k, (layer, heights) in enumerate(zip(SHOWN, result["heights"], strict=True))
+        bars: dict[str, Any] = {"kind": "bar", "ylim": (0.0, 0.25), "digits": 2, "xlabel": "activation"}
+        panels = [
+            {"title": f"layer {layer}", "series": [{"name": "", "y": heights}], **bars}
+            for layer, heights in zip(SHOWN, result["heights"], strict=True)
         ]
-        panels.append(
-            {
-                "title": "deviation σ",
-                "series": [{"name": "", "y": result["std"]}],
-                "x": list(depth),
-                "kind": "line",
-                "yscale": "log",
-                "ylim": (1e-8, 1e8),
-                "xlabel": "layer",
-            }
-        )
+        panels[0]["ylabel"] = "share"
+        line: dict[str, Any] = {"x": list(depth), "yscale": "log", "ylim": (1e-8, 1e8), "xlabel": "layer"}
+        panels.append({"title": "deviation σ", "series": [{"name": "", "y": result["std"]}], "kind": "line", **line})
         zeros, dead, last = float(result["zeros"]), int(result["dead"]), float(result["std"][-1])
         text = f"At layer 16: σ {_number(last)}, zeros {100 * zeros:.0f} %, dead units {dead} of {width}"
         return {"panels": panels, "text": text}
@@ -110,17 +98,6 @@ def depth_explorer(
     )
 
 
-def _draw_layers(features: int, width: int, depth: int, generator: torch.Generator) -> list[tuple[Tensor, ...]]:
-    """For each layer the weight with gain 1, torch's default bias and a normal bias."""
-    layers: list[tuple[Tensor, ...]] = []
-    for layer in range(depth):
-        fan_in = features if layer == 0 else width
-        weight = torch.randn(width, fan_in, generator=generator) / fan_in**0.5
-        uniform = (2 * torch.rand(width, generator=generator) - 1) / fan_in**0.5
-        layers.append((weight, uniform, torch.randn(width, generator=generator)))
-    return layers
-
-
 @torch.no_grad()
 def _propagate(name: str, batch: Tensor, layers: list[tuple[Tensor, ...]], gains: Sequence[float]) -> dict[str, Tensor]:
     """All gains and biases of one activation at once; each result is (gains, biases, …)."""
@@ -132,8 +109,10 @@ def _propagate(name: str, batch: Tensor, layers: list[tuple[Tensor, ...]], gains
         bias = torch.stack([torch.zeros_like(normal), uniform, 0.5 * normal, normal])[:, None, :]
         h = function(torch.matmul(h, weight.T) * gain + bias)
         std.append(h.std(dim=(-2, -1)))
-        if layer in SHOWN:
-            heights.append(_shares(h))
+        if layer in SHOWN:  # the share of values in each bin; what lies beyond the last bin is in none
+            place = torch.floor((h + EDGE) * (BINS / (2 * EDGE))).clamp(-1, BINS).long().flatten(2) + 1
+            count = torch.zeros(*h.shape[:2], BINS + 2).scatter_add_(2, place, torch.ones(place.shape))
+            heights.append(count[..., 1:-1] / place.shape[-1])
     zero = h == 0
     return {
         "heights": torch.stack(heights, dim=2),
@@ -141,15 +120,6 @@ def _propagate(name: str, batch: Tensor, layers: list[tuple[Tensor, ...]], gains
         "zeros": zero.float().mean(dim=(-2, -1)),
         "dead": zero.all(dim=-2).sum(dim=-1),
     }
-
-
-def _shares(h: Tensor) -> Tensor:
-    """Share of the values of each (gain, bias) in each bin; what lies beyond the last bin is in none."""
-    place = torch.floor((h + EDGE) * (BINS / (2 * EDGE))).clamp(-1, BINS).long() + 1
-    count = torch.zeros(*h.shape[:2], BINS + 2)
-    flat = place.flatten(2)
-    count.scatter_add_(2, flat, torch.ones(flat.shape))
-    return count[..., 1:-1] / flat.shape[-1]
 
 
 def _number(value: float) -> str:

@@ -1,7 +1,6 @@
 """Numbers as short strings: each value of a panel becomes one or two bytes, scaled to the panel's range."""
 
 import base64
-import math
 import re
 from collections.abc import Sequence
 
@@ -35,16 +34,3 @@ def pack(codes: bytes) -> str:
     """Replace each run of zero bytes by a zero and the length of the run less one, and encode the result in base64."""
     short = re.sub(rb"\x00{1,256}", lambda run: bytes([0, len(run.group()) - 1]), codes)
     return base64.b64encode(short).decode("ascii")
-
-
-def unpack(text: str) -> bytes:
-    """The bytes of a packed frame."""
-    short = base64.b64decode(text)
-    return re.sub(rb"\x00(.)", lambda run: bytes(run.group(1)[0] + 1), short, flags=re.DOTALL)
-
-
-def decode(codes: bytes, low: float, high: float, wide: int) -> np.ndarray:
-    """The values of an encoded panel, as the script on the page reads them."""
-    code = np.frombuffer(codes, dtype=f"<u{wide}").astype(np.float64)
-    top = 256**wide - 2
-    return np.where(code > top, math.nan, low + (high - low) * code / top)

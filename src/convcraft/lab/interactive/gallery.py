@@ -63,11 +63,8 @@ class Gallery:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
         first = next(iter(self.sets.values()))
         still = png(np.concatenate([strip(pictures, 4) for pictures in first.values()]))
-        data = {
-            "text/html": self.html(),
-            "image/png": base64.b64encode(still).decode("ascii"),
-            "text/plain": repr(self),
-        }
+        picture = base64.b64encode(still).decode("ascii")
+        data = {"text/html": self.html(), "image/png": picture, "text/plain": repr(self)}
         return data, {"image/png": {"alt": self.alt}}
 
 

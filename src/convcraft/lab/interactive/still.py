@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convcraft.plotting.arrays import array
-from convcraft.plotting.style import WIDTH, series_style, settings
+from convcraft.plotting.decor import drawing, legend_above, panel_axes, tidy_axis
+from convcraft.plotting.style import WIDTH, series_style
 
 if TYPE_CHECKING:
     from convcraft.plotting import Chart
@@ -16,16 +17,13 @@ if TYPE_CHECKING:
 
 def draw_still(frame: Mapping[str, Any], panels: Sequence[Mapping[str, Any]], x: Any, columns: int, alt: str) -> Chart:
     """Draw a frame in the house style, panels side by side."""
-    from convcraft.plotting import Chart
-    from convcraft.plotting.decor import legend_above
-
     rows = -(-len(panels) // columns)
-    chart = Chart(alt=alt, size=(WIDTH, 3.3 if len(panels) == 1 else 0.4 + (2.4 if columns < 3 else 1.7) * rows))
+    default = (WIDTH, 3.3 if len(panels) == 1 else 0.4 + (2.4 if columns < 3 else 1.7) * rows)
     order: dict[str, int] = {}
     handles: dict[str, Any] = {}
-    with settings(chart.theme):
-        grid = chart.subplots(rows, columns, squeeze=False).ravel()
-        for ax, fixed, panel in zip(grid, panels, frame["panels"], strict=False):
+    with drawing(alt, None, default, "light") as chart:
+        axes = panel_axes(chart, len(panels), rows, columns)
+        for ax, fixed, panel in zip(axes, panels, frame["panels"], strict=True):
             for j, series in enumerate(panel["series"]):
                 name = fixed["names"][j]
                 style = series_style(order.setdefault(name, len(order)), chart.theme)
@@ -42,30 +40,19 @@ def draw_still(frame: Mapping[str, Any], panels: Sequence[Mapping[str, Any]], x:
                     x_of = array(series["x"], "x") if fixed["kind"] == "plane" else fixed["x"]
                     dot = fixed["kind"] == "plane" and np.isfinite(y).sum() == 1
                     (handles[name],) = ax.plot(x_of, y, marker="o" if dot else None, **style)
-            _axes(ax, fixed, str(panel.get("title", "")), columns)
-        for ax in grid[len(panels) :]:
-            ax.remove()
+            whole = fixed["kind"] == "line" and bool((fixed["x"] == np.round(fixed["x"])).all())
+            tidy_axis(ax, "x", "linear", 8 if columns == 1 else 5, whole)
+            tidy_axis(ax, "y", fixed["yscale"], 5)
+            ax.set_ylim(np.power(10.0, fixed["ylim"]) if fixed["yscale"] == "log" else fixed["ylim"])
+            if fixed["kind"] == "plane":
+                ax.set(xlim=fixed["xlim"], aspect="equal")
+            if fixed["yticks"] is False:
+                ax.set_yticks([])
+            if fixed.get("xticks"):
+                ax.set_xticks(fixed["x"], fixed["xticks"])
+            ax.set_title(str(panel.get("title", "")), fontsize=12 if columns < 3 else 10.5)
+            ax.set(xlabel=fixed["xlabel"], ylabel=fixed["ylabel"])
         named = {name: handle for name, handle in handles.items() if name}
         if len(named) > 1:
             legend_above(chart, named)
     return chart
-
-
-def _axes(ax: Any, fixed: Mapping[str, Any], title: str, columns: int) -> None:
-    from convcraft.plotting.decor import tidy_axis
-
-    whole = fixed["kind"] == "line" and bool((fixed["x"] == np.round(fixed["x"])).all())
-    tidy_axis(ax, "x", "linear", 8 if columns == 1 else 5, whole)
-    tidy_axis(ax, "y", fixed["yscale"], 5)
-    low, high = fixed["ylim"]
-    ax.set_ylim(*(np.power(10.0, [low, high]) if fixed["yscale"] == "log" else (low, high)))
-    if fixed["kind"] == "plane":
-        ax.set_xlim(fixed["xlim"])
-        ax.set_aspect("equal")
-    if fixed["yticks"] is False:
-        ax.set_yticks([])
-    if fixed.get("xticks"):
-        ax.set_xticks(fixed["x"], fixed["xticks"])
-    ax.set_title(title, fontsize=12 if columns < 3 else 10.5)
-    ax.set_xlabel(fixed["xlabel"])
-    ax.set_ylabel(fixed["ylabel"])

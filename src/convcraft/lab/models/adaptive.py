@@ -77,9 +77,7 @@ def adaptive_net(function: str, widths: Sequence[int]) -> nn.Sequential:
     layer, reads, makes = ADAPTIVE[function]
     net, channels = nn.Sequential(), 1
     for width in widths:
-        net.append(nn.Conv2d(channels, reads * width, 3, padding=1))
-        net.append(layer(width))
-        net.append(nn.MaxPool2d(2))
+        net.extend((nn.Conv2d(channels, reads * width, 3, padding=1), layer(width), nn.MaxPool2d(2)))
         channels = makes * width
     side = 8 // 2 ** len(widths)
     return net.append(nn.Flatten()).append(nn.Linear(channels * side * side, 10))

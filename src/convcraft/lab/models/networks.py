@@ -1,5 +1,6 @@
 """Networks of fully connected and of convolutional layers, and how an activation becomes a layer."""
 
+import contextlib
 import copy
 import inspect
 from collections.abc import Callable, Sequence
@@ -35,16 +36,6 @@ class Elementwise(nn.Module):
         return getattr(self.function, "__name__", repr(self.function))
 
 
-def _required(function: Callable[..., Any]) -> list[str] | None:
-    """Names of the arguments that a callable requires; None where Python does not tell (built-ins)."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return None
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
-
-
 def activation_layer(activation: Activation, channels: int = 1) -> nn.Module | None:
     """A fresh layer for an activation: a name, a module class or factory, a module, a function, or None.
 
@@ -71,7 +62,11 @@ def activation_layer(activation: Activation, channels: int = 1) -> nn.Module | N
             f"activation must be a name, a module class, a factory, a function or None; got {activation!r}. "
             "Pass for example 'relu' or torch.nn.ReLU."
         )
-    required = _required(activation)
+    required: list[str] | None = None  # where Python does not tell, as of built-ins
+    with contextlib.suppress(TypeError, ValueError):
+        parameters = inspect.signature(activation).parameters.values()
+        variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        required = [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
     if required not in ([], ["channels"]) and not isinstance(activation, type):
         return Elementwise(activation)
     layer = activation() if not required else activation(channels) if required == ["channels"] else None
@@ -159,7 +154,21 @@ class ConvNet(nn.Module):
         kernel_size: int = 3,
     ) -> None:
         super().__init__()
-        _check_convnet(channels, size, pool, head, kernel_size)
+        check_known("pool", pool, POOLS)
+        check_known("head", head, HEADS)
+        if not channels or min(channels) < 1:
+            raise ConvcraftError(
+                f"channels must hold one number of 1 or more a layer; got {tuple(channels)}. Try (16, 32)."
+            )
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ConvcraftError(
+                f"kernel_size must be odd, so that padding keeps the size; got {kernel_size}. Pass 3 or 5."
+            )
+        if pool in ("max", "avg") and size < 2 ** len(channels):
+            raise ConvcraftError(
+                f"size must be at least {2 ** len(channels)} to be halved {len(channels)} times; got {size}. "
+                "Use fewer channels, larger images or pool='none'."
+            )
         self.features = nn.Sequential()
         for depth, (c_in, c_out) in enumerate(pairwise((in_channels, *channels)), start=1):
             stride = 2 if pool == "stride" else 1
@@ -170,18 +179,16 @@ class ConvNet(nn.Module):
             self._add(self.features, f"pool{depth}", None if pooling is None else pooling(2))
             size = (size + 1) // 2 if pool == "stride" else size // 2 if pool != "none" else size
         self.head = nn.Sequential()
-        if head == "dense":
-            width = channels[-1] * size * size
-            self._add(self.head, "flatten", nn.Flatten())
-            if hidden:
-                self._add(self.head, "hidden", nn.Linear(width, hidden))
-                self._add(self.head, "act", activation_layer(activation, hidden))
-            self._add(self.head, "output", nn.Linear(hidden or width, classes))
-        else:
+        width = channels[-1] * size * size if head == "dense" else channels[-1]
+        if head != "dense":
             whole = nn.AdaptiveAvgPool2d(1) if head == "global_avg" else nn.AdaptiveMaxPool2d(1)
             self._add(self.head, "global_pool", whole)
-            self._add(self.head, "flatten", nn.Flatten())
-            self._add(self.head, "output", nn.Linear(channels[-1], classes))
+        self._add(self.head, "flatten", nn.Flatten())
+        if head == "dense" and hidden:
+            self._add(self.head, "hidden", nn.Linear(width, hidden))
+            self._add(self.head, "act", activation_layer(activation, hidden))
+            width = hidden
+        self._add(self.head, "output", nn.Linear(width, classes))
 
     @staticmethod
     def _add(stack: nn.Sequential, name: str, layer: nn.Module | None) -> None:
@@ -190,24 +197,6 @@ class ConvNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))
-
-
-def _check_convnet(channels: Sequence[int], size: int, pool: str, head: str, kernel_size: int) -> None:
-    check_known("pool", pool, POOLS)
-    check_known("head", head, HEADS)
-    if not channels or min(channels) < 1:
-        raise ConvcraftError(
-            f"channels must hold one number of 1 or more a layer; got {tuple(channels)}. Try (16, 32)."
-        )
-    if kernel_size < 1 or kernel_size % 2 == 0:
-        raise ConvcraftError(
-            f"kernel_size must be odd, so that padding keeps the size; got {kernel_size}. Pass 3 or 5."
-        )
-    if pool in ("max", "avg") and size < 2 ** len(channels):
-        raise ConvcraftError(
-            f"size must be at least {2 ** len(channels)} to be halved {len(channels)} times; got {size}. "
-            "Use fewer channels, larger images or pool='none'."
-        )
 
 
 _MODELS: dict[str, Callable[..., nn.Module]] = {"convnet": ConvNet, "mlp": MLP}
@@ -232,7 +221,7 @@ def build(name: str, *, seed: int | None = None, **arguments: Any) -> nn.Module:
     >>> torch.equal(first.layers.linear1.weight, second.layers.linear1.weight)
     True
     """
-    check_known("model", name, names())
+    check_known("model", name, _MODELS)
     if seed is None:
         return _MODELS[name](**arguments)
     with forked(check_seed(seed)):

@@ -31,7 +31,7 @@ def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike | Seq
             "each row of probabilities must be non-negative and sum to 1; got rows that sum from "
             f"{p.sum(1).min():.4g} to {p.sum(1).max():.4g}. Pass softmax(logits), not the logits."
         )
-    return float(_ece(p.max(1), p.argmax(1) == y, bins))
+    return _ece(p.max(1), p.argmax(1) == y, bins)
 
 
 def _ece(confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int) -> float:

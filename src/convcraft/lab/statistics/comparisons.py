@@ -10,16 +10,6 @@ from convcraft.lab.statistics.crossed import Estimate
 from convcraft.lab.statistics.intervals import Interval, check_level, sample_of, standard_error
 
 
-def _pair(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
-    first, second = sample_of(a, "a"), sample_of(b, "b")
-    if first.size != second.size:
-        raise ConvcraftError(
-            f"a and b must have one value each for the same seeds; got {first.size} and {second.size} "
-            "values. Run both arms on the same seeds."
-        )
-    return first - second
-
-
 def difference(a: ArrayLike, b: ArrayLike, step: float | None = None) -> Estimate:
     """The mean of a - b, paired by seed, with its standard error.
 
@@ -31,11 +21,17 @@ def difference(a: ArrayLike, b: ArrayLike, step: float | None = None) -> Estimat
     >>> difference([0.95, 0.96, 0.97], [0.94, 0.95, 0.95]).interval()
     0.013 [-0.001, 0.028]
     """
-    sample = _pair(a, b)
+    first, second = sample_of(a, "a"), sample_of(b, "b")
+    if first.size != second.size:
+        raise ConvcraftError(
+            f"a and b must have one value each for the same seeds; got {first.size} and {second.size} "
+            "values. Run both arms on the same seeds."
+        )
+    sample = first - second
     if np.ptp(sample) < 1e-9 * max(1.0, float(np.abs(sample).max())):  # equal but for rounding
         sample = np.full_like(sample, sample.mean())
     if step is None and sample.any():
-        gaps = np.diff(np.unique(np.concatenate([np.ravel(a), np.ravel(b)]).astype(np.float64)))
+        gaps = np.diff(np.unique(np.concatenate([first, second])))
         step = float(min(gaps[gaps > 1e-9], default=0)) or None
     error = standard_error(sample, step)
     return Estimate(float(sample.mean()), error, sample.size - 1, sample.size)

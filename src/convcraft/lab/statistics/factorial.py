@@ -64,35 +64,32 @@ class VarianceShares:
     __repr__ = __str__
 
 
-def _codes(name: str, labels: ArrayLike, n: int) -> tuple[NDArray[np.int64], int]:
-    """The level of each value as a number from 0, and how many levels there are."""
-    given: Any = labels.tolist() if hasattr(labels, "tolist") else labels  # of arrays and tensors
-    places: dict[Any, int] = {}
-    try:
-        codes = np.array([places.setdefault(label, len(places)) for label in given], dtype=np.int64)
-    except TypeError:
-        raise ConvcraftError(
-            f"factor {name!r} must have a list of labels such as text or numbers, one for each value; got "
-            f"{labels!r:.60}. Name each level."
-        ) from None
-    if len(codes) != n or len(places) < 2:
-        raise ConvcraftError(
-            f"factor {name!r} must have one label for each of the {n} values, and at least 2 levels; got "
-            f"{len(codes)} labels of {len(places)} levels. Leave out what does not vary."
-        )
-    return codes, len(places)
-
-
 def _balanced(sample: NDArray[np.float64], factors: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
     """The values as an array with one axis for each factor and a last one for replicates."""
-    coded = {name: _codes(name, labels, sample.size) for name, labels in factors.items()}
-    shape = tuple(levels for _, levels in coded.values())
-    cell = np.ravel_multi_index([codes for codes, _ in coded.values()], shape)
+    coded, shape = [], []  # the level of each value as a number from 0, and how many levels there are
+    for name, labels in factors.items():
+        given: Any = labels.tolist() if hasattr(labels, "tolist") else labels  # of arrays and tensors
+        places: dict[Any, int] = {}
+        try:
+            codes = np.array([places.setdefault(label, len(places)) for label in given], dtype=np.int64)
+        except TypeError:
+            raise ConvcraftError(
+                f"factor {name!r} must have a list of labels such as text or numbers, one for each value; got "
+                f"{labels!r:.60}. Name each level."
+            ) from None
+        if len(codes) != sample.size or len(places) < 2:
+            raise ConvcraftError(
+                f"factor {name!r} must have one label for each of the {sample.size} values, and at least 2 levels; "
+                f"got {len(codes)} labels of {len(places)} levels. Leave out what does not vary."
+            )
+        coded.append(codes)
+        shape.append(len(places))
+    cell = np.ravel_multi_index(coded, shape)
     counts = np.bincount(cell, minlength=math.prod(shape))
     if counts.min() != counts.max():
         raise ConvcraftError(
             f"factors must make a full, balanced design, every one of the {len(counts)} combinations of "
-            f"{', '.join(map(repr, coded))} equally often; got combinations with {counts.min()} to "
+            f"{', '.join(map(repr, factors))} equally often; got combinations with {counts.min()} to "
             f"{counts.max()} values. Run what is missing, and count a diverged run as chance."
         )
     return sample[np.argsort(cell, kind="stable")].reshape(*shape, -1)
@@ -172,6 +169,8 @@ def variance_shares(
     >>> [(e.name, round(e.share, 3)) for e in found.effects]
     [('a', 0.898), ('b', 0.1), ('a x b', 0.0), ('residual', 0.003)]
     """
+    from scipy import stats
+
     check_level(level)
     sample, names = sample_of(values), list(factors)
     most = len(names) if order is None else order
@@ -194,26 +193,16 @@ def variance_shares(
     lines = {" x ".join(names[axis] for axis in axes): axes for axes in sets}
     if block is not None:
         lines[BLOCK] = (len(names),)
-    return _table(table, lines, total, level, None if block is None or pooled else len(names))
-
-
-def _table(
-    values: NDArray[np.float64], lines: dict[str, tuple[int, ...]], total: float, level: float, block: int | None
-) -> VarianceShares:
-    """The table; `block` is the axis whose interactions are the noise of each effect (None: the residual)."""
-    from scipy import stats
-
-    squares = {name: _sum_of_squares(values, axes) for name, axes in lines.items()}
-    freedoms = {name: math.prod(values.shape[a] - 1 for a in axes) for name, axes in lines.items()}
-    n, rest = values.size, values.size - 1 - sum(freedoms.values())
+    squares = {name: _sum_of_squares(table, axes) for name, axes in lines.items()}
+    freedoms = {name: math.prod(table.shape[a] - 1 for a in axes) for name, axes in lines.items()}
+    n, rest = table.size, table.size - 1 - sum(freedoms.values())
     residual = max(0.0, total - sum(squares.values())) if rest else 0.0
     found = []
     for name, square in squares.items():
         df, against, noise = freedoms[name], rest, residual
-        if block is not None and name != BLOCK:
-            axes = (*lines[name], block)
-            against = df * (values.shape[block] - 1)
-            noise = _sum_of_squares(values, axes)
+        if block is not None and not pooled and name != BLOCK:  # against the effect's interaction with the block
+            against = df * (table.shape[len(names)] - 1)
+            noise = _sum_of_squares(table, (*lines[name], len(names)))
         effect = Effect(name, square, df, square / total)
         if against and noise > 1e-12 * total:  # less is rounding
             f = square / df / (noise / against)

@@ -45,11 +45,11 @@ class Interval:
     __repr__ = __str__
 
 
-def sample_of(values: ArrayLike, argument: str = "values", least: int = 2) -> NDArray[np.float64]:
+def sample_of(values: ArrayLike, argument: str = "values") -> NDArray[np.float64]:
     array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1 or array.size < least or not np.isfinite(array).all():
+    if array.ndim != 1 or array.size < 2 or not np.isfinite(array).all():
         raise ConvcraftError(
-            f"{argument} must be a one-dimensional list of at least {least} finite numbers, one for each "
+            f"{argument} must be a one-dimensional list of at least 2 finite numbers, one for each "
             f"seed; got shape {array.shape} with {int(array.size - np.isfinite(array).sum())} not finite. "
             "Run more seeds, and count a diverged run as chance."
         )

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from convcraft._checks import check_count, check_number
@@ -80,7 +80,11 @@ def adam_together(
             place += batch_size
             if place >= rows.shape[1]:
                 rows, place = torch.stack([next(order) for order in orders]), 0
-            x, y = _batch(parts[0], chosen, same)
+            if same:
+                x, y = parts[0][0].x[chosen], parts[0][0].y[chosen]
+            else:
+                pairs = list(zip(parts[0], chosen, strict=True))
+                x, y = (torch.stack([getattr(part, name)[few] for part, few in pairs]) for name in "xy")
             each = losses(weights, x, y)
             total = each.sum()
             if penalized:
@@ -106,7 +110,8 @@ def adam_together(
                 if not math.isfinite(one):
                     history.stopped = "diverged"
             running = torch.zeros(n)
-            if flat is not None and all(_settled(history, flat) for history in histories):
+            whole = [history for history in histories if history.stopped != "diverged"]
+            if flat is not None and all(is_flat(h.validation_loss, h.updates, flat) for h in whole):
                 break
     found = []
     for k, (model, history) in enumerate(zip(models, histories, strict=True)):
@@ -116,15 +121,3 @@ def adam_together(
         own = {"learning_rate": learning_rate, "l2": float(strengths[k])}
         found.append(Trained(seeds[k], own, model.eval(), history))
     return found
-
-
-def _batch(parts: Sequence[Split], chosen: Tensor, same: bool) -> tuple[Tensor, Tensor]:
-    """The examples `chosen` (copies, batch) of each copy."""
-    if same:
-        return parts[0].x[chosen], parts[0].y[chosen]
-    pairs = list(zip(parts, chosen, strict=True))
-    return torch.stack([p.x[rows] for p, rows in pairs]), torch.stack([p.y[rows] for p, rows in pairs])
-
-
-def _settled(history: History, flat: float) -> bool:
-    return history.stopped == "diverged" or is_flat(history.validation_loss, history.updates, flat)

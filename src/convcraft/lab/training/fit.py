@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from convcraft import penalties
 from convcraft._checks import check_count, check_number
@@ -19,8 +20,8 @@ from convcraft.lab.training.history import Epoch, History
 from convcraft.lab.training.losses import Loss, device_of, resolve_loss, right_answers, totals
 from convcraft.lab.training.progress import Bar
 
-OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-ScheduleFactory = Callable[[torch.optim.Optimizer], Any]
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+ScheduleFactory = Callable[[Optimizer], Any]
 Decayed = Callable[[nn.Module], Iterable[nn.Parameter]]
 
 #: how many updates at most are made before their losses are read and checked
@@ -53,7 +54,7 @@ def seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
 
 def sgd(
     model: nn.Module, rate: float, momentum: float, weight_decay: float, l1: float, decayed: Decayed | None
-) -> torch.optim.Optimizer:
+) -> Optimizer:
     """Gradient descent with momentum; weight decay and L1 (a proximal step) act on the `decayed` parameters."""
     chosen = list(model.parameters() if decayed is None else decayed(model))
     names = {id(p) for p in chosen}
@@ -69,13 +70,7 @@ class _Run:
     """The state of one run: what an update and a measurement read and change."""
 
     def __init__(
-        self,
-        model: nn.Module,
-        splits: Splits,
-        optimizer: torch.optim.Optimizer,
-        schedule: Any,
-        loss: Loss,
-        budget: Budget,
+        self, model: nn.Module, splits: Splits, optimizer: Optimizer, schedule: Any, loss: Loss, budget: Budget
     ) -> None:
         self.model, self.splits, self.optimizer, self.schedule = model, splits, optimizer, schedule
         self.function, self.budget = resolve_loss(loss), budget
@@ -134,12 +129,6 @@ class _Run:
         self.model.train()
         measured = total / seen, hits / seen, loss / len(part), right / len(part)
         return Epoch(*measured, self.rate(), self.update)
-
-    def advance_schedule(self, validation_loss: float) -> None:
-        if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            self.schedule.step(validation_loss)
-        elif self.schedule is not None:
-            self.schedule.step()
 
     def out_of_patience(self, validation_loss: float, patience: int | None) -> bool:
         """Keep the best weights; whether `patience` measurements have passed without improvement."""
@@ -268,7 +257,10 @@ def _train(
             elif len(run.unread) == CHECK_EVERY:
                 run.read()
             if run.update % budget.per_epoch == 0 and history.rows:
-                run.advance_schedule(history.rows[-1].validation_loss)
+                if isinstance(run.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
+                    run.schedule.step(history.rows[-1].validation_loss)
+                elif run.schedule is not None:
+                    run.schedule.step()
             if run.update not in budget.looks:
                 continue
             if run.out_of_patience(row.validation_loss, patience):

@@ -6,6 +6,7 @@ last in memory, so that convolutions are grouped ones and poolings see one image
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,25 +40,18 @@ def _one_image(x: Tensor, dim: int) -> Tensor:
     return x.movedim(dim, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
 
 
-def _convolution(layer: nn.Conv2d) -> Form:
-    def form(dim: int | None, x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, int]:
-        copies = len(weight)
-        groups = layer.groups if dim is None else copies * layer.groups
-        x = x if dim is None else _one_image(x, dim)
-        weight, bias = weight.flatten(0, 1), None if bias is None else bias.flatten()
-        y = F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, groups)
-        return y.unflatten(1, (copies, -1)), 1  # (n, copies, channels, height, width)
-
-    return form
+def _convolution(layer: Any, dim: int | None, x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, int]:
+    copies = len(weight)
+    groups = layer.groups if dim is None else copies * layer.groups
+    x = x if dim is None else _one_image(x, dim)
+    weight, bias = weight.flatten(0, 1), None if bias is None else bias.flatten()
+    y = F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, groups)
+    return y.unflatten(1, (copies, -1)), 1  # (n, copies, channels, height, width)
 
 
-def _by_channel(original: Callable[[Tensor], Tensor]) -> Form:
+def _by_channel(original: Callable[[Tensor], Tensor], dim: int, x: Tensor) -> tuple[Tensor, int]:
     """A layer that treats each channel of an image alone."""
-
-    def form(dim: int, x: Tensor) -> tuple[Tensor, int]:
-        return original(_one_image(x, dim)).unflatten(1, (x.shape[dim], -1)), 1
-
-    return form
+    return original(_one_image(x, dim)).unflatten(1, (x.shape[dim], -1)), 1
 
 
 def _linear(dim: int | None, x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, int]:
@@ -79,9 +73,9 @@ def _form(layer: nn.Module) -> Form | None:
     if kind is nn.Linear:
         return _linear
     if kind is nn.Conv2d and layer.padding_mode == "zeros":
-        return _convolution(layer)  # type: ignore[arg-type]
+        return partial(_convolution, layer)
     if kind in _BY_CHANNEL and not getattr(layer, "return_indices", False):
-        return _by_channel(layer.forward)
+        return partial(_by_channel, layer.forward)
     return None
 
 

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from convcraft._checks import check_known
 from convcraft._restore import modes
-from convcraft.errors import ConvcraftError, unknown
+from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Split
 
 Loss = str | Callable[[Tensor, Tensor], Tensor]
@@ -23,8 +24,7 @@ def resolve_loss(loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:
     """The function for a name, or the function given; raises ConvcraftError for an unknown name."""
     if callable(loss):
         return loss
-    if loss not in LOSSES:
-        raise unknown("loss", loss, LOSSES)
+    check_known("loss", loss, LOSSES)
     return LOSSES[loss]
 
 
@@ -49,6 +49,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     with modes(model), torch.no_grad():
         model.eval()
         yield
+
+
+def outputs_of(model: nn.Module, x: Tensor, batch_size: int = 1024) -> Tensor:
+    """The outputs of a model in evaluation mode, batch by batch, without a graph."""
+    device = device_of(model)
+    with evaluating(model):
+        return torch.cat([model(part.to(device)) for part in x.split(batch_size)])
 
 
 @dataclass(frozen=True)
@@ -106,17 +113,13 @@ def correct(model: nn.Module, split: Split, *, batch_size: int = 1024) -> NDArra
     >>> correct(nn.Identity(), Split(torch.eye(3), torch.tensor([0, 1, 0])))
     array([ True,  True, False])
     """
-    device, found = device_of(model), []
-    with evaluating(model):
-        for x, y in zip(split.x.split(batch_size), split.y.split(batch_size), strict=True):
-            right = right_answers(model(x.to(device)), y.to(device))
-            if right is None:
-                raise ConvcraftError(
-                    f"correct needs scores of classes and class numbers; got targets of {y.dtype} and shape "
-                    f"{tuple(split.y.shape)}. Use evaluate for a regression."
-                )
-            found.append(right)
-    return torch.cat(found).cpu().numpy()
+    right = right_answers(outputs_of(model, split.x, batch_size), split.y.to(device_of(model)))
+    if right is None:
+        raise ConvcraftError(
+            f"correct needs scores of classes and class numbers; got targets of {split.y.dtype} and shape "
+            f"{tuple(split.y.shape)}. Use evaluate for a regression."
+        )
+    return right.cpu().numpy()
 
 
 def predict_probabilities(model: nn.Module, x: Tensor, *, batch_size: int = 1024) -> Tensor:
@@ -128,6 +131,4 @@ def predict_probabilities(model: nn.Module, x: Tensor, *, batch_size: int = 1024
 
     Chapter: Activations.
     """
-    device = device_of(model)
-    with evaluating(model):
-        return torch.cat([model(part.to(device)).softmax(-1) for part in x.split(batch_size)])
+    return outputs_of(model, x, batch_size).softmax(-1)

@@ -15,7 +15,7 @@ from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Split
 from convcraft.lab.randomness import check_seed
 from convcraft.lab.training.fit import Decayed
-from convcraft.lab.training.losses import Loss, device_of, evaluate, evaluating
+from convcraft.lab.training.losses import Loss, evaluate, outputs_of
 from convcraft.lab.training.together import SplitsOfSeed, Trained, fit_together
 
 
@@ -153,11 +153,7 @@ class Sweep:
 
     def logits(self, x: Tensor, rate_index: int | None = None) -> Tensor:
         """Outputs (seeds, n, classes) of the networks at one rate (None: the best), without a graph."""
-        outputs = []
-        for model in self.models(rate_index):
-            with evaluating(model):
-                outputs.append(torch.cat([model(part.to(device_of(model))) for part in x.split(1024)]))
-        return torch.stack(outputs)
+        return torch.stack([outputs_of(model, x) for model in self.models(rate_index)])
 
     def accuracy(self, split: Split, rate_index: int | None = None) -> Table:
         """Accuracy (seeds,) on a split at one rate (None: the best); chance for a diverged run."""

@@ -2,8 +2,7 @@
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from convcraft.lab.randomness import forked
 from convcraft.lab.training.layers import Noise, compute_across, random_state, set_random_state
-from convcraft.lab.training.losses import Loss, device_of, evaluating, is_classification, resolve_loss, right_answers
+from convcraft.lab.training.losses import Loss, device_of, is_classification, resolve_loss, right_answers
 
 Tensors = dict[str, Tensor]
 #: what a copy may have of its own
@@ -72,8 +71,9 @@ class Stacked:
         loss: Loss,
     ) -> None:
         self.template, self.loss, self.decayed = copy.deepcopy(models[0]), loss, decayed
-        steady = isinstance(loss, str) and not drawing and _is_steady(self.template)
-        self.gradients = Replay(self._gradients, steady)
+        hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+        hooked = any(getattr(module, name) for module in self.template.modules() for name in hooks)
+        self.gradients = Replay(self._gradients, isinstance(loss, str) and not drawing and not hooked)
         self.noise = Noise(self.template, drawing, seeds) if drawing else None
         compute_across(self.template)
         self.parameters, self.buffers = (
@@ -125,7 +125,10 @@ class Stacked:
         before = None if self.velocity else _numbers(self.template)
         losses, right, *gradients = self.gradients(to_come, *state, [x, y])
         if before is not None:
-            self._lay_out_like(gradients)
+            # Weights and velocities are stored in the memory order of the gradients, for speed.
+            for name, gradient in zip(self.trained, gradients, strict=True):
+                self.velocity[name] = torch.zeros_like(gradient)
+                self.parameters[name] = torch.empty_like(gradient).copy_(self.parameters[name])
             self.gradients.allowed &= before == _numbers(self.template)  # a graph would not count on
         self._step(gradients)
         return losses, right
@@ -156,12 +159,6 @@ class Stacked:
                 limit = limits.view(-1, *[1] * (weight.ndim - 1))
                 weight.sub_(torch.minimum(torch.maximum(weight, -limit), limit))
 
-    def _lay_out_like(self, gradients: list[Tensor]) -> None:
-        """Store weights and velocities in the memory order of the gradients, for speed."""
-        for name, gradient in zip(self.trained, gradients, strict=True):
-            self.velocity[name] = torch.zeros_like(gradient)
-            self.parameters[name] = torch.empty_like(gradient).copy_(self.parameters[name])
-
     def keep(self, rows: list[int]) -> None:
         """Only the copies at these places go on."""
         for part in (self.parameters, self.buffers, self.velocity, self.strengths):
@@ -174,22 +171,10 @@ class Stacked:
         """The state of one copy."""
         return {n: v[place].clone() for n, v in (self.parameters | self.buffers).items()}
 
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Evaluation mode without a graph."""
-        with evaluating(self.template):
-            yield
-
 
 def _numbers(model: nn.Module) -> list[dict[str, object]]:
     """The plain numbers among the attributes of each module, which a forward pass may change."""
     return [{k: v for k, v in vars(m).items() if isinstance(v, int | float)} for m in model.modules()]
-
-
-def _is_steady(model: nn.Module) -> bool:
-    """Whether nothing is known to happen besides a forward pass: no hooks."""
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return not any(getattr(module, name) for module in model.modules() for name in hooks)
 
 
 def losses_of(outputs: Tensor, targets: Tensor, loss: Loss) -> Tensor:

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convcraft._checks import check_number
-from convcraft.errors import ConvcraftError, unknown
+from convcraft._checks import check_known, check_number
+from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Split, Splits
 from convcraft.lab.randomness import batch_orders, check_seed
 from convcraft.lab.training.budget import Budget, check_data, check_flat, check_strengths, is_flat
 from convcraft.lab.training.fit import Decayed, DivergedError, fit, seeded
 from convcraft.lab.training.history import Epoch, History
-from convcraft.lab.training.losses import Loss, resolve_loss
+from convcraft.lab.training.losses import Loss, evaluating, resolve_loss
 from convcraft.lab.training.progress import Bar
 from convcraft.lab.training.stacked import STRENGTHS, Stacked, correct_of, drawing_layers, losses_of
 
@@ -88,11 +88,18 @@ def fit_together(
     if chunk is not None and chunk < 1:
         raise ConvcraftError(f"chunk must be 1 or more, or None; got {chunk}. Pass None for the measured default.")
     models = {seed: seeded(factory, seed) for seed in seeds}
+    first = models[seeds[0]]
     for model in models.values():
-        _check_alike(model, models[seeds[0]])
+        shapes, others = (
+            [(n, t.shape) for n, t in (*m.named_parameters(), *m.named_buffers())] for m in (model, first)
+        )
+        if next(model.parameters(), None) is None or shapes != others:
+            raise ConvcraftError(
+                f"factory must make the same parameters at every call; got {len(shapes)} parameters "
+                f"{shapes[:3]} after {len(others)} parameters {others[:3]}. Let only their values be random."
+            )
         if device is not None:
             model.to(device)
-    first = models[seeds[0]]
     where = next(first.parameters()).device
     data = {seed: part.to(where) for seed, part in data.items()}
     train = data[seeds[0]].train
@@ -116,7 +123,7 @@ def fit_together(
             own_seeds = [seed for seed, _ in some]
             mine, strengths = [models[s] for s in own_seeds], [own for _, own in some]
             stacked = Stacked(mine, strengths, own_seeds, names, drawing, loss)
-            trained = _Chunk(stacked, [data[s] for s in own_seeds], own_seeds, loss, budget, flat, bar)
+            trained = _Chunk(stacked, [data[s] for s in own_seeds], own_seeds, budget, flat, bar)
             trained.train()
             for (seed, own), history, state in zip(some, trained.histories, trained.states, strict=True):
                 model = copy.deepcopy(first)
@@ -143,7 +150,7 @@ def reason_against(model: nn.Module, train: Split, loss: Loss = "cross_entropy")
         stacked.template.train()
         twice = [t.unsqueeze(0).expand(2, *t.shape) for t in (few.x, few.y)]
         stacked.update(twice[0], twice[1])
-        with stacked.evaluating():
+        with evaluating(stacked.template):
             stacked.outputs(few.x, shared=True)
     except (RuntimeError, TypeError, AttributeError, IndexError, ValueError) as error:
         return f"torch.func cannot do its network or loss ({str(error).splitlines()[0][:120]})"
@@ -171,8 +178,7 @@ def _checked(copies: Sequence[Mapping[str, float]]) -> list[tuple[int, dict[str,
     chosen = []
     for one in copies:
         for name in one:
-            if name not in ("seed", *STRENGTHS):
-                raise unknown("entry of copies", name, ("seed", *STRENGTHS))
+            check_known("entry of copies", name, ("seed", *STRENGTHS))
         own = DEFAULTS | {name: float(value) for name, value in one.items() if name != "seed"}
         check_number("fit", "learning_rate", own["learning_rate"], 0, above=True)
         check_strengths(own["momentum"], own["weight_decay"], own["l1"])
@@ -180,18 +186,6 @@ def _checked(copies: Sequence[Mapping[str, float]]) -> list[tuple[int, dict[str,
     if not chosen:
         raise ConvcraftError("copies must hold at least one dictionary; got none. Pass for example [{'seed': 0}].")
     return chosen
-
-
-def _check_alike(model: nn.Module, first: nn.Module) -> None:
-    """Raise unless two networks have the same parameters and buffers."""
-    shapes, others = (
-        [(n, t.shape) for part in (m.named_parameters(), m.named_buffers()) for n, t in part] for m in (model, first)
-    )
-    if next(model.parameters(), None) is None or shapes != others:
-        raise ConvcraftError(
-            f"factory must make the same parameters at every call; got {len(shapes)} parameters "
-            f"{shapes[:3]} after {len(others)} parameters {others[:3]}. Let only their values be random."
-        )
 
 
 def default_chunk(model: nn.Module, entries: int) -> int:
@@ -225,16 +219,9 @@ class _Chunk:
     """The training of one chunk of copies: what each measured, and its weights at the end."""
 
     def __init__(
-        self,
-        stacked: Stacked,
-        data: Sequence[Splits],
-        seeds: Sequence[int],
-        loss: Loss,
-        budget: Budget,
-        flat: float | None,
-        bar: Bar,
+        self, stacked: Stacked, data: list[Splits], seeds: list[int], budget: Budget, flat: float | None, bar: Bar
     ) -> None:
-        self.stacked, self.loss, self.budget, self.flat, self.bar = stacked, loss, budget, flat, bar
+        self.stacked, self.budget, self.flat, self.bar = stacked, budget, flat, bar
         self.histories = [History() for _ in data]
         self.states: list[dict[str, Tensor]] = [{} for _ in data]
         #: of the copies that are still trained: their places in the chunk, and the order of their batches
@@ -298,8 +285,7 @@ class _Chunk:
             if not (math.isfinite(loss) and math.isfinite(of_validation)):
                 done["diverged"].append(row)
                 continue
-            numbers = Epoch(loss, accuracy, of_validation, validation_accuracy, rates[row], update)
-            history.rows.append(numbers)
+            history.rows.append(Epoch(loss, accuracy, of_validation, validation_accuracy, rates[row], update))
             if self.flat is not None and is_flat(history.validation_loss, history.updates, self.flat):
                 done["flat"].append(row)
         for why, rows in done.items():
@@ -313,14 +299,14 @@ class _Chunk:
         x, y = (self.parts["validation", name] for name in "xy")
         shared, copies = self.shared["validation", "x"], len(self.places)
         sums = torch.zeros(2, copies, dtype=torch.float64, device=x.device)
-        with self.stacked.evaluating():
+        with evaluating(self.stacked.template):
             for first in range(0, self.examples[1], 1024):
                 some = slice(first, first + 1024)
                 outputs = self.stacked.outputs(x[some] if shared else x[:, some], shared)
                 targets = y[some] if self.shared["validation", "y"] else y[:, some]
                 if self.shared["validation", "y"]:
                     targets = targets.expand(copies, *targets.shape)
-                sums[0] += losses_of(outputs, targets, self.loss).double() * targets.shape[1]
+                sums[0] += losses_of(outputs, targets, self.stacked.loss).double() * targets.shape[1]
                 sums[1] += correct_of(outputs, targets)
         return sums / self.examples[1]
 
