@@ -23,7 +23,14 @@ import learners_edition
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
-BUILDER = "from jupyter_book.cli.main import main; main()"
+# The command of Jupyter Book, with one process for each core: its own has no option for that.
+BUILDER = """
+import functools, os
+import jupyter_book.sphinx as builder
+builder.build_sphinx = functools.partial(builder.build_sphinx, jobs=os.cpu_count())
+from jupyter_book.cli.main import main
+main()
+"""
 # One icon in the script of the icon font: name, size, aliases, code point, outline.
 ICON = re.compile(
     r'(?P<name>"[^"]+"|[\w$]+):\[[\d.]+,[\d.]+,\[(?P<aliases>[^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?'

@@ -141,7 +141,7 @@ def effects(tasks: Mapping[str, Task] = TASKS) -> list[Effect]:
             contrast = Contrast(arms[function], arms["relu"], measure, family="book")
             found.append((name, function, _deviation(task, list(arms))))
             contrasts.append(contrast)
-            evidence.append(_load(task.study)._evidence(contrast))
+            evidence.append(_load(task.study).evidence(contrast))
     rows = []
     for (name, function, unit), judged in zip(found, judge(contrasts, evidence), strict=True):
         sign = -1 if tasks[name].measure.startswith("-") else 1

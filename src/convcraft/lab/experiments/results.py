@@ -179,10 +179,11 @@ class Results(Recorded):
     def contrasts(self, family: str | None = None) -> Contrasts:
         """The contrasts that the study states, judged; Holm's adjustment is always that of whole families."""
         stated = [Contrast(**entry) for entry in self.content["contrasts"]]
-        judged = judge(stated, [self._evidence(contrast) for contrast in stated])
+        judged = judge(stated, [self.evidence(contrast) for contrast in stated])
         return Contrasts(row for row in judged if family is None or row.family == family)
 
-    def _evidence(self, contrast: Contrast) -> Evidence:
+    def evidence(self, contrast: Contrast) -> Evidence:
+        """What the runs say about any contrast of the arms, stated by the study or not; `judge` needs it."""
         for arm in contrast.arms:
             self._scalars(contrast.measure, arm)  # raises where values are missing
         collapsed = {arm: self.collapsed(arm, contrast.measure) for arm in contrast.arms}
