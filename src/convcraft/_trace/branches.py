@@ -63,7 +63,9 @@ def residual(operations: list[Operation]) -> Branches:
         before.append(bits)
         if operation.kind == "layer":
             uses[operation.name] = uses.get(operation.name, 0) + 1
-            layers |= 0 if is_normalization(operation) else 1 << operation.index
+        weighted = operation.kind == "wall" and any(operations[i].kind == "parameter" for i in operation.inputs)
+        if weighted or operation.kind == "layer" and not is_normalization(operation):
+            layers |= 1 << operation.index
     activations = sum(1 << o.index for o in operations if o.kind == "activation")
     repeated = sum(1 << o.index for o in operations if o.kind == "layer" and uses[o.name] > 1)
     products = sum(1 << o.index for o in operations if o.kind == "product")

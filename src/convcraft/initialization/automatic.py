@@ -96,9 +96,9 @@ def initialize(
     has no normalization, grows faster than its input: its weights are drawn a fifth as large, and with L > 6
     such branches smaller again by :math:`\sqrt{6 / L}`. A sigmoid or its like that multiplies the shortcut's
     own value, :math:`x + x \sigma(f)`, would be one half at zero, and L of them grow as :math:`1.5^L`: its
-    bias is set so that each starts at :math:`1 / L`, and the sum below a factor e. No start keeps
-    :math:`x + x f(x)` with a single linear f, or a branch with an exponential, from running away under plain
-    SGD at a high rate when many are stacked; the table says so. Normalize their input. In a chain of
+    bias is set so that each starts at :math:`1 / (2 L)`, all together below a factor :math:`\sqrt e`. No start
+    keeps :math:`x + x f(x)` with a single linear f, or a branch with an exponential, from running away under
+    plain SGD at a high rate when many are stacked; the table says so. Normalize their input. In a chain of
     products without shortcuts one factor of each starts at one, by its bias; an exponential is such a factor
     as it is. A chain of products or powers without shortcuts, normalizations and biases has no start that
     keeps its scale, and its layers are drawn as any others: normalize in between. The end of a
@@ -262,9 +262,9 @@ class _Pass:
         return f"weight {value:.4g}, bias 0", math.nan, self.ending if layer.residual else ""
 
     def open(self, layer: Layer, weight: Tensor, bias: Tensor) -> str:
-        """Set what feeds a gate of the shortcut's own value so that L of them keep it within a factor e."""
+        """Set what feeds a gate of the shortcut's own value so that L of them keep it within a factor 1.65."""
         weight.mul_(self.factor)
-        bias.fill_(_OPENED[layer.gate](1 / max(2, self.graph.gates)))
+        bias.fill_(_OPENED[layer.gate](1 / (2 * max(1, self.graph.gates))))
         return f"{self.ending}, bias {float(bias.flatten()[0]):.3g} for the gate"
 
     def weighted(self, layer: Layer) -> tuple[str, float, str]:
