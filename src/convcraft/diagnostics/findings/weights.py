@@ -64,7 +64,8 @@ def _zero_severity(evidence: Evidence, parameter: str) -> str:
     """Zeros are harmless where they get a gradient, at once or when the layers around them have moved."""
     fact = {fact.name: fact for fact in evidence.gradients}.get(parameter)
     if fact is not None:
-        return "note" if fact.norm > 0 or parameter in evidence.revived else "severe"
+        unfed = parameter.rpartition(".")[0] in evidence.unfed
+        return "note" if fact.norm > 0 or unfed or parameter in evidence.revived else "severe"
     layer = {layer.name: layer for layer in evidence.graph or ()}.get(parameter.rpartition(".")[0])
     return "note" if layer is not None and (layer.output or layer.residual) else "severe"
 
