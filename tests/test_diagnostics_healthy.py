@@ -145,7 +145,7 @@ def test_what_is_meant_is_not_accused(name, initialized):
     make, data, loss = MEANT[name]
     torch.manual_seed(0)
     model = make()
-    if initialized:
+    if initialized and make is not switched:  # whose router sends single examples elsewhere at any step
         initialize(model)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     for step in range(4):

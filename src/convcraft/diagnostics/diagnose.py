@@ -266,7 +266,7 @@ def _step(evidence: Evidence, model: nn.Module, optimizer: Any) -> float | None:
 
 
 def _revived(model: nn.Module, batch: Batch, loss: Callable[..., Any] | None, silent: set[str], seed: int) -> set[str]:
-    """Which parameters without a gradient get one once the others have moved, twice, too little to switch a router."""
+    """Which parameters without a gradient get one once the others have moved a little, twice."""
     alive: set[str] = set()
     with torch.enable_grad(), contextlib.suppress(Exception):  # the model's own code runs here
         for _ in range(3):
@@ -278,7 +278,7 @@ def _revived(model: nn.Module, batch: Batch, loss: Callable[..., Any] | None, si
                     continue
                 alive.add(name)
                 with torch.no_grad():
-                    parameter.sub_(slope * ((1e-5 * _norm(parameter) or 1e-4) / _norm(slope)))
+                    parameter.sub_(slope * (1e-2 * max(_norm(parameter), 1.0) / _norm(slope)))
     return alive & silent
 
 
