@@ -180,8 +180,22 @@ def penalties():
     }
 
 
-#: torch's own grid_sample does not run on fake CUDA tensors; these are run on the meta device alone.
-RESAMPLING = {
+def initialization():
+    from convcraft import initialization as I
+
+    more = {"constant_": (0.5,), "sparse_": (0.5,)}
+    names = [name for name in I.__all__ if name.endswith("_") and name != "lsuv_"]
+    cases = {}
+    for name in names:
+        fill = partial(lambda w, f, more: f(w.detach(), *more), f=getattr(I, name), more=more.get(name, ()))
+        cases[name] = case(fill, (8, 6) if name in ("eye_", "sparse_") else (8, 6, 3, 3))
+    return cases
+
+
+#: torch's own grid_sample, uniform_, randperm and qr do not run on fake CUDA tensors: on the meta device alone.
+ON_META = {
+    *("kaiming_uniform_", "lecun_uniform_", "xavier_uniform_", "uniform_", "trunc_normal_"),
+    *("orthogonal_", "delta_orthogonal_", "sparse_"),
     *("affine", "horizontal_flip", "rotate", "scale", "shear", "shift", "vertical_flip", "Compose"),
     *("RandomAffine", "RandomHorizontalFlip", "RandomRotation", "RandomScale", "RandomShear", "RandomShift"),
     "RandomVerticalFlip",
@@ -189,6 +203,11 @@ RESAMPLING = {
 #: What gives the cases of a part, and the public names without one: they hold facts or work on whole models.
 PARTS = {
     "augmentation": (augmentation, "Augmentation"),
+    "initialization": (
+        initialization,
+        "Assignment Assignments Fans FixedPoint LsuvStep LsuvSteps VarianceMap calculate_gain fans initialize "
+        "lsuv_ variance_map",
+    ),
     "penalties": (penalties, "Sparsity SparsityRow decay_groups sparsity"),
     "activations": (activations, "Catalog Entry Moments Parameter Source catalog derivative get moments"),
     "dropout": (dropout, "Prediction mc_predict"),
@@ -231,7 +250,7 @@ def run_on_meta(make, shapes):
 def test_every_public_name_runs_on_the_device_of_its_input_and_never_waits(part, run):
     failures = {}
     for name, (make, shapes) in PARTS[part][0]().items():
-        if run is run_on_fake_cuda and name in RESAMPLING:
+        if run is run_on_fake_cuda and name in ON_META:
             continue
         try:
             waits = run(make, shapes)

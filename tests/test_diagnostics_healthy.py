@@ -69,6 +69,29 @@ def experts():
     return Fn(forward, experts=nn.ModuleList(mlp(32, 32, 32) for _ in range(4)), **parts)
 
 
+def switched():
+    """Each example goes to one expert alone, and some experts get none."""
+
+    def forward(m, x):
+        h = torch.relu(m.lift(x))
+        weight, chosen = m.gate(h).softmax(-1).max(-1)
+        out = torch.zeros_like(h)
+        for i, expert in enumerate(m.experts):
+            rows = (chosen == i).nonzero().flatten()
+            out = out.index_add(0, rows, expert(h[rows]) * weight[rows, None])
+        return m.head(h + out)
+
+    parts = {"lift": nn.Linear(16, 32), "gate": nn.Linear(32, 8), "head": nn.Linear(32, 4)}
+    return Fn(forward, experts=nn.ModuleList(mlp(32, 32, 32) for _ in range(8)), **parts)
+
+
+def gated():
+    block = lambda: Fn(lambda m, x: x + x * torch.sigmoid(m.gate(x)), gate=nn.Linear(32, 32))  # noqa: E731
+    model = nn.Sequential(nn.Linear(16, 32), *[block() for _ in range(8)], nn.Linear(32, 4))
+    initialize(model)
+    return model
+
+
 def cosines():
     return Fn(
         lambda m, x: 16 * F.linear(F.normalize(m.body(x)), F.normalize(m.weight)),
@@ -109,6 +132,8 @@ MEANT = {
         lambda output, side: (output * side).mean(),
     ),
     "experts beside one another": (experts, classes, F.cross_entropy),
+    "experts by turns": (switched, classes, F.cross_entropy),
+    "gates of the shortcut": (gated, classes, F.cross_entropy),
     "cosines with a scale": (cosines, classes, F.cross_entropy),
     "frequencies and ends at zero": (timed, noisy, F.mse_loss),
 }  # fmt: skip
@@ -120,7 +145,7 @@ def test_what_is_meant_is_not_accused(name, initialized):
     make, data, loss = MEANT[name]
     torch.manual_seed(0)
     model = make()
-    if initialized:
+    if initialized and make is not switched:  # whose router sends single examples elsewhere at any step
         initialize(model)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     for step in range(4):

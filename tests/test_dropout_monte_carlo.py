@@ -1,12 +1,15 @@
 """Monte-Carlo prediction: the numbers, and everything that it must leave as it was."""
 
+import collections
 import copy
+import dataclasses
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from convcraft import ConvcraftError
 from convcraft import dropout as D
 
 
@@ -75,7 +78,7 @@ def test_modes_and_generators_come_back_after_an_error():
     model = nn.Sequential(D.Dropout(0.5, generator=own), Failing()).train()
     model[0].eval()
     state = torch.get_rng_state()
-    with pytest.raises(RuntimeError, match="no"):
+    with pytest.raises(ConvcraftError, match="must run on the batch, got RuntimeError: no"):
         D.mc_predict(model, torch.ones(2), 3, generator=torch.Generator())
     assert [m.training for m in model.modules()] == [True, False, True]
     assert model[0].generator is own and torch.equal(torch.get_rng_state(), state)
@@ -204,14 +207,36 @@ def test_dropout_of_every_origin_is_sampled():
 
 
 def test_what_changes_a_buffer_stays_in_eval_mode():
-    model = nn.Sequential(
-        Counts(), nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)), D.Dropout(0.5)
-    ).train()
+    model = nn.Sequential(Counts(), nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)), D.Dropout(0.5)).train()
     x = torch.randn(50, 4) + 3
     state = copy.deepcopy(model.state_dict())
     mean = D.mc_predict(model, x, 400).mean
     assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items()) and model[0].training
     torch.testing.assert_close(mean, model.eval()(x), rtol=0.5, atol=0.5)
+
+
+@dataclasses.dataclass
+class Answer:
+    logits: torch.Tensor
+    loss: torch.Tensor | None = None
+
+
+class Mapped(collections.OrderedDict):
+    """As the outputs of other libraries are."""
+
+
+@pytest.mark.parametrize("form", [lambda y: Answer(y), lambda y: Mapped(loss=None, logits=y)])
+def test_dataclasses_and_mappings_of_other_libraries_come_out_as_dictionaries(form):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.drop = D.Dropout(0.5)
+
+        def forward(self, x):
+            return form(self.drop(x))
+
+    mean, variance = D.mc_predict(Net(), torch.ones(3, 4), 20)
+    assert mean["logits"].shape == (3, 4) and mean["loss"] is None and float(variance["logits"].min()) > 0
 
 
 def test_dicts_and_tuples_go_in_and_come_out():

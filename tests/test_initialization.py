@@ -332,6 +332,8 @@ ERRORS = [
     (lambda: calculate_gain(3), r"nonlinearity must be a name, a module or a function, got int"),
     (lambda: calculate_gain(torch.zeros_like), r"must have E f\(z\)\^2 above 0"),
     (lambda: calculate_gain(torch.ones_like, direction="backward"), r"must have E f'\(z\)\^2 above 0"),
+    (lambda: calculate_gain(lambda z: z.sort().values), "act on each element alone, but <lambda> mixes"),
+    (lambda: calculate_gain(lambda z: z.cummax(0).values), "act on each element alone, but <lambda> mixes"),
     (lambda: calculate_gain(nn.Softmax(-1)), r"act on each element alone, but Softmax mixes"),
     (lambda: calculate_gain(nn.LayerNorm(4)), r"act on each element alone, but LayerNorm is a layer"),
     (lambda: calculate_gain(lambda x: x @ x), r"must act on each element .* raised RuntimeError"),

@@ -63,9 +63,7 @@ INNER = {
     "standardized": lambda: two(transposed(StandardizedConv1d(WIDTH, WIDTH, 3))),
     "normalized": lambda: two(OwnLinear()),
     "gated": lambda: Fn(
-        lambda m, x: torch.tanh(m.a(x)) * torch.sigmoid(m.b(x)),
-        a=nn.Linear(WIDTH, WIDTH),
-        b=nn.Linear(WIDTH, WIDTH),
+        lambda m, x: torch.tanh(m.a(x)) * torch.sigmoid(m.b(x)), a=nn.Linear(WIDTH, WIDTH), b=nn.Linear(WIDTH, WIDTH)
     ),
 }
 GATES = {
@@ -74,9 +72,7 @@ GATES = {
     "layer-scale": lambda: Fn(lambda m, y: y * m.gamma, gamma=parameter(WIDTH, value=1e-6)),
     "shaped": lambda: Fn(lambda m, y: y * m.gamma.view(1, 1, -1), gamma=parameter(WIDTH, 1, 1)),
     "tanh": lambda: Fn(lambda m, y: y * torch.tanh(m.gate), gate=parameter(1)),
-    "inner": lambda: nn.Sequential(
-        nn.Dropout(0.1), Fn(lambda m, y: torch.mul(y, m.alpha), alpha=parameter(1))
-    ),
+    "inner": lambda: nn.Sequential(nn.Dropout(0.1), Fn(lambda m, y: torch.mul(y, m.alpha), alpha=parameter(1))),
     "squeeze-excite": lambda: Fn(
         lambda m, y: y * torch.sigmoid(m.gate(y.mean(1, keepdim=True))), gate=nn.Linear(WIDTH, WIDTH)
     ),
@@ -212,6 +208,72 @@ def test_products_in_a_branch_do_not_run_away_under_plain_sgd():
             losses.append(loss.item())
         assert losses[-1] < losses[0], (name, losses)
         assert all(not torch.equal(p, before[key]) for key, p in model.named_parameters()), name
+
+
+def hidden():
+    return nn.Sequential(wide(), nn.ReLU(), wide())
+
+
+def normed():
+    return nn.Sequential(wide(), transposed(nn.BatchNorm1d(WIDTH)))
+
+
+OWN = {
+    "sigmoid": lambda: Fn(lambda m, x: x + x * torch.sigmoid(m.a(x)), a=wide()),
+    "hidden": lambda: Fn(lambda m, x: x + m.g(m.a(x)) * x, a=hidden(), g=nn.Sigmoid()),
+    "squeeze": lambda: Fn(
+        lambda m, x: x + 0.5 * (x * torch.sigmoid(m.a(x.mean(1, keepdim=True)))), a=hidden()
+    ),
+    "one plus": lambda: Fn(lambda m, x: x * (1 + torch.sigmoid(m.a(x))), a=wide()),
+    "minus": lambda: Fn(lambda m, x: x - x * torch.sigmoid(m.a(x)), a=hidden()),
+    "hardsigmoid": lambda: Fn(lambda m, x: x + x * F.hardsigmoid(m.a(x)), a=hidden()),
+    "softplus": lambda: Fn(lambda m, x: x + x * F.softplus(m.a(x)), a=wide()),
+    "exponential": lambda: Fn(lambda m, x: x * (1 + m.a(x).exp()), a=wide()),
+    "normalized": lambda: Fn(lambda m, x: x + x * torch.sigmoid(m.a(x)), a=normed()),
+    "tanh": lambda: Fn(lambda m, x: x + x * torch.tanh(m.a(x)), a=hidden()),
+    "linear": lambda: Fn(lambda m, x: x + x * m.a(x), a=hidden()),
+    "square": lambda: Fn(lambda m, x: x + m.a(x) ** 2, a=wide()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_gates_of_the_shortcuts_own_value_keep_its_scale_at_any_depth(name):
+    x, y = torch.randn(64, LENGTH, 4), torch.randint(3, (64,))
+    x[:, :, 0] += y[:, None]
+    for depth in (2, 24):
+        torch.manual_seed(0)
+        blocks = nn.Sequential(*[OWN[name]() for _ in range(depth)])
+        model = nn.Sequential(nn.Linear(4, WIDTH), blocks, Fn(lambda m, x: x.mean(1)), nn.Linear(WIDTH, 3))
+        initialize(model)
+        before = {key: p.detach().clone() for key, p in model.named_parameters()}
+        optimizer, losses = torch.optim.SGD(model.parameters(), 0.05), []
+        for _ in range(12):
+            stem = model[0](x)
+            growth = blocks(stem).square().mean().sqrt() / stem.square().mean().sqrt()
+            assert 0.4 < growth < 4, growth
+            optimizer.zero_grad()
+            losses.append(F.cross_entropy(model(x), y))
+            losses[-1].backward()
+            optimizer.step()
+        assert losses[-1] < losses[0]
+        assert all(not torch.equal(p, before[key]) for key, p in model.named_parameters())
+
+
+def test_the_table_says_what_no_start_can_keep_in_bounds():
+    run_away = "may run away: normalize its input"
+    for block, note in (
+        (lambda: Fn(lambda m, x: x + x * m.a(x), a=wide()), run_away),
+        (lambda: Fn(lambda m, x: x + x * torch.tanh(m.a(x)), a=wide()), run_away),
+        (lambda: Fn(lambda m, x: x + torch.exp(m.a(x)) * m.b(x), a=wide(), b=wide()), run_away),
+        (
+            lambda: Fn(lambda m, x: x + x * torch.sigmoid(m.a(x)), a=nn.Linear(WIDTH, WIDTH, bias=False)),
+            "its gate starts open: give it a bias",
+        ),
+    ):
+        table = initialize(nn.Sequential(wide(), block(), wide()))
+        assert note in table[1].note and note not in table[0].note + table[-1].note
+    for block in (OWN["sigmoid"], lambda: Fn(lambda m, x: x + x * m.a(m.n(x)), a=wide(), n=nn.LayerNorm(WIDTH))):
+        assert "run away" not in repr(initialize(nn.Sequential(wide(), block(), wide())))
 
 
 def test_bounded_gates_and_normalized_branches_are_drawn_as_before():

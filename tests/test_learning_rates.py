@@ -367,6 +367,7 @@ RANGE = [
     ({"optimizer": torch.optim.SGD}, "got the class SGD; make an instance"),
     ({"accumulate": 0}, "accumulate must be a whole number of at least 1"),
     ({"scaler": 3}, "scaler must be a torch.amp.GradScaler, got int"),
+    ({"scaler": torch.amp.GradScaler}, "got the class GradScaler"),
     ({"loss": nn.MSELoss}, "got the class MSELoss; make an instance"),
     ({"loss": None}, "must return its loss where loss is None .*, got shape"),
     ({"optimizer": torch.optim.SGD([nn.Parameter(torch.ones(1))])}, "must hold parameters of the model"),
@@ -395,6 +396,13 @@ def test_range_test_refuses(change, message):
     with pytest.raises(ConvcraftError, match=message):
         range_test(**given)
     assert snapshot(model, optimizer) == before
+
+
+def test_range_test_refuses_a_scaler_with_an_optimizer_that_needs_a_closure():
+    model, _, data = linear()
+    optimizer, scaler = torch.optim.LBFGS(model.parameters()), torch.amp.GradScaler("cpu")
+    with pytest.raises(ConvcraftError, match="without a closure where a scaler is given, got LBFGS"):
+        range_test(model, data, optimizer, "mse", scaler=scaler)
 
 
 def test_range_test_refuses_an_iterator_that_runs_dry():

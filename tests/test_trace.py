@@ -241,10 +241,23 @@ class Parallel(nn.Module):
         return self.a(x) + self.b(x)
 
 
+class LowRank(nn.Module):
+    """A layer and a correction of low rank, whose second factor begins at zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.base = nn.Linear(4, 4)
+        self.a, self.b = nn.Parameter(torch.randn(2, 4)), nn.Parameter(torch.zeros(4, 2))
+
+    def forward(self, x):
+        return self.base(x) + x @ self.a.T @ self.b.T
+
+
 def test_sums_that_are_not_residual():
     graph = successors(Parallel())
     assert [operation.kind for operation in graph.operations].count("sum") == 1
     assert graph.branches == 0 and not any(layer.residual for layer in graph)
+    assert not successors(LowRank())["base"].residual  # nothing would learn
     graph = successors(Towers())
     assert graph.branches == 0 and {layer.name for layer in graph if layer.output} == {"c", "d"}
     graph = successors(Unrolled())

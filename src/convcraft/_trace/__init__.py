@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import ConvcraftError
 from . import kinds
-from .branches import is_normalization, residual
+from .branches import Branches, is_normalization, residual
 from .recorder import Operation, arguments, in_order, leaves, run, symbolic, tensors, twin
 
 __all__ = [
@@ -60,6 +60,11 @@ class Layer:
     #: whether it lies in a residual branch that multiplies values or takes powers, not normalized, or feeds
     #: the exponential of a chain of such
     growing: bool = False
+    #: "" or the gate of the shortcut's own value that it feeds: "sigmoid", "hardsigmoid", "softplus" or
+    #: "exp"
+    gate: str = ""
+    #: whether it lies in a branch of products that runs away under plain SGD, however it starts
+    unsafe: bool = False
     #: whether it ends one factor of a product in a chain of products, and has a bias
     factor: bool = False
     #: name of the normalization that alone takes its values, directly; None when there is none, or when
@@ -75,6 +80,8 @@ class Graph:
     operations: tuple[Operation, ...]
     source: str  # "trace", "run" or "order"
     branches: int  # residual sums
+    products: int = 0  # those of them that grow as a power
+    gates: int = 0  # those of them that gate the shortcut's own value
     optional: tuple[str, ...] = ()  # arguments that kept their defaults while the model was traced
 
     def __iter__(self) -> Iterator[Layer]:
@@ -112,19 +119,20 @@ def successors(model: nn.Module, example: Any = None) -> Graph:
         raise ConvcraftError(f"model must be a torch.nn.Module, got {type(model).__name__}; pass the model")
     operations, source, optional = _operations(model, example)
     _join_gates(operations)
-    ends, growing, ones, branches = residual(operations)
+    branches = residual(operations)
     found: dict[str, list[Operation]] = {}
     for operation in operations:
         if operation.kind == "layer":
             found.setdefault(operation.name, []).append(operation)
     calls = {name: len(uses) for name, uses in found.items()}
-    layers = [_layer(operations, uses, calls, ends, growing, ones) for uses in found.values()]
+    layers = [_layer(operations, uses, calls, branches) for uses in found.values()]
     names = {id(module): name for name, module in reversed(list(model.named_modules()))}
     for module in leaves(model):
         kind, name = kinds.layer_kind(module), names[id(module)]
         if kind is not None and name not in found:
             layers.append(Layer(name, module, kind, len(operations), 0))
-    return Graph(tuple(layers), tuple(operations), source, branches, optional)
+    counts = branches.count, branches.products, branches.gated
+    return Graph(tuple(layers), tuple(operations), source, *counts, optional)
 
 
 def _operations(model: nn.Module, example: Any) -> tuple[list[Operation], str, tuple[str, ...]]:
@@ -162,14 +170,7 @@ def _activation_name(operation: Operation) -> str:
     return operation.name
 
 
-def _layer(
-    operations: list[Operation],
-    uses: list[Operation],
-    calls: dict[str, int],
-    ends: set[str],
-    growing: set[str],
-    ones: set[str],
-) -> Layer:
+def _layer(operations: list[Operation], uses: list[Operation], calls: dict[str, int], branches: Branches) -> Layer:
     activation, output, first = None, False, uses[0]
     for use in uses:
         met, reaches = _ahead(operations, use)
@@ -183,9 +184,11 @@ def _layer(
         calls=len(uses),
         activation=activation,
         output=output,
-        residual=first.name in ends,
-        growing=first.name in growing,
-        factor=first.name in ones,
+        residual=first.name in branches.ends,
+        growing=first.name in branches.growing,
+        gate=branches.gates.get(first.name, ""),
+        unsafe=first.name in branches.unsafe,
+        factor=first.name in branches.ones,
         normalization=_normalization(operations, uses, calls),
     )
 

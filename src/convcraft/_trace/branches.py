@@ -1,5 +1,7 @@
 """Residual branches: which sums have one, and whose weight may start at zero at its end."""
 
+from dataclasses import dataclass, field
+
 from torch import nn
 
 from . import kinds
@@ -26,9 +28,27 @@ _QUOTIENTS = {"div", "divide", "true_divide", "truediv", "itruediv"}
 _CHAIN = 4.0
 
 
-def residual(operations: list[Operation]) -> tuple[set[str], set[str], set[str], int]:
-    """Layers that end a residual branch and may start at zero, layers whose values grow as a power, layers
-    that may start at one in a chain of products, and the number of branches.
+#: Gates whose value is not zero where their argument is, and gates that are zero there, with a slope.
+_OPEN = ("sigmoid", "hardsigmoid", "softplus", "exp")
+_CLOSED = ("tanh", "hardtanh", "softsign", "silu", "gelu", "elu", "selu", "mish", "leaky_relu", "sin", "erf")
+
+
+@dataclass
+class Branches:
+    """How many residual branches a model has, and what becomes of the layers in them, by name."""
+
+    count: int = 0
+    ends: set[str] = field(default_factory=set)  # may start at zero
+    growing: set[str] = field(default_factory=set)  # their values grow as a power
+    ones: set[str] = field(default_factory=set)  # may start at one in a chain of products
+    gates: dict[str, str] = field(default_factory=dict)  # end the argument of this gate of the shortcut
+    unsafe: set[str] = field(default_factory=set)  # no start keeps their product in bounds
+    products: int = 0  # branches that grow as a power
+    gated: int = 0  # branches with an open gate of the shortcut
+
+
+def residual(operations: list[Operation]) -> Branches:
+    """The residual branches of a model.
 
     A sum has a residual branch when one side has no layers of its own, or a projection alone, and both come
     from one origin; so has a product with 1 + f.
@@ -43,15 +63,18 @@ def residual(operations: list[Operation]) -> tuple[set[str], set[str], set[str],
         before.append(bits)
         if operation.kind == "layer":
             uses[operation.name] = uses.get(operation.name, 0) + 1
-            layers |= 0 if is_normalization(operation) else 1 << operation.index
+        weighted = operation.kind == "wall" and any(operations[i].kind == "parameter" for i in operation.inputs)
+        if weighted or operation.kind == "layer" and not is_normalization(operation):
+            layers |= 1 << operation.index
     activations = sum(1 << o.index for o in operations if o.kind == "activation")
     repeated = sum(1 << o.index for o in operations if o.kind == "layer" and uses[o.name] > 1)
     products = sum(1 << o.index for o in operations if o.kind == "product")
 
     ends: dict[str, int] = {}
-    growing: set[str] = set()
+    gates = list[tuple[str, str]]()
+    result = Branches()
     streams: set[int] = set()  # sums whose shortcut has no layers
-    branches = within = 0
+    within = 0
     for operation in operations:
         inputs = operation.inputs
         if operation.kind == "product":
@@ -67,25 +90,66 @@ def residual(operations: list[Operation]) -> tuple[set[str], set[str], set[str],
         few, many = alone[short].bit_count(), alone[deep].bit_count()
         other = (alone[short] | alone[deep]) & repeated | before[short] & ~common & activations
         if common and few < many and (few == 0 or few == 1 and not other):
-            branches += 1
+            result.count += 1
             if before[short] & ~common & products and short not in streams:
                 continue  # as in a highway network: without its branch the block would not be its shortcut
             start = _shifted(operations[deep]) if len(operations[deep].users) == 1 else deep  # x + exp(f)
             exponents = [i for o in operation.inputs if operations[o].name == "exp" for i in operations[o].inputs]
-            for name in _ends(operations, start, common, shared=deep in exponents):
+            own, gate = _own(operations, deep, common, operation.kind == "product")
+            lone = own >= 0 and alone[deep].bit_count() == 1
+            if gate in _OPEN:
+                result.gated += 1
+                gates += [(name, gate) for name in _ends(operations, own, common)]
+            start = own if gate else start
+            for name in () if gate and (lone or gate in _OPEN) else _ends(operations, start, common, deep in exponents):
                 ends[name] = ends.get(name, 0) + 1
             if operation.kind == "sum" and few == 0:
                 streams.add(operation.index)
             within |= before[deep if operation.kind == "sum" else operation.index] & ~common
             inside = [o for o in operations if (before[deep] & ~common) >> o.index & 1]
             normed = any(_normalizes(o) for o in inside)
-            if not normed if operation.kind == "product" else _degrees(inside).get(deep, 1.0) > 1:
-                growing |= {o.name for o in inside if o.kind == "layer"}
+            power = not normed if operation.kind == "product" else _degrees(inside).get(deep, 1.0) > 1
+            layers_inside = {o.name for o in inside if o.kind == "layer"}
+            if power or gate in _CLOSED and not normed:
+                result.products += 1
+                result.growing |= layers_inside
+            steep = lone and gate in (*_CLOSED, "hardsigmoid", "") and not normed
+            if steep or power and any(o.name in _EXPONENTIALS for o in inside):
+                result.unsafe |= layers_inside
     outside = [o for o in operations if not within >> o.index & 1]
     chains, ones, damped = _chains(operations, outside, before)
-    whole = {name for name, count in ends.items() if count == uses[name]}
     chained = {name for end in chains for name in end if uses[name] == 1}
-    return whole | chained, growing | chained | damped, ones & chained, branches + len(chains)
+    result.ends = {name for name, count in ends.items() if count == uses[name]} | chained
+    result.gates = {name: gate for name, gate in gates if gates.count((name, gate)) == uses[name]}
+    result.growing |= chained | damped
+    result.ones, result.count = ones & chained, result.count + len(chains)
+    return result
+
+
+def _own(operations: list[Operation], start: int, common: int, factor: bool) -> tuple[int, str]:
+    """What a branch multiplies the shortcut's own value by, or -1: where it starts, and the gate after it."""
+    operation = operations[start]
+    if not factor:
+        operation = _before(operations, operation, kinds.PASSING)
+        others = [i for i in operation.inputs if not common >> i & 1]
+        whole = operation.kind != "product" or operation.name in _QUOTIENTS
+        if whole or len(others) != 1 or len(operation.inputs) != 2:
+            return -1, ""
+        operation = operations[others[0]]
+    operation = _before(operations, operation, kinds.PASSING - kinds.SUMS)
+    name = operation.name
+    if isinstance(operation.target, nn.Module):
+        name = kinds.activation_name(operation.target) or ""
+    if name in (*_OPEN, *_CLOSED) and len(operation.users) == 1:
+        return operation.inputs[0], name
+    return operation.index, ""
+
+
+def _before(operations: list[Operation], operation: Operation, passing: set[str]) -> Operation:
+    """What stands before functions of one value that only pass it on."""
+    while operation.kind == "other" and operation.name in passing and len(operation.inputs) == 1:
+        operation = operations[operation.inputs[0]]
+    return operation
 
 
 def _shifted(operation: Operation) -> int:

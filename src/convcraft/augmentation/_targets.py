@@ -16,7 +16,8 @@ def targets_of(function: str, images: Tensor, labels: Any, classes: int | None, 
     if not isinstance(labels, Tensor) or labels.shape[:1] != (count,):
         raise ConvcraftError(
             f"{function}: labels must be integers ({count},) or targets ({count}, ...), got "
-            f"{tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__}"
+            f"{tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__}; pass the tensor that "
+            "came with these images"
         )
     check_device(function, "labels", labels.device, images, "images")
     if masks and labels.dim() > 2:
@@ -41,10 +42,16 @@ def targets_of(function: str, images: Tensor, labels: Any, classes: int | None, 
     if labels.is_complex() or labels.dtype == torch.bool:
         raise ConvcraftError(f"{function}: labels ({count},) must be integers, got {labels.dtype}; use long()")
     if type(classes) is not int or classes < 1:
-        raise ConvcraftError(f"{function}: classes must be the number of classes, got {classes!r}")
+        raise ConvcraftError(
+            f"{function}: classes must be the number of classes, got {classes!r}; "
+            "integer labels become vectors of that length, use for example classes=10"
+        )
     if not holds((labels >= 0) & (labels < classes)):
         low, high = map(int, labels.aminmax())
-        raise ConvcraftError(f"{function}: labels must be from 0 to {classes - 1}, got {low} to {high}")
+        raise ConvcraftError(
+            f"{function}: labels must be from 0 to {classes - 1}, got {low} to {high}; "
+            "number the labels from 0, and pass as many classes as there are"
+        )
     return (labels[:, None] == torch.arange(classes, device=labels.device)).to(precision(images))
 
 

@@ -140,7 +140,7 @@ def _run_in_training(
     given: set[str] = set()
     losses: list[float] = []
     try:
-        with Watcher(model, examiner, every_function=True), torch.enable_grad():
+        with Watcher(model, examiner, every_function=True) as watcher, torch.enable_grad():
             for i, batch in enumerate(batches):
                 seed_all(model, seed + i)
                 model.zero_grad(set_to_none=True)
@@ -163,6 +163,7 @@ def _run_in_training(
             after = float(_loss_again(model, batches[-1], loss, seed + len(batches) - 1))
             evidence.stepped = LossFacts(losses[-1], after, cosine)
     evidence.layers = tuple(examiner.statistics())
+    evidence.unfed = watcher.unfed - {layer.name for layer in evidence.layers if layer.seen}
     evidence.inputs, evidence.norms = list(examiner.inputs.values()), list(examiner.norms.values())
     evidence.in_time, evidence.attention = examiner.in_time, examiner.attention()
     evidence.loss = sum(losses) / len(losses) if losses else None

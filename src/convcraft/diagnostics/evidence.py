@@ -104,6 +104,7 @@ class Evidence:
     output: OutputFacts | None = None
     steps: list[StepFacts] = field(default_factory=list)
     stepped: LossFacts | None = None
+    unfed: set[str] = field(default_factory=set)  # layers that no example of the batches reached
     revived: set[str] = field(default_factory=set)  # without a gradient at first, with one after a step
     examples: int = 0
     batch_size: int = 0

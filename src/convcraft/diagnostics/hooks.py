@@ -128,6 +128,7 @@ class Watcher:
         self.hooks: list[Any] = []
         self.known: dict[Any, str | None] = {}
         self.calls: dict[tuple[str, str, int | None], LayerCall] = {}
+        self.unfed: set[str] = set()  # layers that were called without a single value
         self._reset()
 
     def _reset(self) -> None:
@@ -212,6 +213,8 @@ class Watcher:
         elif isinstance(module, nn.LayerNorm):
             self.unit_dim = -1
         if value is None or not value.is_floating_point() or not value.numel():
+            if value is not None and not value.numel():
+                self.unfed.add(name)
             return
         number = self.counts[name, kind] = min(self.counts.get((name, kind), 0) + 1, _MOST_CALLS)
         unit_dim = None if value.dim() < 2 or role == "other" else self.unit_dim

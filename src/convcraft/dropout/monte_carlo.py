@@ -1,8 +1,9 @@
 """Prediction with dropout left on: the mean and the variance over many random passes."""
 
 import copy
+import dataclasses
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -58,13 +59,13 @@ def _random_parts_only(model: nn.Module, batch: _batch.Batch) -> Iterator[None]:
         for module in model.modules():
             module.training = False
         with random_state(model):
-            plain = tree_flatten(copy.deepcopy(batch)(model))
+            plain = _leaves(_batch.run("mc_predict", model, copy.deepcopy(batch)))
         for module in model.modules():
             module.training = not isinstance(module, _NORMALIZATION)
         while True:
             with random_state(model):
                 states = _states(model)
-                trained = tree_flatten(copy.deepcopy(batch)(model))
+                trained = _leaves(_batch.run("mc_predict", model, copy.deepcopy(batch)))
                 random_ones = _states(model) != states
             owners = [model.get_submodule(name.rpartition(".")[0]) for name in restore()]
             if not any(owner.training for owner in owners):
@@ -85,6 +86,17 @@ def _random_parts_only(model: nn.Module, batch: _batch.Batch) -> Iterator[None]:
             yield
         finally:
             restore()
+
+
+def _leaves(output: Any) -> tuple[list[Any], Any]:
+    """The parts of an output and their form; other mappings and dataclasses are taken for dictionaries."""
+    leaves, form = tree_flatten(output)
+    if leaves and leaves[0] is output:
+        if isinstance(output, Mapping):
+            return tree_flatten(dict(output))
+        if dataclasses.is_dataclass(output):
+            return tree_flatten(dict(vars(output)))
+    return leaves, form
 
 
 def _form(flattened: tuple[list[Any], Any]) -> list[Any]:
@@ -131,8 +143,9 @@ def mc_predict(model: nn.Module, x: Any, samples: int = 30, generator: Generator
         samples: the number T of passes, at least 2.
         generator: a CPU generator, for a result that can be repeated.
 
-    Returns `Prediction(mean, variance)`, each in the form of the output (a tensor, or tuples and mappings of tensors,
-    with None in place of what is not floating-point), in float32 for half-precision output. Raises ConvcraftError when
+    Returns `Prediction(mean, variance)`, each in the form of the output (a tensor, tuples and mappings of tensors, or a
+    dataclass, of which it makes a dictionary; with None in place of what is not floating-point), in float32 for
+    half-precision output. Raises ConvcraftError when
     samples is below 2, the model draws no random numbers in training mode or returns something else there than in eval
     mode, it returns no floating-point tensor, or the generator is not on the CPU. Source: Gal and Ghahramani (2016),
     Dropout as a Bayesian Approximation: Representing Model Uncertainty in Deep Learning. Chapter: Dropout.
@@ -150,7 +163,7 @@ def mc_predict(model: nn.Module, x: Any, samples: int = 30, generator: Generator
     spreads: list[Any] = []
     with torch.no_grad(), _random_parts_only(model, batch), _seeded(model, generator):
         for number in range(1, samples + 1):
-            leaves, form = tree_flatten(batch(model))
+            leaves, form = _leaves(batch(model))
             floats = [v if isinstance(v, Tensor) and v.is_floating_point() else None for v in leaves]
             if not any(value is not None for value in floats):
                 got = leaves[0].dtype if leaves and isinstance(leaves[0], Tensor) else "no tensor"

@@ -1,7 +1,7 @@
 """Initialize a whole model: for each layer the scheme and gain of the activation that follows it."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
@@ -28,7 +28,14 @@ _WEIGHTED = ("linear", "convolution", "transposed", "other")
 #: Activations with parameters for each channel, and the plain one that they start as or near to.
 _START = {"dynamic_relu": "relu", "frelu": "relu", "acon_c": "silu", "meta_acon_c": "silu", "rrelu": "relu"}
 #: Of weights in a residual branch that multiplies its values, which grow as a power of the input.
-_DAMPED = 0.2
+_DAMPED = 0.2  # in up to 6 branches; of more, each gets less
+#: The argument at which a gate of the shortcut's own value is p.
+_OPENED: dict[str, Callable[[float], float]] = {
+    "sigmoid": lambda p: math.log(p / (1 - p)),
+    "hardsigmoid": lambda p: 6 * p - 3,
+    "softplus": lambda p: math.log(math.expm1(p)),
+    "exp": math.log,
+}
 _SOFTMAX = ("softmax", "log_softmax", "softmin")
 
 
@@ -86,7 +93,12 @@ def initialize(
     multiplied by :math:`1 / \sqrt L` for L branches instead, so that the variance of the sum grows by a
     constant factor at most, whatever the depth. Of a product of two layers' values one factor ends the
     branch; :math:`x (1 + f)` has the branch f. A branch that multiplies unbounded values or takes powers, and
-    has no normalization, grows faster than its input: its weights are drawn a fifth as large. In a chain of
+    has no normalization, grows faster than its input: its weights are drawn a fifth as large, and with L > 6
+    such branches smaller again by :math:`\sqrt{6 / L}`. A sigmoid or its like that multiplies the shortcut's
+    own value, :math:`x + x \sigma(f)`, would be one half at zero, and L of them grow as :math:`1.5^L`: its
+    bias is set so that each starts at :math:`1 / (2 L)`, all together below a factor :math:`\sqrt e`. No start
+    keeps :math:`x + x f(x)` with a single linear f, or a branch with an exponential, from running away under
+    plain SGD at a high rate when many are stacked; the table says so. Normalize their input. In a chain of
     products without shortcuts one factor of each starts at one, by its bias; an exponential is such a factor
     as it is. A chain of products or powers without shortcuts, normalizations and biases has no start that
     keeps its scale, and its layers are drawn as any others: normalize in between. The end of a
@@ -244,8 +256,16 @@ class _Pass:
         if not _is_fake(weight) and not weight.any() and not layer.residual and not is_plain(layer.module):
             return "kept", math.nan, "starts at 0"  # a scale of 1 + weight
         value = self.factor if layer.residual else 1.0
+        if layer.gate and bias is not None and self.residual != "none":
+            return "constant", math.nan, self.open(layer, weight.fill_(1.0), bias)
         weight.fill_(value)
         return f"weight {value:.4g}, bias 0", math.nan, self.ending if layer.residual else ""
+
+    def open(self, layer: Layer, weight: Tensor, bias: Tensor) -> str:
+        """Set what feeds a gate of the shortcut's own value so that L of them keep it within a factor 1.65."""
+        weight.mul_(self.factor)
+        bias.fill_(_OPENED[layer.gate](1 / (2 * max(1, self.graph.gates))))
+        return f"{self.ending}, bias {float(bias.flatten()[0]):.3g} for the gate"
 
     def weighted(self, layer: Layer) -> tuple[str, float, str]:
         weight, bias = (layer.module._parameters.get(name) for name in ("weight", "bias"))
@@ -265,11 +285,19 @@ class _Pass:
             lecun = scheme.replace("kaiming", "lecun")
             getattr(variance_scaling, f"{lecun}_")(layer.module, generator=self.generator).mul_(gain)
         if layer.growing and self.residual != "none":
-            weight.mul_(_DAMPED)
-            note = ", ".join(filter(None, (note, f"in a product: times {_DAMPED}")))
+            factor = _DAMPED * min(1.0, math.sqrt(6 / max(1, self.graph.products)))
+            weight.mul_(factor)
+            note = ", ".join(filter(None, (note, f"in a product: times {factor:.2g}")))
         if layer.factor and bias is not None and self.residual != "none" and id(bias) not in self.done:
             bias.fill_(1.0)
             note += ", bias 1"
+        if layer.gate and self.residual != "none":
+            opened = "its gate starts open: give it a bias"
+            if bias is not None:
+                opened = self.open(layer, weight, bias)
+            note = ", ".join(filter(None, (note, opened)))
+        if layer.unsafe and self.residual != "none":
+            note = ", ".join(filter(None, (note, "may run away: normalize its input")))
         if layer.residual:
             weight.mul_(self.factor)
             note = ", ".join(filter(None, (note, self.ending)))

@@ -214,8 +214,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
     check_number("sparse_", "std", std, low=0)
     tensor.normal_(0, std, generator=generator)
     zeros = math.ceil(sparsity * tensor.size(0))
-    device = "cpu" if generator is None else generator.device
     for column in range(tensor.size(1)):
-        rows = torch.randperm(tensor.size(0), generator=generator, device=device)[:zeros]
-        tensor[rows.to(tensor.device), column] = 0
+        rows = torch.randperm(tensor.size(0), generator=generator, device=tensor.device)[:zeros]
+        tensor[rows, column] = 0
     return tensor

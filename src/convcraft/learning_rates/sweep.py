@@ -110,12 +110,16 @@ def range_test(
     if check_number("range_test", "divergence", divergence, 0, above=True) <= 1:
         raise ConvcraftError(f"range_test: divergence must be above 1, got {divergence!r}")
     check_count("range_test", "accumulate", accumulate)
-    if scaler is not None and not hasattr(scaler, "scale"):
+    if scaler is not None and (isinstance(scaler, type) or not hasattr(scaler, "scale")):
+        got = f"the class {scaler.__name__}" if isinstance(scaler, type) else type(scaler).__name__
         raise ConvcraftError(
-            f"range_test: scaler must be a torch.amp.GradScaler, got {type(scaler).__name__}; leave it out "
-            "where the training has none"
+            f"range_test: scaler must be a torch.amp.GradScaler, got {got}; leave it out where the training has none"
         )
     check_optimizer("range_test", optimizer, model)
+    if scaler is not None and isinstance(optimizer, torch.optim.LBFGS):
+        raise ConvcraftError(
+            "range_test: optimizer must do without a closure where a scaler is given, got LBFGS; leave out scaler"
+        )
     function = resolve_loss("range_test", loss)
     started = [float(group["lr"]) for group in optimizer.param_groups]
     ratios = [rate / max(started) if max(started) > 0 else 1.0 for rate in started]

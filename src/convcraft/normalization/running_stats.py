@@ -137,7 +137,7 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Any]) -> nn.Modul
     number = 0
     with torch.no_grad(), _collecting(model, layers) as seen:
         for batch in _batch.batches("recalibrate_batch_norm", batches, model, "nobody"):
-            batch(model)
+            _batch.run("recalibrate_batch_norm", model, batch)
             number += 1
     if dist.is_available() and dist.is_initialized():
         for name, layer in layers.items():

@@ -26,8 +26,9 @@ def no_gradient(evidence: Evidence) -> Iterator[Finding]:
     # a gradient of exactly zero: held back for a step, without effect, or dead for good
     normed = {f"{layer.name}.bias" for layer in evidence.graph or () if layer.normalization is not None}
     silent = {f.name: f for f in facts if f.given and f.norm == 0 and f.name not in normed}
+    unfed = [name for name in silent if _layer(name) in evidence.unfed]
     waiting = [name for name in silent if name in evidence.revived]
-    dead = [name for name in silent if name not in evidence.revived]
+    dead = [name for name in silent if name not in evidence.revived and name not in unfed]
     zeros = [name for name in dead if silent[name].size == 0 and not name.endswith("bias")]
     everything = len(dead) + len(missing) == len(facts)
     if zeros and not everything:
@@ -42,6 +43,9 @@ def no_gradient(evidence: Evidence) -> Iterator[Finding]:
         severity = "severe" if everything else "warning" if whole else "note"
         message = f"{len(dead)} of {len(facts)} parameters get a gradient of exactly zero: {listed(dead)}."
         yield find("no-gradient", severity, dead[0].rpartition(".")[0], message, parameters=len(dead))
+    elif unfed:
+        message = f"No example of the batch reaches {len(unfed)} of {len(facts)} parameters: {listed(unfed)}."
+        yield find("no-gradient", "note", unfed[0].rpartition(".")[0], message, parameters=len(unfed))
     if waiting:
         message = (
             f"{len(waiting)} of {len(facts)} parameters get a gradient once the others have moved: {listed(waiting)}."

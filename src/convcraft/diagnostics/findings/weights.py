@@ -45,7 +45,8 @@ def _judge_constant(evidence: Evidence, name: str, module: nn.Module, key: str, 
         parameter = f"{name}.{key}".lstrip(".")
         fact = {fact.name: fact for fact in evidence.gradients}.get(parameter)
         if fact is not None:
-            severity = "note" if fact.norm > 0 or parameter in evidence.revived else "severe"
+            learns = fact.norm > 0 or parameter in evidence.revived
+            severity = "note" if learns or name in evidence.unfed else "severe"
         else:
             layer = {layer.name: layer for layer in evidence.graph or ()}.get(name)
             severity = "note" if layer is not None and (layer.output or layer.residual) else "severe"

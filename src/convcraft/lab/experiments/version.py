@@ -100,8 +100,9 @@ def compiled(name: str, source: str) -> Study:
     except ConvcraftError as error:
         raise ConvcraftError(f"study {name}: {error}") from error
     except Exception as error:
+        advice = "pip install 'convcraft[plot,data]'" if isinstance(error, ModuleNotFoundError) else "Mend the file."
         raise ConvcraftError(
-            f"{file} must be importable, without training anything; got {type(error).__name__}: {error}. Mend the file."
+            f"{file} must be importable, without training anything; got {type(error).__name__}: {error}. {advice}"
         ) from error
     study: Any = getattr(module, "STUDY", None)
     if not isinstance(study, Study):
