@@ -398,11 +398,14 @@ def test_range_test_refuses(change, message):
     assert snapshot(model, optimizer) == before
 
 
-def test_range_test_refuses_a_scaler_with_an_optimizer_that_needs_a_closure():
+def scaled_lbfgs():
     model, _, data = linear()
-    optimizer, scaler = torch.optim.LBFGS(model.parameters()), torch.amp.GradScaler("cpu")
+    range_test(model, data, torch.optim.LBFGS(model.parameters()), "mse", scaler=torch.amp.GradScaler("cpu"))
+
+
+def test_range_test_refuses_a_scaler_with_an_optimizer_that_needs_a_closure():
     with pytest.raises(ConvcraftError, match="without a closure where a scaler is given, got LBFGS"):
-        range_test(model, data, optimizer, "mse", scaler=scaler)
+        scaled_lbfgs()
 
 
 def test_range_test_refuses_an_iterator_that_runs_dry():
@@ -487,6 +490,7 @@ ERRORS = [
     *((lambda change=change: refused_range(change), message) for change, message in RANGE),
     *((lambda change=change: refused_sharpness(change), message) for change, message in SHARP),
     *((lambda g=given: largest_stable_rate(**{"curvature": 4.0, **g}), message) for given, message in STABLE),
+    (scaled_lbfgs, "without a closure"),
     (lambda: watch_ratios(linear()[0], "sgd"), "optimizer must be"),
     (lambda: watch_ratios(*linear()[:1], linear()[1]), "must hold parameters"),
 ]
