@@ -19,19 +19,25 @@ from .quadrature import Moments, moments, value_and_slope
 
 
 class Parameter(NamedTuple):
-    """The one parameter of an activation: its name, its default, and the ends of a sensible range."""
+    """The one parameter of an activation."""
 
     name: str
+    """As the function calls it."""
     default: float
+    """Its value where none is given."""
     bounds: tuple[float, float]
+    """The ends of a sensible range."""
 
 
 class Source(NamedTuple):
-    """Where an activation was published: author, year, title."""
+    """Where an activation was published."""
 
     author: str
+    """Family names."""
     year: int
+    """Of publication."""
     title: str
+    """Of the paper or book."""
 
     def __str__(self) -> str:
         return f"{self.author} ({self.year}), {self.title}"
