@@ -146,7 +146,7 @@ def _own(operations: list[Operation], start: int, common: int, factor: bool) -> 
 
 
 def _before(operations: list[Operation], operation: Operation, passing: set[str]) -> Operation:
-    """What stands before functions of one value that only pass it on."""
+    """The operation before any functions of one value that only pass it on."""
     while operation.kind == "other" and operation.name in passing and len(operation.inputs) == 1:
         operation = operations[operation.inputs[0]]
     return operation

@@ -1,7 +1,7 @@
 """Initialize a whole model: for each layer the scheme and gain of the activation that follows it."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
@@ -17,7 +17,7 @@ from ..activations import catalog
 from ..errors import ConvcraftError, unknown
 from . import recurrent, variance_scaling
 from ._checks import check_model
-from .gains import calculate_gain
+from .gains import calculate_gain, gate_argument
 
 Scheme = Literal[
     "auto", "kaiming_normal", "kaiming_uniform", "lecun_normal", "lecun_uniform", "xavier_normal",
@@ -27,15 +27,8 @@ Residual = Literal["zero", "scale", "none"]
 _WEIGHTED = ("linear", "convolution", "transposed", "other")
 #: Activations with parameters for each channel, and the plain one that they start as or near to.
 _START = {"dynamic_relu": "relu", "frelu": "relu", "acon_c": "silu", "meta_acon_c": "silu", "rrelu": "relu"}
-#: Of weights in a residual branch that multiplies its values, which grow as a power of the input.
-_DAMPED = 0.2  # in up to 6 branches; of more, each gets less
-#: The argument at which a gate of the shortcut's own value is p.
-_OPENED: dict[str, Callable[[float], float]] = {
-    "sigmoid": lambda p: math.log(p / (1 - p)),
-    "hardsigmoid": lambda p: 6 * p - 3,
-    "softplus": lambda p: math.log(math.expm1(p)),
-    "exp": math.log,
-}
+#: Of weights in a residual branch that multiplies its values, which grow as a power; beyond 6 branches less.
+_DAMPED = 0.2
 _SOFTMAX = ("softmax", "log_softmax", "softmin")
 
 
@@ -255,16 +248,18 @@ class _Pass:
             return "none", math.nan, ""
         if not _is_fake(weight) and not weight.any() and not layer.residual and not is_plain(layer.module):
             return "kept", math.nan, "starts at 0"  # a scale of 1 + weight
-        value = self.factor if layer.residual else 1.0
         if layer.gate and bias is not None and self.residual != "none":
             return "constant", math.nan, self.open(layer, weight.fill_(1.0), bias)
+        value = self.factor if layer.residual else 1.0
         weight.fill_(value)
         return f"weight {value:.4g}, bias 0", math.nan, self.ending if layer.residual else ""
 
-    def open(self, layer: Layer, weight: Tensor, bias: Tensor) -> str:
+    def open(self, layer: Layer, weight: Tensor, bias: Tensor | None) -> str:
         """Set what feeds a gate of the shortcut's own value so that L of them keep it within a factor 1.65."""
+        if bias is None:
+            return "its gate starts open: give it a bias"
         weight.mul_(self.factor)
-        bias.fill_(_OPENED[layer.gate](1 / (2 * max(1, self.graph.gates))))
+        bias.fill_(gate_argument(layer.gate, 1 / (2 * max(1, self.graph.gates))))
         return f"{self.ending}, bias {float(bias.flatten()[0]):.3g} for the gate"
 
     def weighted(self, layer: Layer) -> tuple[str, float, str]:
@@ -284,24 +279,23 @@ class _Pass:
         else:
             lecun = scheme.replace("kaiming", "lecun")
             getattr(variance_scaling, f"{lecun}_")(layer.module, generator=self.generator).mul_(gain)
-        if layer.growing and self.residual != "none":
-            factor = _DAMPED * min(1.0, math.sqrt(6 / max(1, self.graph.products)))
-            weight.mul_(factor)
-            note = ", ".join(filter(None, (note, f"in a product: times {factor:.2g}")))
-        if layer.factor and bias is not None and self.residual != "none" and id(bias) not in self.done:
-            bias.fill_(1.0)
-            note += ", bias 1"
-        if layer.gate and self.residual != "none":
-            opened = "its gate starts open: give it a bias"
-            if bias is not None:
-                opened = self.open(layer, weight, bias)
-            note = ", ".join(filter(None, (note, opened)))
-        if layer.unsafe and self.residual != "none":
-            note = ", ".join(filter(None, (note, "may run away: normalize its input")))
+        notes = [note]
+        if self.residual != "none":
+            if layer.growing:
+                factor = _DAMPED * min(1.0, math.sqrt(6 / max(1, self.graph.products)))
+                weight.mul_(factor)
+                notes.append(f"in a product: times {factor:.2g}")
+            if layer.factor and bias is not None and id(bias) not in self.done:
+                bias.fill_(1.0)
+                notes.append("bias 1")
+            if layer.gate:
+                notes.append(self.open(layer, weight, bias))
+            if layer.unsafe:
+                notes.append("may run away: normalize its input")
         if layer.residual:
             weight.mul_(self.factor)
-            note = ", ".join(filter(None, (note, self.ending)))
-        return scheme, gain, note
+            notes.append(self.ending)
+        return scheme, gain, ", ".join(filter(None, notes))
 
     def choice(self, layer: Layer) -> tuple[str, float, str]:
         """Scheme, gain and note for a layer with a weight."""

@@ -153,3 +153,13 @@ def _channels(caller: str, module: nn.Module, argument: str) -> Callable[[Tensor
             )
     # (n,) -> (n, channels, 1, 1) -> (n,)
     return lambda z: twin(z.reshape(-1, 1, 1, 1).expand(-1, channels, 1, 1))[:, 0].reshape(z.shape)
+
+
+def gate_argument(gate: str, p: float) -> float:
+    """The argument at which a gate has the value p, between 0 and 1."""
+    return {
+        "sigmoid": math.log(p / (1 - p)),
+        "hardsigmoid": 6 * p - 3,
+        "softplus": math.log(math.expm1(p)),
+        "exp": math.log(p),
+    }[gate]

@@ -42,7 +42,7 @@ def strength(function: str, argument: str, value: Any) -> float:
 
 
 def check_dimension(function: str, tensor: Tensor, dim: Any) -> None:
-    """Refuse what is no dimension of the tensor; one without dimensions has dimension 0."""
+    """Refuse a dimension that the tensor does not have; one without dimensions has dimension 0."""
     if not isinstance(dim, int) or isinstance(dim, bool) or not -tensor.dim() <= dim < max(1, tensor.dim()):
         raise ConvcraftError(
             f"{function}: dim must be a dimension of every tensor, got {dim!r} for shape "
