@@ -62,7 +62,7 @@ def intervals(
                 mark, edge = MARKERS[j % len(MARKERS)], chart.theme.ground
                 (handles[str(name)],) = ax.plot(mean, y, mark, markeredgecolor=edge, **look)
                 if numbers is not None:
-                    note(ax, chart.theme, numbers.format(mean), (1, y), "y", (6, 0), va="center")
+                    note(ax, chart.theme, numbers.format(mean).replace("-", "−"), (1, y), "y", (6, 0), va="center")
         ax.set_yticks(np.arange(len(rows)), list(rows))
         ax.set_ylim(len(rows) - 0.45, -0.55)
         tidy_axis(ax, "x", xscale, 7)
