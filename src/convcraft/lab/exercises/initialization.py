@@ -97,10 +97,7 @@ CHECKS: dict[str, Check] = by_name(mend_the_initializer, your_deep_network) | {
         lambda p: math.sqrt(2 * (1 - p)),
         [(0.0,), (0.2,), (0.5,), (0.9,)],
         "the gain for p = {:g}",
-        (
-            lambda p: math.sqrt(2),
-            "That is the gain without dropout. What is kept is divided by 1 - p, and then squared.",
-        ),
+        (lambda p: math.sqrt(2), "That is the gain without dropout. What is kept is divided by 1 - p, then squared."),
         (
             lambda p: math.sqrt(2 / (1 - p)),
             "Dropout makes the second moment larger, not smaller: a share 1 - p is kept, and each of it is "
@@ -114,10 +111,7 @@ CHECKS: dict[str, Check] = by_name(mend_the_initializer, your_deep_network) | {
         "the factor for {} branches",
         (lambda n, growth: growth ** (1 / n) - 1, "That is its square: s multiplies the variance by s^2."),
         (lambda n, growth: growth ** (1 / n), "A block multiplies the variance by 1 + s^2: its shortcut adds 1."),
-        (
-            lambda n, growth: math.sqrt(math.log(growth) / n),
-            "That is its limit for many branches. With few, (1 + s^2)^L has to be solved exactly.",
-        ),
+        (lambda n, growth: math.sqrt(math.log(growth) / n), "That is the limit for many branches, not for few."),
     ),
     "share-below-average": number(
         "the share",

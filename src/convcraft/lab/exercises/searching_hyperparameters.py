@@ -75,10 +75,7 @@ CHECKS: dict[str, Check] = by_name(log_uniform_rate, winner_by_luck, two_reports
         (_trials, "The number of trials is a whole one, and the probability must be reached: round up."),
         (lambda *case: math.floor(_trials(*case)), "The probability must be reached: round up."),
         (lambda share, chance: chance / share, "Chances do not add up. Start from the chance that all miss."),
-        (
-            lambda share, chance: math.ceil(math.log(chance) / math.log1p(-share) - 1e-12),
-            "The chance that all trials miss must fall to 1 minus the probability.",
-        ),
+        (lambda s, p: math.ceil(_trials(s, 1 - p) - 1e-12), "Take 1 minus it, the chance that all trials miss."),
         arguments="the share of the space that is good and the probability",
     )
 }
