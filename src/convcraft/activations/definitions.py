@@ -183,24 +183,13 @@ def log_softmax(x: Tensor, dim: int) -> Tensor:
     return shifted - torch.log(torch.exp(shifted).sum(dim, keepdim=True))
 
 
-_FORMULAS: dict[str, tuple[Formula, Formula]] = {
-    "relu": (relu, relu_derivative),
-    "relu6": (relu6, relu6_derivative),
-    "leaky_relu": (leaky_relu, leaky_relu_derivative),
-    "prelu": (lambda x, weight=0.25: leaky_relu(x, weight), lambda x, weight=0.25: leaky_relu_derivative(x, weight)),
-    "elu": (elu, elu_derivative),
-    "celu": (celu, celu_derivative),
-    "gelu": (gelu, gelu_derivative),
-    "silu": (swish, swish_derivative),
-    "swish": (swish, swish_derivative),
-    "mish": (mish, mish_derivative),
-    "sigmoid": (sigmoid, sigmoid_derivative),
-    "hardsigmoid": (hardsigmoid, hardsigmoid_derivative),
-    "hardswish": (hardswish, hardswish_derivative),
-    "tanh": (tanh, tanh_derivative),
-    "softplus": (softplus, softplus_derivative),
-    "softsign": (softsign, softsign_derivative),
-}
+_named: dict[str, Formula] = dict(globals())
+_FORMULAS = {n: (f, _named[f"{n}_derivative"]) for n, f in _named.items() if f"{n}_derivative" in _named}
+_FORMULAS["silu"] = _FORMULAS["swish"]
+_FORMULAS["prelu"] = (
+    lambda x, weight=0.25: leaky_relu(x, weight),
+    lambda x, weight=0.25: leaky_relu_derivative(x, weight),
+)
 #: name -> (function, derivative) for every element-wise activation, in every floating-point dtype.
 DEFINITIONS = {name: (_wide(function), _wide(slope)) for name, (function, slope) in _FORMULAS.items()}
 _elu, _elu_derivative = DEFINITIONS["elu"]
