@@ -11,17 +11,6 @@ from typing import Any
 from convcraft._checks import check_known
 from convcraft.errors import ConvcraftError
 
-STRENGTHS: Mapping[str, str] = {
-    "does": "X does, is better, must: every setting counts. All show it: holds. Some show it, some the "
-    "opposite: holds with conditions. None shows it, some the opposite: false. Else: not supported.",
-    "may": "X can, may, is suited: one setting suffices. One shows it: holds. All show the opposite: "
-    "false. Else: not supported.",
-    "always": "X always, never, only: one counter-example suffices. One setting shows the opposite: false. "
-    "All show it: holds. Else: not supported.",
-    "code": "A code sample: it stops with an error: code broken. It runs and every check agrees with its "
-    "text: holds. Else: holds with conditions.",
-}
-
 Measured = tuple[float, float, float]  # estimate and the ends of its interval
 
 
@@ -173,7 +162,7 @@ def judge_settings(
 
 
 def verdict(strength: str, results: Sequence[str]) -> str:
-    """The word that the results of the settings give a claim of this strength (see `STRENGTHS`).
+    """The word that the results of the settings give a claim of this strength (see `STRENGTHS` of the ledger).
 
     >>> verdict("does", ["shows", "opposite"]), verdict("may", ["shows", "opposite"])
     ('holds-with-conditions', 'holds')
