@@ -294,17 +294,13 @@ def _shell(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
 
 def leaves(model: nn.Module) -> list[nn.Module]:
     """The modules that count as one operation, each once, in the order of registration."""
-    found: list[nn.Module] = []
 
-    def visit(module: nn.Module) -> None:
+    def below(module: nn.Module) -> list[nn.Module]:
         if kinds.is_leaf(module):
-            found.append(module)
-            return
-        for child in module.children():
-            visit(child)
+            return [module]
+        return [leaf for child in module.children() for leaf in below(child)]
 
-    visit(model)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(below(model)))
 
 
 def arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

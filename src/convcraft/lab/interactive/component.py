@@ -60,11 +60,7 @@ class InteractiveFigure:
     """
 
     def __init__(self, data: dict[str, Any], still: Any, alt: str, caption: str | None, with_script: bool) -> None:
-        self.data = data
-        self.still = still
-        self.alt = alt
-        self.caption = caption
-        self.with_script = with_script
+        self.data, self.still, self.alt, self.caption, self.with_script = data, still, alt, caption, with_script
         self._png: bytes | None = None
 
     def __repr__(self) -> str:
