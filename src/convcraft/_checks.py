@@ -166,6 +166,13 @@ def check_known(kind: str, name: object, known: Iterable[str]) -> None:
         raise unknown(kind, name, names)
 
 
+def check_all_known(kind: str, names: Iterable[object], known: Iterable[str]) -> None:
+    """`check_known` for each of several names."""
+    known = tuple(known)
+    for name in names:
+        check_known(kind, name, known)
+
+
 def check_choice(function: str, name: str, value: object, known: Iterable[str]) -> None:
     """`check_known` for the value of an argument."""
     check_known(f"value of {function}'s argument {name}", value, known)

@@ -107,11 +107,7 @@ def _bind(target: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> 
     keywords = {key: value for key, value in keywords.items() if key not in ("input", "inplace")}
     if not arguments and not keywords:
         return function
-    return functools.partial(_call, function, arguments, keywords)
-
-
-def _call(function: Callable[..., Tensor], arguments: Any, keywords: Any, x: Tensor) -> Tensor:
-    return function(x, *arguments, **keywords)
+    return lambda x: function(x, *arguments, **keywords)
 
 
 class _Number(fx.Proxy):

@@ -76,9 +76,9 @@ class Entry:
         """Mean and second moments under N(0, 1), with the default parameter."""
         return moments(DEFINITIONS[self.name][0])
 
-    mean = property(lambda self: self.moments.mean)  #: E f(z), z ~ N(0, 1)
-    second_moment = property(lambda self: self.moments.second)  #: E f(z)^2
-    derivative_second_moment = property(lambda self: self.moments.derivative_second)  #: E f'(z)^2
+    mean = property(lambda self: self.moments.mean, doc="E f(z), z ~ N(0, 1).")
+    second_moment = property(lambda self: self.moments.second, doc="E f(z)^2, z ~ N(0, 1).")
+    derivative_second_moment = property(lambda self: self.moments.derivative_second, doc="E f'(z)^2, z ~ N(0, 1).")
 
 
 _MOMENTS = ("E f", "E f^2", "E f'^2")

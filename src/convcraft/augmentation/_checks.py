@@ -122,16 +122,10 @@ def check_clip(function: str, clip: Any) -> None:
         )
     for end in clip:
         check_levels(function, "clip", end)
-    low, high = (tuple(end) if isinstance(end, tuple | list) else (end,) for end in clip)
-    longest = max(len(low), len(high))
-    if len({len(low), len(high)} - {1, longest}) or any(
-        a > b for a, b in zip(spread(low, longest), spread(high, longest), strict=True)
-    ):
+    ends = [tuple(end) if isinstance(end, tuple | list) else (end,) for end in clip]
+    low, high = (end * max(map(len, ends)) if len(end) == 1 else end for end in ends)
+    if len(low) != len(high) or any(a > b for a, b in zip(low, high, strict=True)):
         raise ConvcraftError(f"{function}: clip must be (low, high) with low <= high, got {clip!r}")
-
-
-def spread(values: tuple[float, ...], length: int) -> tuple[float, ...]:
-    return values * length if len(values) == 1 else values
 
 
 def is_zero(value: Levels) -> bool:

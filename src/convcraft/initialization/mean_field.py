@@ -36,9 +36,7 @@ class VarianceMap:
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], weight_variance: float, bias_variance: float) -> None:
-        self._function = function
-        self.weight_variance = weight_variance
-        self.bias_variance = bias_variance
+        self._function, self.weight_variance, self.bias_variance = function, weight_variance, bias_variance
         self._known: dict[float, tuple[float, float]] = {}
 
     def __call__(self, q: float) -> float:

@@ -1,14 +1,12 @@
 """What decides a claim: settings with direction and threshold, and the rule that draws the verdict."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
-from convcraft._checks import check_known
+from convcraft._checks import check_all_known
 from convcraft.errors import ConvcraftError
 
 Measured = tuple[float, float, float]  # estimate and the ends of its interval
@@ -23,7 +21,7 @@ class Condition:
     high: float = math.inf
 
     @classmethod
-    def parse(cls, text: str) -> Condition:
+    def parse(cls, text: str) -> Self:
         """Read "true", "false", "above 0.01", "below 0", "within 0.01", "beyond 1" or "from 0.9 to 1.1"."""
         number = r"(-?\d[\d.]*(?:e-?\d+)?)"
         if text in ("true", "false"):
@@ -149,8 +147,7 @@ def judge_settings(
 ) -> dict[str, dict[str, str]]:
     """Value and result of every setting of a criterion; checks that the outcomes name each of them once."""
     names = [setting.name for setting in criterion]
-    for name in outcomes:
-        check_known(f"setting of {claim_id!r} in outcomes", name, names)
+    check_all_known(f"setting of {claim_id!r} in outcomes", outcomes, names)
     missing = [s.name for s in criterion if s.name not in outcomes and not s.at_scale]
     if missing:
         raise ConvcraftError(

@@ -84,10 +84,7 @@ def your_schedule(answer: Any) -> Iterator[Complaint]:
         yield "At the end the rate should be at most a tenth of the largest, so that the noise dies out."
     accuracy = sum(_trained(answer, seed) for seed in range(4)) / 4
     if accuracy < 0.72:
-        yield (
-            f"Four networks of eight layers reach {accuracy:.2f} on average with it. How long does the rate "
-            "stay above half of its largest value?"
-        )
+        yield f"Four networks reach {accuracy:.2f} on average. How long is the rate above half of its largest value?"
 
 
 REMEDIES = ("raise", "lower", "decay", "keep")
