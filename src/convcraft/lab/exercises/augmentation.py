@@ -122,7 +122,7 @@ def your_augmentation(answer: Callable[[], nn.Module]) -> Iterator[Complaint]:
     if moved < 0.2:
         yield f"on shifted digits the accuracy changes by {100 * moved:+.1f} points; 20 more are asked for."
     if clean < -0.02:
-        yield f"you gain {100 * moved:.1f} points on shifted digits, lose {-100 * clean:.1f} on others; at most 2 may go."
+        yield f"you gain {100 * moved:.1f} points on moved digits, lose {-100 * clean:.1f} on others; at most 2 may go."
 
 
 def _copies_needed(n: int, rho: float, goal: int) -> float:
