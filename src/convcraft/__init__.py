@@ -9,8 +9,6 @@ attributes, and are imported when they are first used:
     tensor([0., 2.])
 """
 
-from __future__ import annotations
-
 import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING

@@ -1,7 +1,7 @@
 """What an argument must be: one rule for each kind of argument, and errors that name it."""
 
-import math
 from collections.abc import Iterable
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -12,22 +12,17 @@ from torch.optim import Optimizer
 
 from .errors import ConvcraftError, unknown
 
+Dtypes = frozenset[torch.dtype]
 INTEGERS = frozenset({torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64})
 COMPLEX = frozenset({torch.complex64, torch.complex128})
-TRUTH = frozenset({torch.bool})
+DISCRETE = INTEGERS | {torch.bool}
 #: where random numbers come from; None: from torch's own generator
 Generator = torch.Generator | None
 _NUMPY = (np.floating, np.integer)
 
 
 def check_tensor(
-    function: str,
-    name: str,
-    value: Any,
-    also: frozenset[torch.dtype] = frozenset(),
-    *,
-    pass_what: str = "",
-    convert: str = "",
+    function: str, name: str, value: Any, also: Dtypes = frozenset(), *, pass_what: str = "", convert: str = ""
 ) -> None:
     """Require a floating-point tensor, or one of the dtypes in `also`; tensor-like proxies pass.
 
@@ -51,7 +46,7 @@ def check_tensor(
         )
 
 
-def check_floating(function: str, value: Any, also: frozenset[torch.dtype] = frozenset()) -> None:
+def check_floating(function: str, value: Any, also: Dtypes = frozenset()) -> None:
     """`check_tensor` for the argument `input`."""
     check_tensor(function, "input", value, also)
 
@@ -78,29 +73,23 @@ def as_number(value: Any) -> float | None:
     """A finite Python number, also from a scalar of numpy; None for anything else, bools included."""
     if isinstance(value, _NUMPY):
         value = value.item()
-    if isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf:
+    if isinstance(value, int | float) and not isinstance(value, bool) and -inf < value < inf:
         return value
     return None
 
 
 def check_number(
-    function: str,
-    name: str,
-    value: Any,
-    low: float = -math.inf,
-    high: float = math.inf,
-    above: bool = False,
-    advice: str = "",
+    function: str, name: str, value: Any, low: float = -inf, high: float = inf, above: bool = False, advice: str = ""
 ) -> float:
     """A finite number from low to high; with `above` it must be larger than low."""
     number = as_number(value)
     if number is not None and low <= number <= high and not (above and number == low):
         return number
-    if low == -math.inf and high == math.inf:
+    if low == -inf and high == inf:
         bounds = ""
-    elif high == math.inf:
+    elif high == inf:
         bounds = f" above {low:g}" if above else f" of at least {low:g}"
-    elif low == -math.inf:
+    elif low == -inf:
         bounds = f" of at most {high:g}"
     else:
         bounds = f" in {'(' if above else '['}{low:g}, {high:g}]"
@@ -175,6 +164,13 @@ def check_known(kind: str, name: object, known: Iterable[str]) -> None:
     names = tuple(known)
     if name not in names:
         raise unknown(kind, name, names)
+
+
+def check_all_known(kind: str, names: Iterable[object], known: Iterable[str]) -> None:
+    """`check_known` for each of several names."""
+    known = tuple(known)
+    for name in names:
+        check_known(kind, name, known)
 
 
 def check_choice(function: str, name: str, value: object, known: Iterable[str]) -> None:

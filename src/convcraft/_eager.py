@@ -15,14 +15,8 @@ def is_eager(x: Any, least: int = 0, dtypes: tuple[torch.dtype, ...] = SINGLE_AN
 
     On a small tensor this question is all that a fast path adds to torch's own time: the order matters.
     """
-    return (
-        not _is_compiling()
-        and type(x) in _ORDINARY
-        and x.numel() >= least
-        and x.is_cpu
-        and x.dtype in dtypes
-        and not _is_tracing()
-    )
+    ordinary = not _is_compiling() and type(x) in _ORDINARY and x.numel() >= least
+    return ordinary and x.is_cpu and x.dtype in dtypes and not _is_tracing()
 
 
 def has_memory(x: Tensor) -> bool:

@@ -135,9 +135,7 @@ class _Optimizer:
             if id(p) not in inside
         ]
         self.state = {key: _keep(value) for key, value in optimizer.state.items()}
-        self.groups = [
-            {key: _keep(value) for key, value in group.items() if key != "params"} for group in optimizer.param_groups
-        ]
+        self.groups = [{k: _keep(v) for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
         self.flags = {k: v for k, v in vars(optimizer).items() if type(v) in (bool, int, float)}
 
     def restore(self) -> None:

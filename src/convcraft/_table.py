@@ -65,6 +65,7 @@ class Table(list[Row], Generic[Row]):
     """A list whose repr is a table; a subclass says the headings and the cells of a row."""
 
     headings: tuple[str, ...] = ()
+    decides: int | None = None  # the column that is bold
 
     def cells(self, row: Row) -> tuple[str, ...]:
         """The text of the cells of one row."""
@@ -74,4 +75,15 @@ class Table(list[Row], Generic[Row]):
         return table_text(self.headings, map(self.cells, self))
 
     def _repr_html_(self) -> str:
-        return table_html(self.headings, map(self.cells, self))
+        return table_html(self.headings, map(self.cells, self), self.decides)
+
+
+class TextTable(Table[tuple[str, ...]]):
+    """Rows of text under headings of their own."""
+
+    def __init__(self, headings: Iterable[str], rows: Iterable[tuple[str, ...]], decides: int | None = None) -> None:
+        super().__init__(rows)
+        self.headings, self.decides = tuple(headings), decides
+
+    def cells(self, row: tuple[str, ...]) -> tuple[str, ...]:
+        return row

@@ -42,21 +42,21 @@ def test_recurrent_cells_equal_those_of_torch(kind):
     torch.manual_seed(0)
     net = models.Recurrent(kind, 9, 3).double()
     theirs = {"rnn": nn.RNN, "gru": nn.GRU}[kind](1, 9, batch_first=True).double()
-    theirs.load_state_dict({f"{name}_l0": value for name, value in net.cell.state_dict().items()})
+    theirs.load_state_dict(net.cell.state_dict())
     x = torch.randn(4, 12, dtype=torch.float64)
     with torch.no_grad():
-        states = theirs(x[..., None])[0][:, -1]
-        torch.testing.assert_close(net.states(x), states, rtol=0, atol=1e-6)
-        torch.testing.assert_close(net(x), net.output(states), rtol=0, atol=1e-6)
+        states = theirs(x[..., None])[0]
+        torch.testing.assert_close(net.states(x[..., None]), states, rtol=0, atol=1e-6)
+        torch.testing.assert_close(net(x), net.output(states[:, -1]), rtol=0, atol=1e-6)
 
 
 def test_another_activation_takes_the_place_of_tanh():
     torch.manual_seed(0)
     relu = models.Recurrent("rnn", 6, 2, activation="relu")
     theirs = nn.RNN(1, 6, nonlinearity="relu", batch_first=True)
-    theirs.load_state_dict({f"{name}_l0": value for name, value in relu.cell.state_dict().items()})
+    theirs.load_state_dict(relu.cell.state_dict())
     x = torch.randn(3, 8)
-    torch.testing.assert_close(relu.states(x), theirs(x[..., None])[0][:, -1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(relu.states(x[..., None]), theirs(x[..., None])[0], rtol=0, atol=1e-6)
 
 
 def test_a_tcn_sees_the_last_31_values_and_no_others():

@@ -23,8 +23,7 @@ from .branches import Branches, is_normalization, residual
 from .recorder import Operation, arguments, in_order, leaves, run, symbolic, tensors, twin
 
 __all__ = [
-    "Activation", "Graph", "Layer", "Operation", "arguments", "kinds", "leaves", "successors", "tensors",
-    "twin",
+    "Activation", "Graph", "Layer", "Operation", "arguments", "kinds", "leaves", "successors", "tensors", "twin",
 ]  # fmt: skip
 
 
@@ -60,8 +59,7 @@ class Layer:
     #: whether it lies in a residual branch that multiplies values or takes powers, not normalized, or feeds
     #: the exponential of a chain of such
     growing: bool = False
-    #: "" or the gate of the shortcut's own value that it feeds: "sigmoid", "hardsigmoid", "softplus" or
-    #: "exp"
+    #: "" or the gate of the shortcut's own value that it feeds: "sigmoid", "hardsigmoid", "softplus" or "exp"
     gate: str = ""
     #: whether it lies in a branch of products that runs away under plain SGD, however it starts
     unsafe: bool = False

@@ -10,22 +10,14 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.nn.modules import batchnorm, conv, instancenorm
 
+_IN_ONE_WORD = """
+    CELU ELU FReLU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LogSigmoid Mish PReLU RReLU ReLU ReLU6 SELU SiLU
+    Sigmoid Softmax Softmin Softplus Softshrink Softsign Swish Tanh Tanhshrink Threshold
+"""
 #: Activations by the name of their class, in torch.nn as in convcraft.activations.
-ACTIVATION_CLASSES = {
-    **{
-        name: name.lower()
-        for name in """
-        CELU ELU FReLU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LogSigmoid Mish PReLU RReLU ReLU
-        ReLU6 SELU SiLU Sigmoid Softmax Softmin Softplus Softshrink Softsign Swish Tanh Tanhshrink
-        Threshold
-    """.split()
-    },
-    "AconC": "acon_c",
-    "DynamicReLU": "dynamic_relu",
-    "LeakyReLU": "leaky_relu",
-    "LogSoftmax": "log_softmax",
-    "MetaAconC": "meta_acon_c",
-    "Softmax2d": "softmax",
+ACTIVATION_CLASSES = {name: name.lower() for name in _IN_ONE_WORD.split()} | {
+    **{"AconC": "acon_c", "DynamicReLU": "dynamic_relu", "LeakyReLU": "leaky_relu"},
+    **{"LogSoftmax": "log_softmax", "MetaAconC": "meta_acon_c", "Softmax2d": "softmax"},
 }
 ACTIVATION_FUNCTIONS = {*ACTIVATION_CLASSES.values(), "clamp", "clamp_min", "sin"}
 #: What turns the values of an output layer into probabilities.
@@ -38,19 +30,13 @@ FACTORIES = {
     *("empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like"),
 }
 #: Functions that keep the scale of what they move, or change it by a constant; so do dropout and pooling.
-PASSING = (
-    SUMS
-    | PRODUCTS
-    | set(
-        """
-    view view_as reshape reshape_as permute transpose t mt get flatten unflatten squeeze unsqueeze swapaxes
-    swapdims movedim moveaxis contiguous clone to type float double half bfloat16 type_as cpu cuda getitem
-    setitem narrow select index_select gather scatter index_add chunk split tensor_split unbind cat concat
-    stack pad roll flip expand expand_as repeat repeat_interleave masked_fill mean sum neg interpolate
-    pixel_shuffle pixel_unshuffle
-    """.split()
-    )
-)
+_MOVING = """
+    view view_as reshape reshape_as permute transpose t mt get flatten unflatten squeeze unsqueeze swapaxes swapdims
+    movedim moveaxis contiguous clone to type float double half bfloat16 type_as cpu cuda getitem setitem narrow select
+    index_select gather scatter index_add chunk split tensor_split unbind cat concat stack pad roll flip expand
+    expand_as repeat repeat_interleave masked_fill mean sum neg interpolate pixel_shuffle pixel_unshuffle
+"""
+PASSING = {*SUMS, *PRODUCTS, *_MOVING.split()}
 #: Functions that mix features by weights of their own: what stands before and after them is not neighbours.
 WALLS = {
     *("linear", "bilinear", "matmul", "imatmul", "rmatmul", "mm", "bmm", "addmm", "baddbmm", "einsum"),

@@ -107,11 +107,7 @@ def _bind(target: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> 
     keywords = {key: value for key, value in keywords.items() if key not in ("input", "inplace")}
     if not arguments and not keywords:
         return function
-    return functools.partial(_call, function, arguments, keywords)
-
-
-def _call(function: Callable[..., Tensor], arguments: Any, keywords: Any, x: Tensor) -> Tensor:
-    return function(x, *arguments, **keywords)
+    return lambda x: function(x, *arguments, **keywords)
 
 
 class _Number(fx.Proxy):
@@ -294,17 +290,13 @@ def _shell(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
 
 def leaves(model: nn.Module) -> list[nn.Module]:
     """The modules that count as one operation, each once, in the order of registration."""
-    found: list[nn.Module] = []
 
-    def visit(module: nn.Module) -> None:
+    def below(module: nn.Module) -> list[nn.Module]:
         if kinds.is_leaf(module):
-            found.append(module)
-            return
-        for child in module.children():
-            visit(child)
+            return [module]
+        return [leaf for child in module.children() for leaf in below(child)]
 
-    visit(model)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(below(model)))
 
 
 def arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -69,9 +69,8 @@ class AconC(nn.Module):
         super().__init__()
         check_count("AconC", "num_parameters", num_parameters)
         self.num_parameters = num_parameters
-        self.p1 = nn.Parameter(torch.empty(num_parameters, device=device, dtype=dtype))
-        self.p2 = nn.Parameter(torch.empty(num_parameters, device=device, dtype=dtype))
-        self.beta = nn.Parameter(torch.empty(num_parameters, device=device, dtype=dtype))
+        values = (torch.empty(num_parameters, device=device, dtype=dtype) for _ in range(3))
+        self.p1, self.p2, self.beta = map(nn.Parameter, values)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -108,8 +107,7 @@ class MetaAconC(nn.Module):
         super().__init__()
         check_count("MetaAconC", "channels", channels)
         check_count("MetaAconC", "reduction", reduction)
-        self.channels = channels
-        self.reduction = reduction
+        self.channels, self.reduction = channels, reduction
         hidden = max(reduction, channels // reduction)
         factory: dict[str, Any] = {"device": device, "dtype": dtype}
         self.p1 = nn.Parameter(torch.randn(channels, **factory))

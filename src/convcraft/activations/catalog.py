@@ -21,23 +21,17 @@ from .quadrature import Moments, moments, value_and_slope
 class Parameter(NamedTuple):
     """The one parameter of an activation."""
 
-    name: str
-    """As the function calls it."""
-    default: float
-    """Its value where none is given."""
-    bounds: tuple[float, float]
-    """The ends of a sensible range."""
+    name: str  #: as the function calls it
+    default: float  #: its value where none is given
+    bounds: tuple[float, float]  #: the ends of a sensible range
 
 
 class Source(NamedTuple):
     """Where an activation was published."""
 
-    author: str
-    """Family names."""
-    year: int
-    """Of publication."""
-    title: str
-    """Of the paper or book."""
+    author: str  #: family names
+    year: int  #: of publication
+    title: str  #: of the paper or book
 
     def __str__(self) -> str:
         return f"{self.author} ({self.year}), {self.title}"
@@ -77,30 +71,14 @@ class Entry:
             raise ConvcraftError(f"{self.name} has no parameter, got parameter={parameter!r}; leave it out")
         return {self.parameter.name: parameter}
 
-    @property
+    @functools.cached_property
     def moments(self) -> Moments:
         """Mean and second moments under N(0, 1), with the default parameter."""
-        return _moments_of(self.name)
+        return moments(DEFINITIONS[self.name][0])
 
-    @property
-    def mean(self) -> float:
-        """E f(z), z ~ N(0, 1)."""
-        return self.moments.mean
-
-    @property
-    def second_moment(self) -> float:
-        """E f(z)^2, z ~ N(0, 1)."""
-        return self.moments.second
-
-    @property
-    def derivative_second_moment(self) -> float:
-        """E f'(z)^2, z ~ N(0, 1)."""
-        return self.moments.derivative_second
-
-
-@functools.cache
-def _moments_of(name: str) -> Moments:
-    return moments(DEFINITIONS[name][0])
+    mean = property(lambda self: self.moments.mean, doc="E f(z), z ~ N(0, 1).")
+    second_moment = property(lambda self: self.moments.second, doc="E f(z)^2, z ~ N(0, 1).")
+    derivative_second_moment = property(lambda self: self.moments.derivative_second, doc="E f'(z)^2, z ~ N(0, 1).")
 
 
 _MOMENTS = ("E f", "E f^2", "E f'^2")

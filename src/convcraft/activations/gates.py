@@ -131,8 +131,7 @@ class Swish(nn.Module):
     ) -> None:
         super().__init__()
         check_count("Swish", "num_parameters", num_parameters)
-        self.learnable = learnable
-        self.num_parameters = num_parameters
+        self.learnable, self.num_parameters = learnable, num_parameters
         values = torch.full((num_parameters,), float(beta), device=device, dtype=dtype)
         if learnable:
             self.beta = nn.Parameter(values)

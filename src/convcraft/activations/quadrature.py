@@ -19,12 +19,9 @@ _MOST_HALVINGS = 40
 class Moments(NamedTuple):
     """Mean, second moment and second moment of the derivative of f(z) for z ~ N(0, 1)."""
 
-    mean: float
-    """E f(z)."""
-    second: float
-    """E[f(z)^2]."""
-    derivative_second: float
-    """E[f'(z)^2]."""
+    mean: float  #: E f(z)
+    second: float  #: E[f(z)^2]
+    derivative_second: float  #: E[f'(z)^2]
 
     @property
     def variance(self) -> float:

@@ -4,12 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._checks import COMPLEX, INTEGERS, TRUTH, check_floating
+from .._checks import COMPLEX, DISCRETE, INTEGERS, check_floating
 from . import _fast
 
 __all__ = ["Hardsigmoid", "Sigmoid", "Softsign", "Tanh", "hardsigmoid", "sigmoid", "softsign", "tanh"]
 
-_ANY = INTEGERS | TRUTH | COMPLEX
+_ANY = DISCRETE | COMPLEX
 
 
 def sigmoid(input: Tensor) -> Tensor:

@@ -11,7 +11,37 @@ from . import _draws
 from ._samples import Sample, check_sample
 
 
-class Augmentation(nn.Module):
+class OnSamples(nn.Module):
+    """A module that is called with images, and with the masks and boxes that move along with them."""
+
+    generator: Generator = None
+    #: whether values are only moved, which integers allow; None where no setting makes it so
+    exact: bool | None = None
+
+    def acts(self, images: Tensor) -> bool:
+        return True
+
+    def act(self, sample: Sample, generator: Generator) -> Sample:
+        """Draw and apply to a batch that was checked."""
+        return sample
+
+    def forward(
+        self,
+        images: Tensor,
+        generator: Generator = None,
+        *,
+        masks: Tensor | None = None,
+        boxes: Tensor | None = None,
+        mask_fill: float = 0.0,
+    ) -> Any:
+        name, sample = type(self).__name__, Sample(images, masks, boxes, mask_fill)
+        generator = self.generator if generator is None else generator
+        check_sample(name, sample, self.exact)
+        check_generator(name, generator, images, "images")
+        return (self.act(sample, generator) if self.acts(images) else sample).given()
+
+
+class Augmentation(OnSamples):
     """Base of the random augmentations: acts in training mode, on a share p of the images.
 
     Images are (N, C, H, W) of any floating-point dtype, on any device and in any scale ([0, 1] or standardized);
@@ -42,9 +72,6 @@ class Augmentation(nn.Module):
     True
     """
 
-    #: whether values are only moved, which integers allow; None where no setting makes it so
-    exact: bool | None = None
-
     def __init__(self, p: float = 1.0, generator: Generator = None) -> None:
         super().__init__()
         self.p = check_number(type(self).__name__, "p", p, 0.0, 1.0)
@@ -70,22 +97,6 @@ class Augmentation(nn.Module):
 
     def acts(self, images: Tensor) -> bool:
         return self.training and images.numel() > 0 and not self.is_identity()
-
-    def forward(
-        self,
-        images: Tensor,
-        generator: Generator = None,
-        *,
-        masks: Tensor | None = None,
-        boxes: Tensor | None = None,
-        mask_fill: float = 0.0,
-    ) -> Any:
-        name = type(self).__name__
-        sample = Sample(images, masks, boxes, mask_fill)
-        generator = self.generator if generator is None else generator
-        check_sample(name, sample, self.exact)
-        check_generator(name, generator, images, "images")
-        return (self.act(sample, generator) if self.acts(images) else sample).given()
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

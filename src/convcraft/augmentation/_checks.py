@@ -7,16 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._checks import (
-    INTEGERS,
-    TRUTH,
-    as_number,
-    check_choice,
-    check_device,
-    check_dimensions,
-    check_number,
-    check_tensor,
-)
+from .._checks import DISCRETE, as_number, check_choice, check_device, check_dimensions, check_number, check_tensor
 from ..errors import ConvcraftError
 
 Number = float | Tensor
@@ -31,7 +22,7 @@ INTERPOLATIONS = ("bilinear", "nearest")
 def check_images(function: str, images: Any, exact: bool | None = None) -> None:
     """Require a tensor (N, C, H, W), floating-point where values are computed and not only moved (exact)."""
     other = "" if exact is None else ", or interpolation='nearest' for masks of integers"
-    also = INTEGERS | TRUTH if exact else frozenset()
+    also = DISCRETE if exact else frozenset()
     check_tensor(function, "images", images, also, convert=f"images.float() / 255 for bytes{other}")
     advice = "use images[None] for one image, images[:, None] for one channel"
     check_dimensions(function, images, (4,), "(N, C, H, W)", "images", advice)
@@ -131,16 +122,10 @@ def check_clip(function: str, clip: Any) -> None:
         )
     for end in clip:
         check_levels(function, "clip", end)
-    low, high = (tuple(end) if isinstance(end, tuple | list) else (end,) for end in clip)
-    longest = max(len(low), len(high))
-    if len({len(low), len(high)} - {1, longest}) or any(
-        a > b for a, b in zip(spread(low, longest), spread(high, longest), strict=True)
-    ):
+    ends = [tuple(end) if isinstance(end, tuple | list) else (end,) for end in clip]
+    low, high = (end * max(map(len, ends)) if len(end) == 1 else end for end in ends)
+    if len(low) != len(high) or any(a > b for a, b in zip(low, high, strict=True)):
         raise ConvcraftError(f"{function}: clip must be (low, high) with low <= high, got {clip!r}")
-
-
-def spread(values: tuple[float, ...], length: int) -> tuple[float, ...]:
-    return values * length if len(values) == 1 else values
 
 
 def is_zero(value: Levels) -> bool:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._checks import INTEGERS, TRUTH, check_device, check_number, check_tensor
+from .._checks import DISCRETE, check_device, check_number, check_tensor
 from ..errors import ConvcraftError
 from ._checks import Number, check_images, precision
 from ._matrices import Matrix
@@ -31,7 +31,7 @@ def check_sample(function: str, sample: Sample, exact: bool | None) -> None:
     check_images(function, images, exact)
     count, _, height, width = images.shape
     if masks is not None:
-        check_tensor(function, "masks", masks, INTEGERS | TRUTH)
+        check_tensor(function, "masks", masks, DISCRETE)
         if masks.dim() not in (3, 4) or (masks.size(0), *masks.shape[-2:]) != (count, height, width):
             raise ConvcraftError(
                 f"{function}: masks must have shape ({count}, {height}, {width}) or ({count}, C, {height}, "

@@ -1,17 +1,15 @@
 """Several augmentations, one after the other; neighbours that move pixels share one resampling."""
 
-from typing import Any
-
 import torch  # noqa: F401  (the examples use it)
-from torch import Tensor, nn
+from torch import nn
 
 from .._checks import Generator, check_generator
-from ._base import Augmentation
-from ._samples import Sample, check_sample
+from ._base import Augmentation, OnSamples
+from ._samples import Sample
 from .random_geometry import Moves, Spatial, move
 
 
-class Compose(nn.Sequential):
+class Compose(OnSamples, nn.Sequential):
     r"""Apply modules in order, with neighbouring flips, shifts, rotations … merged into one resampling.
 
     Formula: for neighbours with maps :math:`M_1, M_2` (and equal padding and fill) the images are read once
@@ -31,22 +29,7 @@ class Compose(nn.Sequential):
     torch.Size([8, 3, 32, 32])
     """
 
-    def forward(
-        self,
-        images: Tensor,
-        generator: Generator = None,
-        *,
-        masks: Tensor | None = None,
-        boxes: Tensor | None = None,
-        mask_fill: float = 0.0,
-    ) -> Any:
-        sample = Sample(images, masks, boxes, mask_fill)
-        check_sample("Compose", sample, None)
-        check_generator("Compose", generator, images, "images")
-        return self.act(sample, generator).given()
-
     def act(self, sample: Sample, generator: Generator) -> Sample:
-        """Apply to a batch that was checked."""
         run: list[tuple[Spatial, Moves]] = []
         for module in self:
             if isinstance(module, Spatial):

@@ -84,8 +84,7 @@ def cutmix(
 
     Args:
         images, alpha, classes, partner, generator: as in `mixup`.
-        labels: as in `mixup`, or masks (N, H, W) or (N, K, H, W) of any dtype, into which the same rectangle
-            is pasted.
+        labels: as in `mixup`, or masks (N, H, W) or (N, K, H, W) of any dtype, into which the same rectangle is pasted.
         box: (x, y, width, height) instead of a draw, each a number or a tensor (N,): left column, upper row, size.
 
     Returns the images, and the targets as `mixup` returns them, or the masks. Raises ConvcraftError as `mixup` does,

@@ -47,12 +47,7 @@ class Spatial(Augmentation):
     slants = False
 
     def __init__(
-        self,
-        p: float,
-        generator: Generator,
-        padding: str = "zeros",
-        fill: Levels = 0.0,
-        interpolation: str = "bilinear",
+        self, p: float, generator: Generator, padding: str = "zeros", fill: Levels = 0, interpolation: str = "bilinear"
     ) -> None:
         super().__init__(p, generator)
         check_sampling(type(self).__name__, padding, fill, interpolation)

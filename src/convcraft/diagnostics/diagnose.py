@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .._batch import Batch, Loss, LossFunction, loss_value, own_loss, resolve_loss, run, short, take, taker
-from .._checks import check_count, check_known, check_optimizer
+from .._checks import check_all_known, check_count, check_optimizer
 from .._restore import buffers, preserved, random_state, seed_all
 from .._trace import kinds, successors, tensors
 from ..errors import ConvcraftError
@@ -70,8 +70,7 @@ def diagnose(
     """
     check_model(model, "diagnose")
     check_count("diagnose", "batches", batches)
-    for name in (left_out := set(ignore)):
-        check_known("kind of finding", name, names())
+    check_all_known("kind of finding", left_out := set(ignore), names())
     if any(isinstance(p, nn.UninitializedParameter) for p in model.parameters()):
         raise ConvcraftError(
             "diagnose: model must be initialized, got a lazy module that has not run; call it once on a batch"

@@ -1,10 +1,8 @@
 """Sees every layer and every functional activation of a forward pass, and leaves no trace of itself."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -138,7 +136,7 @@ class Watcher:
         self.counts: dict[tuple[str, str], int] = {}
         self.unit_dim: int = 1
 
-    def __enter__(self) -> Watcher:
+    def __enter__(self) -> Self:
         """Put the hooks in place."""
         for module in self.names:
             self.hooks.append(module.register_forward_pre_hook(self._enter))

@@ -1,9 +1,7 @@
 """The statistics of one layer, and their line in a table."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 from .._table import number, share
 
@@ -44,7 +42,7 @@ class LayerStatistics:
         return {**asdict(self), "dead_units": list(self.dead_units)}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> LayerStatistics:
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         """The inverse of `as_dict`; entries that are not known are left out."""
         known = {f.name for f in fields(cls)}
         kept = {k: v for k, v in values.items() if k in known}

@@ -19,8 +19,7 @@ from .dropout import Dropout, GaussianDropout, dropout, gaussian_dropout
 from .monte_carlo import Prediction, mc_predict
 
 __all__ = [
-    "AlphaDropout", "DropBlock2d", "DropPath", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d",
-    "FeatureAlphaDropout", "GaussianDropout", "Prediction", "alpha_dropout", "drop_block2d", "drop_path",
-    "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout", "gaussian_dropout",
-    "mc_predict",
+    "AlphaDropout", "DropBlock2d", "DropPath", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "FeatureAlphaDropout",
+    "GaussianDropout", "Prediction", "alpha_dropout", "drop_block2d", "drop_path", "dropout", "dropout1d", "dropout2d",
+    "dropout3d", "feature_alpha_dropout", "gaussian_dropout", "mc_predict",
 ]  # fmt: skip

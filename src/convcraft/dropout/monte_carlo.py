@@ -28,10 +28,8 @@ class Prediction(NamedTuple):
     tensor([1.])
     """
 
-    mean: Any
-    """Over the passes."""
-    variance: Any
-    """Over the passes, with T - 1 in the denominator."""
+    mean: Any  #: over the passes
+    variance: Any  #: over the passes, with T - 1 in the denominator
 
 
 def _states(model: nn.Module) -> list[Any]:

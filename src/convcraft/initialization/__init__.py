@@ -31,9 +31,8 @@ from .variance_scaling import (
 )
 
 __all__ = [
-    "Assignment", "Assignments", "Fans", "FixedPoint", "LsuvStep", "LsuvSteps", "VarianceMap",
-    "calculate_gain", "constant_", "delta_orthogonal_", "dirac_", "eye_", "fans", "initialize",
-    "kaiming_normal_", "kaiming_uniform_", "lecun_normal_", "lecun_uniform_", "lsuv_", "normal_", "ones_",
-    "orthogonal_", "sparse_", "trunc_normal_", "uniform_", "variance_map", "xavier_normal_",
-    "xavier_uniform_", "zeros_",
+    "Assignment", "Assignments", "Fans", "FixedPoint", "LsuvStep", "LsuvSteps", "VarianceMap", "calculate_gain",
+    "constant_", "delta_orthogonal_", "dirac_", "eye_", "fans", "initialize", "kaiming_normal_", "kaiming_uniform_",
+    "lecun_normal_", "lecun_uniform_", "lsuv_", "normal_", "ones_", "orthogonal_", "sparse_", "trunc_normal_",
+    "uniform_", "variance_map", "xavier_normal_", "xavier_uniform_", "zeros_",
 ]  # fmt: skip

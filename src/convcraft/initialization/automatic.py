@@ -72,8 +72,7 @@ def initialize(
 
     - :math:`g^2 / \text{fan}_{in}` (Kaiming) before ReLU and what resembles it,
     - :math:`2 g^2 / (\text{fan}_{in} + \text{fan}_{out})` (Xavier) before tanh, sigmoid and their like,
-    - :math:`1 / \text{fan}_{in}` (LeCun) before SELU and softmax, for output layers and where no activation
-      follows.
+    - :math:`1 / \text{fan}_{in}` (LeCun) before SELU and softmax, for output layers and where no activation follows.
 
     Biases become 0, weights of normalizations 1 and running statistics new. Recurrent layers get Xavier for
     the input, an orthogonal matrix for each gate's recurrent weight, and forget biases of 1; attention
@@ -106,8 +105,7 @@ def initialize(
             "xavier_normal", "xavier_uniform", "orthogonal", or "delta_orthogonal" (convolutions with enough
             output channels; "orthogonal" for the others).
         generator: source of all random numbers, on the model's device; torch's own by default.
-        example: what the model is called with: a tensor, a tuple of positional or a mapping of keyword
-            arguments.
+        example: what the model is called with: a tensor, a tuple of positional or a mapping of keyword arguments.
         residual: "zero", "scale" or "none" (branches as any other layer).
         skip: what to leave alone: a module or parameter, or its name, in which * stands for anything; or
             several of them.

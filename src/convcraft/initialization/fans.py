@@ -13,10 +13,8 @@ from ..errors import ConvcraftError
 class Fans(NamedTuple):
     """Number of inputs of an output, and of outputs of an input; means over the positions with a stride."""
 
-    fan_in: float
-    """Number of inputs of an output."""
-    fan_out: float
-    """Number of outputs of an input."""
+    fan_in: float  #: number of inputs of an output
+    fan_out: float  #: number of outputs of an input
 
 
 def fans(module_or_tensor: nn.Module | Tensor) -> Fans:

@@ -1,5 +1,6 @@
 """Layer-sequential unit variance: scale the weights by what a batch shows."""
 
+import contextlib
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -143,9 +144,8 @@ def _output_std(model: nn.Module, layer: Layer, batch: Batch) -> float:
 
     handle = model.get_submodule(layer.name).register_forward_hook(keep)
     try:
-        run("lsuv_", model, batch)
-    except _Enough:
-        pass
+        with contextlib.suppress(_Enough):
+            run("lsuv_", model, batch)
     finally:
         handle.remove()
     std = float(found[0].double().std(correction=0)) if found else math.nan

@@ -20,12 +20,9 @@ _TOLERANCE = 1e-9
 class FixedPoint(NamedTuple):
     """A variance q* that the next layer has again, chi1 there, and whether nearby variances approach it."""
 
-    q: float
-    """The variance q* that the next layer has again."""
-    chi1: float
-    """Factor of the squared gradient from layer to layer there."""
-    stable: bool
-    """Whether variances near q* approach it."""
+    q: float  #: the variance q* that the next layer has again
+    chi1: float  #: factor of the squared gradient from layer to layer there
+    stable: bool  #: whether variances near q* approach it
 
 
 class VarianceMap:
@@ -39,9 +36,7 @@ class VarianceMap:
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], weight_variance: float, bias_variance: float) -> None:
-        self._function = function
-        self.weight_variance = weight_variance
-        self.bias_variance = bias_variance
+        self._function, self.weight_variance, self.bias_variance = function, weight_variance, bias_variance
         self._known: dict[float, tuple[float, float]] = {}
 
     def __call__(self, q: float) -> float:

@@ -13,9 +13,13 @@ from .basic import check_groups, middle
 from .fans import fans
 from .gains import calculate_gain
 
+#: a weight, or the layer that has it
+Weight = Tensor | nn.Module
+Mode = Literal["fan_in", "fan_out"]
+
 
 @torch.no_grad()
-def _fill(function: str, target: Tensor | nn.Module, variance: Any, uniform: bool, generator: Generator) -> Tensor:
+def _fill(function: str, target: Weight, variance: Any, uniform: bool, generator: Generator) -> Tensor:
     """Fill a weight by a variance that is computed from its fans; a layer gives the right ones."""
     found = fans(target)
     weight = check_weight(function, target.weight if isinstance(target, nn.Module) else target, generator)
@@ -25,7 +29,7 @@ def _fill(function: str, target: Tensor | nn.Module, variance: Any, uniform: boo
     return weight.normal_(0, std, generator=generator)
 
 
-def xavier_uniform_(tensor: Tensor | nn.Module, gain: float = 1.0, generator: Generator = None) -> Tensor:
+def xavier_uniform_(tensor: Weight, gain: float = 1.0, generator: Generator = None) -> Tensor:
     r"""Fill from a uniform distribution whose variance is Glorot and Bengio's.
 
     Formula: :math:`w \sim U(-r, r)` with :math:`r = g \sqrt{6 / (\text{fan}_{in} + \text{fan}_{out})}`.
@@ -46,7 +50,7 @@ def xavier_uniform_(tensor: Tensor | nn.Module, gain: float = 1.0, generator: Ge
     return _fill("xavier_uniform_", tensor, lambda f: 2 * gain**2 / sum(f), True, generator)
 
 
-def xavier_normal_(tensor: Tensor | nn.Module, gain: float = 1.0, generator: Generator = None) -> Tensor:
+def xavier_normal_(tensor: Weight, gain: float = 1.0, generator: Generator = None) -> Tensor:
     r"""Fill from a normal distribution whose variance is Glorot and Bengio's.
 
     Formula: :math:`w \sim N(0, \sigma^2)`, :math:`\sigma^2 = 2 g^2 / (\text{fan}_{in} + \text{fan}_{out})`.
@@ -65,13 +69,7 @@ def xavier_normal_(tensor: Tensor | nn.Module, gain: float = 1.0, generator: Gen
 
 
 def _kaiming(
-    function: str,
-    tensor: Tensor | nn.Module,
-    a: float,
-    mode: str,
-    nonlinearity: Any,
-    uniform: bool,
-    generator: Generator,
+    function: str, tensor: Weight, a: float, mode: str, nonlinearity: Any, uniform: bool, generator: Generator
 ) -> Tensor:
     check_choice(function, "mode", mode, ("fan_in", "fan_out"))
     gain = calculate_gain(nonlinearity, a if nonlinearity == "leaky_relu" else None)
@@ -79,11 +77,7 @@ def _kaiming(
 
 
 def kaiming_uniform_(
-    tensor: Tensor | nn.Module,
-    a: float = 0,
-    mode: Literal["fan_in", "fan_out"] = "fan_in",
-    nonlinearity: Any = "leaky_relu",
-    generator: Generator = None,
+    tensor: Weight, a: float = 0, mode: Mode = "fan_in", nonlinearity: Any = "leaky_relu", generator: Generator = None
 ) -> Tensor:
     r"""Fill from a uniform distribution whose variance is He's, for the activation that follows.
 
@@ -104,11 +98,7 @@ def kaiming_uniform_(
 
 
 def kaiming_normal_(
-    tensor: Tensor | nn.Module,
-    a: float = 0,
-    mode: Literal["fan_in", "fan_out"] = "fan_in",
-    nonlinearity: Any = "leaky_relu",
-    generator: Generator = None,
+    tensor: Weight, a: float = 0, mode: Mode = "fan_in", nonlinearity: Any = "leaky_relu", generator: Generator = None
 ) -> Tensor:
     r"""Fill from a normal distribution whose variance is He's, for the activation that follows.
 
@@ -123,7 +113,7 @@ def kaiming_normal_(
     return _kaiming("kaiming_normal_", tensor, a, mode, nonlinearity, False, generator)
 
 
-def lecun_uniform_(tensor: Tensor | nn.Module, generator: Generator = None) -> Tensor:
+def lecun_uniform_(tensor: Weight, generator: Generator = None) -> Tensor:
     r"""Fill from a uniform distribution of variance 1 / fan_in.
 
     Formula: :math:`w \sim U(-r, r)` with :math:`r = \sqrt{3 / \text{fan}_{in}}`.
@@ -137,7 +127,7 @@ def lecun_uniform_(tensor: Tensor | nn.Module, generator: Generator = None) -> T
     return _fill("lecun_uniform_", tensor, lambda f: 1 / f.fan_in, True, generator)
 
 
-def lecun_normal_(tensor: Tensor | nn.Module, generator: Generator = None) -> Tensor:
+def lecun_normal_(tensor: Weight, generator: Generator = None) -> Tensor:
     r"""Fill from a normal distribution of variance 1 / fan_in, as SELU needs it.
 
     Formula: :math:`w \sim N(0, 1 / \text{fan}_{in})`.
@@ -190,9 +180,7 @@ def _orthogonal(rows: int, columns: int, like: Tensor, generator: Generator) -> 
 
 
 @torch.no_grad()
-def delta_orthogonal_(
-    tensor: Tensor | nn.Module, gain: float = 1, groups: int = 1, generator: Generator = None
-) -> Tensor:
+def delta_orthogonal_(tensor: Weight, gain: float = 1, groups: int = 1, generator: Generator = None) -> Tensor:
     r"""Fill a convolution with an orthogonal matrix in the middle of its kernel and zeros around it.
 
     Formula: :math:`W_m = g Q` at the middle position m with :math:`Q^T Q = I`, else 0: the convolution maps

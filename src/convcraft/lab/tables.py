@@ -1,29 +1,13 @@
 """A table on a page: HTML in the book, aligned text in a plain editor."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from convcraft._table import table_html, table_text
+from convcraft._table import TextTable
 from convcraft.errors import ConvcraftError
 
 
-@dataclass(frozen=True, repr=False)
-class ShownTable:
-    """What :func:`table` returns."""
-
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    decides: int | None
-
-    def __repr__(self) -> str:
-        return table_text(self.headings, self.rows)
-
-    def _repr_html_(self) -> str:
-        return table_html(self.headings, self.rows, self.decides)
-
-
-def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], decides: str | None = None) -> ShownTable:
+def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], decides: str | None = None) -> TextTable:
     """Show rows under headings; `decides` names the column that the text argues from, which is set in bold.
 
     Cells are shown as ``str`` gives them; columns of numbers and intervals are aligned to the right and do
@@ -44,4 +28,4 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], decides: str |
             raise ConvcraftError(f"rows: expected {len(names)} cells, one for each heading, got {row!r}")
     if decides is not None and decides not in names:
         raise ConvcraftError(f"decides: expected one of the headings {list(names)}, got {decides!r}")
-    return ShownTable(names, body, None if decides is None else names.index(decides))
+    return TextTable(names, body, None if decides is None else names.index(decides))

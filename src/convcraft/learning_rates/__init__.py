@@ -12,6 +12,5 @@ from .ratios import UpdateRatios, update_ratios
 from .sweep import RangeTest, range_test
 
 __all__ = [
-    "RangeTest", "Sharpness", "UpdateRatios", "largest_stable_rate", "range_test", "sharpness",
-    "update_ratios",
+    "RangeTest", "Sharpness", "UpdateRatios", "largest_stable_rate", "range_test", "sharpness", "update_ratios",
 ]  # fmt: skip

@@ -15,8 +15,7 @@ from .layer_group_norm import GroupNorm, LayerNorm, group_norm, layer_norm
 from .running_stats import freeze_batch_norm, recalibrate_batch_norm, unfreeze_batch_norm
 
 __all__ = [
-    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "FoldingReport", "GroupNorm", "InstanceNorm1d",
-    "InstanceNorm2d", "InstanceNorm3d", "LayerNorm", "SyncBatchNorm", "batch_norm", "fold_batch_norm",
-    "folding_report", "freeze_batch_norm", "group_norm", "instance_norm", "layer_norm",
-    "recalibrate_batch_norm", "unfreeze_batch_norm",
+    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "FoldingReport", "GroupNorm", "InstanceNorm1d", "InstanceNorm2d",
+    "InstanceNorm3d", "LayerNorm", "SyncBatchNorm", "batch_norm", "fold_batch_norm", "folding_report",
+    "freeze_batch_norm", "group_norm", "instance_norm", "layer_norm", "recalibrate_batch_norm", "unfreeze_batch_norm",
 ]  # fmt: skip

@@ -1,12 +1,10 @@
 """Symbols in place of tensors: what code may ask of one, and what code asks that no symbol notices."""
 
-from __future__ import annotations
-
 import dis
 import functools
 import sys
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, fx
 
@@ -90,8 +88,8 @@ class Symbol(Tensor):
     tracer: Ways
     given: bool
 
-    def __new__(cls, tracer: Ways, given: bool = False) -> Symbol:
-        symbol: Symbol = Tensor._make_wrapper_subclass(cls, ())
+    def __new__(cls, tracer: Ways, given: bool = False) -> Self:
+        symbol: Self = Tensor._make_wrapper_subclass(cls, ())
         symbol.tracer, symbol.given = tracer, given
         return symbol
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convcraft._checks import check_known
+from convcraft._checks import check_all_known, check_known
 from convcraft.errors import ConvcraftError
 
 from .arrays import array, band, mapping, t_quantile
@@ -99,7 +99,7 @@ def lines(
             return chart
         direct = legend in ("auto", "direct") and len(ends) == len(handles)
         if not (direct and end_labels(chart, ax, ends, 6.0 if legend == "direct" else 1.2)):
-            legend_above(chart, handles)
+            legend_above(chart, handles, least=1)
     return chart
 
 
@@ -141,16 +141,14 @@ def panels(
         styles: dict[str, int] = {}
         handles: dict[str, Any] = {}
         for ax, panel in zip(axes, panels, strict=True):
-            for key in panel:
-                check_known("entry of a panel", key, PANEL_KEYS)
+            check_all_known("entry of a panel", panel, PANEL_KEYS)
             new, _ = _draw(ax, chart.theme, panel.get("x"), panel.get("series"), styles, panel.get("markers"))
             handles |= {name: handle for name, handle in new.items() if name.strip()}
             tidy_axis(ax, "x", panel.get("xscale", "linear"), 7 if wide < 3 else 5, _whole(ax))
             tidy_axis(ax, "y", panel.get("yscale", "linear"), 5)
             decorate(ax, chart.theme, **{k: panel[k] for k in LABELS if k in panel})
         common_labels(chart, title, xlabel, ylabel)
-        if len(handles) > 1:
-            legend_above(chart, handles)
+        legend_above(chart, handles)
     return chart
 
 

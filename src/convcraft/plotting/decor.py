@@ -122,8 +122,10 @@ def grid_shape(count: int, columns: int | None, most: int = 3) -> tuple[int, int
     return -(-count // wide), wide
 
 
-def legend_above(chart: Chart, handles: Mapping[str, Any]) -> None:
-    """Put one legend above all panels, in as many columns as fit."""
+def legend_above(chart: Chart, handles: Mapping[str, Any], least: int = 2) -> None:
+    """Put one legend above all panels, in as many columns as fit; none for fewer than `least` series."""
+    if len(handles) < least:
+        return
     room = chart.get_figwidth() * 72
     widest = max(len(name) for name in handles) * 6.5 + 44
     fit = max(1, min(len(handles), int(room // widest)))

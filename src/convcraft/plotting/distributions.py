@@ -81,7 +81,7 @@ def histograms(
             common_labels(chart, title)
         else:
             common_labels(chart, title, xlabel, ylabel)
-        if overlay and named and len(handles) > 1:
+        if named:
             legend_above(chart, handles)
     return chart
 
@@ -142,6 +142,5 @@ def bars(
         ax.grid(axis="x", visible=False)
         tidy_axis(ax, "y", yscale, 6)
         decorate(ax, chart.theme, title=title, xlabel=xlabel, ylabel=ylabel, ylim=ylim, hline=hline)
-        if len(names) > 1:
-            legend_above(chart, handles)
+        legend_above(chart, handles)
     return chart

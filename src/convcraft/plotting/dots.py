@@ -69,8 +69,7 @@ def intervals(
         decorate(ax, chart.theme, title=title, xlabel=xlabel, xlim=xlim, vline=reference)
         ax.grid(axis="y", visible=False)
         ax.spines["left"].set_visible(False)
-        if len(names) > 1:
-            legend_above(chart, handles)
+        legend_above(chart, handles)
     return chart
 
 
@@ -124,7 +123,7 @@ def forest(
         decorate(ax, chart.theme, xlabel=xlabel, xlim=xlim, vline=0.0)
         ax.grid(axis="y", visible=False)
         ax.spines["left"].set_visible(False)
-        legend_above(chart, {name: handles[name] for name in series})
+        legend_above(chart, {name: handles[name] for name in series}, least=1)
     return chart
 
 
@@ -227,6 +226,5 @@ def points(
         decorate(ax, chart.theme, title, xlabel, ylabel, xlim, ylim, hline, vline)
         if diagonal:
             ax.axline((0, 0), slope=1, color=chart.theme.muted, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1.5)
-        if len(handles) > 1:
-            legend_above(chart, handles)
+        legend_above(chart, handles)
     return chart

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from convcraft._checks import check_known
+from convcraft._checks import check_all_known
 from convcraft.errors import ConvcraftError
 
 from .arrays import array
@@ -86,8 +86,7 @@ def images(
             shown = ax.imshow(picture, **_scale(picture, flat if share else picture, limits, chart.theme.light))
             ax.grid(False)
             ax.set(xticks=[], yticks=[])
-            for spine in ax.spines.values():
-                spine.set(visible=True, linewidth=0.6, color=chart.theme.grid)
+            ax.spines[:].set(visible=True, linewidth=0.6, color=chart.theme.grid)
             if titles:
                 ax.set_title(titles[index], fontsize=11, fontweight="normal", loc="center", pad=4)
         if colorbar:
@@ -135,8 +134,7 @@ def grids(
     if not len(panels):
         raise ConvcraftError("panels: expected at least one panel, got none")
     for panel in panels:
-        for key in panel:
-            check_known("entry of a panel", key, ("title", "cells", "marked", "rim"))
+        check_all_known("entry of a panel", panel, ("title", "cells", "marked", "rim"))
     rows, wide = grid_shape(len(panels), columns, most=len(panels))
     high = [max(len(p["cells"]) for p in panels[r * wide : (r + 1) * wide]) for r in range(rows)]
     across = [max(len(p["cells"][0]) for p in panels[c::wide]) for c in range(wide)]
@@ -219,8 +217,7 @@ def heatmap(
             if ticks is not None:
                 axis.set_ticks(np.arange(len(ticks)), [str(t) for t in ticks])
         ax.tick_params(length=0)
-        for spine in ax.spines.values():
-            spine.set_visible(False)
+        ax.spines[:].set_visible(False)
         ax.set(xlabel=xlabel, ylabel=ylabel)
         if title:
             ax.set_title(title)

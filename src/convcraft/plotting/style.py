@@ -1,5 +1,6 @@
 """The house style: colours, dashes, markers, type, and the matplotlib settings in force while a chart is drawn."""
 
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,30 +27,8 @@ class Theme(NamedTuple):
     diverging: str
 
 
-THEMES: dict[str, Theme] = {
-    "light": Theme(
-        light=True,
-        ground="#ffffff",
-        ink="#1f2328",
-        muted="#57606a",
-        grid="#e4e7eb",
-        frame="#8c959f",
-        series=("#2846c8", "#b84300", "#00a08c", "#78176e", "#2585c4", "#c4791f", "#26202b"),
-        sequential="GnBu",
-        diverging="RdBu_r",
-    ),
-    "dark": Theme(
-        light=False,
-        ground="#121212",
-        ink="#e6e8eb",
-        muted="#a8b0b8",
-        grid="#2b2f34",
-        frame="#6b737c",
-        series=("#6fb4ff", "#f0702c", "#4fe0b0", "#b04cf5", "#f4f7ff", "#ffc93c", "#8b8792"),
-        sequential="GnBu_r",
-        diverging="RdBu_r",
-    ),
-}
+_ENTRIES = tomllib.loads(Path(__file__).with_name("themes.toml").read_text(encoding="utf-8"))
+THEMES = {name: Theme(**{**entry, "series": tuple(entry["series"])}) for name, entry in _ENTRIES.items()}
 
 # Lines differ by dash as well as by colour, so that a print in grey still tells them apart.
 DASHES: tuple[Any, ...] = (

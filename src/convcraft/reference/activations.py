@@ -6,7 +6,6 @@ cancels, and ±inf give the limits. At a kink the derivative is the one that tor
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -241,8 +240,5 @@ def softsign_derivative(x: npt.ArrayLike) -> Array:
 
 
 #: name -> (function, derivative) for every element-wise activation.
-ACTIVATIONS: dict[str, tuple[Formula, Formula]] = {}
-_names: dict[str, Any] = dict(globals())
-for _name, _value in _names.items():
-    if f"{_name}_derivative" in _names:
-        ACTIVATIONS[_name] = (_value, _names[f"{_name}_derivative"])
+_named: dict[str, Formula] = dict(globals())
+ACTIVATIONS = {n: (f, _named[f"{n}_derivative"]) for n, f in _named.items() if f"{n}_derivative" in _named}

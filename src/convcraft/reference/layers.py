@@ -9,8 +9,7 @@ from ..errors import ConvcraftError
 from .activations import Array
 
 __all__ = [
-    "avg_pool2d", "conv2d", "cross_entropy", "log_softmax", "max_pool2d", "output_size", "receptive_field",
-    "softmax",
+    "avg_pool2d", "conv2d", "cross_entropy", "log_softmax", "max_pool2d", "output_size", "receptive_field", "softmax",
 ]  # fmt: skip
 
 Pair = int | Sequence[int]

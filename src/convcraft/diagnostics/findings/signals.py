@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from statistics import linear_regression
 
 from ..._table import number
 from .. import thresholds
@@ -24,12 +25,9 @@ def not_finite(evidence: Evidence) -> Iterator[Finding]:
 
 def fitted_factor(values: Sequence[float]) -> float:
     """Factor from the first to the last value of the straight line through the logarithms."""
-    n = len(values)
-    logs = [math.log(max(v, 1e-300)) for v in values]
-    middle, mean = (n - 1) / 2, sum(logs) / n
-    squares = sum((i - middle) ** 2 for i in range(n))
-    slope = sum((i - middle) * (y - mean) for i, y in enumerate(logs)) / squares
-    return math.exp(min(max(slope * (n - 1), -700.0), 700.0))
+    steps = range(len(values))
+    slope = linear_regression(steps, [math.log(max(v, 1e-300)) for v in values]).slope
+    return math.exp(min(max(slope * steps[-1], -700.0), 700.0))
 
 
 def drift(evidence: Evidence) -> Iterator[Finding]:

@@ -6,8 +6,8 @@ the rule in `STRENGTHS` turn what was measured into the verdict. `open_claim(id)
 """
 
 from .cards import RECORD, Card, open_claim, settle
-from .criteria import STRENGTHS, Condition, Setting
-from .ledger import ARTICLES, CHAPTERS, LEDGER, ORIGINALS, VERDICTS, Amendment, Claim, load, main
+from .criteria import Condition, Setting
+from .ledger import ARTICLES, CHAPTERS, LEDGER, ORIGINALS, STRENGTHS, VERDICTS, Amendment, Claim, load, main
 from .samples import Sample, sample, samples
 
 __all__ = [

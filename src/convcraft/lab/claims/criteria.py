@@ -1,26 +1,13 @@
 """What decides a claim: settings with direction and threshold, and the rule that draws the verdict."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
-from convcraft._checks import check_known
+from convcraft._checks import check_all_known
 from convcraft.errors import ConvcraftError
-
-STRENGTHS: Mapping[str, str] = {
-    "does": "X does, is better, must: every setting counts. All show it: holds. Some show it, some the "
-    "opposite: holds with conditions. None shows it, some the opposite: false. Else: not supported.",
-    "may": "X can, may, is suited: one setting suffices. One shows it: holds. All show the opposite: "
-    "false. Else: not supported.",
-    "always": "X always, never, only: one counter-example suffices. One setting shows the opposite: false. "
-    "All show it: holds. Else: not supported.",
-    "code": "A code sample: it stops with an error: code broken. It runs and every check agrees with its "
-    "text: holds. Else: holds with conditions.",
-}
 
 Measured = tuple[float, float, float]  # estimate and the ends of its interval
 
@@ -34,7 +21,7 @@ class Condition:
     high: float = math.inf
 
     @classmethod
-    def parse(cls, text: str) -> Condition:
+    def parse(cls, text: str) -> Self:
         """Read "true", "false", "above 0.01", "below 0", "within 0.01", "beyond 1" or "from 0.9 to 1.1"."""
         number = r"(-?\d[\d.]*(?:e-?\d+)?)"
         if text in ("true", "false"):
@@ -160,8 +147,7 @@ def judge_settings(
 ) -> dict[str, dict[str, str]]:
     """Value and result of every setting of a criterion; checks that the outcomes name each of them once."""
     names = [setting.name for setting in criterion]
-    for name in outcomes:
-        check_known(f"setting of {claim_id!r} in outcomes", name, names)
+    check_all_known(f"setting of {claim_id!r} in outcomes", outcomes, names)
     missing = [s.name for s in criterion if s.name not in outcomes and not s.at_scale]
     if missing:
         raise ConvcraftError(
@@ -173,7 +159,7 @@ def judge_settings(
 
 
 def verdict(strength: str, results: Sequence[str]) -> str:
-    """The word that the results of the settings give a claim of this strength (see `STRENGTHS`).
+    """The word that the results of the settings give a claim of this strength (see `STRENGTHS` of the ledger).
 
     >>> verdict("does", ["shows", "opposite"]), verdict("may", ["shows", "opposite"])
     ('holds-with-conditions', 'holds')

@@ -17,7 +17,7 @@ from typing import Any
 from convcraft._checks import check_known
 from convcraft.errors import ConvcraftError
 
-from .criteria import STRENGTHS, Condition, Setting
+from .criteria import Condition, Setting
 
 LEDGER = Path(__file__).resolve().parent / "claims.yml"
 
@@ -30,6 +30,7 @@ ORIGINALS: Mapping[str, tuple[str, str | None]] = {
 CHAPTERS: Mapping[str, str] = _WORDS["chapters"]
 VERDICTS: Mapping[str, str] = _WORDS["verdicts"]
 CAUSES: Mapping[str, str] = _WORDS["causes"]
+STRENGTHS: Mapping[str, str] = _WORDS["strengths"]
 KINDS = ("mathematical", "empirical", "code", "advice")
 _REQUIRED = ("id", "chapter", "claim", "sources", "strength", "kind", "expected", "test", "criterion")
 

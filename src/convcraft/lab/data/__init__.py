@@ -1,7 +1,5 @@
 """The data sets of the book: `load(name) -> Splits(train, validation, test)`, as tensors."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -53,10 +51,7 @@ def _fashion_mnist(seed: int, device: torch.device | str, dtype: torch.dtype) ->
     return Splits(train, validation, whole, "fashion-mnist", FASHION_CLASSES)
 
 
-_LOADERS: dict[str, Callable[[int, torch.device | str, torch.dtype], Splits]] = {
-    "digits": _digits,
-    "fashion-mnist": _fashion_mnist,
-}
+_LOADERS = {"digits": _digits, "fashion-mnist": _fashion_mnist}
 
 
 def names() -> list[str]:

@@ -34,8 +34,9 @@ def _files(table: str, bases: Iterable[str], form: str = "{}", members: str = ""
     return found
 
 
-_TEXT = Path(__file__).with_name("published.toml").read_text(encoding="utf-8")
-_GROUPS = {name: _files(**group) for name, group in tomllib.loads(_TEXT).items()}
+_READ = tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))
+LICENCES: dict[str, str] = _READ.pop("licences")
+_GROUPS = {name: _files(**group) for name, group in _READ.items()}
 FASHION_MNIST, MSWEB, MSWEB_TABLES = (_GROUPS[name] for name in ("fashion-mnist", "msweb", "msweb-tables"))
 REGISTRY: dict[str, dict[str, RemoteFile]] = {
     "fashion-mnist": FASHION_MNIST,

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from convcraft.errors import ConvcraftError
 from convcraft.lab.data.files import find
+from convcraft.lab.data.published import LICENCES
 from convcraft.lab.data.splits import Split
-from convcraft.lab.data.tables import LICENCES
 
 RATE = 8000  # samples a second
 

@@ -15,18 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from convcraft._checks import check_known
 from convcraft.errors import ConvcraftError
 from convcraft.lab.data.files import find, provided_folder
-from convcraft.lab.data.published import MSWEB, MSWEB_TABLES, REGISTRY
+from convcraft.lab.data.published import LICENCES, MSWEB, MSWEB_TABLES, REGISTRY
 from convcraft.lab.data.splits import Split, Splits
-
-LICENCES = {
-    "msweb": "MSWeb (Breese, Heckerman and Kadie 1998): donated to the UCI repository; cite it, and see its "
-    "page for the terms of use.",
-    "movielens-latest-small": "MovieLens latest-small (Harper and Konstan 2015): no commercial use; to be "
-    "passed on under the same terms only. They are in its README.txt.",
-    "nab": "Numenta Anomaly Benchmark (Lavin and Ahmad 2015): MIT licence, copyright Numenta Inc.",
-    "free-spoken-digit-dataset": "Free Spoken Digit Dataset (Jackson and others 2018): CC BY-SA 4.0.",
-    "sms-spam": "SMS Spam Collection (Almeida, Hidalgo and Yamakami 2011): CC BY 4.0.",
-}
 
 
 @dataclass(frozen=True)

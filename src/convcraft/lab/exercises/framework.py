@@ -1,7 +1,5 @@
 """Finding checks, running them, and showing what came out."""
 
-from __future__ import annotations
-
 import functools
 import html
 import importlib
@@ -12,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -36,14 +34,14 @@ class Hint(str):
 
     stages: tuple[str, ...]
 
-    def __new__(cls, *stages: str) -> Hint:
+    def __new__(cls, *stages: str) -> Self:
         hint = super().__new__(cls, stages[-1])
         hint.stages = stages
         return hint
 
-    def because(self, why: str) -> Hint:
+    def because(self, why: str) -> Self:
         """The same with a diagnosis, which alone is the first stage."""
-        return Hint(why, *(f"{why} {stage}" for stage in self.stages[1:] or self.stages))
+        return type(self)(why, *(f"{why} {stage}" for stage in self.stages[1:] or self.stages))
 
 
 @dataclass(frozen=True)

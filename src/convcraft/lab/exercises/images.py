@@ -58,23 +58,18 @@ def _from_keras(kernel: Any, height: int, width: int) -> Any:
     return maps.transpose(3, 2, 0, 1).reshape(kernel.shape[1], -1)
 
 
+def _needed(a: float, b: float) -> float:
+    return 1.96**2 * (a * (1 - a) + b * (1 - b)) / (a - b) ** 2
+
+
 CHECKS: dict[str, Check] = by_name(sample_in_torch, split_with_copies) | {
     "images-needed": formula(
-        lambda a, b: math.ceil(1.96**2 * (a * (1 - a) + b * (1 - b)) / (a - b) ** 2),
+        lambda a, b: math.ceil(_needed(a, b)),
         [(0.922, 0.925), (0.9, 0.95), (0.876, 0.932)],
         "the number of images that tells {0} from {1}",
-        (
-            lambda a, b: math.ceil(1.96**2 * a * (1 - a) / (a - b) ** 2),
-            "Both scores are measured: the variances of the two add up.",
-        ),
-        (
-            lambda a, b: math.ceil((a * (1 - a) + b * (1 - b)) / (a - b) ** 2),
-            "That is one standard error. 95 % take 1.96 of them.",
-        ),
-        (
-            lambda a, b: math.floor(1.96**2 * (a * (1 - a) + b * (1 - b)) / (a - b) ** 2),
-            "The number of images is a whole one, and must be enough: round up.",
-        ),
+        (lambda a, b: math.ceil(1.96**2 * a * (1 - a) / (a - b) ** 2), "Both are measured: their variances add up."),
+        (lambda a, b: math.ceil(_needed(a, b) / 1.96**2), "That is one standard error. 95 % take 1.96 of them."),
+        (lambda *scores: math.floor(_needed(*scores)), "The number must be whole, and enough: round up."),
         arguments="two accuracies",
     ),
     "dense-from-keras": formula(

@@ -84,10 +84,7 @@ def your_schedule(answer: Any) -> Iterator[Complaint]:
         yield "At the end the rate should be at most a tenth of the largest, so that the noise dies out."
     accuracy = sum(_trained(answer, seed) for seed in range(4)) / 4
     if accuracy < 0.72:
-        yield (
-            f"Four networks of eight layers reach {accuracy:.2f} on average with it. How long does the rate "
-            "stay above half of its largest value?"
-        )
+        yield f"Four networks reach {accuracy:.2f} on average. How long is the rate above half of its largest value?"
 
 
 REMEDIES = ("raise", "lower", "decay", "keep")
@@ -95,20 +92,19 @@ REMEDIES = ("raise", "lower", "decay", "keep")
 
 def read_the_curves(answer: Any) -> Iterator[Complaint]:
     """What to do with the learning rate of four training curves."""
-    right = {"A": "raise", "B": "decay", "C": "lower", "D": "keep"}
+    right = {
+        "A": ("raise", "is smooth and still falling at the end. What would have made it fall faster?"),
+        "B": ("decay", "falls fast, then stays on a noisy level. What sets the height of that level?"),
+        "C": ("lower", "leaves its start upwards. On which side of the edge is it?"),
+        "D": ("keep", "has come to rest below the others. Is there anything to mend?"),
+    }
     if not isinstance(answer, dict) or set(answer) != set(right):
         yield "The answer must be a dict with the keys A, B, C and D, one remedy for each curve."
     if odd := [value for value in answer.values() if value not in REMEDIES]:
         yield f"The remedies are {', '.join(REMEDIES)}; got {odd[0]!r}."
-    why = {
-        "A": "is smooth and still falling at the end. What would have made it fall faster?",
-        "B": "falls fast, then stays on a noisy level. What sets the height of that level?",
-        "C": "leaves its start upwards. On which side of the edge is it?",
-        "D": "has come to rest below the others. Is there anything to mend?",
-    }
-    for name, remedy in right.items():
+    for name, (remedy, why) in right.items():
         if answer[name] != remedy:
-            yield f"Look at curve {name} again: it {why[name]}"
+            yield f"Look at curve {name} again: it {why}"
 
 
 def _steps(condition: float, share: float) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from convcraft.lab import baselines
+from convcraft.lab.baselines import ease
 from convcraft.lab.exercises.framework import Check, by_name, compare
 from convcraft.lab.exercises.kinds import formula, takes
 
@@ -49,18 +49,12 @@ def popularity_without_the_answer(answer: Callable[..., Any]) -> str | None:
 
 CHECKS: dict[str, Check] = by_name(xor_by_vectors, popularity_without_the_answer) | {
     "ease-in-five-lines": formula(
-        baselines.ease,
+        ease,
         [(_VISITS, 5.0), (_VISITS, 50.0)],
         "B at strength {1}",
-        (
-            lambda x, s: baselines.ease(x, s).T,
-            "column j must be divided by P_jj, the diagonal entry of the item that is predicted.",
-        ),
-        (lambda x, s: -baselines.ease(x, s), "the sign is wrong: items that go together have positive weights."),
-        (
-            lambda x, s: baselines.ease(x, s) + np.eye(x.shape[1]),
-            "the diagonal must be 0, or each item predicts itself.",
-        ),
+        (lambda x, s: ease(x, s).T, "divide column j by P_jj, the diagonal entry of the item that is predicted."),
+        (lambda x, s: -ease(x, s), "the sign is wrong: items that go together have positive weights."),
+        (lambda x, s: ease(x, s) + np.eye(x.shape[1]), "the diagonal must be 0, or each item predicts itself."),
         arguments="X and strength",
     ),
     "sampled-hit-rate": formula(

@@ -169,10 +169,8 @@ def nested_choice(menu: Sequence[str] = ("relu", "tanh", "silu"), tasks: Mapping
     tasks; of equal ones the first of the menu. Both are then read on the test part. Chapter: Outlook.
     """
     sound = {name: task for name, task in tasks.items() if set(menu) <= _sound(task).keys()}
-    scores = np.array(
-        [[_values(t, t.arms[f], t.chosen_by).mean() for f in menu] for t in sound.values()]
-    )  # (tasks, functions)
-    ranks = scores.argsort(1).argsort(1)
+    scores = np.array([[_values(t, t.arms[f], t.chosen_by).mean() for f in menu] for t in sound.values()])
+    ranks = scores.argsort(1).argsort(1)  # (tasks, functions), as the scores
     found = []
     for row, (name, task) in enumerate(sound.items()):
         chosen = menu[int(scores[row].argmax())]

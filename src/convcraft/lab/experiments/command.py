@@ -55,11 +55,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: the cores; one on a GPU)")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="run on the workers of a Dask cluster")
-    parser.add_argument(
-        "--vectorized",
-        action=argparse.BooleanOptionalAction,
-        help="train the runs of an arm together (default: on a GPU)",
-    )
+    together = "train the runs of an arm together (default: on a GPU)"
+    parser.add_argument("--vectorized", action=argparse.BooleanOptionalAction, help=together)
     parser.add_argument("--folder", help="folder of the studies (default: book/studies)")
     given = parser.parse_args(argv)
     if given.list:

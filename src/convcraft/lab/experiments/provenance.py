@@ -111,18 +111,10 @@ def command(name: str, task: Task, how: Mapping[str, Any]) -> str:
 
 def settings_of(study: Study) -> dict[str, Any]:
     """What the study varies and holds fixed, as far as it is plain data; for a function, its name."""
-    settings: dict[str, Any] = {
-        "arms": study.arms,
-        "rates": list(study.rates),
-        "seeds": list(study.seeds),
-        "tuning_seeds": list(study.tuning_seeds) if study.tuned else [],
-        "select": list(study.select),
-        "diverged": study.diverged,
-        "protocol": PROTOCOL,
-        "curves": list(study.curves),
-        "first": study.first,
-        "extensions": study.extensions,
-    }
+    kept = ("arms", "rates", "seeds", "tuning_seeds", "select", "diverged", "curves", "first", "extensions")
+    settings: dict[str, Any] = {name: plain(getattr(study, name), name) for name in kept} | {"protocol": PROTOCOL}
+    if not study.tuned:
+        settings["tuning_seeds"] = []
     if study.run is None:
         rate = study.rates[0] if study.rates else None
         if callable(study.fit):

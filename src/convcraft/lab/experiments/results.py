@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convcraft._table import Table
+from convcraft._table import TextTable
 from convcraft.errors import ConvcraftError, unknown
 from convcraft.lab.experiments import store
 from convcraft.lab.experiments.contrasts import Contrasts, Evidence, judge, p_of_collapses, rates_of
@@ -23,17 +23,6 @@ from convcraft.lab.statistics.intervals import standard_error
 COLLAPSE = 0.15
 #: a verdict needs this many tuning seeds, and a loss that fell by at most this share in the last quarter
 TUNING_SEEDS, FALL = 10, 0.01
-
-
-class ArmTable(Table[tuple[str, ...]]):
-    """A table with a row for each arm."""
-
-    def __init__(self, headings: Sequence[str], rows: Iterable[tuple[str, ...]]) -> None:
-        super().__init__(rows)
-        self.headings = tuple(headings)
-
-    def cells(self, row: tuple[str, ...]) -> tuple[str, ...]:
-        return row
 
 
 class Results(Recorded):
@@ -192,7 +181,7 @@ class Results(Recorded):
         p = p_of_collapses(collapsed[contrast.a], collapsed[contrast.b]) if test else None
         return Evidence(self._estimate(contrast.arms, contrast.measure), rates, p)
 
-    def table(self, measures: Sequence[str] | str | None = None, digits: int = 3) -> ArmTable:
+    def table(self, measures: Sequence[str] | str | None = None, digits: int = 3) -> TextTable:
         """One row for each arm: rate, updates, what was measured (mean and 95 % interval), how many diverged.
 
         A rate at the edge of the grid is marked by an asterisk. Without `measures`: all that are single numbers.
@@ -211,7 +200,7 @@ class Results(Recorded):
                 budget = [f"{self.updates[arm] or '?'}{', falling' if falling else ''}"]
             lost = f"{self.diverged[arm]} of {len(self._runs('final', arm))}"
             rows.append((arm, shown, *budget, *cells, lost))
-        return ArmTable(("arm", "rate", *["updates"] * known, *chosen, "diverged"), rows)
+        return TextTable(("arm", "rate", *["updates"] * known, *chosen, "diverged"), rows)
 
     def _numbers(self) -> list[str]:
         def is_number(name: str) -> bool:

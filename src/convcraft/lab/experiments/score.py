@@ -21,9 +21,7 @@ def of_training(history: History, final: bool, kept: Sequence[str] = ()) -> dict
     in final runs the updates and the last quarter of the validation loss."""
     names = ("train_loss", "validation_loss", "validation_accuracy")
     curves = {name: [float(value) for value in getattr(history, name)] for name in names}
-    measures: dict[str, Any] = {
-        name: _short(curve) if final and name in kept else curve[-1:] for name, curve in curves.items()
-    }
+    measures: dict[str, Any] = {n: _short(c) if final and n in kept else c[-1:] for n, c in curves.items()}
     if final:
         measures["updates"] = history.updates[-1] if history.updates else 0
         measures["last_quarter"] = _short(last_quarter(curves["validation_loss"], history.updates))

@@ -1,14 +1,12 @@
 """What a study is: the arms, the grid, the seeds, what is done in a run, and the contrasts that decide."""
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
-from convcraft._checks import check_count, check_known
+from convcraft._checks import check_all_known, check_count, check_known
 from convcraft.errors import ConvcraftError
 from convcraft.lab.experiments.to_json import plain
 from convcraft.lab.randomness import check_seed
@@ -201,14 +199,11 @@ class Study:
         if not callable(self.fit):
             _check_fit(self.fit, bool(self.rates), knows_rate=False)
         for contrast in self.contrasts:
-            for arm in contrast.arms:
-                check_known("arm of a contrast", arm, self.arms)
+            check_all_known("arm of a contrast", contrast.arms, self.arms)
             if self.model is not None and self.measure is None:
                 check_known("measure of a contrast", contrast.measure, MEASURED)
-        for key in self.quick:
-            check_known("entry of quick", key, _QUICK)
-        for arm in self.short:
-            check_known("arm in short", arm, self.arms)
+        check_all_known("entry of quick", self.quick, _QUICK)
+        check_all_known("arm in short", self.short, self.arms)
 
     @property
     def tuned(self) -> bool:
@@ -227,18 +222,16 @@ class Study:
             settings["learning_rate"] = rate
         return settings
 
-    def reduced(self, changes: Mapping[str, Any]) -> Study:
+    def reduced(self, changes: Mapping[str, Any]) -> Self:
         """The same study with other "arms" (names suffice), "rates", "seeds", "tuning_seeds", "fit" entries.
 
         Contrasts with an arm that is left out are left out as well.
         """
         given = dict(changes)
-        for key in given:
-            check_known("entry of changes", key, _QUICK)
+        check_all_known("entry of changes", given, _QUICK)
         if "arms" in given and not isinstance(given["arms"], Mapping):
             names = [given["arms"]] if isinstance(given["arms"], str) else list(given["arms"])
-            for name in names:
-                check_known("arm", name, self.arms)
+            check_all_known("arm", names, self.arms)
             given["arms"] = {name: self.arms[name] for name in names}
         if "fit" in given:
             given["fit"] = _merged(self.fit, given["fit"], self._takes_rate)
@@ -267,8 +260,7 @@ def _check_fit(settings: Mapping[str, Any], rates: bool, knows_rate: bool) -> No
     from convcraft.lab.training import fit
 
     known = [name for name in inspect.signature(fit).parameters if name not in _NOT_FIT]
-    for name in settings:
-        check_known("entry of fit", name, known)
+    check_all_known("entry of fit", settings, known)
     if rates and "learning_rate" in settings:
         raise ConvcraftError("fit must not hold learning_rate when the study has rates; got both. Drop one.")
     if rates and settings.get("optimizer") is not None and not knows_rate:

@@ -36,9 +36,7 @@ def plan_tuning(study: Study, runs: Iterable[Record]) -> list[Key]:
     """The next runs of the tuning after those that are done; none where every arm can choose."""
     if not study.tuned:
         return []
-    return [
-        Key("tuning", arm, rate, seed) for arm, done in by_arm(study, runs).items() for rate, seed in _next(study, done)
-    ]
+    return [Key("tuning", arm, *run) for arm, done in by_arm(study, runs).items() for run in _next(study, done)]
 
 
 def _next(study: Study, done: ByRate) -> list[tuple[float, int]]:

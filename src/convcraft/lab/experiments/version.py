@@ -138,10 +138,8 @@ def version(source: str) -> str:
 def _drop_docstrings(tree: ast.Module) -> None:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                if isinstance(first.value.value, str):
-                    node.body = node.body[1:]
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:]
 
 
 def _drop_arguments(tree: ast.Module) -> set[str]:

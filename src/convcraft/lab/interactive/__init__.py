@@ -10,6 +10,5 @@ from .depth import depth_explorer
 from .gallery import Gallery, gallery
 
 __all__ = [
-    "Gallery", "InteractiveFigure", "activation_explorer", "depth_explorer", "enable", "figure", "gallery",
-    "script",
+    "Gallery", "InteractiveFigure", "activation_explorer", "depth_explorer", "enable", "figure", "gallery", "script",
 ]  # fmt: skip

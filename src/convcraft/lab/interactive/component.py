@@ -6,11 +6,11 @@ import html
 import importlib.resources
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from convcraft._checks import check_known
+from convcraft._checks import check_all_known, check_known
 from convcraft.errors import ConvcraftError
 from convcraft.plotting.arrays import array
 from convcraft.plotting.style import THEMES
@@ -32,11 +32,10 @@ def script() -> str:
     return "\n".join(line for line in short if line and not line.startswith("//"))
 
 
-class _Html:
+class _Html(NamedTuple):
     """A piece of HTML that a notebook shows."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    text: str
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/html": self.text, "text/plain": "<script of the interactive figures>"}
@@ -60,11 +59,7 @@ class InteractiveFigure:
     """
 
     def __init__(self, data: dict[str, Any], still: Any, alt: str, caption: str | None, with_script: bool) -> None:
-        self.data = data
-        self.still = still
-        self.alt = alt
-        self.caption = caption
-        self.with_script = with_script
+        self.data, self.still, self.alt, self.caption, self.with_script = data, still, alt, caption, with_script
         self._png: bytes | None = None
 
     def __repr__(self) -> str:
@@ -186,8 +181,7 @@ def _panels(
         raise ConvcraftError('frame: expected a dict with a list "panels" of at least one panel')
     panels = []
     for k, panel in enumerate(frames[first]["panels"]):
-        for key in panel:
-            check_known("entry of a panel", key, PANEL_KEYS)
+        check_all_known("entry of a panel", panel, PANEL_KEYS)
         fixed = {key: panel.get(key, defaults.get(key)) for key in FIXED_KEYS}
         for key, known in (("kind", ("line", "bar", "interval", "plane")), ("yscale", ("linear", "log"))):
             check_known(key, fixed[key], known)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from convcraft._checks import check_known
+from convcraft._checks import check_all_known
 from convcraft.errors import ConvcraftError, unknown
 
 
@@ -79,8 +79,7 @@ def parse(controls: Mapping[str, Any], start: Mapping[str, Any] | None) -> list[
     if not isinstance(controls, Mapping) or not controls:
         raise ConvcraftError(f"controls: expected a dict of name: values, got {controls!r}")
     start = dict(start or {})
-    for name in start:
-        check_known("control in start", name, controls)
+    check_all_known("control in start", start, controls)
     parsed: list[Control] = []
     for name, values in controls.items():
         if not str(name).isidentifier():

@@ -53,6 +53,5 @@ def draw_still(frame: Mapping[str, Any], panels: Sequence[Mapping[str, Any]], x:
             ax.set_title(str(panel.get("title", "")), fontsize=12 if columns < 3 else 10.5)
             ax.set(xlabel=fixed["xlabel"], ylabel=fixed["ylabel"])
         named = {name: handle for name, handle in handles.items() if name}
-        if len(named) > 1:
-            legend_above(chart, named)
+        legend_above(chart, named)
     return chart

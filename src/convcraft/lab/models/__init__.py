@@ -1,21 +1,11 @@
 """The networks that the book trains: plain stacks of torch.nn layers, every layer within reach of a hook."""
 
-from convcraft.lab.models.adaptive import ADAPTIVE, Bumps, Skip, adaptive_net, adaptive_widths, sine_mlp
-from convcraft.lab.models.generators import VAE, ConvDecoder, kl_to_normal
-from convcraft.lab.models.networks import (
-    HEADS,
-    MLP,
-    POOLS,
-    Activation,
-    ConvNet,
-    Elementwise,
-    activation_layer,
-    build,
-    names,
-)
-from convcraft.lab.models.recommenders import Factorization, PairNet
-from convcraft.lab.models.recurrent import Gated, TextNet
-from convcraft.lab.models.series import TCN, Recurrent
+from .adaptive import ADAPTIVE, Bumps, Skip, adaptive_net, adaptive_widths, sine_mlp
+from .generators import VAE, ConvDecoder, kl_to_normal
+from .networks import HEADS, MLP, POOLS, Activation, ConvNet, Elementwise, activation_layer, build, names
+from .recommenders import Factorization, PairNet
+from .recurrent import Gated, TextNet
+from .series import TCN, Recurrent
 
 __all__ = [
     "ADAPTIVE", "HEADS", "MLP", "POOLS", "TCN", "VAE", "Activation", "Bumps", "ConvDecoder", "ConvNet",

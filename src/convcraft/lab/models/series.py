@@ -1,12 +1,13 @@
 """Forecasters: from the last values of a series (N, lags) to the next ones (N, horizon)."""
 
-import torch
+import torch  # noqa: F401  (the examples use it)
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convcraft._checks import check_known
 from convcraft.errors import ConvcraftError
 from convcraft.lab.models.networks import Activation, activation_layer
+from convcraft.lab.models.recurrent import Gated
 
 
 class TCN(nn.Module):
@@ -35,7 +36,7 @@ class TCN(nn.Module):
         return self.output(x[..., -1])
 
 
-class Recurrent(nn.Module):
+class Recurrent(Gated):
     r"""Recurrent forecaster, plain ("rnn") or with gates ("gru"), whose activation can be exchanged.
 
     .. math:: \text{rnn: } h_t = f(W x_t + U h_{t-1} + b), \qquad
@@ -51,29 +52,10 @@ class Recurrent(nn.Module):
     """
 
     def __init__(self, kind: str, hidden: int, horizon: int, *, activation: Activation = "tanh") -> None:
-        super().__init__()
-        cells = {"rnn": nn.RNNCell, "gru": nn.GRUCell}
-        check_known("kind of cell", kind, cells)
-        self.kind, self.cell = kind, cells[kind](1, hidden)
-        layer = activation_layer(activation, hidden)
-        if layer is None:
+        check_known("kind of cell", kind, ("rnn", "gru"))
+        if activation is None:
             raise ConvcraftError("activation of a recurrent cell must be a function; got None. Pass 'tanh'.")
-        self.activation, self.output = layer, nn.Linear(hidden, horizon)
-
-    def states(self, x: Tensor) -> Tensor:
-        """The last state, (N, hidden), after the values x, (N, lags)."""
-        cell, h = self.cell, x.new_zeros(len(x), self.cell.hidden_size)
-        inputs = F.linear(x[..., None], cell.weight_ih, cell.bias_ih)  # (N, lags, hidden or 3 hidden)
-        for now in inputs.unbind(1):
-            past = F.linear(h, cell.weight_hh, cell.bias_hh)
-            if self.kind == "rnn":
-                h = self.activation(now + past)
-                continue
-            gates = torch.sigmoid(now[:, : 2 * h.shape[1]] + past[:, : 2 * h.shape[1]])
-            reset, update = gates.chunk(2, 1)
-            candidate = self.activation(now[:, 2 * h.shape[1] :] + reset * past[:, 2 * h.shape[1] :])
-            h = candidate + update * (h - candidate)
-        return h
+        super().__init__(kind, 1, hidden, horizon, candidate=activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.output(self.states(x))
+        return super().forward(x[..., None])

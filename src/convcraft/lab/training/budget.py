@@ -1,10 +1,9 @@
 """How long to train, when to measure, and checks of the arguments of training."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from torch import Tensor
 
@@ -26,7 +25,7 @@ class Budget:
     @classmethod
     def of(
         cls, examples: int, batch_size: int, epochs: int, updates: int | None, evaluate_at: Iterable[int] | None
-    ) -> Budget:
+    ) -> Self:
         """From the arguments of `fit`; raises ConvcraftError for impossible updates."""
         per_epoch = math.ceil(examples / batch_size)
         if updates is not None:

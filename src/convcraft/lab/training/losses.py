@@ -16,11 +16,13 @@ from convcraft._restore import modes
 from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Split
 
-Loss = str | Callable[[Tensor, Tensor], Tensor]
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cross_entropy": F.cross_entropy, "mse": F.mse_loss}
+#: outputs and targets -> the mean loss
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+Loss = str | LossFunction
+LOSSES: dict[str, LossFunction] = {"cross_entropy": F.cross_entropy, "mse": F.mse_loss}
 
 
-def resolve_loss(loss: Loss) -> Callable[[Tensor, Tensor], Tensor]:
+def resolve_loss(loss: Loss) -> LossFunction:
     """The function for a name, or the function given; raises ConvcraftError for an unknown name."""
     if callable(loss):
         return loss
@@ -89,9 +91,7 @@ def evaluate(model: nn.Module, split: Split, *, loss: Loss = "cross_entropy", ba
     return Evaluation(total / len(split), right / len(split), len(split))
 
 
-def totals(
-    model: nn.Module, split: Split, function: Callable[[Tensor, Tensor], Tensor], batch_size: int = 1024
-) -> Tensor:
+def totals(model: nn.Module, split: Split, function: LossFunction, batch_size: int = 1024) -> Tensor:
     """Sum of the losses and number of right answers (nan for a regression), float64 on the model's device."""
     device = device_of(model)
     sums = torch.zeros(2, dtype=torch.float64, device=device)

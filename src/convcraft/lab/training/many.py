@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +15,7 @@ from torch import Tensor, nn
 from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Split
 from convcraft.lab.randomness import check_seed
-from convcraft.lab.training.fit import Decayed
-from convcraft.lab.training.losses import Loss, evaluate, outputs_of
+from convcraft.lab.training.losses import evaluate, outputs_of
 from convcraft.lab.training.together import SplitsOfSeed, Trained, fit_together
 
 
@@ -25,28 +25,19 @@ def fit_many(
     *,
     learning_rates: Sequence[float],
     seeds: Sequence[int],
-    epochs: int = 10,
     momentum: float = 0.9,
-    batch_size: int = 64,
-    loss: Loss = "cross_entropy",
     weight_decay: float = 0.0,
     l1: float = 0.0,
-    decayed: Decayed | None = None,
-    updates: int | None = None,
-    evaluate_at: Iterable[int] | None = None,
-    flat: float | None = None,
-    chunk: int | None = None,
-    progress: bool | None = None,
-    device: torch.device | str | None = None,
+    **settings: Any,
 ) -> Sweep:
     """Train the network of a factory at every learning rate from every seed, many at once.
 
     `fit_together` over the grid: the numbers are those of `fit(seeded(factory, s), splits, learning_rate=r,
     seed=s, ...)` to rounding. `factory()` is called once a seed, with torch's generator at that seed; the
     order of the batches and the noise (dropout, augmentation) are the seed's too, the same for all rates. A
-    run whose loss is not finite counts as chance accuracy. The other arguments are those of `fit_together`.
-    Raises ConvcraftError for an empty or repeated list of rates or seeds, and as `fit_together`. Source:
-    Robbins and Monro (1951), A Stochastic Approximation Method. Chapter: Activations.
+    run whose loss is not finite counts as chance accuracy. The other arguments, such as `epochs` and `loss`, are those
+    of `fit_together`. Raises ConvcraftError for an empty or repeated list of rates or seeds, and as `fit_together`.
+    Source: Robbins and Monro (1951), A Stochastic Approximation Method. Chapter: Activations.
 
     >>> from convcraft.lab import data, models
     >>> sweep = fit_many(lambda: models.MLP((64, 10), activation=None), data.load("digits"),
@@ -61,11 +52,8 @@ def fit_many(
                 f"{name} must hold at least one value, none twice; got {values}. Leave out the repeats."
             )
     own = {"momentum": momentum, "weight_decay": weight_decay, "l1": l1}
-    trained = fit_together(
-        factory, splits, [{"seed": seed, "learning_rate": rate, **own} for seed in seeds for rate in rates],
-        epochs=epochs, batch_size=batch_size, loss=loss, decayed=decayed, updates=updates,
-        evaluate_at=evaluate_at, flat=flat, chunk=chunk, progress=progress, device=device,
-    )  # fmt: skip
+    copies = [{"seed": seed, "learning_rate": rate, **own} for seed in seeds for rate in rates]
+    trained = fit_together(factory, splits, copies, **settings)
     chance = (splits(seeds[0]) if callable(splits) else splits).chance
     return Sweep.of(rates, seeds, trained, chance)
 

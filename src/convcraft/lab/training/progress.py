@@ -1,9 +1,7 @@
 """A progress bar, shown where somebody is watching."""
 
-from __future__ import annotations
-
 import sys
-from typing import Any
+from typing import Any, Self
 
 
 def somebody_watches() -> bool:
@@ -39,7 +37,7 @@ class Bar:
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)
 
-    def __enter__(self) -> Bar:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -3,6 +3,7 @@
 import copy
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -214,7 +215,7 @@ class Replay:
     def __call__(self, to_come: int, *inputs: list[Tensor]) -> list[Tensor]:
         if not self.allowed:
             return self.function(*inputs)
-        form = tuple((t.shape, t.stride()) for part in inputs for t in part)
+        form = tuple((t.shape, t.stride()) for t in chain(*inputs))
         if form not in self.graphs:
             self.seen[form] += 1
             if self.seen[form] < AFTER or to_come < WORTH:
@@ -242,8 +243,6 @@ def _traced(function: Callable[..., list[Tensor]], inputs: Lists) -> Callable[[L
     except Exception:  # whatever stops a trace: the function itself has just worked on these inputs
         return None
     expected = function(*theirs)
-    pairs = zip(
-        [*found, *(t for part in ours for t in part)], [*expected, *(t for part in theirs for t in part)], strict=True
-    )
+    pairs = zip([*found, *chain(*ours)], [*expected, *chain(*theirs)], strict=True)
     same = all(torch.allclose(a, b, rtol=1e-4, atol=1e-6, equal_nan=True) for a, b in pairs)
     return graph if same else None

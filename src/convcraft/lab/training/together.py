@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convcraft._checks import check_known, check_number
+from convcraft._checks import check_all_known, check_number
 from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Split, Splits
 from convcraft.lab.randomness import batch_orders, check_seed
@@ -177,8 +177,7 @@ def _checked(copies: Sequence[Mapping[str, float]]) -> list[tuple[int, dict[str,
     """(seed, strengths) of each copy."""
     chosen = []
     for one in copies:
-        for name in one:
-            check_known("entry of copies", name, ("seed", *STRENGTHS))
+        check_all_known("entry of copies", one, ("seed", *STRENGTHS))
         own = DEFAULTS | {name: float(value) for name, value in one.items() if name != "seed"}
         check_number("fit", "learning_rate", own["learning_rate"], 0, above=True)
         check_strengths(own["momentum"], own["weight_decay"], own["l1"])
