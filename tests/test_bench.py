@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import benchmarks as bench
-from benchmarks import cases, goals, images, models, report, timing
+from benchmarks import cases, goals, images, models, report, timing, training
 from convcraft import ConvcraftError
 
 
@@ -33,7 +33,8 @@ def test_ratio_states_median_quartiles_and_interval():
     assert ratio.record()["ratios"] == [0.5, 1.0, 1.5, 2.0, 2.5]
 
 
-def test_main_measures_prints_and_writes(tmp_path, capsys):
+def test_main_measures_prints_and_writes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(training, "cores", lambda: 1)  # the processes have a test of their own
     path = tmp_path / "record.json"
     arguments = ["--quick", "--allocator", "default", "--json", str(path)]
     before = torch.get_num_threads()
@@ -51,6 +52,7 @@ def test_main_measures_prints_and_writes(tmp_path, capsys):
         assert name in text
     assert ("3x3 convolution", "alone, forward+backward", "contiguous") in measured
     assert ("x*sigmoid(x)", "training step", "contiguous") in measured
+    assert ("vectorized", "4 networks, wall time", "convnet, batch 64") in measured
     assert all(len(r["ratios"]) >= 5 and min(r["ratios"]) > 0 for r in record["ratios"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 import re
@@ -29,7 +30,9 @@ APART = ("how_a_claim_is_tested", "claims", "second_edition", "use_it_in_your_pr
 CHAPTERS = [path for path in NOTEBOOKS if path not in EVIDENCE and path.stem not in APART]
 
 
+@functools.cache
 def read(path: pathlib.Path) -> nbformat.NotebookNode:
+    """A notebook, which is read once for all tests: nothing may change it."""
     return nbformat.read(path, as_version=4)
 
 

@@ -32,10 +32,13 @@ WAYS = {"light": "file", "dark": "http"}
 
 
 class Visit:
-    """A page that was opened, and what happened meanwhile."""
+    """A page that was opened, and what happened meanwhile.
+
+    `received` is what came over the network until the page was ready: the bytes of each address.
+    """
 
     def __init__(self, page):
-        self.page, self.requests, self.failed, self.errors, self.bytes = page, [], [], [], 0
+        self.page, self.requests, self.failed, self.errors, self.received = page, [], [], [], {}
         page.on("request", lambda r: self.requests.append(r.url))
         page.on("requestfailed", lambda r: self.failed.append(r.url))
         page.on("response", lambda r: self.failed.append(r.url) if r.status >= 400 else None)
@@ -43,8 +46,18 @@ class Visit:
         page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
 
     def open(self, address):
+        network = self.page.context.new_cdp_session(self.page)
+        network.send("Network.enable")
+        names, sizes = {}, {}
+        network.on("Network.requestWillBeSent", lambda e: names.update({e["requestId"]: e["request"]["url"]}))
+        network.on(
+            "Network.loadingFinished", lambda e: sizes.update({e["requestId"]: e["encodedDataLength"]})
+        )
         self.page.goto(address, wait_until="load")
         self.page.wait_for_function(READY)
+        for request, size in list(sizes.items()):
+            self.received[names[request]] = self.received.get(names[request], 0) + size
+        network.detach()
         return self
 
 
@@ -255,28 +268,44 @@ def text_stands_out(visit, theme):
     assert weak == []
 
 
-FIGURE = """async img => {
-  await img.decode();
-  const c = document.createElement('canvas'); [c.width, c.height] = [img.naturalWidth, img.naturalHeight];
-  const g = c.getContext('2d'); g.filter = getComputedStyle(img).filter; g.drawImage(img, 0, 0);
-  const at = (x, y) => [...g.getImageData(x, y, 1, 1).data].slice(0, 3);
-  const [right, bottom] = [c.width - 3, c.height - 3];
-  return [at(2, 2), at(right, 2), at(2, bottom), at(right, bottom)];
+# The four corners of each figure as they are shown, side by side on a canvas of four pixels; of a figure that
+# keeps its colours the filter that it is shown with.
+FIGURES = """async () => {
+  const found = [];
+  for (const img of document.querySelectorAll(
+      '.bd-article .cell_output figure img, .bd-article .cell_output > img')) {
+    const filter = getComputedStyle(img).filter;
+    if (img.closest('.tag_keep-colours') || img.classList.contains('keep-colours')) {
+      found.push({kept: filter});
+      continue;
+    }
+    await img.decode();
+    const c = document.createElement('canvas'); [c.width, c.height] = [4, 1];
+    const g = c.getContext('2d'); g.imageSmoothingEnabled = false; g.filter = filter;
+    const [right, bottom] = [img.naturalWidth - 3, img.naturalHeight - 3];
+    [[2, 2], [right, 2], [2, bottom], [right, bottom]].forEach(
+      ([x, y], i) => g.drawImage(img, x, y, 1, 1, i, 0, 1, 1));
+    const data = [...g.getImageData(0, 0, 4, 1).data];
+    found.push({corners: [0, 4, 8, 12].map(i => data.slice(i, i + 3))});
+  }
+  return found;
 }"""
 
 
 def figures_take_the_ground_of_the_theme(visit, theme):
     """White by day, and by night turned round: the corners of a figure are no light box on a dark page."""
-    figures = visit.page.locator(".bd-article .cell_output figure img, .bd-article .cell_output > img")
-    assert figures.count() >= 3
-    for number in range(figures.count()):
-        figure = figures.nth(number)
-        if figure.evaluate("e => !!e.closest('.tag_keep-colours') || e.classList.contains('keep-colours')"):
-            assert figure.evaluate("e => getComputedStyle(e).filter") == "none"
+    figures = visit.page.evaluate(FIGURES)
+    assert len(figures) >= 3
+    for number, figure in enumerate(figures):
+        if "kept" in figure:
+            assert figure["kept"] == "none"
             continue
-        shades = sorted(luminance(corner) for corner in figure.evaluate(FIGURE))  # one may hold a mark
+        shades = sorted(luminance(corner) for corner in figure["corners"])  # one may hold a mark
         assert shades[1] > 0.8 if theme == "light" else shades[2] < 0.05, (number, shades)
 
+
+#: page -> what its visit from the server, with an empty cache, has received
+RECEIVED: dict[str, dict[str, float]] = {}
 
 #: Another theme without loading the page again.
 SHOW = "theme => { document.documentElement.dataset.theme = theme }"
@@ -319,6 +348,8 @@ def test_a_page_on_the_desk(browser, site, server, page, theme):
     """Day and night: nothing breaks, mathematics, words for images, contrast, keyboard, controls, figures."""
     base = f"{site.as_uri()}/" if WAYS[theme] == "file" else server
     with visiting(browser, f"{base}{page}.html", DESK, theme) as visit:
+        if base == server:
+            RECEIVED[page] = visit.received
         mathematics_is_rendered(visit, page)
         every_image_has_words(visit)
         text_stands_out(visit, theme)
@@ -354,33 +385,21 @@ def test_html_outputs_follow_the_theme(browser, site):
         assert grounds and set(grounds) == {"rgba(0, 0, 0, 0)"}
 
 
-def received(browser, addresses: list[str]) -> list[float]:
-    """The bytes that a browser with an empty cache fetches, page after page."""
-    context = browser.new_context(viewport=DESK)
-    try:
-        tab = context.new_page()
-        network = context.new_cdp_session(tab)
-        network.send("Network.enable")
-        sizes: list[float] = []
-        network.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
-        totals = []
-        for address in addresses:
-            sizes.clear()
-            tab.goto(address, wait_until="load")
-            tab.wait_for_function(READY)
-            totals.append(sum(sizes))
-        return totals
-    finally:
-        context.close()
+def received(browser, server, page) -> dict[str, float]:
+    """What a browser with an empty cache receives for a page; from the visit to the desk where it was made."""
+    if page not in RECEIVED:
+        with visiting(browser, f"{server}{page}.html") as visit:
+            RECEIVED[page] = visit.received
+    return RECEIVED[page]
 
 
 def test_weight_of_a_first_page_and_of_the_next(browser, server):
-    """4 MB for the page that a reader opens first, 1 MB for each further one."""
-    address = {page: f"{server}{page}.html" for page in PAGES}
-    sizes = dict(zip(PAGES, received(browser, list(address.values())), strict=True))
-    heavy = {page: f"{size / 1e6:.2f} MB" for page, size in list(sizes.items())[1:] if size > 1e6}
+    """4 MB for the page that a reader opens first, 1 MB for each further one, which brings what is new."""
+    known, new = set(), {}
+    for page in PAGES:
+        sizes = received(browser, server, page)
+        new[page] = sum(size for address, size in sizes.items() if address not in known)
+        known |= sizes.keys()
+        assert 1e5 < sum(sizes.values()) <= 4e6, f"{page}: {sum(sizes.values()) / 1e6:.2f} MB"
+    heavy = {page: f"{size / 1e6:.2f} MB" for page, size in list(new.items())[1:] if size > 1e6}
     assert heavy == {}
-    chapters = sorted(CHAPTER_PAGES, key=sizes.__getitem__)[-3:]  # what all pages share comes on top of each
-    for page in (PAGES[0], *chapters):
-        (first,) = received(browser, [address[page]])
-        assert 1e5 < first <= 4e6, f"{page}: {first / 1e6:.2f} MB"

@@ -78,11 +78,13 @@ AT_EDGE = {"recurrent_lag": ["gru, tanh, bias 0"]}
 IMPORTS = {"__future__", "convcraft", "torch", "numpy", "sklearn", "scipy"}
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=NAMES, scope="module")
 def name(request):
+    """Of this scope, so that what is asked of a study is asked at a time: its module is kept for a while."""
     return request.param
 
 
+@cache
 def result_of(name):
     """The committed result of a study, which every study has."""
     return load(name, STUDIES)

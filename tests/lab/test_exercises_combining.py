@@ -68,7 +68,7 @@ def trained(norm):
     def train(splits, seed):
         net = seeded(normalized if norm else recipe_net, seed)
         settings = {"learning_rate": 0.05 if norm else 0.025, "weight_decay": 0.003, "batch_size": 32}
-        fit(net, splits, epochs=40, seed=seed, progress=False, **settings)
+        fit(net, splits, epochs=40, seed=seed, progress=False, evaluate_at=(), **settings)
         return net
 
     return train

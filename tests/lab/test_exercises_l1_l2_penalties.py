@@ -50,7 +50,8 @@ def trained(decay):
     def train(splits, seed):
         net = seeded(lambda: models.MLP((64, 64, 64, 10)), seed)
         sgd = torch.optim.SGD(penalties.decay_groups(net, decay), lr=0.1, momentum=0.9)
-        fit(net, splits, epochs=150, batch_size=50, seed=seed, progress=False, optimizer=lambda _: sgd)
+        how = {"epochs": 150, "batch_size": 50, "seed": seed, "evaluate_at": ()}
+        fit(net, splits, progress=False, optimizer=lambda _: sgd, **how)
         return net
 
     return train

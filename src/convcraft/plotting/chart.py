@@ -2,6 +2,8 @@
 
 import base64
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +49,30 @@ class Chart(Figure):
     def _repr_html_(self) -> None:
         return None
 
+    def lay_out(self) -> None:
+        """Solve the layout once, and draw nothing."""
+        engine = self.get_layout_engine()
+        if engine is None:  # of a chart that was laid out by hand
+            self.draw_without_rendering()
+        else:
+            engine.execute(self)
+
+    @contextmanager
+    def _as_it_is(self) -> Iterator[None]:
+        """Without a layout engine, which would solve once more what is settled."""
+        engine = self.get_layout_engine()
+        self.set_layout_engine("none")
+        try:
+            yield
+        finally:
+            if engine is not None:
+                self.set_layout_engine(engine)
+
     def settle(self) -> None:
         """Repeat the layout until no panel moves, so that the first drawing equals every later one."""
         before: list[float] = []
         for _ in range(6):
-            self.draw_without_rendering()
+            self.lay_out()
             now = [v for ax in self.axes for v in ax.get_position().bounds]
             if len(now) == len(before) and all(abs(a - b) < 1e-8 for a, b in zip(now, before, strict=True)):
                 return
@@ -64,10 +85,10 @@ class Chart(Figure):
         full = io.BytesIO()
         with settings(self.theme):
             self.settle()
-            self.savefig(full, format="png", dpi=DPI, metadata={"Software": None})
-        with Image.open(full) as image:
-            flat = image.convert("RGB")
-        flat = flat.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+            with self._as_it_is():
+                self.savefig(full, format="raw", dpi=DPI)
+        image = Image.frombytes("RGBA", self.canvas.get_width_height(), full.getvalue())
+        flat = image.convert("RGB").quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
         small = io.BytesIO()
         flat.save(small, "PNG", optimize=True)
         self.stale, self._drawn = False, small.getvalue()

@@ -137,7 +137,7 @@ def end_labels(chart: Chart, ax: Axes, ends: Mapping[str, tuple[float, float, st
 
     Returns False, and draws nothing, where a name would end up more than `reach` lines of text from its line.
     """
-    chart.draw_without_rendering()
+    chart.lay_out()
     names = list(ends)
     pixel = np.array([ax.transData.transform(ends[n][:2])[1] for n in names])
     box = ax.get_window_extent()

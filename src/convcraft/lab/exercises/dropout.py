@@ -104,7 +104,7 @@ def _loss(p: float, rate: float) -> float:
     for seed in range(3):
         splits = digits(100, seed)
         net = seeded(lambda: _wide(p), seed)
-        fit(net, splits, epochs=100, learning_rate=rate, batch_size=32, seed=seed, progress=False)
+        fit(net, splits, epochs=100, learning_rate=rate, batch_size=32, seed=seed, progress=False, evaluate_at=())
         losses.append(evaluate(net, splits.test).loss)
     return sum(losses) / 3
 

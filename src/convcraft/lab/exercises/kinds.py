@@ -148,7 +148,7 @@ def digits(count: int, seed: int, flat: bool = True) -> data.Splits:
 def _baseline(build: Any, count: int, seed: int, flat: bool, settings: tuple[Any, ...]) -> Evaluation:
     """How `build`'s network does on the test part; the same for every answer."""
     net, splits = seeded(build, seed), digits(count, seed, flat)
-    fit(net, splits, seed=seed, progress=False, **dict(settings))
+    fit(net, splits, seed=seed, progress=False, evaluate_at=(), **dict(settings))
     return evaluate(net, splits.test)
 
 

@@ -1,5 +1,6 @@
 """Confidence intervals of a mean, of any statistic, and of a proportion."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -61,11 +62,28 @@ def check_level(level: float) -> None:
         raise ConvcraftError(f"level must lie between 0 and 1; got {level}. Pass 0.95 for a 95 % interval.")
 
 
-def student() -> Any:
-    """Student's t of scipy, which takes a second to import and so waits until it is needed."""
-    from scipy import stats
+class _Student:
+    """The numbers of scipy.stats.t, without its checks of every argument, which take most of its time."""
 
-    return stats.t
+    def __init__(self) -> None:
+        from scipy import special
+
+        self._cdf, self._quantile = special.stdtr, special.stdtrit
+
+    def cdf(self, x: float, df: float) -> float:
+        return float(self._cdf(df, x))
+
+    def sf(self, x: float, df: float) -> float:
+        return float(self._cdf(df, -x))
+
+    def ppf(self, p: float, df: float) -> float:
+        return float(self._quantile(df, p))
+
+
+@functools.cache
+def student() -> _Student:
+    """Student's t of scipy, which takes a while to import and so waits until it is needed."""
+    return _Student()
 
 
 def interval_around(mean: float, error: float, df: float, n: int, level: float) -> Interval:
