@@ -186,7 +186,8 @@ def test_the_elu_family_adds_nothing_to_what_the_next_layer_keeps(name, eager_pa
 
 
 @pytest.mark.parametrize(
-    "name", ["relu", "relu6", "leaky_relu", "elu", "celu", "selu", "silu", "mish", "hardswish"]
+    "name",
+    ["relu", "relu6", "leaky_relu", "elu", "celu", "selu", "silu", "mish", "hardsigmoid", "hardswish"],
 )
 def test_inplace_writes_over_the_input(name, eager_paths):
     x = torch.randn(10, requires_grad=True)

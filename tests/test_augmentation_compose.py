@@ -79,6 +79,13 @@ def test_compose_multiplies_the_maps():
     torch.testing.assert_close(there, x, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("ways", [("nearest", "bilinear"), ("bilinear", "nearest")], ids=" then ".join)
+def test_compose_lets_every_part_interpolate_in_its_own_way(ways):
+    x = images()
+    parts = [A.RandomRotation((angle, angle), interpolation=way) for angle, way in zip((20, 25), ways, strict=True)]
+    assert torch.equal(A.Compose(*parts)(x), nn.Sequential(*parts)(x))
+
+
 def test_compose_keeps_images_that_no_part_selects():
     x = images(2000, 1, 5, 5)
     out = A.Compose(A.RandomRotation(20, p=0.5), A.RandomScale(0.2, p=0.5))(x, seeded())

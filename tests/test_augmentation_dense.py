@@ -154,6 +154,21 @@ def test_cutmix_pastes_the_same_rectangle_into_masks(dtype):
     assert A.mixup(images, soft, weight=0.5, partner=torch.arange(N).flip(0))[1].shape == soft.shape
 
 
+def test_an_erased_rectangle_reaches_every_edge_as_often():
+    """Of four places in a row a rectangle of three covers the first or the last."""
+    erase = A.RandomErasing(area=0.75, ratio=1, value=1.0, generator=seeded())
+    for shape in ((1000, 1, 3, 4), (1000, 1, 4, 3)):
+        places = erase(torch.zeros(shape)).amax(3 if shape[2] == 4 else 2)[:, 0].mean(0)  # (4,): share erased
+        assert places[1] == places[2] == 1 and abs(places[0] - 0.5) < 0.07 and abs(places[3] - 0.5) < 0.07
+
+
+@pytest.mark.parametrize(("ratio", "size"), [(4, (24, 6)), (0.25, (6, 24)), (1, (12, 12))])
+def test_the_ratio_of_an_erased_area_is_its_height_over_its_width(ratio, size):
+    erased = A.RandomErasing(area=144 / 1800, ratio=ratio, value=1.0, generator=seeded())(torch.zeros(8, 1, 30, 60))
+    for rectangle in erased[:, 0]:
+        assert (int(rectangle.any(1).sum()), int(rectangle.any(0).sum())) == size
+
+
 def test_erasing_by_area_and_ratio_and_with_noise():
     images = torch.zeros(4000, 1, 40, 60)
     erased = (

@@ -54,6 +54,13 @@ def test_mixup_equals_a_loop(dtype):
         torch.testing.assert_close(targets[i].double(), row, rtol=0, atol=1.2e-7)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_targets_of_half_precision_are_mixed_in_float32(dtype):
+    partner = torch.arange(N).roll(1)
+    _, targets = A.mixup(images(), one_hot(dtype=dtype), weight=0.3, partner=partner)
+    torch.testing.assert_close(targets, 0.3 * one_hot() + 0.7 * one_hot()[partner])
+
+
 def test_mixup_of_one_weight_and_of_targets():
     x, soft = images(), torch.rand(N, K)
     partner = torch.arange(N).flip(0)

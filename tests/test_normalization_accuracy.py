@@ -44,6 +44,28 @@ def test_batch_norm_of_a_large_mean_in_value_gradient_and_statistics(mean, devia
         assert error(single.detach(), double.detach()) < (1e-4 if careful else 0.02)
 
 
+def test_the_running_mean_of_a_large_mean_is_right_to_the_last_digit():
+    x = (1e4 + 0.1 * torch.randn(64, 64, 8, 8)).contiguous(memory_format=torch.channels_last)
+    running_mean = torch.zeros(64)
+    N.batch_norm(x, running_mean, None, training=True, momentum=1.0)
+    assert torch.equal(running_mean, x.double().mean((0, 2, 3)).float())
+
+
+def test_weights_with_gaps_in_memory_are_those_that_one_sees():
+    x = torch.randn(64, 4, 32, 32).contiguous(memory_format=torch.channels_last)
+    weight, bias = torch.randn(2, 8)[:, ::2]
+    ours, theirs = N.group_norm(x, 2, weight, bias), F.group_norm(x, 2, weight, bias)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+    ours, theirs = (f.batch_norm(x, None, None, weight, bias, True) for f in (N, F))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_the_defined_variance_is_no_difference_of_two_large_numbers():
+    x = 1e4 + 0.1 * torch.randn(1000)
+    _, variance = definitions.moments(x, (0,))
+    assert error(variance, x.double().var(0, correction=0, keepdim=True)) < 1e-3
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
 @pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (50.0, 1.0), (1e4, 0.1)])
 def test_the_others_of_a_large_mean(mean, deviation, layout):

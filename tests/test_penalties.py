@@ -106,6 +106,12 @@ def test_gradients_at_zero_are_zero():
             assert torch.isfinite(torch.autograd.grad(slope.sum(), w, allow_unused=True)[0]).all()
 
 
+def test_a_group_of_zeros_costs_nothing_under_torch_func():
+    slope, value = torch.func.grad_and_value(P.group_lasso)(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    torch.testing.assert_close(value, torch.tensor(5 * math.sqrt(2)))
+    torch.testing.assert_close(slope, math.sqrt(2) * torch.tensor([[0.6, 0.8], [0.0, 0.0]]))
+
+
 def test_transforms_of_torch_func_and_compile():
     w = torch.randn(4, 3, dtype=torch.float64)
     for penalty in (P.l1_penalty, P.l2_penalty, P.group_lasso, lambda p: P.elastic_net(p, 0.1, 0.2)):

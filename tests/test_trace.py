@@ -208,6 +208,21 @@ def test_nothing_before_a_gate_ends_a_branch():
     assert graph["last"].activation.name == "sigmoid" and graph["first"].activation.name == "relu"
 
 
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.gamma = nn.Linear(4, 4), nn.Parameter(torch.zeros(4))
+
+    def forward(self, x):
+        return x + self.gamma * self.fc(x)
+
+
+def test_nothing_before_a_learned_scale_ends_a_branch():
+    """Where the scale starts at zero too, as here, neither would ever get a gradient."""
+    graph = successors(Scaled())
+    assert graph.branches == 1 and not graph["fc"].residual
+
+
 class Towers(nn.Module):
     """Two origins, equally deep sides, and a learned position: no residual sums."""
 

@@ -53,6 +53,12 @@ class NoisyNet(nn.Module):
         return self.layers(x)
 
 
+@pytest.mark.parametrize(("evaluate_at", "measured"), [(None, [2, 4, 5]), ([3], [3, 5]), ([], [5])])
+def test_the_last_update_is_always_measured(small, evaluate_at, measured):
+    history = fit(mlp(), small, batch_size=50, updates=5, evaluate_at=evaluate_at)
+    assert history.updates == measured
+
+
 def test_two_runs_agree_bit_for_bit_and_another_seed_does_not(small):
     runs = []
     for seed in (5, 5, 6):
