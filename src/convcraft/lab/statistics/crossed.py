@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from convcraft.errors import ConvcraftError
-from convcraft.lab.statistics.intervals import Interval, check_level, interval_around, student
+from convcraft.lab.statistics.intervals import Interval, check_level, interval_around, student_cdf, student_quantile
 
 
 @dataclass(frozen=True)
@@ -31,24 +31,24 @@ class Estimate:
         """Two-sided p of a mean of 0."""
         if not self.error:
             return float(self.mean == 0)
-        return float(2 * student().sf(abs(self.mean) / self.error, self.df))
+        return 2 * student_cdf(-abs(self.mean) / self.error, self.df)
 
     def half_width(self, level: float = 0.9) -> float:
         """Half the width of the interval: an equality within less than this cannot be shown."""
-        return float(student().ppf((1 + level) / 2, self.df) * self.error)
+        return student_quantile((1 + level) / 2, self.df) * self.error
 
     def equality(self, margin: float) -> float:
         """p of the two one-sided tests that the mean lies within ±margin."""
         if not self.error:
             return float(abs(self.mean) >= margin)
-        return float(student().sf((margin - abs(self.mean)) / self.error, self.df))
+        return student_cdf((abs(self.mean) - margin) / self.error, self.df)
 
     def power(self, margin: float) -> float:
         """Chance that `equality` is shown at 5 % where the true mean is 0, at this standard error."""
         if not self.error:
             return 1.0
-        reach = margin / self.error - student().ppf(0.95, self.df)
-        return max(0.0, float(2 * student().cdf(reach, self.df) - 1))
+        reach = margin / self.error - student_quantile(0.95, self.df)
+        return max(0.0, 2 * student_cdf(reach, self.df) - 1)
 
 
 def crossed(values: ArrayLike) -> Estimate:

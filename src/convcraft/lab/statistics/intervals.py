@@ -1,6 +1,5 @@
 """Confidence intervals of a mean, of any statistic, and of a proportion."""
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -62,32 +61,22 @@ def check_level(level: float) -> None:
         raise ConvcraftError(f"level must lie between 0 and 1; got {level}. Pass 0.95 for a 95 % interval.")
 
 
-class _Student:
-    """The numbers of scipy.stats.t, without its checks of every argument, which take most of its time."""
+def student_cdf(t: float, df: float) -> float:
+    """P(T <= t) of Student's t: scipy.stats.t.cdf without its checks of every argument, which take most of its time."""
+    from scipy.special import stdtr
 
-    def __init__(self) -> None:
-        from scipy import special
-
-        self._cdf, self._quantile = special.stdtr, special.stdtrit
-
-    def cdf(self, x: float, df: float) -> float:
-        return float(self._cdf(df, x))
-
-    def sf(self, x: float, df: float) -> float:
-        return float(self._cdf(df, -x))
-
-    def ppf(self, p: float, df: float) -> float:
-        return float(self._quantile(df, p))
+    return float(stdtr(df, t))
 
 
-@functools.cache
-def student() -> _Student:
-    """Student's t of scipy, which takes a while to import and so waits until it is needed."""
-    return _Student()
+def student_quantile(p: float, df: float) -> float:
+    """The value that Student's t stays below with probability p, in the same way."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(df, p))
 
 
 def interval_around(mean: float, error: float, df: float, n: int, level: float) -> Interval:
-    half = float(student().ppf((1 + level) / 2, df)) * error if error > 0 else 0.0
+    half = student_quantile((1 + level) / 2, df) * error if error > 0 else 0.0
     return Interval(mean, mean - half, mean + half, n, level)
 
 
