@@ -152,10 +152,7 @@ CHECKS: dict[str, Check] = by_name(turn_about_a_point, one_draw_each, no_leak, y
         _copies_needed,
         [(40, 0.0, 100), (40, 0.5, 60), (40, 0.5, 79), (40, 0.5, 80), (40, 0.5, 200), (100, 0.5, 90)],
         "the number of copies for n = {}, rho = {}, goal = {}",
-        (
-            lambda n, rho, goal: max(0, math.ceil(goal / n) - 1),
-            "so it would be if each copy were a new image (rho = 0).",
-        ),
+        (lambda n, rho, goal: max(0, math.ceil(goal / n) - 1), "so it is where each copy is a new image (rho = 0)."),
     ),
     "noise-is-decay": formula(
         lambda std: 2 * std**2,

@@ -124,10 +124,7 @@ def pooled_paradox(answer: Any) -> Iterator[Complaint]:
         yield "The first function must be ahead at both rates."
     pooled = (accuracy * runs).sum(1) / runs.sum(1)
     if pooled[0] >= pooled[1]:
-        yield (
-            f"The pooled means are {pooled[0]:.3f} and {pooled[1]:.3f}, and the first is not behind. "
-            "Which of the two was mostly run at the bad rate?"
-        )
+        yield f"Pooled, {pooled[0]:.3f} is not behind {pooled[1]:.3f}. Which of the two was mostly run at the bad rate?"
 
 
 def your_choice(answer: Any) -> Iterator[Complaint]:

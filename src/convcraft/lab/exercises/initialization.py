@@ -23,9 +23,8 @@ def misfit() -> nn.Sequential:
     Chapter: Weight initialization.
     """
     return nn.Sequential(
-        nn.Conv2d(16, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 5, groups=64), nn.ReLU(),
-        nn.Conv2d(64, 128, 1), nn.ReLU(), nn.Flatten(), nn.Linear(128, 256),
-        nn.ReLU(), nn.Linear(256, 10),
+        nn.Conv2d(16, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 5, groups=64), nn.ReLU(), nn.Conv2d(64, 128, 1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(128, 256), nn.ReLU(), nn.Linear(256, 10),
     )  # fmt: skip
 
 
@@ -65,10 +64,7 @@ def your_deep_network(answer: Any) -> Iterator[Complaint]:
     if not 0.1 <= signal <= 10:
         yield f"The second moment after sixty layers is {signal:.2g}; keep it between 0.1 and 10."
     if not 0.1 <= gradient <= 10:
-        yield (
-            f"The signal arrives ({signal:.2g}), but the gradient is multiplied by {gradient:.2g}; keep it "
-            "between 0.1 and 10. Look for chi near 1 at the fixed point."
-        )
+        yield f"The signal arrives, the gradient is multiplied by {gradient:.2g}: look for chi near 1 at a fixed point."
 
 
 CHECKS: dict[str, Check] = by_name(mend_the_initializer, your_deep_network) | {
@@ -97,10 +93,7 @@ CHECKS: dict[str, Check] = by_name(mend_the_initializer, your_deep_network) | {
         lambda p: math.sqrt(2 * (1 - p)),
         [(0.0,), (0.2,), (0.5,), (0.9,)],
         "the gain for p = {:g}",
-        (
-            lambda p: math.sqrt(2),
-            "That is the gain without dropout. What is kept is divided by 1 - p, and then squared.",
-        ),
+        (lambda p: math.sqrt(2), "That is the gain without dropout. What is kept is divided by 1 - p, then squared."),
         (
             lambda p: math.sqrt(2 / (1 - p)),
             "Dropout makes the second moment larger, not smaller: a share 1 - p is kept, and each of it is "

@@ -51,8 +51,8 @@ def function_of_your_own(answer: Callable[..., Any]) -> Iterator[Complaint]:
         yield "of standard normal input hardly anything is left: its second moment is below 0.001."
 
 
-def _seeds(deviation: float, difference: float) -> int:
-    return math.ceil((_POWER * deviation / difference) ** 2)
+def _seeds(deviation: float, difference: float, power: float = _POWER) -> int:
+    return math.ceil((power * deviation / difference) ** 2)
 
 
 _ASKED = ("measure", "rates", "seeds", "shows", "opposite")
@@ -85,18 +85,12 @@ CHECKS: dict[str, Check] = by_name(function_of_your_own, registered_test) | {
         [(0.8, 0.3), (0.5, 0.3), (0.8, 1.0)],
         "the number of seeds for a deviation of {0} and a difference of {1}",
         (
-            lambda s, d: math.ceil((stats.norm.ppf(0.975) * s / d) ** 2),
+            lambda s, d: _seeds(s, d, stats.norm.ppf(0.975)),
             "so many seeds see it in half of the cases only: the interval's end lies at zero on average.",
         ),
         (lambda s, d: math.floor((_POWER * s / d) ** 2), "so many seeds are not quite enough: round up."),
-        (
-            lambda s, d: math.ceil(2 * (_POWER * s / d) ** 2),
-            "that is for two groups; here the deviation is that of the paired difference.",
-        ),
-        (
-            lambda s, d: math.ceil(((stats.norm.ppf(0.95) + stats.norm.ppf(0.8)) * s / d) ** 2),
-            "that is a one-sided test: the quantile of 95 % belongs to it.",
-        ),
+        (lambda s, d: math.ceil(2 * (_POWER * s / d) ** 2), "that is for two groups; here differences are paired."),
+        (lambda s, d: _seeds(s, d, sum(stats.norm.ppf((0.95, 0.8)))), "95 % is the quantile of a one-sided test."),
     ),
     "best-of-equals": formula(
         lambda k: integrate.quad(lambda z: z * k * stats.norm.pdf(z) * stats.norm.cdf(z) ** (k - 1), -9, 9)[0],

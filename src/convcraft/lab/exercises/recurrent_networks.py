@@ -79,10 +79,7 @@ CHECKS: dict[str, Check] = by_name(gru_by_hand, last_true_state, share_of_repeat
         lambda lag, share: -math.log(share ** (-1 / lag) - 1),
         [(20, 0.5), (100, 0.5), (100, 0.9)],
         "the bias for a lag of {0} and a share of {1}",
-        (
-            lambda lag, share: -math.log(1 / share - 1),
-            "that keeps the share for one step. It is multiplied once in each step.",
-        ),
+        (lambda lag, share: -math.log(1 / share - 1), "that keeps the share for one step; each step multiplies it."),
         (lambda lag, share: math.log(share ** (-1 / lag) - 1), "the sign is wrong: an open gate has a large bias."),
         (lambda lag, share: share ** (1 / lag), "that is the gate. Which bias does sigmoid send there?"),
         (lambda lag, share: math.log(lag), "that is the rule of thumb, which keeps about a share of 1/e."),

@@ -73,17 +73,11 @@ CHECKS: dict[str, Check] = by_name(split_without_leak, one_line_detector) | {
         statistics.mase,
         [(_FORECAST, _TRUE, _HISTORY, 1), (_FORECAST, _TRUE, _HISTORY, 24)],
         "MASE at period {3}",
-        (
-            lambda f, y, h, p: np.abs(f - y).mean(),
-            "that is the mean absolute error, which has the unit of the series: divide by that of the rule.",
-        ),
+        (lambda f, y, *_: np.abs(f - y).mean(), "that error has the unit of the series: divide by that of the rule."),
         (
             lambda f, y, h, p: np.abs(f - y).mean() / np.abs(np.diff(h)).mean(),
             "the rule repeats the value one period before, not always the last one.",
         ),
-        (
-            lambda f, y, h, p: ((f - y) ** 2).mean() / ((h[p:] - h[:-p]) ** 2).mean(),
-            "both errors are absolute, not squared.",
-        ),
+        (lambda f, y, h, p: ((f - y) ** 2).mean() / ((h[p:] - h[:-p]) ** 2).mean(), "absolute errors, not squared."),
     ),
 }
