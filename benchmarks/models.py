@@ -62,7 +62,7 @@ def penalty_ratios(rounds: int, sizes: tuple[tuple[int, int], ...] = ((4, 96), (
     for layers, width in sizes:
         model = stack(layers, width)
         count = sum(p.numel() for p in model.parameters())
-        repeats = max(1, 400_000 // count)
+        repeats = max(1, min(24, 400_000 // count))
         for name, what, actions in zip(
             ("elastic_net", "soft_threshold_"),
             ("value+gradient", "proximal step"),

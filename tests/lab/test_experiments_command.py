@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from convcraft import ConvcraftError
+from convcraft import ConvcraftError, lab
 from convcraft.__main__ import main
 from convcraft.lab.experiments import command, run_study, store
 from convcraft.lab.experiments.command import state
@@ -158,6 +158,8 @@ def test_help_and_list_work_without_scipy_and_a_run_says_what_to_install(folder,
         name for name in sys.modules if name.startswith(("convcraft.lab.exp", "convcraft.lab.stat"))
     ]:
         monkeypatch.delitem(sys.modules, name)
+    for name in ("experiments", "statistics"):  # which a new import replaces; afterwards the old ones are back
+        monkeypatch.setattr(lab, name, getattr(lab, name))
     with pytest.raises(SystemExit) as stop:
         call("--help")
     assert stop.value.code == 0 and "path of a .py file" in capsys.readouterr().out
