@@ -1,4 +1,4 @@
-"""What the helpers accept (tensors, arrays, lists, intervals), and the checks of these."""
+"""What the helpers accept (tensors, arrays, lists, intervals), and the checks on it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ def array(value: Any, name: str) -> np.ndarray:
 
 
 def mapping(value: Any, name: str, singular: str) -> dict[str, Any]:
-    """Return a non-empty mapping of names to data as a plain dict; anything else is refused."""
+    """Return a non-empty mapping of names to data as a plain dict; anything else raises ConvcraftError."""
     if not isinstance(value, Mapping):
         raise ConvcraftError(f"{name}: expected a dict of name: {singular}, got {type(value).__name__}")
     if not value:

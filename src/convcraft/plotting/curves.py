@@ -17,7 +17,7 @@ from .style import MARKERS, WIDTH, series_style
 if TYPE_CHECKING:
     from .chart import Chart
 
-LIMIT_POINTS = 12  # lines with at most so many points show them as markers
+LIMIT_POINTS = 12  # lines with at most this many points show them as markers
 LABELS = ("title", "xlabel", "ylabel", "xlim", "ylim", "hline", "vline")
 PANEL_KEYS = ("x", "series", "xscale", "yscale", "markers", *LABELS)
 

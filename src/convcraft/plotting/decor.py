@@ -34,7 +34,7 @@ def drawing(alt: str, size: tuple[float, float] | None, default: tuple[float, fl
 
 
 def panel_axes(chart: Chart, count: int, rows: int, columns: int, **options: Any) -> list[Axes]:
-    """The axes of so many panels in a grid, row by row; the places that are left over stay empty."""
+    """The axes of `count` panels in a grid, row by row; the places that are left over stay empty."""
     grid = chart.subplots(rows, columns, squeeze=False, **options).ravel()
     for ax in grid[count:]:
         ax.remove()

@@ -82,10 +82,10 @@ def forest(
     size: tuple[float, float] | None = None,
     theme: str = "light",
 ) -> Chart:
-    """Draw many differences with their intervals against 0: thin rows under one label a group.
+    """Draw many differences with their intervals against 0: thin rows under one label per group.
 
     Args:
-        groups: ``{group: {series: intervals}}``; the series tells the colour and the mark. Within its group
+        groups: ``{group: {series: intervals}}``; the series decides the colour and the mark. Within its group
             each interval has a row, sorted by its mean.
 
     Raises ConvcraftError without `alt` or groups, and for what is not an interval.
@@ -147,7 +147,7 @@ def differences(
         contrasts: each with the names ``a`` and ``b``, the ``interval`` of a - b (mean, low, high), a
             ``measure``, and a ``margin`` or None: what ``Results.contrasts()`` gives.
         xlabel: by default the measure, where it is the same for all.
-        percent: in percentage points.
+        percent: show percentage points.
         numbers: A format such as "{:+.1f}" with which the mean is written at the right of each row.
 
     Raises ConvcraftError without `alt` or contrasts, and for what is not a contrast.

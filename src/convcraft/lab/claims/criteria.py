@@ -39,7 +39,7 @@ class Condition:
 
     @property
     def truth(self) -> bool | None:
-        """The truth value that is asked for, ``None`` where a number is."""
+        """The truth value asked for; ``None`` where a number is."""
         return {"true": True, "false": False}.get(self.text)
 
     def met(self, outcome: Any) -> bool:
@@ -71,7 +71,7 @@ class Setting:
     at_scale: bool = False
 
     def result(self, outcome: Any) -> str:
-        """What an outcome says: "shows", "opposite" or "neither", as ``None``, which is not measured."""
+        """What an outcome says: "shows", "opposite" or "neither"; the last also for ``None``, not measured."""
         if outcome is None:
             return "neither"
         if (self.shows.truth is None) is _is_truth(outcome):
@@ -159,7 +159,7 @@ def judge_settings(
 
 
 def verdict(strength: str, results: Sequence[str]) -> str:
-    """The word that the results of the settings give a claim of this strength (see `STRENGTHS` of the ledger).
+    """The verdict on a claim of this strength, from the results of its settings (see `STRENGTHS` in the ledger).
 
     >>> verdict("does", ["shows", "opposite"]), verdict("may", ["shows", "opposite"])
     ('holds-with-conditions', 'holds')

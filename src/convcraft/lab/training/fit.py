@@ -24,7 +24,7 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 ScheduleFactory = Callable[[Optimizer], Any]
 Decayed = Callable[[nn.Module], Iterable[nn.Parameter]]
 
-#: how many updates at most are made before their losses are read and checked
+#: at most so many updates are made before their losses are read and checked
 CHECK_EVERY = 100
 
 
@@ -38,7 +38,7 @@ class DivergedError(ConvcraftError):
 
 
 def seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """Call a factory with torch's global generator at `seed`, and restore the generator: the model of that seed.
+    """The model that a factory makes with torch's global generator seeded by `seed`; the generator is then restored.
 
     `fit_many` starts from these models, so `fit(seeded(factory, s), splits, seed=s)` trains the same network.
 
@@ -74,7 +74,7 @@ class _Run:
     ) -> None:
         self.model, self.splits, self.optimizer, self.schedule = model, splits, optimizer, schedule
         self.function, self.budget = resolve_loss(loss), budget
-        #: of the updates that were not read yet: loss, right answers, size of the batch
+        #: loss, right answers and batch size of the updates that have not been read yet
         self.unread: list[tuple[Tensor, Tensor | None, int]] = []
         self.update = 0
         self.sums = [0.0, 0.0, 0]
@@ -182,8 +182,8 @@ def fit(
     `optimizer` maps parameters to an optimizer, `schedule` an optimizer to a scheduler that steps once an epoch;
     `loss` is "cross_entropy", "mse" or a function of (outputs, targets) that returns the mean. `updates` is a budget
     in place of `epochs`; `evaluate_at` names the updates after which to measure in place of the ends of epochs (the
-    last one always is). With `patience` training stops after so many measurements without a lower validation loss, and
-    the best weights are restored. With `flat`, for example 0.01, it stops when the lowest validation loss fell by at
+    last one always is). With `patience`, training stops after as many measurements without a lower validation loss, and
+    the best weights are restored. With `flat`, for example 0.01, it stops once the lowest validation loss fell by at
     most that share within the last quarter of the updates (after eight measurements or more). `progress=None` shows a
     progress bar in a terminal or an interactive notebook only. An interrupt (Ctrl-C) ends training and returns what
     was measured. The test part is not touched.
