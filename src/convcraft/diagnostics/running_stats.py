@@ -1,4 +1,4 @@
-"""Sums over what passes through one layer; nothing is moved off the device until somebody reads it."""
+"""Sums over the values that pass through one layer; nothing is moved off the device until somebody reads it."""
 
 import math
 from dataclasses import replace
@@ -28,7 +28,7 @@ def wide(dtype: torch.dtype) -> torch.dtype | None:
 
 
 class Series:
-    """(step, number or row of numbers) that stay on the device until somebody reads them.
+    """Pairs (step, number or row of numbers) that stay on the device until somebody reads them.
 
     All tensors of one series have one shape and one device.
     """
@@ -42,7 +42,7 @@ class Series:
         self.waiting.append((step, value))
 
     def fold(self) -> list[tuple[int, list[float]]]:
-        """Move what is waiting off the device, all in one go; everything so far, each step's as a list."""
+        """Move what is waiting off the device, all in one go; returns (step, list of numbers) for everything so far."""
         waiting, self.waiting = self.waiting, []
         if waiting:
             rows = torch.stack([value.reshape(-1) for _, value in waiting]).double().tolist()
@@ -80,7 +80,7 @@ class Tally:
         dim, n = self.call.unit_dim, value.numel()
         dtype = wide(value.dtype)
         if dim is not None and self.units not in (0, value.shape[dim]):
-            # a size that changes from pass to pass is a length or a width: units are counted no longer
+            # a size that changes from pass to pass is a length or a width: units are no longer counted
             self.without_units, self.rectifier, self.alive = True, False, None
             self.units = self.seen = 0
             self.rows = [(*row[:3], row[3].sum(), *row[4:]) for row in self.rows]
@@ -219,5 +219,5 @@ class ExactTally(Tally):
 
 
 def root_mean_square(values: list[float]) -> float | None:
-    """Of numbers; None where there are none."""
+    """The root mean square of numbers; None if there are none."""
     return math.sqrt(sum(v * v for v in values) / len(values)) if values else None

@@ -19,9 +19,9 @@ QUANTITIES = ("mean", "std", "zeros", "saturated", "gradient", "weight_gradient"
 
 
 class Trace:
-    """What `record` saw, layer by layer in the order in which they run; printed, an aligned table.
+    """What `record` saw, layer by layer in the order in which they run; prints as an aligned table.
 
-    `trace["name"]` is the statistics of one layer, `trace.history("name", "std")` one number a recorded step,
+    `trace["name"]` is the statistics of one layer, `trace.history("name", "std")` one number per recorded step,
     `trace.steps` the number of recorded steps. Numbers are moved off the device when they are first read.
     Chapter: Combining.
 
@@ -59,9 +59,9 @@ class Trace:
         return found[name]
 
     def history(self, name: str, quantity: str = "std") -> list[float]:
-        """One number for each recorded step, NaN where it has none; `QUANTITIES` are known.
+        """One number for each recorded step, NaN where it has none; `QUANTITIES` lists the quantities.
 
-        Raises ConvcraftError for a layer or quantity that is not known.
+        Raises ConvcraftError for an unknown layer or quantity.
         """
         check_known("quantity", quantity, QUANTITIES)
         self[name]
@@ -70,7 +70,7 @@ class Trace:
     def plot(self, quantity: str = "std", *, alt: str | None = None, theme: str = "light") -> Chart:
         """Draw a quantity against the recorded step: lines for a few layers, rows of colour for many.
 
-        Raises ConvcraftError for a quantity that is not known, and where nothing was recorded.
+        Raises ConvcraftError for an unknown quantity, and if nothing was recorded.
         """
         series = {}
         for layer in self.layers:

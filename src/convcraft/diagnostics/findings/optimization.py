@@ -95,7 +95,7 @@ def decay(evidence: Evidence) -> Iterator[Finding]:
 def updates(evidence: Evidence) -> Iterator[Finding]:
     """The change of the weights in one step over the weights, or over their usual size where that is more.
 
-    Weights that started at zero are replaced by their first steps, and that is meant.
+    Weights that started at zero are replaced by their first steps, as they should be.
     """
     ratios = {fact.name: fact.change / max(fact.size, fact.usual) for fact in evidence.steps}
     if not ratios:

@@ -1,4 +1,4 @@
-"""Signals: through depth and time, and in units that say nothing."""
+"""Signals: through depth and time, and in units that carry none."""
 
 import math
 from collections.abc import Iterator, Sequence

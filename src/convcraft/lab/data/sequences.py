@@ -89,7 +89,7 @@ def mfcc(signal: ArrayLike, *, coefficients: int = 15, window: int = 256, step: 
     r"""Mel-frequency cepstral coefficients of a sound of 8,000 samples a second, (frames, coefficients).
 
     Frames of `window` samples, `step` apart and weighted by a Hann window, give power spectra with energies
-    :math:`E_b` in 26 bands of equal width on the mel scale; returns :math:`\sum_b \log(E_b) \cos(\pi k (b + 1/2) / 26)`,
+    :math:`E_b` in 26 mel bands of equal width; the result is :math:`\sum_b \log(E_b) \cos(\pi k (b + 1/2) / 26)`,
     scaled to an orthogonal transform, for k = 0, 1, ... A signal shorter than a window is padded with zeros. Raises
     ConvcraftError for an empty signal, one that is not finite, and for more than 26 coefficients. Source: Davis and
     Mermelstein (1980), Comparison of Parametric Representations for Monosyllabic Word Recognition in Continuously

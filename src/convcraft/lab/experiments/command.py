@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
         same = {name: getattr(given, name) for name in ("device", "scheduler", "vectorized", "quick", "folder")}
         results = run_study(given.name, jobs=jobs, progress=True, say=partial(print, file=sys.stderr), **same)
     except KeyboardInterrupt:
-        print("\ninterrupted; finished runs are kept, and the same command resumes", file=sys.stderr)
+        print("\ninterrupted; finished runs are kept, and the same command resumes the study", file=sys.stderr)
         return 130
     print(results)
     if lost := sum(run["diverged"] for run in results.runs if run["phase"] == "tuning"):

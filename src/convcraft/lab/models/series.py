@@ -41,9 +41,8 @@ class Recurrent(Gated):
 
     Its states are those of `Gated` with s = sigmoid, read out linearly, (N, lags) -> (N, horizon). With
     f = tanh they equal torch's, whose parameters it has. Raises ConvcraftError for an unknown kind, and for
-    None as activation. Source: Elman (1990), Finding Structure
-    in Time; Cho and others (2014), Learning Phrase Representations using RNN Encoder-Decoder for Statistical
-    Machine Translation. Chapter: Series.
+    None as activation. Source: Elman (1990), Finding Structure in Time; Cho and others (2014), Learning Phrase
+    Representations using RNN Encoder-Decoder for Statistical Machine Translation. Chapter: Series.
 
     >>> Recurrent("gru", 16, 6, activation="relu")(torch.zeros(5, 24)).shape
     torch.Size([5, 6])

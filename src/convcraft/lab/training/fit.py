@@ -182,11 +182,11 @@ def fit(
     `optimizer` maps parameters to an optimizer, `schedule` an optimizer to a scheduler that steps once an epoch;
     `loss` is "cross_entropy", "mse" or a function of (outputs, targets) that returns the mean. `updates` is a budget
     in place of `epochs`; `evaluate_at` names the updates after which to measure in place of the ends of epochs (the
-    last one always is). With `patience`, training stops after as many measurements without a lower validation loss, and
-    the best weights are restored. With `flat`, for example 0.01, it stops once the lowest validation loss fell by at
-    most that share within the last quarter of the updates (after eight measurements or more). `progress=None` shows a
-    progress bar in a terminal or an interactive notebook only. An interrupt (Ctrl-C) ends training and returns what
-    was measured. The test part is not touched.
+    last one always counts). With `patience`, training stops after that many measurements without a lower validation
+    loss, and the best weights are restored. With `flat`, for example 0.01, it stops once the lowest validation loss
+    has fallen by at most that share within the last quarter of the updates (after eight measurements or more).
+    `progress=None` shows a progress bar in a terminal or an interactive notebook only. An interrupt (Ctrl-C) ends
+    training and returns what was measured. The test part is not touched.
 
     The run is a function of the model's weights, the data, the settings and `seed` (batch order, dropout): two runs on
     one machine's CPU agree bit for bit, and torch's global random state is left as it was. The model ends in
