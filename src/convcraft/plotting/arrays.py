@@ -10,7 +10,7 @@ from convcraft.errors import ConvcraftError
 
 
 def array(value: Any, name: str) -> np.ndarray:
-    """Return a tensor, array or list of numbers as float64; a tensor may need a gradient or live on a GPU."""
+    """Return a tensor (on any device), array or list of numbers as float64; anything else raises ConvcraftError."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", torch.float64).numpy()
     if isinstance(value, Sequence) and any(isinstance(v, torch.Tensor) for v in value):
@@ -31,7 +31,7 @@ def mapping(value: Any, name: str, singular: str) -> dict[str, Any]:
 
 
 def band(value: Any, length: int, name: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Split y or (y, low, high), and check that each part is as long as x."""
+    """Split y or (y, low, high); raises ConvcraftError unless each part is as long as x."""
     low = high = None
     if isinstance(value, tuple) and len(value) == 3 and np.ndim(array(value[0], name)) == 1:
         value, low, high = value

@@ -25,7 +25,7 @@ class Chart(Figure):
     `Figure`, to which anything can be added: ``chart.axes[0]`` is the first panel.
 
     Args:
-        alt: what the chart shows, in words.
+        alt: what the chart shows, in words; an empty one raises ConvcraftError.
         size: tuple of float. Width and height in inches.
         theme: {"light", "dark"}. The colours.
     """

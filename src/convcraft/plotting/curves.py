@@ -119,13 +119,13 @@ def panels(
     """Draw small multiples of lines under one legend; a series of the same name looks the same in each.
 
     Args:
-        panels: for each panel ``x`` and ``series`` as in :func:`lines`, and what it needs of ``title``, ``xlabel``,
+        panels: for each panel ``x`` and ``series`` as in :func:`lines`, and if needed ``title``, ``xlabel``,
             ``ylabel``, ``xscale``, ``yscale``, ``xlim``, ``ylim``, ``hline``, ``vline``, ``markers``.
         columns: panels per row; by default at most three.
         xlabel, ylabel: labels common to all panels.
         sharex, sharey: give all panels the same limits.
 
-    Raises ConvcraftError without `alt` or panels, and for an entry of a panel that is not known.
+    Raises ConvcraftError without `alt` or panels, and for an unknown entry of a panel.
 
     >>> x = [-1.0, 0.0, 1.0]
     >>> chart = panels([{"title": "f", "x": x, "series": {"relu": [0, 0, 1]}},

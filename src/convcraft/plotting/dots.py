@@ -36,7 +36,7 @@ def intervals(
         values: ``{name: interval}`` or ``{name: {series: interval}}``; an interval has mean, low and high, or
             is those three numbers.
         reference: float or dict of label: float. A value for comparison, drawn as a line.
-        numbers: A format such as "{:.3f}" with which the mean is written at the right of each row.
+        numbers: a format such as "{:.3f}" for the mean, which is then written at the right of each row.
 
     Raises ConvcraftError without `alt` or values, and for what is not an interval.
 
@@ -148,7 +148,7 @@ def differences(
             ``measure``, and a ``margin`` or None: what ``Results.contrasts()`` gives.
         xlabel: by default the measure, where it is the same for all.
         percent: show percentage points.
-        numbers: A format such as "{:+.1f}" with which the mean is written at the right of each row.
+        numbers: a format such as "{:+.1f}" for the mean, which is then written at the right of each row.
 
     Raises ConvcraftError without `alt` or contrasts, and for what is not a contrast.
 

@@ -64,7 +64,7 @@ def need_matplotlib() -> None:
 
 
 def pick_theme(theme: str) -> Theme:
-    """The theme with this name, "light" or "dark"."""
+    """The theme with this name, "light" or "dark"; raises ConvcraftError for any other."""
     if theme not in THEMES:
         raise ConvcraftError(f"theme: expected 'light' or 'dark', got {theme!r}")
     return THEMES[theme]

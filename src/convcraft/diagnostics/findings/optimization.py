@@ -60,7 +60,7 @@ def _layer(parameter: str) -> str:
 
 
 def not_optimized(evidence: Evidence) -> Iterator[Finding]:
-    """Parameters that require a gradient and that the optimizer does not hold."""
+    """Parameters that require a gradient but that the optimizer does not hold."""
     groups = getattr(evidence.optimizer, "param_groups", None)
     if groups is None:
         return

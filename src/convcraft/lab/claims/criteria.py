@@ -123,7 +123,7 @@ def _short(value: float) -> str:
 
 
 def measured(outcome: Any) -> Measured:
-    """Estimate and ends of a number, an interval, a judged contrast, a test of equivalence or a triple."""
+    """Estimate and ends of a number, interval, judged contrast, equivalence test or triple; else ConvcraftError."""
     interval = getattr(outcome, "interval", getattr(outcome, "interval90", outcome))
     if hasattr(interval, "low"):
         values: Sequence[Any] = (interval.mean, interval.low, interval.high)
@@ -145,7 +145,7 @@ def measured(outcome: Any) -> Measured:
 def judge_settings(
     claim_id: str, criterion: Sequence[Setting], outcomes: Mapping[str, Any]
 ) -> dict[str, dict[str, str]]:
-    """Value and result of every setting of a criterion; checks that the outcomes name each of them once."""
+    """Value and result of every setting of a criterion; ConvcraftError unless the outcomes name each of them."""
     names = [setting.name for setting in criterion]
     check_all_known(f"setting of {claim_id!r} in outcomes", outcomes, names)
     missing = [s.name for s in criterion if s.name not in outcomes and not s.at_scale]

@@ -98,7 +98,7 @@ class Contrasts(Table[Judged]):
         return str(row.contrast), row.measure, *tests, str(row.family), within, row.verdict
 
     def named(self, contrast: str, measure: str = "test_accuracy") -> Judged:
-        """The contrast called "a - b" of a measure; ConvcraftError where the study does not state it."""
+        """The contrast called "a - b" of a measure; raises ConvcraftError if the study does not state it."""
         for row in self:
             if (str(row.contrast), row.measure) == (contrast, measure):
                 return row
@@ -106,7 +106,7 @@ class Contrasts(Table[Judged]):
 
 
 def p_of_collapses(a: Any, b: Any) -> float:
-    """Two-sided p that two arms collapse equally often on the same seeds: McNemar's exact test."""
+    """Two-sided p of two arms' collapsing equally often on the same seeds: McNemar's exact test."""
     from scipy import stats
 
     first, second = int((a & ~b).sum()), int((b & ~a).sum())

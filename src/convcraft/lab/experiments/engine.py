@@ -105,7 +105,7 @@ class _Engine:
 
 
 def _check_contrasts(study: Study, measured: Collection[str], arm: str | None = None) -> None:
-    """Raise where a contrast (of an arm) names a measure that does not exist."""
+    """Raise ConvcraftError if a contrast (of an arm) names a measure that does not exist."""
     for contrast in study.contrasts:
         if arm is None or arm in contrast.arms:
             check_known("measure of a contrast", contrast.measure, measured)
@@ -214,7 +214,7 @@ def quick_changes(study: Study) -> dict[str, Any]:
 
 
 def _check_device(device: str, here: bool) -> None:
-    """Raise unless the device is a known kind and, where the runs are done here, present."""
+    """Raise ConvcraftError unless the device is of a known kind and, if the runs are done here, present."""
     try:
         kind = torch.device(device).type
     except RuntimeError:

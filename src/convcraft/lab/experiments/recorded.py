@@ -95,8 +95,8 @@ class Recorded:
         return self.rates if tried <= set(self.rates) else sorted(tried)
 
     def tuning(self, measure: str, arm: str) -> Values:
-        """A measure of the tuning runs of an arm, (rates, seeds), or (rates, seeds, k) where it is a list;
-        the rates are `rates_of(arm)`, and nan where a rate was given up after the first seeds."""
+        """A measure of the tuning runs of an arm at `rates_of(arm)`, (rates, seeds), or (rates, seeds, k) for lists;
+        nan where a rate was given up after the first seeds. Raises ConvcraftError for an unknown measure."""
         runs = self._runs("tuning", arm)
         found = {name for run in runs for name, value in run.items() if value is not None}
         known = [name for name in runs[0] if name not in RESERVED and name in found] if runs else []

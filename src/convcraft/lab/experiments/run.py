@@ -66,7 +66,7 @@ class Task:
 
 
 def run_one(study: Study, key: Key, device: str) -> Record:
-    """Do a run; one that diverges counts as chance."""
+    """Do a run; one that diverges counts as chance. Raises ConvcraftError without the measure that chooses."""
     wall, cpu = time.perf_counter(), time.process_time()
     splits = splits_of(study, key.arm, device, key.seed)
     error = ""
@@ -211,7 +211,7 @@ def _interrupts() -> Iterator[None]:
 
 @contextmanager
 def explained(study: Study, key: Key) -> Iterator[None]:
-    """Say which run failed, and where in the file of the study."""
+    """Turn any error into a ConvcraftError that says which run failed, and where in the file of the study."""
     try:
         yield
     except Exception as error:

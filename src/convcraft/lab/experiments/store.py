@@ -154,13 +154,13 @@ class Partial:
 
 
 def key_of(record: Mapping[str, Any]) -> Key:
-    """Which run a record is of."""
+    """The run that a record is of."""
     return Key(record["phase"], record["arm"], record["rate"], record["seed"])
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Admit only one process at a time; the lock goes when its process ends."""
+    """Admit one process at a time, another gets a ConvcraftError; the lock goes when its process ends."""
     try:
         import fcntl
     except ImportError:  # Windows

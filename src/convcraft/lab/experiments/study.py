@@ -225,7 +225,7 @@ class Study:
     def reduced(self, changes: Mapping[str, Any]) -> Self:
         """The same study with other "arms" (names suffice), "rates", "seeds", "tuning_seeds", "fit" entries.
 
-        Contrasts with an arm that is left out are left out as well.
+        Contrasts with an arm that is left out are left out as well. Raises ConvcraftError for any other entry.
         """
         given = dict(changes)
         check_all_known("entry of changes", given, _QUICK)

@@ -90,7 +90,7 @@ def load_study(name: str | Path, folder: str | Path | None = None) -> Study:
 
 @lru_cache(maxsize=64)
 def compiled(name: str, source: str) -> Study:
-    """The STUDY of a source text, whose module is executed once per process."""
+    """The STUDY of a source text, executed once per process; raises ConvcraftError if it defines none."""
     module = types.ModuleType(f"convcraft_study_{name}")
     module.__file__ = file = f"{name}.py"
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)

@@ -39,7 +39,7 @@ def depth_explorer(
         width: units per layer.
         seed: for the weights, the biases and the default batch.
 
-    Raises ConvcraftError for a batch that is not (n, d) and finite, without functions or gains, for an unknown
+    Raises ConvcraftError for a batch that is not (n, d) and finite, for no functions or gains, for an unknown
     function, and for a width below 2. Chapter: Activations.
 
     >>> depth_explorer(functions=["relu"], gains=[1.0, 1.41, 2.0], width=16)

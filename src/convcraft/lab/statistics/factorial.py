@@ -139,8 +139,8 @@ def variance_shares(
 ) -> VarianceShares:
     r"""Share of each main effect and interaction in the variance of the results of a full factorial design.
 
-    With :math:`\bar y_S` the mean over everything but the factors in S, the effect of S is what its subsets
-    leave unexplained, :math:`e_S = \sum_{T \subseteq S} (-1)^{|S| - |T|}\, \bar y_T`, and its share is
+    With :math:`\bar y_S` the mean over everything but the factors in S, the effect of S is what its proper subsets
+    leave, :math:`e_S = \sum_{T \subseteq S} (-1)^{|S| - |T|}\, \bar y_T`, and its share is
     :math:`\sum e_S^2 / \sum (y - \bar y)^2`, both sums over all N values. Since the design is balanced, the
     shares of all effects and of the residual add up to 1.
 

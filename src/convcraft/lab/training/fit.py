@@ -46,7 +46,7 @@ def seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
     >>> torch.equal(a.weight, b.weight)
     True
 
-    Chapter: Convolutional networks.
+    Raises ConvcraftError for an unusable seed. Chapter: Convolutional networks.
     """
     with forked(check_seed(seed)):
         return factory()
@@ -117,7 +117,7 @@ class _Run:
         return values[2 * many :]
 
     def measure(self) -> Epoch:
-        """The losses of training since the last measurement, and of validation now."""
+        """The training loss since the last measurement and the validation loss now; DivergedError unless finite."""
         part = self.splits.validation
         loss, right = self.read(totals(self.model, part, self.function))
         if not math.isfinite(loss):
@@ -131,7 +131,7 @@ class _Run:
         return Epoch(*measured, self.rate(), self.update)
 
     def out_of_patience(self, validation_loss: float, patience: int | None) -> bool:
-        """Keep the best weights; whether `patience` measurements have passed without improvement."""
+        """Keep the best weights; return whether `patience` measurements have passed without improvement."""
         if patience is None:
             return False
         if validation_loss < self.best_loss:

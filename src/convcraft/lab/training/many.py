@@ -85,7 +85,7 @@ class Sweep:
         """The table of runs that are ordered by seed, then rate."""
         grid = (len(rates), len(seeds))
         looks = max((one.history.epochs for one in trained), default=0)
-        loss = np.full((*grid, looks), np.inf)  # of a run that diverged before the first measurement
+        loss = np.full((*grid, looks), np.inf)  # it stays that of a run that diverged before the first measurement
         sweep = cls(
             list(rates), list(seeds), loss, loss.copy(), np.full_like(loss, chance),
             np.zeros(grid, dtype=np.bool_), chance, copy.deepcopy(trained[0].model), {},
