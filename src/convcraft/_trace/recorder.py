@@ -140,7 +140,7 @@ class Recorder(TorchFunctionMode):
             leaf.__dict__["forward"] = functools.partial(self.leaf, leaf, leaf.forward)
 
     def __deepcopy__(self, memo: Any) -> Recorder:
-        return self  # a model may copy its parts
+        return self  # a model may copy its own parts
 
     def inputs(self, *values: Any) -> tuple[int, ...]:
         found: list[int] = []

@@ -116,15 +116,15 @@ def _run_in_evaluation(evidence: Evidence, model: nn.Module, batch: Batch) -> No
     modes = {module: module.training for module in model.modules()}
     try:
         evidence.modes = compare_modes(model, batch)
-    except Exception as error:  # the model's own code runs here; the pass in training mode will tell
+    except Exception as error:  # the model's own code runs here; the pass in training mode will report it
         evidence.skipped.append(f"the outputs in both modes ({type(error).__name__}: {short(error)})")
     try:
         evidence.graph = successors(model, batch.kwargs or batch.args)
-    except Exception as error:  # and here
+    except Exception as error:  # here too
         evidence.skipped.append(f"what follows which layer ({type(error).__name__}: {short(error)})")
     model.train()
     evidence.frozen = {name for name, module in model.named_modules() if not module.training}
-    if modes[model]:  # what is in evaluation mode inside a model in training mode stays there
+    if modes[model]:  # modules in evaluation mode inside a model in training mode stay in it
         for module, training in modes.items():
             module.training = module.training and training
 

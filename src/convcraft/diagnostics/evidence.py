@@ -37,7 +37,7 @@ class NormFacts:
 
     name: str
     examples: int
-    values: int  # of each channel
+    values: int  # per channel
     means: list[Tensor] = field(default_factory=list)
     variances: list[Tensor] = field(default_factory=list)
 
@@ -153,7 +153,7 @@ class Examiner(Recorder):
         self.spreads: dict[str, list[float]] = {}
         self.in_time: dict[str, list[float]] = {}
         self.first_layer = True
-        self.outputs: dict[int, tuple[Tensor, LayerCall, bool]] = {}  # of activations; whether it is a view
+        self.outputs: dict[int, tuple[Tensor, LayerCall, bool]] = {}  # of activations, and whether each is a view
         self.entries = [
             module.register_forward_pre_hook(self._time_hook(name, module))
             for name, module in model.named_modules()

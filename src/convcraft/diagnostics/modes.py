@@ -16,7 +16,7 @@ from . import thresholds
 from .hooks import LayerCall, Observer, Watcher
 
 #: Functions of torch with an argument that switches their randomness or statistics, and its position.
-_TRAIN = (torch.dropout, torch.feature_dropout, torch.alpha_dropout)  # call it train
+_TRAIN = (torch.dropout, torch.feature_dropout, torch.alpha_dropout)  # these call it train
 _TRAINING = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout)
 _SWITCHED: dict[Any, int] = {**dict.fromkeys((*_TRAIN, *_TRAINING), 2), F.rrelu: 3, F.batch_norm: 5}
 
@@ -109,7 +109,7 @@ def compare_modes(model: nn.Module, batch: Batch) -> ModeFacts:
             module.eval()
     trained, again = _run(model, batch, 0, still=True)
     unexplained = difference(still, trained)
-    if unexplained:  # a model that samples in training mode, as a variational autoencoder, may do so
+    if unexplained:  # a model that samples in training mode, such as a variational autoencoder, may do so
         noise = difference(trained, _run(model, batch, 1, still=True)[0])
         if noise is not None and unexplained <= thresholds.SAMPLING * noise:
             unexplained = None

@@ -17,7 +17,7 @@ from .running_stats import FOLD, ExactTally, Series, Tally, root_mean_square, wi
 from .trace import Trace
 
 LAYERS = ("all", "activations")
-_SAMPLE = 1 << 16  # entries of a weight at most on which its update is measured
+_SAMPLE = 1 << 16  # at most this many entries of a weight are used to measure its update
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from . import thresholds
 from .hooks import LayerCall
 from .layer_statistics import LayerStatistics
 
-FOLD = 256  # steps whose numbers are kept as tensors before they are put together
+FOLD = 256  # so many steps' numbers are kept as tensors before they are put together
 #: Activations with a flat piece at zero: a unit can be zero on everything and get no gradient.
 RECTIFIERS = {"relu", "relu6", "hardswish", "hardsigmoid", "threshold", "softshrink", "hardshrink"}
 #: Activations with two limits: their middle and half their height.
@@ -19,7 +19,7 @@ LIMITS = dict.fromkeys(("tanh", "hardtanh", "softsign"), (0.0, 1.0))
 LIMITS |= dict.fromkeys(("sigmoid", "hardsigmoid"), (0.5, 0.5))
 #: Those among them whose values are never negative: there the sign is 0 or 1.
 NONNEGATIVE = {"relu", "relu6", "hardsigmoid"}
-_SMALL = 1 << 17  # values below which calls cost more than sums
+_SMALL = 1 << 17  # number of values below which calls cost more than sums
 
 
 def wide(dtype: torch.dtype) -> torch.dtype | None:
@@ -56,7 +56,7 @@ class Series:
 class Tally:
     """Sum, sum of squares, zeros, saturated values and gradients of one call, step by step."""
 
-    sample = 1 << 14  # values at most on which shares are counted
+    sample = 1 << 14  # shares are counted on at most this many values
 
     def __init__(self, call: LayerCall) -> None:
         self.call = call

@@ -14,7 +14,7 @@ from .layer_statistics import HEADINGS, LayerStatistics, row
 if TYPE_CHECKING:
     from ..plotting.chart import Chart
 
-_LINES = 7  # layers at most that are drawn as lines; more are drawn as rows of a heatmap
+_LINES = 7  # at most this many layers are drawn as lines; more are drawn as rows of a heatmap
 QUANTITIES = ("mean", "std", "zeros", "saturated", "gradient", "weight_gradient", "update")
 
 

@@ -38,7 +38,7 @@ def initial(evidence: Evidence) -> Iterator[Finding]:
             continue
         severity: str | bool = call.value > thresholds.INITIAL_LOSS_SEVERE * call.uniform
         if evidence.graph and _COSINES & {o.name for o in evidence.graph.behind(-1)}:
-            severity = "note"  # of cosines, whose scale somebody has chosen
+            severity = "note"  # the logits are cosines, whose scale somebody has chosen
         message = (
             f"The loss is {number(call.value)}; a guess that gives each of the {call.classes} classes the "
             f"same probability has {number(call.uniform)}."

@@ -130,7 +130,7 @@ def running(evidence: Evidence) -> Iterator[Finding]:
             continue
         count = module.num_batches_tracked
         if count is not None and int(count) == 0 and not bool(module.running_mean.any()):
-            continue  # nothing was averaged yet
+            continue  # nothing has been averaged yet
         mean, var = torch.stack(facts.means).mean(0), torch.stack(facts.variances).mean(0)  # (C,)
         alive = var > 1e-8 * var.max()
         if not bool(alive.any()) or not bool(torch.isfinite(var).all()):

@@ -133,7 +133,7 @@ def rise(evidence: Evidence) -> Iterator[Finding]:
         return
     maximize = any(group.get("maximize") for group in getattr(evidence.optimizer, "param_groups", []))
     if maximize and not calls:
-        return  # a reward
+        return  # a reward, which is meant to rise
     constant = max((abs(call.uniform) for call in calls if call.uniform), default=0.0)
     times = (facts.after - facts.before) / max(abs(facts.before), constant / 10, 1e-12)
     up = facts.cosine > thresholds.UPHILL and (maximize or not evidence.trained)

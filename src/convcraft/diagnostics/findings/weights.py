@@ -133,7 +133,7 @@ def _second_moments(layer: Layer, q: float) -> tuple[float, float]:
 def _predict(chain: list[Layer]) -> tuple[float, float, float]:
     """Factors of the standard deviation forward and of the gradient backward; geometric mean of the gains."""
     q, chi, gains = 1.0, 1.0, 1.0
-    square = 1.0  # of what the layer is fed
+    square = 1.0  # mean square of what the layer is fed
     start = None
     for layer in chain:
         weight, bias = layer.module.weight.detach().double(), getattr(layer.module, "bias", None)  # type: ignore[operator]

@@ -29,7 +29,7 @@ class Visits:
 
 @dataclass(frozen=True)
 class Ratings:
-    """Ratings as columns: `user` and `film` count from 0, `rating` 0.5 to 5, `time` in seconds; `titles`."""
+    """Ratings as columns (n,): `user` and `film` from 0, `rating` 0.5 to 5, `time` in Unix seconds; film `titles`."""
 
     user: NDArray[np.int64]
     film: NDArray[np.int64]
@@ -89,7 +89,7 @@ def msweb() -> Visits:
     if len(paths) == 2:
         visits = np.array(_rows(paths[0])[1:], dtype=np.int64)
         titles = {int(area): title for area, title in _rows(paths[1])[1:]}
-    else:  # lines "A,number,1,title,address" (areas), "C,name,number" (a visitor), "V,area,1" (of the last one)
+    else:  # lines "A,number,1,title,address" (areas), "C,name,number" (a visitor), "V,area,1" (a visit by the last)
         rows, pairs, visitor = _rows(paths[0], "latin-1"), [], -1
         titles = {int(row[1]): row[3] for row in rows if row[0] == "A"}
         for kind, *rest in rows:

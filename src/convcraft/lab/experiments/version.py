@@ -64,7 +64,7 @@ def _defines_study(source: str) -> bool:
     try:
         body = ast.parse(source).body
     except SyntaxError:
-        return True  # to be listed, and to be complained about when it is loaded
+        return True  # so that it is listed, and reported when it is loaded
     targets = [t for node in body if isinstance(node, ast.Assign) for t in node.targets]
     targets += [node.target for node in body if isinstance(node, ast.AnnAssign)]
     return any(isinstance(target, ast.Name) and target.id == "STUDY" for target in targets)

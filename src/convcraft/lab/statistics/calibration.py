@@ -59,7 +59,7 @@ def perfect_calibration_error(
     if draws < 2:
         raise ConvcraftError(f"draws must be 2 or more; got {draws}. Pass for example 1000.")
     p = np.asarray(probabilities, dtype=np.float64)
-    expected_calibration_error(p, np.zeros(len(p), dtype=np.int64), bins)  # its checks
+    expected_calibration_error(p, np.zeros(len(p), dtype=np.int64), bins)  # for its checks
     confidence, rng = p.max(1), np.random.default_rng(seed)
     found = [_ece(confidence, rng.random(len(p)) < confidence, bins) for _ in range(draws)]
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])

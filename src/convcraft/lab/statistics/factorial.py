@@ -68,7 +68,7 @@ def _balanced(sample: NDArray[np.float64], factors: Mapping[str, ArrayLike]) -> 
     """The values as an array with one axis for each factor and a last one for replicates."""
     coded, shape = [], []  # the level of each value as a number from 0, and how many levels there are
     for name, labels in factors.items():
-        given: Any = labels.tolist() if hasattr(labels, "tolist") else labels  # of arrays and tensors
+        given: Any = labels.tolist() if hasattr(labels, "tolist") else labels  # arrays and tensors
         places: dict[Any, int] = {}
         try:
             codes = np.array([places.setdefault(label, len(places)) for label in given], dtype=np.int64)

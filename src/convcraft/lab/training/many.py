@@ -85,7 +85,7 @@ class Sweep:
         """The table of runs that are ordered by seed, then rate."""
         grid = (len(rates), len(seeds))
         looks = max((one.history.epochs for one in trained), default=0)
-        loss = np.full((*grid, looks), np.inf)  # it stays that of a run that diverged before the first measurement
+        loss = np.full((*grid, looks), np.inf)  # kept by a run that diverged before the first measurement
         sweep = cls(
             list(rates), list(seeds), loss, loss.copy(), np.full_like(loss, chance),
             np.zeros(grid, dtype=np.bool_), chance, copy.deepcopy(trained[0].model), {},
@@ -98,7 +98,7 @@ class Sweep:
                 table = getattr(sweep, name)[place]
                 table[: len(values)] = values
                 if values and not one.diverged:
-                    table[len(values) :] = values[-1]  # of a run that had stopped falling
+                    table[len(values) :] = values[-1]  # a run whose loss had stopped falling
         states = [one.model.state_dict() for one in trained]
         for name in states[0]:
             stacked = torch.stack([state[name] for state in states])

@@ -49,7 +49,7 @@ def drawing_layers(model: nn.Module, run: Callable[[nn.Module], object]) -> list
     inside = ""
     for name, layer in model.named_modules():
         stateless = next(layer.parameters(), None) is None and next(layer.buffers(), None) is None
-        listed = isinstance(layer, nn.ModuleList | nn.ModuleDict)  # is not called itself
+        listed = isinstance(layer, nn.ModuleList | nn.ModuleDict)  # not called itself
         if name and stateless and not listed and not (inside and name.startswith(inside)):
             watch(name, layer)
             inside = f"{name}."

@@ -233,7 +233,7 @@ class _Chunk:
         self.examples = len(data[0].train), len(data[0].validation)
         distinct = list(dict.fromkeys(seeds))
         self.orders = [batch_orders(self.examples[0], seed) for seed in distinct]
-        self.which = torch.tensor([distinct.index(seed) for seed in seeds])  # of the orders each copy uses
+        self.which = torch.tensor([distinct.index(seed) for seed in seeds])  # place of each copy's order
 
     def train(self) -> None:
         device = self.parts["train", "x"].device
