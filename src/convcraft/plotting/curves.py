@@ -79,7 +79,7 @@ def lines(
         legend: {"auto", "direct", "top", "none"}. Names at the ends of the lines, or above; "auto" prefers the ends,
             where there is room.
 
-    Raises ConvcraftError without `alt`, for an unknown scale, theme or legend, or where a series is not as
+    Raises ConvcraftError without `alt`, for an unknown scale, theme or legend, or if a series is not as
     long as `x`.
 
     >>> chart = lines([0, 1, 2], {"loss": [3.0, 1.0, 0.5]}, alt="The loss falls.", xlabel="epoch")

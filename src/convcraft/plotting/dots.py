@@ -206,7 +206,7 @@ def points(
     Args:
         values: for each name ``(x, y)``, each (n,) numbers.
 
-    Raises ConvcraftError without `alt` or values, or where x and y differ in length.
+    Raises ConvcraftError without `alt` or values, or if x and y differ in length.
 
     >>> points({"seeds": ([1, 2], [3, 4])}, alt="Two seeds.").alt
     'Two seeds.'

@@ -61,7 +61,7 @@ def images(
             of each with ``share=False``.
         colorbar: show the scale beside the images.
 
-    Raises ConvcraftError without `alt` or images, for a shape that is none of these, or where titles and
+    Raises ConvcraftError without `alt` or images, for a shape that is none of these, or if titles and
     images differ in number.
 
     >>> import torch
@@ -192,7 +192,7 @@ def heatmap(
         centre: use two colours that meet at this value.
         numbers: a format such as "{:.2f}" for the number in each cell.
 
-    Raises ConvcraftError without `alt`, for anything but a matrix, or where names and rows or columns differ in number.
+    Raises ConvcraftError without `alt`, for anything but a matrix, or if names and rows or columns differ in number.
 
     >>> chart = heatmap([[1, 2], [3, 4]], alt="Four numbers.", numbers="{:.0f}")
     >>> [text.get_text() for text in chart.axes[0].texts]

@@ -78,7 +78,7 @@ def _corrupt(data_set: str, name: str, where: Path | str, found: str, size: int)
 def locate(data_set: str, name: str) -> Path | None:
     """Path of an intact copy of the file, without a download; None if the cache has none.
 
-    Raises ConvcraftError where `CONVCRAFT_DATA` is set and its folder has no intact copy.
+    Raises ConvcraftError if `CONVCRAFT_DATA` is set and its folder has no intact copy.
     """
     folder, wanted = provided_folder(), REGISTRY[data_set][name]
     if folder is None:

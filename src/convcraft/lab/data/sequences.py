@@ -21,7 +21,7 @@ RATE = 8000  # samples a second
 
 @dataclass(frozen=True)
 class Recordings:
-    """Recordings in order of name: `signals` in [-1, 1), `digit`, `speaker` (row of `speakers`), `index` of the take."""
+    """Recordings in order of name: `signals` in [-1, 1), `digit`, `speaker` (row of `speakers`), take `index`."""
 
     signals: tuple[NDArray[np.float32], ...]
     digit: NDArray[np.int64]

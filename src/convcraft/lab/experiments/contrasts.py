@@ -106,7 +106,7 @@ class Contrasts(Table[Judged]):
 
 
 def p_of_collapses(a: Any, b: Any) -> float:
-    """Two-sided p of two arms' collapsing equally often on the same seeds: McNemar's exact test."""
+    """Two-sided p for two arms collapsing equally often on the same seeds: McNemar's exact test."""
     from scipy import stats
 
     first, second = int((a & ~b).sum()), int((b & ~a).sum())

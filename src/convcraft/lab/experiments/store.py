@@ -160,7 +160,7 @@ def key_of(record: Mapping[str, Any]) -> Key:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Admit one process at a time, another gets a ConvcraftError; the lock goes when its process ends."""
+    """Admit one process at a time (another gets a ConvcraftError); the lock goes when its process ends."""
     try:
         import fcntl
     except ImportError:  # Windows

@@ -105,7 +105,7 @@ class Study:
         short: arms whose budget is short on purpose, beside others with a long one.
         trains: False where no network is trained to convergence, so that no budget has to be stated.
 
-    Raises ConvcraftError where any of this is unusable. Chapter: Activations.
+    Raises ConvcraftError if any of this is unusable. Chapter: Activations.
 
     >>> from convcraft.lab.experiments import run_study
     >>> study = Study(arms={"a": {"width": 8}}, seeds=range(2),

@@ -107,7 +107,7 @@ def totals(model: nn.Module, split: Split, function: LossFunction, batch_size: i
 def correct(model: nn.Module, split: Split, *, batch_size: int = 1024) -> NDArray[np.bool_]:
     """Which examples of a split a model classifies correctly, (n,), in evaluation mode.
 
-    Raises ConvcraftError where the targets are not classes. Chapter: Convolutional networks.
+    Raises ConvcraftError if the targets are not classes. Chapter: Convolutional networks.
 
     >>> correct(nn.Identity(), Split(torch.eye(3), torch.tensor([0, 1, 0])))
     array([ True,  True, False])
