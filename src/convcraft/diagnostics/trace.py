@@ -79,7 +79,7 @@ class Trace:
                 series[layer.name or "(model)"] = values
         if not series:
             raise ConvcraftError(
-                f"plot: quantity must have been recorded, got {quantity!r}, of which there is nothing; run "
+                f"plot: quantity must have been recorded, got {quantity!r}, which was not; run "
                 "the model inside the with block, and for gradients its backward pass too"
             )
         alt = alt or f"The {quantity} of {len(series)} layers over {self.steps} recorded steps."

@@ -218,7 +218,7 @@ def points(
         for j, (name, pair) in enumerate(items.items()):
             x, y = (array(v, name).ravel() for v in pair)
             if len(x) != len(y):
-                raise ConvcraftError(f"{name!r}: expected x and y of one length, got {len(x)} and {len(y)}")
+                raise ConvcraftError(f"{name!r}: expected x and y of the same length, got {len(x)} and {len(y)}")
             style = {"color": series_style(j, chart.theme)["color"], "marker": MARKERS[j % len(MARKERS)]}
             (handles[name],) = ax.plot(x, y, linestyle="none", alpha=0.85 if len(x) < 200 else 0.45, **style)
         tidy_axis(ax, "x", xscale, 8)

@@ -75,7 +75,7 @@ def connected(scheduler: str) -> Iterator[Any]:
     if kind != "Scheduler":
         raise ConvcraftError(
             f"scheduler must be the address of a running Dask scheduler, tcp://HOST:PORT; {scheduler!r} is "
-            f"none ({kind}). Start one with `dask scheduler`, and take the address that it prints."
+            f"not ({kind}). Start one with `dask scheduler`, and pass the address that it prints."
         )
     client = Client(scheduler, timeout=ANSWER_WITHIN, set_as_default=False)
     with client:
@@ -115,12 +115,12 @@ def _result(future: Any, task: Task, scheduler: str) -> list[Record]:
         return future.result()
     except KilledWorker as error:
         raise ConvcraftError(
-            f"the {task.keys[0]} must not end its worker; {error.allowed_failures + 1} workers died of it or "
-            "beside it. Look at their logs: often the memory ran out. Finished runs are kept."
+            f"the {task.keys[0]} must not kill its worker; {error.allowed_failures + 1} workers died while "
+            "they held it. Look at their logs: often the memory ran out. Finished runs are kept."
         ) from error
     except CancelledError as error:
         raise ConvcraftError(
-            f"the scheduler {scheduler} must go on to the end; the connection was lost "
+            f"the scheduler {scheduler} must keep running to the end; the connection was lost "
             f"({type(error).__name__}). Finished runs are kept; start it again and call again."
         ) from error
     except ImportError as error:

@@ -136,7 +136,7 @@ def _array(values: Sequence[Any], name: str) -> Values:
     lengths = {len(value) for value in values if isinstance(value, list)}
     if len(lengths) > 1:
         raise ConvcraftError(
-            f"{name!r} must have one length in all runs; got {sorted(lengths)}. Read it from results.runs."
+            f"{name!r} must have the same length in all runs; got {sorted(lengths)}. Read it from results.runs."
         )
     empty: Any = [math.nan] * lengths.pop() if lengths else math.nan
     try:

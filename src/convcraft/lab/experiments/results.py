@@ -160,7 +160,7 @@ class Results(Recorded):
         found = self._estimate([a, b], measure)
         if found is None:
             raise ConvcraftError(
-                f"{a!r} and {b!r} must both train at two seeds or more to be compared; got fewer. Compare "
+                f"{a!r} and {b!r} must both train at two or more seeds to be compared; got fewer. Compare "
                 "how often they collapse: results.collapses."
             )
         return found.interval(level)

@@ -168,7 +168,7 @@ class Study:
         common = sorted(set(self.seeds) & set(self.tuning_seeds))
         if common and self.tuned:
             raise ConvcraftError(
-                f"seeds and tuning_seeds must share none; got {common} in both. The rate would be chosen on "
+                f"seeds and tuning_seeds must not overlap; got {common} in both. The rate would be chosen on "
                 "the runs that it is judged by; take other tuning seeds."
             )
         if len(self.select) != 2 or self.select[1] not in ("min", "max"):

@@ -97,7 +97,7 @@ def crossed_interval(a: ArrayLike, b: ArrayLike | None = None, level: float = 0.
     second = np.zeros_like(first) if b is None else np.asarray(b, dtype=np.float64)
     if first.shape != second.shape:
         raise ConvcraftError(
-            f"a and b must be of the same seeds and images; got shapes {first.shape} and {second.shape}. "
+            f"a and b must cover the same seeds and images; got shapes {first.shape} and {second.shape}. "
             "Run both arms on the same."
         )
     return crossed(first - second).interval(level)

@@ -21,7 +21,7 @@ def ndcg(scores: ArrayLike, relevant: ArrayLike, k: int = 10) -> NDArray[np.floa
     table, liked = np.asarray(scores, dtype=np.float64), np.asarray(relevant, dtype=bool)
     if table.ndim != 2 or table.shape != liked.shape or not 1 <= k <= table.shape[1]:
         raise ConvcraftError(
-            f"scores and relevant must both be (rows, items), with k of 1 to the number of items; got shapes "
+            f"scores and relevant must both be (rows, items), with k from 1 to the number of items; got shapes "
             f"{table.shape} and {liked.shape} and k={k}."
         )
     top = np.argsort(-table, axis=1, kind="stable")[:, :k]

@@ -21,7 +21,7 @@ def mase(forecast: ArrayLike, actual: ArrayLike, history: ArrayLike, period: int
     predicted, true, past = (np.asarray(v, dtype=np.float64) for v in (forecast, actual, history))
     if predicted.shape != true.shape or not true.size or not np.isfinite([*predicted.flat, *true.flat]).all():
         raise ConvcraftError(
-            f"forecast and actual must be finite and of one shape; got {predicted.shape} and {true.shape}. "
+            f"forecast and actual must be finite and of the same shape; got {predicted.shape} and {true.shape}. "
             "Forecast every value."
         )
     if past.ndim != 1 or not 1 <= period < past.size:

@@ -96,7 +96,7 @@ def fit_together(
         if next(model.parameters(), None) is None or shapes != others:
             raise ConvcraftError(
                 f"factory must make the same parameters at every call; got {len(shapes)} parameters "
-                f"{shapes[:3]} after {len(others)} parameters {others[:3]}. Let only their values be random."
+                f"{shapes[:3]} after {len(others)} parameters {others[:3]}. Only their values may be random."
             )
         if device is not None:
             model.to(device)
