@@ -58,7 +58,7 @@ def of_another_format(text):
 BROKEN = {
     "cut short": (cut, "is not whole: expected JSON"),
     "empty": (lambda text: "", "is not whole"),
-    "edited by hand": (edited, "was changed after it was written: its checksum does not fit"),
+    "edited by hand": (edited, "was changed after it was written: its checksum does not match"),
     "a run left out": (lambda text: text.replace(text.splitlines()[-8] + "\n", ""), "is not whole|checksum"),
     "something else": (lambda text: '{"a": 1}', "must be the result of a study"),
     "a list": (lambda text: "[1]", "must be the result of a study"),
