@@ -286,7 +286,7 @@ ERRORS = [
     (lambda: I.zeros_(torch.ones(2, dtype=torch.int64)), r"zeros_: .* floating-point dtype, got torch.int64"),
     (lambda: I.eye_(torch.empty(3)), r"eye_: tensor must have 2 dimensions, got shape \(3,\)"),
     (lambda: I.dirac_(MATRIX), r"dirac_: tensor must have 3 or 4 or 5 dimensions"),
-    (lambda: I.dirac_(torch.empty(4, 1, 3), groups=3), r"dirac_: groups must be a positive divisor of the 4"),
+    (lambda: I.dirac_(torch.empty(4, 1, 3), groups=3), r"dirac_: groups must divide .* 4, got 3; .* \[1, 2, 4\]"),
     (lambda: I.dirac_(torch.empty(4, 1, 3), groups=0), r"dirac_: groups must be"),
     (lambda: I.uniform_(MATRIX, 2, 1), r"uniform_: b must be a finite number of at least 2, got 1"),
     (lambda: I.normal_(MATRIX, 0, -1), r"normal_: std must be a finite number of at least 0, got -1"),
