@@ -1,4 +1,4 @@
-"""Changing the values of a batch in place of its positions: brightness, contrast, noise, erasing."""
+"""Changing the values of a batch and not where they stand: brightness, contrast, noise, erasing."""
 
 from typing import Any, Literal
 
