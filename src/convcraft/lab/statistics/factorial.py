@@ -27,11 +27,12 @@ class Effect:
 
     name: str
     sum_of_squares: float
-    freedom: int
+    df: int
     share: float
     f: float | None = None
     p: float | None = None
     partial: Interval | None = None
+    freedom = property(lambda self: self.df)  #: the name of df before
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class VarianceShares:
             tests = ("", "", "")
             if e.f is not None and e.p is not None and e.partial is not None:
                 tests = (f"{e.f:.1f}", f"{e.p:.2g}", str(e.partial))
-            rows.append((e.name, f"{100 * e.share:.1f} %", str(e.freedom), *tests))
+            rows.append((e.name, f"{100 * e.share:.1f} %", str(e.df), *tests))
         return table_text(("effect", "share", "df", "F", "p", "partial share"), rows)
 
     __repr__ = __str__
