@@ -4,13 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .._checks import check_number
 from ..errors import ConvcraftError
-
-
-def check_eps(function: str, eps: float, positive: bool = False) -> None:
-    """Refuse an eps below zero, or, where torch does, at zero: a constant channel would be divided by 0."""
-    check_number(function, "eps", eps, 0, above=positive, advice="the default is 1e-5")
 
 
 def check_channels(function: str, input: Any, name: str, channels: int) -> None:

@@ -75,8 +75,7 @@ def _joined(norm: nn.Module) -> bool:
         return False
     twin: Any = copy.deepcopy(norm).cpu().double()
     twin.__dict__.pop("forward", None)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with torch.no_grad(), random_state(twin, seed=0):
         for values in (*twin._parameters.values(), *twin._buffers.values()):
             if values is not None and values.is_floating_point():
                 values.copy_(torch.rand(values.shape, device="cpu") + 0.5)
