@@ -92,7 +92,9 @@ def host_random_state() -> Iterator[None]:
 
 
 def seed_all(model: nn.Module, seed: int) -> None:
-    """Seed torch's generator of the CPU and those of the model's GPUs."""
+    """Seed NumPy, Python, torch's generator of the CPU and those of the model's GPUs."""
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
     seed_torch(seed, _gpus(model))
 
 
