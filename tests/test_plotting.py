@@ -388,7 +388,7 @@ BAD = [
     ),
     (
         lambda: plotting.points({"a": ([0, 1], [0])}, alt="A."),
-        "'a': expected x and y of one length, got 2 and 1",
+        "'a': expected x and y of the same length, got 2 and 1",
     ),
     (lambda: plotting.images([], alt="A."), "images: expected at least one image"),
     (lambda: plotting.images(torch.zeros(2, 2, 4, 4), alt="A."), r"got shape \(2, 2, 4, 4\)"),

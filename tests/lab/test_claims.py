@@ -141,7 +141,7 @@ def test_a_ledger_that_does_not_fit_says_which_entry(tmp_path):
     path = tmp_path / "claims.yml"
     for text, message in [
         ("just a sentence", "expected a YAML list"),
-        (SMALL + SMALL, "'relu-definition' stands twice"),
+        (SMALL + SMALL, "'relu-definition' occurs twice"),
         (SMALL.replace("chapter: dropout", "chapter: droput"), "sample-runs: chapter: expected one of"),
         (SMALL.replace("kind: code", "kind: magic"), "sample-runs: kind"),
         (SMALL.replace("expected: holds", "expected: maybe"), "relu-definition: expected"),
@@ -285,7 +285,7 @@ def test_settle_refuses_a_verdict_by_hand(small, capsys):
             ConvcraftError, match="(?s)expected what was measured in each setting, got .*'values'"
         ):
             claims.settle("relu-definition", word, "Equal on 5 values.")
-    with pytest.raises(ConvcraftError, match="expected None, for it cannot be tested, got True"):
+    with pytest.raises(ConvcraftError, match="expected None, since it cannot be tested, got True"):
         claims.settle("future", True, "Seen 3 times.")
     claims.settle("sample-runs", False, "NameError after 0 lines.")
     assert capsys.readouterr().out.startswith("[Code broken] sample-runs")

@@ -112,7 +112,7 @@ def test_flattening_and_moving_keep_the_labels():
         (lambda: load("digit"), r"unknown data set 'digit': did you mean 'digits'\?"),
         (lambda: load("fashion_mnist"), "did you mean 'fashion-mnist'"),
         (lambda: Split(torch.zeros(3, 2), torch.zeros(2)), r"x of shape \(3, 2\) and y of shape \(2,\)"),
-        (lambda: Split(torch.zeros(3), torch.tensor(1.0)), "one entry an example"),
+        (lambda: Split(torch.zeros(3), torch.tensor(1.0)), "one entry per example"),
         (lambda: load().test.subset(501), "500 examples"),
         (lambda: load().test.subset(-1), "got -1"),
     ],

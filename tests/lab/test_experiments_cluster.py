@@ -247,8 +247,8 @@ def test_a_worker_of_another_version_refuses():
 @pytest.mark.parametrize(
     ("error", "named"),
     [
-        (distributed.KilledWorker("task", None, 3), "final run of 'a', seed 0 must not end.*4 workers died"),
-        (distributed.client.FutureCancelledError("task", "scheduler"), "tcp://h:1 must go on.*was lost"),
+        (distributed.KilledWorker("task", None, 3), "final run of 'a', seed 0 must not kill.*4 workers died"),
+        (distributed.client.FutureCancelledError("task", "scheduler"), "tcp://h:1 must keep running.*was lost"),
         (ModuleNotFoundError("No module named 'convcraft'"), "must be installed.*No module named"),
     ],
     ids=["deadly unit", "scheduler gone", "not installed"],

@@ -150,7 +150,7 @@ def test_questions_without_an_answer(ask, message, results):
 
 def test_lists_of_different_lengths_are_no_array():
     study = Study(arms={"a": {}}, run=lambda arm, rate, seed, splits, final: {"x": [0.0] * seed})
-    with pytest.raises(ConvcraftError, match="'x' must have one length in all runs"):
+    with pytest.raises(ConvcraftError, match="'x' must have the same length in all runs"):
         run_study(study).values("x", "a")
 
 

@@ -58,7 +58,7 @@ def of_another_format(text):
 BROKEN = {
     "cut short": (cut, "is not whole: expected JSON"),
     "empty": (lambda text: "", "is not whole"),
-    "edited by hand": (edited, "was changed after it was written: its checksum does not fit"),
+    "edited by hand": (edited, "was changed after it was written: its checksum does not match"),
     "a run left out": (lambda text: text.replace(text.splitlines()[-8] + "\n", ""), "is not whole|checksum"),
     "something else": (lambda text: '{"a": 1}', "must be the result of a study"),
     "a list": (lambda text: "[1]", "must be the result of a study"),
@@ -167,7 +167,7 @@ def test_a_disk_that_fills_at_the_end_leaves_the_old_result(step, result, folder
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(store.tempfile if step == "mkstemp" else store.os, step, full)
-    with pytest.raises(ConvcraftError, match="No space left on device.*as it was"):
+    with pytest.raises(ConvcraftError, match="No space left on device.*is unchanged"):
         run_study("quick")
     assert folder.files() == before
 

@@ -54,8 +54,8 @@ WRONG = {
     "seeds in both": ({"rates": (0.1, 0.2), "seeds": range(5), "tuning_seeds": (4, 5)}, r"\[4\] in both"),
     "run and model": ({"model": model, "splits": splits}, "got both"),
     "neither run nor model": ({"run": None}, "got neither"),
-    "run and measure": ({"measure": run}, "measure or fit besides"),
-    "run and fit": ({"fit": {"epochs": 1}}, "measure or fit besides"),
+    "run and measure": ({"measure": run}, "measure or fit as well"),
+    "run and fit": ({"fit": {"epochs": 1}}, "measure or fit as well"),
     "a model without splits": ({"run": None, "model": model}, "splits is needed"),
     "a model that is none": ({"run": None, "splits": splits, "model": 3}, "model must be a function"),
     "an unknown arm in a contrast": ({"contrasts": (Contrast("a", "c"),)}, "unknown arm of a contrast 'c'"),
@@ -77,7 +77,7 @@ WRONG = {
     ),
     "an optimizer that knows no rate": (
         {"run": None, **TRAINED, "rates": (0.1,), "fit": {"optimizer": torch.optim.Adam}},
-        "does not know the rate",
+        "will not know the rate",
     ),
     "measures of a diverged run that are no data": ({"diverged": {"x": torch.relu}}, r"diverged\['x'\]"),
 }
@@ -92,7 +92,7 @@ def test_a_study_that_cannot_be_is_refused(name):
 
 def test_an_optimizer_from_a_function_has_to_take_the_rate():
     study = Study(arms=ARMS, **TRAINED, rates=(0.1, 0.2), fit=fit_without_rate)
-    with pytest.raises(ConvcraftError, match="does not know the rate"):
+    with pytest.raises(ConvcraftError, match="will not know the rate"):
         study.settings_of_fit("a", 0.1)
     study = Study(
         arms=ARMS,

@@ -84,7 +84,7 @@ REASONS = {
         },
         "fit differs from rate to rate",
     ),
-    "a branch": ({**TRAINED, "model": lambda arm: Masked()}, "torch.func cannot do its network"),
+    "a branch": ({**TRAINED, "model": lambda arm: Masked()}, "torch.func cannot handle its network"),
 }
 
 

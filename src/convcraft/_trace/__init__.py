@@ -1,7 +1,7 @@
 """Which activation, normalization or sum follows which layer of a model.
 
-`successors(model)` runs the model's code on symbols. Where it needs to know a value, the model runs on the
-example in eval mode, and every call of torch is noted, so that functional activations and sums are seen too;
+`successors(model)` runs the model's code on symbols. If the code needs to know a value, the model runs on the
+example in eval mode, and every call of torch is recorded, so that functional activations and sums are seen too;
 without an example it falls back on the order in which the modules were registered. Only a copy of the
 modules runs, with the same parameters: the model is left as it was, and other threads may use it meanwhile.
 
@@ -48,26 +48,26 @@ class Layer:
     kind: str
     index: int  #: of its first operation
     calls: int  #: how often a forward pass uses it; 0 when it does not
-    #: the first that its values meet, seen through normalization, dropout, pooling, flattening, concatenation
+    #: the first one that its values meet, looking through normalization, dropout, pooling, flattening, concatenation
     #: and sums, but not through another layer; None when they meet none
     activation: Activation | None = None
     #: whether its values reach the return value without another layer in between and without an activation
     #: other than softmax, sigmoid and their logarithms
     output: bool = False
     #: whether it ends a residual branch and may start at zero: it is a normalization with a weight or, where
-    #: none follows, the last layer, and its values reach the sum as they are
+    #: none follows, the last layer, and its values reach the sum unchanged
     residual: bool = False
-    #: whether it lies in a residual branch that multiplies values or takes powers, not normalized, or feeds
-    #: the exponential of a chain of such
+    #: whether it is in a residual branch that multiplies values or takes powers without normalization, or
+    #: feeds the exponential of a chain of such operations
     growing: bool = False
     #: "" or the gate of the shortcut's own value that it feeds: "sigmoid", "hardsigmoid", "softplus" or "exp"
     gate: str = ""
-    #: whether it lies in a branch of products that runs away under plain SGD, however it starts
+    #: whether it is in a branch of products that diverges under plain SGD, however it is initialized
     unsafe: bool = False
     #: whether it ends one factor of a product in a chain of products, and has a bias
     factor: bool = False
-    #: name of the normalization that alone takes its values, directly; None when there is none, or when
-    #: either is used more than once
+    #: name of the normalization that directly receives its values, and alone does; None when there is none,
+    #: or when either is used more than once
     normalization: str | None = None
 
 
@@ -109,7 +109,7 @@ def successors(model: nn.Module, example: Any = None) -> Graph:
 
     Args:
         model: any module.
-        example: what the model is called with where it cannot be traced: a tensor, a tuple of positional or a
+        example: what to call the model with if it cannot be traced: a tensor, a tuple of positional or a
             mapping of keyword arguments. A batch of two samples is enough.
 
     Raises ConvcraftError when model is not a module, or can neither be traced nor run on the example.
@@ -151,7 +151,7 @@ def _operations(model: nn.Module, example: Any) -> tuple[list[Operation], str, t
 
 
 def _join_gates(operations: list[Operation]) -> None:
-    """Make one activation of x * sigmoid(x)."""
+    """Join x * sigmoid(x) into one activation."""
     for operation in operations:
         if operation.kind != "product" or len(operation.inputs) != 2:
             continue

@@ -1,4 +1,4 @@
-"""Residual branches: which sums have one, and whose weight may start at zero at its end."""
+"""Residual branches: which sums have one, and which layers at its end may start at zero."""
 
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ def is_normalization(operation: Operation) -> bool:
 _BOUNDED = {"sigmoid", "tanh", "softmax", "softmin", "hardsigmoid", "hardtanh", "softsign", "relu6"}
 _BOUNDED |= {"sin", "cos", "erf"}
 _EXPONENTIALS = ("rpow", "exp", "expm1", "exp2", "sinh")
-#: Functions that grow as a power of their input, by its exponent; an exponential counts as a third power.
+#: Functions that grow as a power of their input, with its exponent; an exponential counts as a third power.
 _POWERS = {
     **{"square": 2.0, "var": 2.0, "sqrt": 0.5, "rsqrt": -0.5, "reciprocal": -1.0},
     **dict.fromkeys((*_EXPONENTIALS, "cosh", "cumprod", "prod"), 3.0),
@@ -24,24 +24,24 @@ _POWERS = {
 _MIXED = {"einsum", "matmul", "bmm", "mm", "baddbmm", "addmm"}
 _HELD = ("constant", "parameter")
 _QUOTIENTS = {"div", "divide", "true_divide", "truediv", "itruediv"}
-#: Degree from which a chain of products or powers is one that no usual scale keeps: of two of them on end.
+#: Degree from which no usual scale keeps a chain of products or powers in bounds: that of two in a row.
 _CHAIN = 4.0
 
 
-#: Gates whose value is not zero where their argument is, and gates that are zero there, with a slope.
+#: Gates whose value at zero is not zero, and gates that are zero there but have a slope.
 _OPEN = ("sigmoid", "hardsigmoid", "softplus", "exp")
 _CLOSED = ("tanh", "hardtanh", "softsign", "silu", "gelu", "elu", "selu", "mish", "leaky_relu", "sin", "erf")
 
 
 @dataclass
 class Branches:
-    """How many residual branches a model has, and what becomes of the layers in them, by name."""
+    """How many residual branches a model has, and the part that each layer in them plays, by name."""
 
     count: int = 0
     ends: set[str] = field(default_factory=set)  # may start at zero
     growing: set[str] = field(default_factory=set)  # their values grow as a power
     ones: set[str] = field(default_factory=set)  # may start at one in a chain of products
-    gates: dict[str, str] = field(default_factory=dict)  # end the argument of this gate of the shortcut
+    gates: dict[str, str] = field(default_factory=dict)  # layer -> gate of the shortcut whose argument it ends
     unsafe: set[str] = field(default_factory=set)  # no start keeps their product in bounds
     products: int = 0  # branches that grow as a power
     gated: int = 0  # branches with an open gate of the shortcut
@@ -50,8 +50,8 @@ class Branches:
 def residual(operations: list[Operation]) -> Branches:
     """The residual branches of a model.
 
-    A sum has a residual branch when one side has no layers of its own, or a projection alone, and both come
-    from one origin; so has a product with 1 + f.
+    A sum has a residual branch when one side has no layers of its own, or only a projection, and both come
+    from one origin; so does a product with 1 + f.
     """
     before: list[int] = []  # the operations that each depends on, itself included, as bits
     uses: dict[str, int] = {}
@@ -127,7 +127,7 @@ def residual(operations: list[Operation]) -> Branches:
 
 
 def _own(operations: list[Operation], start: int, common: int, factor: bool) -> tuple[int, str]:
-    """What a branch multiplies the shortcut's own value by, or -1: where it starts, and the gate after it."""
+    """What a branch multiplies the shortcut's own value by: where that starts (-1: nothing), and the gate after it."""
     operation = operations[start]
     if not factor:
         operation = _before(operations, operation, kinds.PASSING)
@@ -164,9 +164,9 @@ def _normalizes(operation: Operation) -> bool:
 
 
 def _degrees(operations: list[Operation], floor: float = -64.0) -> dict[int, float]:
-    """By which power of its input each operation grows; inputs from elsewhere have the degree 1.
+    """The power of its input by which each operation grows; inputs from elsewhere have degree 1.
 
-    What is normalized or bounded has the degree 0; layers have `floor` at least.
+    Values that are normalized or bounded have degree 0; layers have at least `floor`.
     """
     degrees: dict[int, float] = {}
     names = {operation.index: operation.name for operation in operations}
@@ -194,8 +194,8 @@ def _degrees(operations: list[Operation], floor: float = -64.0) -> dict[int, flo
 def _chains(
     operations: list[Operation], outside: list[Operation], before: list[int]
 ) -> tuple[list[set[str]], set[str], set[str]]:
-    """In chains of products and powers: layers that end what multiplies something else, those of them whose
-    values multiply as they are, and layers that end the argument of an exponential alone.
+    """In chains of products and powers: the layers that end a factor, those of them with no exponential after
+    them, and the layers that end the argument of an exponential that is not a factor.
     """
     degrees = _degrees(outside, floor=1.0)
     chained = 0
@@ -224,16 +224,16 @@ def _chains(
 
 
 def _ends(operations: list[Operation], start: int, common: int, shared: bool = False) -> set[str]:
-    """The layers that are met first when one walks back from a sum, where each may start at zero.
+    """The layers met first on the way back from a sum, if each may start at zero.
 
-    The walk ends at whatever would hold a zero for good (a learned scale, which may be zero itself), undo it
-    (a normalization without scale, a weight that is computed), or make something else of it (an activation, a
-    function whose slope at zero may be none). It follows one factor of a product: were both zero, neither
-    would learn.
+    The walk ends at whatever would keep a zero for good (a learned scale, which may be zero itself), undo it
+    (a normalization without scale, a weight that is computed), or turn it into something else (an activation,
+    a function whose slope at zero may be zero). It follows only one factor of a product: if both were zero,
+    neither would learn.
     """
     operation = operations[start]
     if common >> start & 1 or (len(operation.users) > 1 and not shared):
-        return set()  # the shortcut, or values that are wanted elsewhere too
+        return set()  # the shortcut, or values that are used elsewhere too
     if operation.kind == "layer":
         module = operation.target
         assert isinstance(module, nn.Module)

@@ -16,7 +16,7 @@ _IN_ONE_WORD = """
     CELU ELU FReLU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LogSigmoid Mish PReLU RReLU ReLU ReLU6 SELU SiLU
     Sigmoid Softmax Softmin Softplus Softshrink Softsign Swish Tanh Tanhshrink Threshold
 """
-#: Activations by the name of their class, in torch.nn as in convcraft.activations.
+#: Activations by the name of their class, in torch.nn or in convcraft.activations.
 ACTIVATION_CLASSES = {name: name.lower() for name in _IN_ONE_WORD.split()} | {
     **{"AconC": "acon_c", "DynamicReLU": "dynamic_relu", "LeakyReLU": "leaky_relu"},
     **{"LogSoftmax": "log_softmax", "MetaAconC": "meta_acon_c", "Softmax2d": "softmax"},
@@ -26,7 +26,7 @@ ACTIVATION_FUNCTIONS = {*ACTIVATION_CLASSES.values(), "clamp", "clamp_min", "sin
 READOUTS = {"softmax", "log_softmax", "softmin", "sigmoid", "logsigmoid"}
 SUMS = {"add", "iadd", "radd", "sub", "isub", "rsub", "subtract"}
 PRODUCTS = set("mul imul rmul multiply div divide truediv itruediv rtruediv true_divide".split())
-#: Functions that make a tensor like another one and take nothing from its values.
+#: Functions that make a tensor like another one without using its values.
 FACTORIES = {
     *("new_empty", "new_full", "new_ones", "new_tensor", "new_zeros"),
     *("empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like"),
@@ -39,13 +39,13 @@ _MOVING = """
     expand_as repeat repeat_interleave masked_fill mean sum neg interpolate pixel_shuffle pixel_unshuffle
 """
 PASSING = {*SUMS, *PRODUCTS, *_MOVING.split()}
-#: Functions that mix features by weights of their own: what stands before and after them is not neighbours.
+#: Functions that mix features by weights of their own: what comes before them is no neighbour of what comes after.
 WALLS = {
     *("linear", "bilinear", "matmul", "imatmul", "rmatmul", "mm", "bmm", "addmm", "baddbmm", "einsum"),
     *("scaled_dot_product_attention", "multi_head_attention_forward", "embedding"),
     *(f"conv{transposed}{n}d" for transposed in ("", "_transpose") for n in (1, 2, 3)),
 }
-#: Questions about a tensor, whose answers are no tensors with features.
+#: Questions about a tensor, whose answers are not tensors with features.
 QUESTIONS = set("size shape dim ndim numel stride device dtype len is_cuda requires_grad".split())
 
 
@@ -103,14 +103,14 @@ def is_leaf(module: nn.Module) -> bool:
 
 
 def is_known(module: nn.Module) -> bool:
-    """Whether torch.nn or the library defines a module, and not the user; the lab is one of its users."""
+    """Whether torch.nn or the library, not the user, defines a module; the lab counts as a user."""
     place = type(module).__module__
     return place.startswith(("torch.nn.", "convcraft.")) and not place.startswith("convcraft.lab.")
 
 
 @unset_fake_temporarily()
 def is_elementwise(module: nn.Module) -> bool:
-    """Whether a module without parameters acts on each value alone and is not a straight line, by trial."""
+    """Whether a module without parameters acts on each value alone and is not affine, found by trial."""
     if any(True for _ in module.parameters()):
         return False
     generator = torch.Generator("cpu").manual_seed(0)
@@ -131,7 +131,7 @@ def is_elementwise(module: nn.Module) -> bool:
 
 
 def is_plain(module: nn.Module) -> bool:
-    """Whether torch.nn or this package computes a module, which hence uses its weight as it is."""
+    """Whether torch.nn or this package computes a module, which thus uses its weight unchanged."""
     methods = [getattr(type(module), name, None) for name in ("forward", "_conv_forward")]
     return all(m is None or m.__module__.startswith(("torch.nn.", "convcraft.")) for m in methods)
 

@@ -1,7 +1,7 @@
 """The operations of a forward pass: on symbols, on an example, or guessed from the order of the modules.
 
 All three look at a copy of the model's modules that shares its parameters, and a torch function mode belongs
-to one thread: other threads may call this model, and any other, meanwhile.
+to one thread, so other threads may meanwhile call this model and any other.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from . import kinds
 class Operation:
     """One step of a forward pass: a layer, an activation, a sum, or anything else that values pass through.
 
-    `kind` is "input", "parameter" (one that is read outside its layer, or what is computed from such alone),
-    "constant", "layer", "activation", "sum" and "product" (of two values that depend on the input), "scale"
-    (by a parameter), "wall" (weights of no layer), "other" or "output"; `name` the qualified name of the
-    module, parameter or buffer, or the name of the function.
+    `kind` is "input", "parameter" (one that is read outside its layer, or anything computed from such alone),
+    "constant", "layer", "activation", "sum" or "product" (of two values that depend on the input), "scale" (by
+    a parameter), "wall" (mixes features, but is no layer), "other" or "output"; `name` is the qualified name of
+    the module, parameter or buffer, or the name of the function.
     """
 
     index: int
@@ -112,7 +112,7 @@ def _bind(target: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> 
 
 
 class _Number(fx.Proxy):
-    """A symbol that depends on shapes alone; a float of it may scale, but nothing can branch on it."""
+    """A symbol that depends on shapes alone; as a float it may scale values, but nothing can branch on it."""
 
     def __float__(self) -> float:
         return 1.0
@@ -129,19 +129,19 @@ class _Symbols(TracerBase):
 
 
 class Recorder(TorchFunctionMode):
-    """Notes every call of torch in this thread, outside the modules that count as one operation."""
+    """Records every call of torch in this thread, outside the modules that count as one operation."""
 
     def __init__(self, model: nn.Module, twin: nn.Module, symbolic: bool) -> None:
         super().__init__()
         self.builder, self.symbolic, self.inside = Builder(model, twin), symbolic, 0
         self.symbols = _Symbols(self)
         self.producer: dict[int, int] = {}  # identity of a tensor -> operation
-        self.alive: list[Any] = []  # or an identity could be used twice
+        self.alive: list[Any] = []  # otherwise an identity could be used twice
         for leaf in leaves(twin):
             leaf.__dict__["forward"] = functools.partial(self.leaf, leaf, leaf.forward)
 
     def __deepcopy__(self, memo: Any) -> Recorder:
-        return self  # a model may copy its parts
+        return self  # a model may copy its own parts
 
     def inputs(self, *values: Any) -> tuple[int, ...]:
         found: list[int] = []
@@ -213,7 +213,7 @@ def _values(value: Any) -> Iterator[Any]:
 
 
 def symbolic(model: nn.Module) -> tuple[list[Operation], tuple[str, ...]]:
-    """The operations of a pass on symbols, and the arguments left at their defaults; raises as the model."""
+    """The operations of a pass on symbols, and the arguments left at their defaults; raises what the model raises."""
     positional = [
         argument
         for argument in inspect.signature(model.forward).parameters.values()
@@ -256,7 +256,7 @@ def in_order(model: nn.Module) -> list[Operation]:
 
 @contextlib.contextmanager
 def _alone(model: nn.Module) -> Iterator[nn.Module]:
-    """A copy of the modules and buffers with the same parameters; torch's random state is put back."""
+    """A copy of the modules and buffers with the same parameters; every random state is restored."""
     with random_state(model):
         yield twin(model)
 

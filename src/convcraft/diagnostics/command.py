@@ -34,10 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("factory", metavar="MODULE:FACTORY", help="what makes the model")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--batch-size", type=int, metavar="N", help="look at the first N examples of a batch")
-    parser.add_argument("--batches", type=int, default=16, metavar="N", help="most batches of a loader (16)")
+    parser.add_argument("--batches", type=int, default=16, metavar="N", help="at most N batches of a loader (16)")
     parser.add_argument("--input", metavar="SHAPE", help="shape of one example, for example 3,32,32")
     parser.add_argument("--loss", metavar="NAME", help="a loss by name where FACTORY returns none")
-    parser.add_argument("--ignore", nargs="+", default=(), metavar="NAME", help="kinds of finding left out")
+    parser.add_argument("--ignore", nargs="+", default=(), metavar="NAME", help="kinds of finding to leave out")
     options = parser.parse_args(list(arguments or ()))
     if options.batch_size is not None and options.batch_size < 1:
         raise ConvcraftError(f"diagnose: --batch-size must be 1 or more, got {options.batch_size}")
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _random(model: nn.Module, shape: str | None, examples: int) -> Tensor:
-    """Standard normal numbers of the shape that was asked for, always the same."""
+    """Standard normal numbers of the requested shape, always the same."""
     if shape is None:
         raise ConvcraftError(
             "diagnose: FACTORY must return (model, batch), or --input must give the shape of an example, "
@@ -74,7 +74,7 @@ def _random(model: nn.Module, shape: str | None, examples: int) -> Tensor:
             raise ValueError(shape)
     except ValueError:
         raise ConvcraftError(
-            f"diagnose: --input must be whole numbers of 1 or more with commas, got {shape!r}; for example 3,32,32"
+            f"diagnose: --input must be whole numbers of 1 or more, with commas, got {shape!r}; for example 3,32,32"
         ) from None
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     return torch.randn(examples, *sizes, generator=torch.Generator().manual_seed(0)).to(device)

@@ -1,6 +1,6 @@
 """Examine a model on a batch, as a physician would: look everywhere, judge, and leave no mark.
 
-The way is straight: prepare, run in evaluation and in training mode, make a step, judge, restore.
+The order is fixed: prepare, run in evaluation and in training mode, make a step, judge, restore.
 """
 
 import contextlib
@@ -42,24 +42,24 @@ def diagnose(
     The model runs forward and backward on each batch in training mode, on the first one in evaluation mode
     too, and the optimizer takes one step: all on a deep copy (or, for what cannot be copied, on the model
     itself, which is then restored). Weights, buffers, gradients, mode, optimizer and random state are the
-    same afterwards, bit by bit. The limits and their reasons are in `convcraft.diagnostics.thresholds`.
+    same afterwards, bit for bit. The limits and their reasons are in `convcraft.diagnostics.thresholds`.
 
     Args:
         model: any module; its forward may do what it likes.
         batch: what a training step gets: a tensor, ``(inputs, target)``, ``(first, second, target)``,
-            ``((first, second), target)``, a mapping of keyword arguments, or a loader of these. With a loss
-            the last part is the target, of a mapping what it calls "target", "label", "y" or their plurals.
+            ``((first, second), target)``, a mapping of keyword arguments, or a loader of these. With a loss,
+            the last part is the target; in a mapping, the entry "target", "label", "y" or one of their plurals.
         loss: called as ``loss(output, target)``, returns a scalar; or one of the names "cross_entropy", "mse", "nll",
             "binary_cross_entropy_with_logits". Without one the gradients cannot be judged, unless the model returns
             its loss (a scalar, something with a `loss`, or a tuple that begins with one).
-        optimizer: of the model's parameters; without one no step is judged.
+        optimizer: one over the model's parameters; without one no step is judged.
         batches: how many of a loader's batches to look at, at most.
         ignore: names of kinds of finding to leave out.
-        seed: of the random numbers (dropout, a loader's order) while the model is examined.
+        seed: for the random numbers (dropout, a loader's order) while the model is examined.
 
     Raises ConvcraftError when model is not a module or holds compiled ones, optimizer is not an optimizer,
-    the batch holds no tensor, lies on another device or does not fit the model, the loader yields nothing,
-    the loss does not accept the output or is not a scalar, or a name in ignore is not known. Source: Karpathy
+    the batch holds no tensor, is on another device or does not fit the model, the loader yields nothing,
+    the loss does not accept the output or is not a scalar, or a name in ignore is unknown. Source: Karpathy
     (2019), A Recipe for Training Neural Networks, for the habit. Chapter: Combining.
 
     >>> _ = torch.manual_seed(0)
@@ -112,19 +112,19 @@ def diagnose(
 
 
 def _run_in_evaluation(evidence: Evidence, model: nn.Module, batch: Batch) -> None:
-    """Both modes compared, and the graph; leaves the model in its own mode of training."""
+    """Compare both modes, and trace the graph; leaves the model in its own training mode."""
     modes = {module: module.training for module in model.modules()}
     try:
         evidence.modes = compare_modes(model, batch)
-    except Exception as error:  # the model's own code runs here; the pass in training mode will tell
+    except Exception as error:  # the model's own code runs here; the pass in training mode will report it
         evidence.skipped.append(f"the outputs in both modes ({type(error).__name__}: {short(error)})")
     try:
         evidence.graph = successors(model, batch.kwargs or batch.args)
-    except Exception as error:  # and here
+    except Exception as error:  # here too
         evidence.skipped.append(f"what follows which layer ({type(error).__name__}: {short(error)})")
     model.train()
     evidence.frozen = {name for name, module in model.named_modules() if not module.training}
-    if modes[model]:  # what is in evaluation mode inside a model in training mode stays there
+    if modes[model]:  # modules in evaluation mode inside a model in training mode stay in it
         for module, training in modes.items():
             module.training = module.training and training
 
@@ -182,7 +182,7 @@ def _run_in_training(
 def _forward(
     evidence: Evidence, model: nn.Module, batch: Batch, loss: LossFunction, examiner: Examiner
 ) -> Tensor | None:
-    """The loss of a batch; None where there is none to be had."""
+    """The loss of a batch; None if there is none."""
     watch = LossWatch()
     with watch:
         try:

@@ -37,7 +37,7 @@ class NormFacts:
 
     name: str
     examples: int
-    values: int  # of each channel
+    values: int  # per channel
     means: list[Tensor] = field(default_factory=list)
     variances: list[Tensor] = field(default_factory=list)
 
@@ -132,7 +132,7 @@ _VIEWS = {
     *("split", "permute", "transpose", "movedim", "contiguous", "dropout", "mean"),
 }
 _MATRIX_PRODUCTS = ("matmul", "bmm", "einsum")
-#: What the values of an activation lie between.
+#: The limits of an activation's values.
 RANGES = {
     **dict.fromkeys(("relu", "softplus"), (0.0, math.inf)),
     **dict.fromkeys(("tanh", "softsign", "hardtanh"), (-1.0, 1.0)),
@@ -153,7 +153,7 @@ class Examiner(Recorder):
         self.spreads: dict[str, list[float]] = {}
         self.in_time: dict[str, list[float]] = {}
         self.first_layer = True
-        self.outputs: dict[int, tuple[Tensor, LayerCall, bool]] = {}  # of activations; whether it is a view
+        self.outputs: dict[int, tuple[Tensor, LayerCall, bool]] = {}  # of activations, and whether each is a view
         self.entries = [
             module.register_forward_pre_hook(self._time_hook(name, module))
             for name, module in model.named_modules()
@@ -212,7 +212,7 @@ class Examiner(Recorder):
                 self._attention(f"{path}.attention" if path else "attention", scores.softmax(-1))
 
     def attention(self) -> dict[str, float]:
-        """The spread of the scores, of each softmax whose output weighs something."""
+        """The spread of the scores, for each softmax whose output weights something."""
         gates = {name for name, tally in self.tallies.items() if tally.gate}
         return {n: max(v) for n, v in self.spreads.items() if n in gates or n.endswith("attention")}
 
@@ -261,7 +261,7 @@ class Examiner(Recorder):
                 return
 
     def _time_hook(self, name: str, module: nn.RNNBase) -> Any:
-        """Pass the input on under another identity, at which the gradient through this module arrives."""
+        """Pass the input on as another tensor, at which the gradient through this module arrives."""
 
         def hook(_: nn.Module, args: Any) -> Any:
             x = args[0] if args else None

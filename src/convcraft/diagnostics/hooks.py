@@ -12,14 +12,14 @@ from .._checks import check_module
 from .._trace import kinds, leaves, tensors
 from ..errors import ConvcraftError
 
-#: Layers whose units are the last dimension of what they return, and not the second.
+#: Layers whose units are the last dimension of what they return rather than the second.
 _LAST = {"linear", "recurrent", "embedding", "attention"}
 _MOST_CALLS = 16  # calls of one module or function in a pass that are kept apart
 #: Number of the backward pass that is running, -1 outside.
 _BACKWARD: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
 #: Modules whose forward calls nothing but their children.
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-#: An activation where they cut at zero from below.
+#: Functions that are activations when they cut off everything below zero.
 _CLAMPS = {"clamp", "clamp_min"}
 _FUNCTIONS = kinds.ACTIVATION_FUNCTIONS - _CLAMPS - {"sin"}
 
@@ -42,7 +42,7 @@ class Observer:
     """What a watcher reports to; a subclass says what it wants to hear of."""
 
     def begin(self) -> bool:
-        """A pass begins; False when it is to be skipped."""
+        """A pass begins; return False to skip it."""
         return True
 
     def layer(self, call: LayerCall, inputs: Any, output: Tensor) -> None:
@@ -53,7 +53,7 @@ class Observer:
 
 
 def check_model(model: Any, function: str) -> None:
-    """Refuse what is not a module, and compiled and scripted modules, in which no layer can be seen."""
+    """Raise ConvcraftError unless `model` is a module, not compiled or scripted, which would hide its layers."""
     check_module(function, model, advice="pass the model itself")
     if hasattr(model, "_orig_mod"):
         raise ConvcraftError(
@@ -146,7 +146,7 @@ class Watcher:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        """Take the hooks away, and end a pass that was broken off."""
+        """Remove the hooks, and end a pass that was broken off."""
         for hook in self.hooks:
             hook.remove()
         self.hooks.clear()
@@ -196,7 +196,7 @@ class Watcher:
         path = self.names[self.path[-1]] if self.path else ""
         kwargs = kwargs or {}
         relu = False
-        if name in _CLAMPS:  # one that cuts at zero from below and nowhere else
+        if name in _CLAMPS:  # one that cuts off what is below zero and nothing else
             low = args[1] if len(args) > 1 else kwargs.get("min")
             high = args[2] if len(args) > 2 else kwargs.get("max")
             relu = isinstance(low, int | float) and low == 0 and high is None

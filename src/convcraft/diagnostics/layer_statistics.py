@@ -10,7 +10,7 @@ from .._table import number, share
 class LayerStatistics:
     """Statistics of one call of one layer or activation, over all the data that was recorded."""
 
-    #: qualified name of the module; of a functional activation, the module that calls it and its name; from
+    #: qualified name of the module; for a functional activation, the module that calls it and its name; from
     #: the second call in a pass on, with ":2", ":3" and so on
     name: str
     kind: str  #: "relu", "tanh", "linear", "convolution", "normalization", ...
@@ -19,20 +19,20 @@ class LayerStatistics:
     seen: int = 0  #: values seen of each unit
     mean: float | None = None  #: of all values, as `std`
     std: float | None = None
-    #: standard deviation within a unit, averaged over the units; `diagnose` alone measures it
+    #: standard deviation within a unit, averaged over the units; only `diagnose` measures it
     signal: float | None = None
-    zeros: float | None = None  #: share of values that are exactly zero; of activations
-    #: share of units that were zero on everything seen; of activations with a flat piece at zero
+    zeros: float | None = None  #: share of values that are exactly zero; for activations
+    #: share of units that were zero on everything seen; for activations with a flat piece at zero
     dead: float | None = None
     dead_units: tuple[int, ...] = ()  #: which
-    #: share of values so near a limit that the slope is below a twentieth of the largest; of activations with
+    #: share of values so near a limit that the slope is below a twentieth of the largest; for activations with
     #: two limits
     saturated: float | None = None
     #: norm of the loss's gradient at the output, root mean square over the steps
     gradient: float | None = None
     weight_gradient: float | None = None  #: norm of the loss's gradient at the weights, likewise
-    #: norm of one step's change of the weights over their norm before it, mean over the steps; one from zero
-    #: does not count
+    #: norm of one step's change of the weights over their norm before it, mean over the steps; a step from
+    #: zero does not count
     update: float | None = None
     finite: bool = True  #: whether every value was
     gate: bool = False  #: whether something was multiplied by the activation's values
@@ -43,7 +43,7 @@ class LayerStatistics:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The inverse of `as_dict`; entries that are not known are left out."""
+        """The inverse of `as_dict`; unknown entries are left out."""
         known = {f.name for f in fields(cls)}
         kept = {k: v for k, v in values.items() if k in known}
         return cls(**{**kept, "dead_units": tuple(kept.get("dead_units", ()))})

@@ -24,9 +24,9 @@ WATCHED: dict[Any, str] = {getattr(F, name): name for name in (*_CLASSES, *DISTA
 class LossCall:
     """One call of a loss of torch.
 
-    `content` says what its input is: "probabilities", "log-probabilities" or "values"; `classes` how many
-    there are; `uniform` what a uniform guess costs, by the same function with the same arguments, and for a
-    distance what the mean of the targets does.
+    `content` says what its input is: "probabilities", "log-probabilities" or "values"; `classes` is how many
+    there are; `uniform` is what a uniform guess costs, by the same function with the same arguments, or for a
+    distance, what the mean of the targets costs.
     """
 
     name: str
@@ -80,7 +80,7 @@ def _describe(func: Callable[..., Tensor], name: str, args: Any, kwargs: Any, re
     classes = logits.shape[dim]
     if name in ("cross_entropy", "nll_loss"):
         content = content_of(logits, dim)
-    else:  # each value may be a probability: what has computed them is looked at
+    else:  # each value may be a probability: see what has computed them
         made = given.grad_fn
         while made is not None and made.name().startswith(_SHAPES) and made.next_functions:
             made = made.next_functions[0][0]

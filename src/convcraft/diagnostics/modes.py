@@ -15,12 +15,12 @@ from .._trace import tensors
 from . import thresholds
 from .hooks import LayerCall, Observer, Watcher
 
-#: Functions of torch with an argument that switches their randomness or their statistics; its place.
-_TRAIN = (torch.dropout, torch.feature_dropout, torch.alpha_dropout)  # call it train
+#: Functions of torch with an argument that switches their randomness or statistics, and its position.
+_TRAIN = (torch.dropout, torch.feature_dropout, torch.alpha_dropout)  # these call it train
 _TRAINING = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout)
 _SWITCHED: dict[Any, int] = {**dict.fromkeys((*_TRAIN, *_TRAINING), 2), F.rrelu: 3, F.batch_norm: 5}
 
-#: What draws the mask of a dropout that somebody wrote.
+#: Functions that draw the mask of a handwritten dropout.
 _MASKS = {"bernoulli", "bernoulli_", "rand", "rand_like", "uniform_"}
 
 
@@ -29,8 +29,8 @@ class ModeFacts:
     """Relative differences of outputs, and the first layer where they appear.
 
     `unexplained`: training against evaluation with dropout and batch normalization switched off in both;
-    `random`: evaluation against evaluation; `noise`: whether it is so by samples of a
-    distribution, and not by dropout.
+    `random`: evaluation against evaluation; `noise`: whether samples of a distribution cause that difference
+    rather than dropout.
     """
 
     unexplained: float | None = None
@@ -73,7 +73,7 @@ class _Still(TorchFunctionMode):
 
 
 def known_to_differ(module: nn.Module) -> bool:
-    """Whether a module is one of those that differ between the modes by their nature."""
+    """Whether a module is one of those that differ between the modes by nature."""
     name = type(module).__name__.lower()
     if any(part in name for part in ("drop", "norm", "stochasticdepth", "rrelu")):
         return True
@@ -109,7 +109,7 @@ def compare_modes(model: nn.Module, batch: Batch) -> ModeFacts:
             module.eval()
     trained, again = _run(model, batch, 0, still=True)
     unexplained = difference(still, trained)
-    if unexplained:  # a model that samples in training mode, as a variational autoencoder, may do so
+    if unexplained:  # a model that samples in training mode, such as a variational autoencoder, may do so
         noise = difference(trained, _run(model, batch, 1, still=True)[0])
         if noise is not None and unexplained <= thresholds.SAMPLING * noise:
             unexplained = None
@@ -118,7 +118,7 @@ def compare_modes(model: nn.Module, batch: Batch) -> ModeFacts:
 
 
 def difference(a: Any, b: Any) -> float | None:
-    """Norm of the difference over the norm, of the first floating-point tensors; None for other shapes."""
+    """Relative norm of the difference of the first floating-point tensors; None unless comparable and finite."""
     x, y = (next((t for t in tensors(value) if t.is_floating_point()), None) for value in (a, b))
     if x is None or y is None or x.shape != y.shape:
         return None

@@ -1,4 +1,4 @@
-"""Finds the first operation whose result is not finite although what it was given is."""
+"""Finds the first operation whose result is not finite although its arguments are."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ class NonFinite:
 
 
 def not_finite(tensor: Tensor) -> str:
-    """Which of the two a tensor holds."""
+    """Which of "NaN" and "infinity" a tensor holds."""
     return "NaN" if bool(torch.isnan(tensor).any()) else "infinity"
 
 

@@ -17,7 +17,7 @@ from .running_stats import FOLD, ExactTally, Series, Tally, root_mean_square, wi
 from .trace import Trace
 
 LAYERS = ("all", "activations")
-_SAMPLE = 1 << 16  # entries of a weight at most on which its update is measured
+_SAMPLE = 1 << 16  # at most this many entries of a weight are used to measure its update
 
 
 @contextmanager
@@ -38,12 +38,12 @@ def record(
     step. Every number is a sum, a `vector_norm` or a `sign().sum()` that stays on the device until somebody reads it.
 
     Activations that are called as functions (`F.relu`, `torch.tanh`, `x.relu()`) are seen as well as modules;
-    a module that is called several times in a pass has one entry a call. Weights, buffers, gradients, random
-    state and mode stay as they are, and the hooks go when the block ends, also by an exception.
+    a module that is called several times in a pass has one entry per call. Weights, buffers, gradients, random
+    state and mode stay as they are, and the hooks go when the block ends, even by an exception.
 
     Every layer at every step is the default: activations, layers with weights and normalizations, not
     pooling, dropout and reshaping. In a training loop use `every=10`, or `every=50` where a step takes less
-    than some 3 ms, for a recorded pass costs about a millisecond of Python however small the layers are. On
+    than some 3 ms, since a recorded pass costs about a millisecond of Python however small the layers are. On
     one CPU thread (AMD EPYC) `every=10` added 3 % to steps of 35 ms, `every=50` 7 % to steps of 1.5 ms, and
     every step 13 and 70 %; `python -m convcraft bench diagnostics` measures it. `layers="activations"` leaves
     out what the other layers return. Shares of zeros and of saturation are counted on the leading 16,384
@@ -51,13 +51,13 @@ def record(
 
     Args:
         model: the module whose forward pass is to be watched; a part of it may be called on its own.
-        every: record every so many forward passes; 1 records all.
+        every: record one of so many forward passes; 1 records all.
         layers: "all", or "activations" for the values of activations only.
-        functional: whether activations that are called as functions are seen.
-        gradients: whether gradients are, in the backward passes of recorded forward passes.
-        updates: whether update ratios are; needs a copy of the weights.
+        functional: whether to see activations that are called as functions.
+        gradients: whether to measure gradients, in the backward passes of recorded forward passes.
+        updates: whether to measure update ratios, which needs a copy of the weights.
 
-    Raises ConvcraftError when model is not a module or is compiled, every is below 1, or layers is not known. Source:
+    Raises ConvcraftError when model is not a module or is compiled, every is below 1, or layers is unknown. Source:
     Karpathy (2015), CS231n notes on neural networks 3, for the update ratio; Glorot and Bengio (2010), Understanding
     the difficulty of training deep feedforward neural networks, for the rest. Chapter: Combining.
 
@@ -82,7 +82,7 @@ def record(
 
 
 class Recorder(Observer):
-    """Gathers what a watcher reports into one tally a layer."""
+    """Gathers what a watcher reports into one tally per layer."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class Recorder(Observer):
         self.hooks: list[Any] = []
 
     def detach(self) -> None:
-        """Take the hooks away, and measure the last step."""
+        """Remove the hooks, and measure the last step."""
         self._forget_weights()
         self._measure()
         self.copies = []
@@ -127,7 +127,7 @@ class Recorder(Observer):
 
     def begin(self) -> bool:
         self._measure()
-        # move the longest of the series that wait for it off the device: one wait a pass at most
+        # move the longest of the waiting series off the device: at most one wait per pass
         series = [*self.ratios.values(), *(s for each in self.slopes.values() for s in each)]
         waiting: list[Series | Tally] = [*series, *self.tallies.values()]
         waiting += [tally.slopes for tally in self.tallies.values()]
@@ -176,7 +176,7 @@ class Recorder(Observer):
 
     @torch.no_grad()
     def _measure(self) -> None:
-        """The change of the weights since the recorded pass; a pass after which none changed has none."""
+        """The change of the weights since the recorded pass; a pass after which none changed has no ratio."""
         before, self.before = self.before, None
         if not before:
             return
@@ -206,13 +206,13 @@ class Recorder(Observer):
         """step -> norm of the gradient of a module's weights."""
         squares: dict[int, float] = {}
         for series in self.slopes.get(name, ()):
-            last = {step: value for step, (value,) in series.fold()}  # of accumulated gradients the last
+            last = {step: value for step, (value,) in series.fold()}  # the last of the accumulated gradients
             for step, value in last.items():
                 squares[step] = squares.get(step, 0.0) + value**2
         return {step: math.sqrt(value) for step, value in squares.items()}
 
     def statistics(self) -> list[LayerStatistics]:
-        """One entry a tally, and one for each module with weights that has none."""
+        """One entry per tally, and one for each module with weights that has none."""
         layers = {name: tally.statistics() for name, tally in list(self.tallies.items())}
         for name in self.weights if self.steps else ():
             layers.setdefault(name, LayerStatistics(name, "weights", "weights"))
@@ -225,7 +225,7 @@ class Recorder(Observer):
         return [x for x in found if x.seen or {x.mean, x.update, x.weight_gradient} != {None}]
 
     def history(self, name: str, quantity: str) -> list[float]:
-        """One number a recorded step."""
+        """One number per recorded step."""
         if quantity == "update":
             found = self.update_ratios(name)
         elif quantity == "weight_gradient":
@@ -236,7 +236,7 @@ class Recorder(Observer):
 
 
 def owned_weights(model: nn.Module) -> dict[str, list[Tensor]]:
-    """Of each module its own parameters with two dimensions or more, each parameter once."""
+    """Each module's own parameters with two dimensions or more, each parameter once."""
     found: dict[str, list[Tensor]] = {}
     seen: set[int] = set()
     for name, module in model.named_modules():

@@ -30,7 +30,7 @@ _PANELS = (
 
 @dataclass(frozen=True)
 class Report:
-    """The result of `diagnose`; printed, a summary, a table of the layers and the findings."""
+    """The result of `diagnose`; prints as a summary, a table of the layers and the findings."""
 
     model: str  #: name of the model's class
     parameters: int  #: number of parameters
@@ -131,7 +131,7 @@ class Report:
         return plotting.panels(panels, columns=2, alt=alt, xlabel="layer", theme=theme)
 
     def compare(self, other: Report) -> Comparison:
-        """What is gone, what is new and what stayed from this report to another; and the layers side by side.
+        """The findings gone, new and unchanged from this report to another, and the layers side by side.
 
         Raises ConvcraftError when other is not a Report.
         """
@@ -152,7 +152,7 @@ class Report:
     def from_json(cls, source: str | Path) -> Report:
         """A report from JSON text, or from a file (a Path, or a name that ends in .json).
 
-        Raises ConvcraftError when it is not a report, or one of a later format.
+        Raises ConvcraftError when it is not a report, or has a later format.
         """
         text = source
         if isinstance(source, Path) or (source.strip().endswith(".json") and "{" not in source):

@@ -1,4 +1,4 @@
-"""Sums over what passes through one layer; nothing is moved off the device until somebody reads it."""
+"""Sums over the values that pass through one layer; nothing is moved off the device until somebody reads it."""
 
 import math
 from dataclasses import replace
@@ -11,7 +11,7 @@ from . import thresholds
 from .hooks import LayerCall
 from .layer_statistics import LayerStatistics
 
-FOLD = 256  # steps whose numbers are kept as tensors before they are put together
+FOLD = 256  # so many steps' numbers are kept as tensors before they are put together
 #: Activations with a flat piece at zero: a unit can be zero on everything and get no gradient.
 RECTIFIERS = {"relu", "relu6", "hardswish", "hardsigmoid", "threshold", "softshrink", "hardshrink"}
 #: Activations with two limits: their middle and half their height.
@@ -19,7 +19,7 @@ LIMITS = dict.fromkeys(("tanh", "hardtanh", "softsign"), (0.0, 1.0))
 LIMITS |= dict.fromkeys(("sigmoid", "hardsigmoid"), (0.5, 0.5))
 #: Those among them whose values are never negative: there the sign is 0 or 1.
 NONNEGATIVE = {"relu", "relu6", "hardsigmoid"}
-_SMALL = 1 << 17  # values below which calls cost more than sums
+_SMALL = 1 << 17  # number of values below which calls cost more than sums
 
 
 def wide(dtype: torch.dtype) -> torch.dtype | None:
@@ -28,7 +28,7 @@ def wide(dtype: torch.dtype) -> torch.dtype | None:
 
 
 class Series:
-    """(step, number or row of numbers) that stay on the device until somebody reads them.
+    """Pairs (step, number or row of numbers) that stay on the device until somebody reads them.
 
     All tensors of one series have one shape and one device.
     """
@@ -42,7 +42,7 @@ class Series:
         self.waiting.append((step, value))
 
     def fold(self) -> list[tuple[int, list[float]]]:
-        """Move what is waiting off the device, all in one go; everything so far, each step's as a list."""
+        """Move what is waiting off the device, all in one go; returns (step, list of numbers) for everything so far."""
         waiting, self.waiting = self.waiting, []
         if waiting:
             rows = torch.stack([value.reshape(-1) for _, value in waiting]).double().tolist()
@@ -56,7 +56,7 @@ class Series:
 class Tally:
     """Sum, sum of squares, zeros, saturated values and gradients of one call, step by step."""
 
-    sample = 1 << 14  # values at most on which shares are counted
+    sample = 1 << 14  # shares are counted on at most this many values
 
     def __init__(self, call: LayerCall) -> None:
         self.call = call
@@ -80,7 +80,7 @@ class Tally:
         dim, n = self.call.unit_dim, value.numel()
         dtype = wide(value.dtype)
         if dim is not None and self.units not in (0, value.shape[dim]):
-            # a size that changes from pass to pass is a length or a width: units are counted no longer
+            # a size that changes from pass to pass is a length or a width: units are no longer counted
             self.without_units, self.rectifier, self.alive = True, False, None
             self.units = self.seen = 0
             self.rows = [(*row[:3], row[3].sum(), *row[4:]) for row in self.rows]
@@ -219,5 +219,5 @@ class ExactTally(Tally):
 
 
 def root_mean_square(values: list[float]) -> float | None:
-    """Of numbers; None where there are none."""
+    """The root mean square of numbers; None if there are none."""
     return math.sqrt(sum(v * v for v in values) / len(values)) if values else None

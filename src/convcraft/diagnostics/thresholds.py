@@ -13,14 +13,14 @@ SATURATED = 0.975
 #: A layer with more saturated values than this is reported. A normal input of standard deviation 1.5, which
 #: is wide already, saturates tanh in 15 % of the cases, one of standard deviation 3 in 47 %.
 SATURATED_WARNING = 0.4
-#: Most of the layer passes no gradient any more.
+#: Most of the layer no longer passes a gradient.
 SATURATED_SEVERE = 0.7
 #: Some units of a healthy rectifier layer are silent on one batch at the start, and more of them the deeper
 #: the layer, because the examples become alike on the way: up to a third after twelve layers of He's weights.
 DEAD_WARNING = 0.4
 #: Far more than half of the layer is lost: a much narrower layer would do as well.
 DEAD_SEVERE = 0.7
-#: With fewer values a unit than this, silence can be chance: a unit that is active on one input in twenty is
+#: With fewer values per unit than this, silence can be chance: a unit that is active on one input in twenty is
 #: silent on 100 with probability 0.95^100 = 0.006, on 32 with 0.2.
 DEAD_SEEN = 100
 
@@ -32,7 +32,7 @@ DEAD_SEEN = 100
 DRIFT_WARNING = 30.0
 #: The factor of that network.
 DRIFT_SEVERE = 1e4
-#: Layers below which a network is too shallow to drift.
+#: Number of layers below which a network is too shallow to drift.
 DRIFT_LAYERS = 3
 #: Ratio of the gradient's norm between the first and the last hidden layer. Below a thousandth the first
 #: layers learn a thousand times slower than the last: Glorot and Bengio (2010), Hochreiter (1991).
@@ -50,8 +50,8 @@ GRADIENT_NORM_SEVERE = 100.0
 # Weights
 
 #: Factor by which activations or gradients are predicted to change between the first and the last layer, from
-#: the weights' variance and the activation alone (the variance map of the chapter on
-#: initialization); as for the drift itself.
+#: the weights' variance and the activation alone (the variance map of the chapter on initialization); the
+#: same limit as for the drift itself.
 MISMATCH_WARNING = 30.0
 #: Rows of a weight matrix that differ by less than this, relative to the largest entry, are copies.
 SYMMETRIC = 1e-6
@@ -61,7 +61,7 @@ SYMMETRIC = 1e-6
 #: Nats by which the loss of an untrained classifier may exceed that of a uniform guess. Logits of standard deviation s
 #: cost about s^2/2 more; two nats are s = 2. The check is that of Karpathy (2015), CS231n notes 3.
 INITIAL_LOSS_EXCESS = 2.0
-#: Times the loss of a uniform guess: the first steps only undo the initialization.
+#: Multiple of the loss of a uniform guess: the first steps only undo the initialization.
 INITIAL_LOSS_SEVERE = 5.0
 #: A loss below this share of a uniform guess's was learned: the model is no longer at its initialization.
 LEARNED = 0.7
@@ -84,7 +84,7 @@ OUT_OF_REACH_SEVERE = 0.05
 
 # Normalization
 
-#: Examples below which batch statistics are noise: Wu and He (2018), Group Normalization, Figure 1, where the
+#: Number of examples below which batch statistics are noise: Wu and He (2018), Group Normalization, Figure 1, where the
 #: error begins to rise below 16 images and has risen by 10 points at 2.
 BATCH_SMALL = 8
 #: Two examples: a channel of a linear layer is then always plus or minus one.

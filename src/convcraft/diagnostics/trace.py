@@ -14,14 +14,14 @@ from .layer_statistics import HEADINGS, LayerStatistics, row
 if TYPE_CHECKING:
     from ..plotting.chart import Chart
 
-_LINES = 7  # layers at most that are drawn as lines; more are drawn as rows of a heatmap
+_LINES = 7  # at most this many layers are drawn as lines; more are drawn as rows of a heatmap
 QUANTITIES = ("mean", "std", "zeros", "saturated", "gradient", "weight_gradient", "update")
 
 
 class Trace:
-    """What `record` saw, layer by layer in the order in which they run; printed, an aligned table.
+    """What `record` saw, layer by layer in the order in which they run; prints as an aligned table.
 
-    `trace["name"]` is the statistics of one layer, `trace.history("name", "std")` one number a recorded step,
+    `trace["name"]` is the statistics of one layer, `trace.history("name", "std")` one number per recorded step,
     `trace.steps` the number of recorded steps. Numbers are moved off the device when they are first read.
     Chapter: Combining.
 
@@ -59,9 +59,9 @@ class Trace:
         return found[name]
 
     def history(self, name: str, quantity: str = "std") -> list[float]:
-        """One number for each recorded step, NaN where it has none; `QUANTITIES` are known.
+        """One number for each recorded step, NaN where it has none; `QUANTITIES` lists the quantities.
 
-        Raises ConvcraftError for a layer or quantity that is not known.
+        Raises ConvcraftError for an unknown layer or quantity.
         """
         check_known("quantity", quantity, QUANTITIES)
         self[name]
@@ -70,7 +70,7 @@ class Trace:
     def plot(self, quantity: str = "std", *, alt: str | None = None, theme: str = "light") -> Chart:
         """Draw a quantity against the recorded step: lines for a few layers, rows of colour for many.
 
-        Raises ConvcraftError for a quantity that is not known, and where nothing was recorded.
+        Raises ConvcraftError for an unknown quantity, and if nothing was recorded.
         """
         series = {}
         for layer in self.layers:
@@ -79,7 +79,7 @@ class Trace:
                 series[layer.name or "(model)"] = values
         if not series:
             raise ConvcraftError(
-                f"plot: quantity must have been recorded, got {quantity!r}, of which there is nothing; run "
+                f"plot: quantity must have been recorded, got {quantity!r}, which was not; run "
                 "the model inside the with block, and for gradients its backward pass too"
             )
         alt = alt or f"The {quantity} of {len(series)} layers over {self.steps} recorded steps."

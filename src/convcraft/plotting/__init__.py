@@ -37,7 +37,7 @@ def save(chart: Chart, path: str | Path) -> Path:
         chart: what a helper returned.
         path: the file; its suffix decides the format.
 
-    Raises ConvcraftError for another suffix, and where the folder does not exist.
+    Raises ConvcraftError for another suffix, and if the folder does not exist.
 
     >>> import tempfile, pathlib
     >>> folder = tempfile.TemporaryDirectory()

@@ -1,4 +1,4 @@
-"""What the helpers accept (tensors, arrays, lists, intervals), and the checks of these."""
+"""What the helpers accept (tensors, arrays, lists, intervals), and the checks on it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from convcraft.errors import ConvcraftError
 
 
 def array(value: Any, name: str) -> np.ndarray:
-    """Return a tensor, array or list of numbers as float64; a tensor may need a gradient or live on a GPU."""
+    """Return a tensor (on any device), array or list of numbers as float64; anything else raises ConvcraftError."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", torch.float64).numpy()
     if isinstance(value, Sequence) and any(isinstance(v, torch.Tensor) for v in value):
@@ -22,7 +22,7 @@ def array(value: Any, name: str) -> np.ndarray:
 
 
 def mapping(value: Any, name: str, singular: str) -> dict[str, Any]:
-    """Return a non-empty mapping of names to data as a plain dict; anything else is refused."""
+    """Return a non-empty mapping of names to data as a plain dict; anything else raises ConvcraftError."""
     if not isinstance(value, Mapping):
         raise ConvcraftError(f"{name}: expected a dict of name: {singular}, got {type(value).__name__}")
     if not value:
@@ -31,7 +31,7 @@ def mapping(value: Any, name: str, singular: str) -> dict[str, Any]:
 
 
 def band(value: Any, length: int, name: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Split y or (y, low, high), and check that each part is as long as x."""
+    """Split y or (y, low, high); raises ConvcraftError unless each part is as long as x."""
     low = high = None
     if isinstance(value, tuple) and len(value) == 3 and np.ndim(array(value[0], name)) == 1:
         value, low, high = value

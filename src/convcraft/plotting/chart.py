@@ -25,7 +25,7 @@ class Chart(Figure):
     `Figure`, to which anything can be added: ``chart.axes[0]`` is the first panel.
 
     Args:
-        alt: what the chart shows, in words.
+        alt: what the chart shows, in words; an empty one raises ConvcraftError.
         size: tuple of float. Width and height in inches.
         theme: {"light", "dark"}. The colours.
     """
@@ -50,16 +50,16 @@ class Chart(Figure):
         return None
 
     def lay_out(self) -> None:
-        """Solve the layout once, and draw nothing."""
+        """Solve the layout once, without drawing."""
         engine = self.get_layout_engine()
-        if engine is None:  # of a chart that was laid out by hand
+        if engine is None:  # a chart that was laid out by hand
             self.draw_without_rendering()
         else:
             engine.execute(self)
 
     @contextmanager
     def _as_it_is(self) -> Iterator[None]:
-        """Without a layout engine, which would solve once more what is settled."""
+        """Do without a layout engine, which would solve again what is settled."""
         engine = self.get_layout_engine()
         self.set_layout_engine("none")
         try:

@@ -17,7 +17,7 @@ from .style import MARKERS, WIDTH, series_style
 if TYPE_CHECKING:
     from .chart import Chart
 
-LIMIT_POINTS = 12  # lines with at most so many points show them as markers
+LIMIT_POINTS = 12  # lines with at most this many points show them as markers
 LABELS = ("title", "xlabel", "ylabel", "xlim", "ylim", "hline", "vline")
 PANEL_KEYS = ("x", "series", "xscale", "yscale", "markers", *LABELS)
 
@@ -79,7 +79,7 @@ def lines(
         legend: {"auto", "direct", "top", "none"}. Names at the ends of the lines, or above; "auto" prefers the ends,
             where there is room.
 
-    Raises ConvcraftError without `alt`, for an unknown scale, theme or legend, or where a series is not as
+    Raises ConvcraftError without `alt`, for an unknown scale, theme or legend, or if a series is not as
     long as `x`.
 
     >>> chart = lines([0, 1, 2], {"loss": [3.0, 1.0, 0.5]}, alt="The loss falls.", xlabel="epoch")
@@ -119,13 +119,13 @@ def panels(
     """Draw small multiples of lines under one legend; a series of the same name looks the same in each.
 
     Args:
-        panels: for each panel ``x`` and ``series`` as in :func:`lines`, and what it needs of ``title``, ``xlabel``,
+        panels: for each panel ``x`` and ``series`` as in :func:`lines`, and if needed ``title``, ``xlabel``,
             ``ylabel``, ``xscale``, ``yscale``, ``xlim``, ``ylim``, ``hline``, ``vline``, ``markers``.
         columns: panels per row; by default at most three.
         xlabel, ylabel: labels common to all panels.
         sharex, sharey: give all panels the same limits.
 
-    Raises ConvcraftError without `alt` or panels, and for an entry of a panel that is not known.
+    Raises ConvcraftError without `alt` or panels, and for an unknown entry of a panel.
 
     >>> x = [-1.0, 0.0, 1.0]
     >>> chart = panels([{"title": "f", "x": x, "series": {"relu": [0, 0, 1]}},

@@ -34,7 +34,7 @@ def drawing(alt: str, size: tuple[float, float] | None, default: tuple[float, fl
 
 
 def panel_axes(chart: Chart, count: int, rows: int, columns: int, **options: Any) -> list[Axes]:
-    """The axes of so many panels in a grid, row by row; the places that are left over stay empty."""
+    """The axes of `count` panels in a grid, row by row; the places that are left over stay empty."""
     grid = chart.subplots(rows, columns, squeeze=False, **options).ravel()
     for ax in grid[count:]:
         ax.remove()
@@ -114,7 +114,7 @@ def decorate(
 
 
 def grid_shape(count: int, columns: int | None, most: int = 3) -> tuple[int, int]:
-    """Rows and columns for a number of panels."""
+    """Rows and columns for a number of panels; raises ConvcraftError for `columns` that are not positive."""
     if columns is not None and (not isinstance(columns, int) or columns < 1):
         raise ConvcraftError(f"columns: expected a positive whole number, got {columns!r}")
     wide = columns or (count if count <= most else (2 if count == 4 else most))

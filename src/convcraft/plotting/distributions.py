@@ -41,7 +41,7 @@ def histograms(
         values: dict or list. For each name a tensor or array of any shape and dtype.
         bins: int or list of float. Number of bins, or their edges.
         range: tuple of float. The ends of the bins; by default the smallest and the largest value of all.
-        overlay: draw all into one panel.
+        overlay: draw all in one panel.
 
     Raises ConvcraftError without `alt` or values, and for values that are not finite.
 

@@ -36,7 +36,7 @@ def intervals(
         values: ``{name: interval}`` or ``{name: {series: interval}}``; an interval has mean, low and high, or
             is those three numbers.
         reference: float or dict of label: float. A value for comparison, drawn as a line.
-        numbers: A format such as "{:.3f}" with which the mean is written at the right of each row.
+        numbers: a format such as "{:.3f}" for the mean, which is then written at the right of each row.
 
     Raises ConvcraftError without `alt` or values, and for what is not an interval.
 
@@ -82,10 +82,10 @@ def forest(
     size: tuple[float, float] | None = None,
     theme: str = "light",
 ) -> Chart:
-    """Draw many differences with their intervals against 0: thin rows under one label a group.
+    """Draw many differences with their intervals against 0: thin rows under one label per group.
 
     Args:
-        groups: ``{group: {series: intervals}}``; the series tells the colour and the mark. Within its group
+        groups: ``{group: {series: intervals}}``; the series decides the colour and the mark. Within its group
             each interval has a row, sorted by its mean.
 
     Raises ConvcraftError without `alt` or groups, and for what is not an interval.
@@ -147,8 +147,8 @@ def differences(
         contrasts: each with the names ``a`` and ``b``, the ``interval`` of a - b (mean, low, high), a
             ``measure``, and a ``margin`` or None: what ``Results.contrasts()`` gives.
         xlabel: by default the measure, where it is the same for all.
-        percent: in percentage points.
-        numbers: A format such as "{:+.1f}" with which the mean is written at the right of each row.
+        percent: show percentage points.
+        numbers: a format such as "{:+.1f}" for the mean, which is then written at the right of each row.
 
     Raises ConvcraftError without `alt` or contrasts, and for what is not a contrast.
 
@@ -206,7 +206,7 @@ def points(
     Args:
         values: for each name ``(x, y)``, each (n,) numbers.
 
-    Raises ConvcraftError without `alt` or values, or where x and y differ in length.
+    Raises ConvcraftError without `alt` or values, or if x and y differ in length.
 
     >>> points({"seeds": ([1, 2], [3, 4])}, alt="Two seeds.").alt
     'Two seeds.'
@@ -218,7 +218,7 @@ def points(
         for j, (name, pair) in enumerate(items.items()):
             x, y = (array(v, name).ravel() for v in pair)
             if len(x) != len(y):
-                raise ConvcraftError(f"{name!r}: expected x and y of one length, got {len(x)} and {len(y)}")
+                raise ConvcraftError(f"{name!r}: expected x and y of the same length, got {len(x)} and {len(y)}")
             style = {"color": series_style(j, chart.theme)["color"], "marker": MARKERS[j % len(MARKERS)]}
             (handles[name],) = ax.plot(x, y, linestyle="none", alpha=0.85 if len(x) < 200 else 0.45, **style)
         tidy_axis(ax, "x", xscale, 8)

@@ -61,7 +61,7 @@ def images(
             of each with ``share=False``.
         colorbar: show the scale beside the images.
 
-    Raises ConvcraftError without `alt` or images, for a shape that is none of these, or where titles and
+    Raises ConvcraftError without `alt` or images, for a shape that is none of these, or if titles and
     images differ in number.
 
     >>> import torch
@@ -119,12 +119,12 @@ def grids(
     """Draw small arrays as squares with a number or text in each.
 
     Args:
-        panels: for each panel ``cells``, rows of numbers or texts (a text may be empty), and what it needs of
+        panels: for each panel ``cells``, rows of numbers or texts (a text may be empty), and if needed
             ``title``; ``marked``, cells as (row, column) that are tinted; ``rim``, the number of rows and
             columns around the array that are drawn faint, as padding is.
         columns: panels per row; by default all.
 
-    Raises ConvcraftError without `alt` or panels, and for an entry of a panel that is not known.
+    Raises ConvcraftError without `alt` or panels, and for an unknown entry of a panel.
 
     >>> kernel = {"title": "kernel", "cells": [[1, -1], [0, 2]]}
     >>> chart = grids([kernel, {"cells": [[3]], "marked": [(0, 0)]}], alt="A kernel and a number.")
@@ -190,9 +190,9 @@ def heatmap(
         xticks, yticks: list. Names of the columns and the rows.
         label: what the colours mean, with the unit.
         centre: use two colours that meet at this value.
-        numbers: A format such as "{:.2f}" for the number in each cell.
+        numbers: a format such as "{:.2f}" for the number in each cell.
 
-    Raises ConvcraftError without `alt`, for other than a matrix, or where names and rows or columns differ in number.
+    Raises ConvcraftError without `alt`, for anything but a matrix, or if names and rows or columns differ in number.
 
     >>> chart = heatmap([[1, 2], [3, 4]], alt="Four numbers.", numbers="{:.0f}")
     >>> [text.get_text() for text in chart.axes[0].texts]

@@ -30,7 +30,7 @@ class Theme(NamedTuple):
 _ENTRIES = tomllib.loads(Path(__file__).with_name("themes.toml").read_text(encoding="utf-8"))
 THEMES = {name: Theme(**{**entry, "series": tuple(entry["series"])}) for name, entry in _ENTRIES.items()}
 
-# Lines differ by dash as well as by colour, so that a print in grey still tells them apart.
+# Lines differ by dash as well as by colour, so that they can be told apart in a grey print.
 DASHES: tuple[Any, ...] = (
     "-",
     (0, (5, 1.6)),
@@ -64,7 +64,7 @@ def need_matplotlib() -> None:
 
 
 def pick_theme(theme: str) -> Theme:
-    """The theme of a name, "light" or "dark"."""
+    """The theme with this name, "light" or "dark"; raises ConvcraftError for any other."""
     if theme not in THEMES:
         raise ConvcraftError(f"theme: expected 'light' or 'dark', got {theme!r}")
     return THEMES[theme]

@@ -1,4 +1,4 @@
-"""What `diagnose` looks for: one small module a family, each a list of checks on the evidence."""
+"""What `diagnose` looks for: one small module per family, each a list of checks on the evidence."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,7 +12,7 @@ __all__ = ["CHECKS", "KINDS", "Kind", "find_all", "names"]
 
 Check = Callable[[Evidence], Iterator[Finding]]
 
-#: Checks that say something of a model whose values are not finite too.
+#: Checks that also tell something about a model whose values are not finite.
 ALWAYS: tuple[Check, ...] = (*signals.ALWAYS, *weights.ALWAYS, *norms.ALWAYS, *optimization.ALWAYS)
 CHECKS: tuple[Check, ...] = (
     *signals.CHECKS, *weights.CHECKS, *losses.CHECKS, *norms.CHECKS, *optimization.CHECKS, *modes.CHECKS,

@@ -9,7 +9,7 @@ from ..evidence import Evidence
 from ..finding import Finding
 from .catalogue import find
 
-#: Functions of which cosines are made.
+#: Functions used to compute cosines.
 _COSINES = {"normalize", "cosine_similarity", "norm", "vector_norm"}
 #: (loss, content of its input) -> what is wrong with that
 _MISUSED = {
@@ -32,13 +32,13 @@ def initial(evidence: Evidence) -> Iterator[Finding]:
             continue
         if call.name == "nll_loss" and call.content != "log-probabilities":
             continue
-        # in nats an example, whatever the reduction
+        # in nats per example, whatever the reduction
         excess = (call.value / call.uniform - 1) * math.log(max(call.classes, 2)) if call.uniform else 0.0
         if excess <= thresholds.INITIAL_LOSS_EXCESS:
             continue
         severity: str | bool = call.value > thresholds.INITIAL_LOSS_SEVERE * call.uniform
         if evidence.graph and _COSINES & {o.name for o in evidence.graph.behind(-1)}:
-            severity = "note"  # of cosines, whose scale somebody has chosen
+            severity = "note"  # the logits are cosines, whose scale somebody has chosen
         message = (
             f"The loss is {number(call.value)}; a guess that gives each of the {call.classes} classes the "
             f"same probability has {number(call.uniform)}."

@@ -1,4 +1,4 @@
-"""Normalization: what stands before it, what it is fed, and the mode it is in."""
+"""Normalization: what comes before it, what it is fed, and the mode it is in."""
 
 import math
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def _modules(evidence: Evidence) -> dict[str, _BatchNorm]:
 
 
 def bias(evidence: Evidence) -> Iterator[Finding]:
-    """Layers whose bias the normalization right after them takes away."""
+    """Layers whose bias the normalization right after them removes."""
     if evidence.graph is None:
         return
     modules = dict(evidence.model.named_modules())
@@ -120,8 +120,8 @@ def eval_mode(evidence: Evidence) -> Iterator[Finding]:
 def running(evidence: Evidence) -> Iterator[Finding]:
     """Running statistics against those of the batches, in units of the batches'.
 
-    After n steps with momentum m the share (1 - m)^n of a running statistic is still its start; how much of
-    it is left cannot be told, for recalibration leaves nothing: what fits one of the two is right.
+    After n steps with momentum m, the share (1 - m)^n of a running statistic is still its initial value, unless
+    it was recalibrated, which leaves none of that. The two cannot be told apart, so a fit with either will do.
     """
     modules = _modules(evidence)
     for facts in evidence.norms:
@@ -130,7 +130,7 @@ def running(evidence: Evidence) -> Iterator[Finding]:
             continue
         count = module.num_batches_tracked
         if count is not None and int(count) == 0 and not bool(module.running_mean.any()):
-            continue  # nothing was averaged yet
+            continue  # nothing has been averaged yet
         mean, var = torch.stack(facts.means).mean(0), torch.stack(facts.variances).mean(0)  # (C,)
         alive = var > 1e-8 * var.max()
         if not bool(alive.any()) or not bool(torch.isfinite(var).all()):

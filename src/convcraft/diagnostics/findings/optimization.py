@@ -60,7 +60,7 @@ def _layer(parameter: str) -> str:
 
 
 def not_optimized(evidence: Evidence) -> Iterator[Finding]:
-    """Parameters that require a gradient and that the optimizer does not hold."""
+    """Parameters that require a gradient but that the optimizer does not hold."""
     groups = getattr(evidence.optimizer, "param_groups", None)
     if groups is None:
         return
@@ -95,7 +95,7 @@ def decay(evidence: Evidence) -> Iterator[Finding]:
 def updates(evidence: Evidence) -> Iterator[Finding]:
     """The change of the weights in one step over the weights, or over their usual size where that is more.
 
-    Weights that started at zero are replaced by their first steps, and that is meant.
+    Weights that started at zero are replaced by their first steps, as they should be.
     """
     ratios = {fact.name: fact.change / max(fact.size, fact.usual) for fact in evidence.steps}
     if not ratios:
@@ -133,7 +133,7 @@ def rise(evidence: Evidence) -> Iterator[Finding]:
         return
     maximize = any(group.get("maximize") for group in getattr(evidence.optimizer, "param_groups", []))
     if maximize and not calls:
-        return  # a reward
+        return  # a reward, which is meant to rise
     constant = max((abs(call.uniform) for call in calls if call.uniform), default=0.0)
     times = (facts.after - facts.before) / max(abs(facts.before), constant / 10, 1e-12)
     up = facts.cosine > thresholds.UPHILL and (maximize or not evidence.trained)

@@ -1,4 +1,4 @@
-"""Signals: through depth and time, and in units that say nothing."""
+"""Signals: through depth and time, and in units that carry none."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -57,7 +57,7 @@ def drift(evidence: Evidence) -> Iterator[Finding]:
 
 def gradient(evidence: Evidence) -> Iterator[Finding]:
     """The gradient's norm at the outputs of the layers with weights, first against last."""
-    reached: dict[str, float] = {}  # a module that is called several times counts with its largest
+    reached: dict[str, float] = {}  # a module called several times counts with its largest gradient
     for layer in evidence.weight_layers():
         name = layer.name.partition(":")[0]
         if layer.gradient is not None:
@@ -101,7 +101,7 @@ def in_time(evidence: Evidence) -> Iterator[Finding]:
             slopes.setdefault(name, []).append(layer.gradient)
     for name, values in slopes.items():
         ratio = values[0] / max(values) if max(values) > 0 else 1.0
-        cut = ratio == 0 and len(values) < 64  # by a detach(), and not by underflow
+        cut = ratio == 0 and len(values) < 64  # by a detach(), not by underflow
         if len(values) < 3 or ratio >= thresholds.TIME_NOTE or cut or values[-1] == 0:
             continue
         severity = "warning" if ratio < thresholds.TIME_WARNING else "note"

@@ -1,4 +1,4 @@
-"""The weights themselves: constant ones, copies of one another, and those that do not fit the activation."""
+"""The weights themselves: constant ones, copies of one another, and those that do not suit the activation."""
 
 import math
 from collections.abc import Iterator
@@ -96,7 +96,7 @@ def mismatch(evidence: Evidence) -> Iterator[Finding]:
 def _chains(evidence: Evidence) -> Iterator[list[Layer]]:
     """Runs of hidden layers with an activation and without normalization."""
     assert evidence.graph is not None
-    own = dict(evidence.model.named_modules())  # the graph is of a copy, whose weights have made a step
+    own = dict(evidence.model.named_modules())  # the graph is of a copy, whose weights have taken a step
     chain: list[Layer] = []
     for found in evidence.graph:
         layer = replace(found, module=own.get(found.name, found.module))
@@ -104,7 +104,7 @@ def _chains(evidence: Evidence) -> Iterator[list[Layer]]:
         fed = {o.name for o in evidence.graph.behind(layer.index) if o.kind == "layer"} if usable else set()
         weighted = isinstance(getattr(layer.module, "weight", None), Tensor)
         hidden = usable and weighted and layer.activation is not None and layer.activation.name != "softmax"
-        if chain and not (hidden and fed == {chain[-1].name}):  # it is beside the others, or does not belong
+        if chain and not (hidden and fed == {chain[-1].name}):  # it branches off, or is not of this kind
             if len(chain) > 1:
                 yield chain
             chain = []
@@ -133,7 +133,7 @@ def _second_moments(layer: Layer, q: float) -> tuple[float, float]:
 def _predict(chain: list[Layer]) -> tuple[float, float, float]:
     """Factors of the standard deviation forward and of the gradient backward; geometric mean of the gains."""
     q, chi, gains = 1.0, 1.0, 1.0
-    square = 1.0  # of what the layer is fed
+    square = 1.0  # mean square of what the layer is fed
     start = None
     for layer in chain:
         weight, bias = layer.module.weight.detach().double(), getattr(layer.module, "bias", None)  # type: ignore[operator]

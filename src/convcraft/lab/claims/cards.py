@@ -40,7 +40,7 @@ class Card:
         return record
 
     def rows(self) -> list[tuple[str, str]]:
-        """Name and text of what is below the claim."""
+        """Name and text of each row below the claim."""
         claim, rows = self.claim, []
         if claim.verdict is None:
             rows += [("Waits for", f"{claim.waits_for}."), ("Test", claim.test)]
@@ -82,7 +82,7 @@ class Card:
 
 
 def correction_name(verdict: str | None) -> str:
-    """What the correction of a claim is called under its verdict."""
+    """The name that the correction of a claim goes by under its verdict."""
     names = {"holds": "Remark", "holds-with-conditions": "Conditions", "untestable": "Remark"}
     return names.get(verdict or "", "Correction")
 
@@ -99,9 +99,9 @@ def settle(
     ``outcomes`` maps each setting of the claim's criterion to what was measured there: a number, an interval
     (an object with ``mean``, ``low`` and ``high``, or that triple), a judged contrast (which has to survive
     Holm's correction), a test of equivalence, a truth value computed from data, or ``None`` where it was not
-    measured. The criterion decides what each outcome shows, the ledger's rule makes the verdict of it. Only
-    for a claim that cannot be tested it is ``None``, and for a code sample it may be ``True``, ``False`` (the
-    code is broken) or ``"with conditions"``.
+    measured. The criterion decides what each outcome shows, and the ledger's rule turns that into the verdict.
+    For a claim that cannot be tested, and only then, pass ``None`` instead; for a code sample ``True``,
+    ``False`` (the code is broken) or ``"with conditions"`` will do.
 
     ``evidence`` is one or two sentences with the numbers (or the reason why nothing can be tested); text
     between backticks is set as code. ``correction`` replaces the correction of the ledger; ``""`` removes it.
@@ -137,12 +137,12 @@ def settle(
             f"evidence: expected at least one number, got {evidence!r} for {claim_id!r}; "
             f"a verdict ({VERDICTS[word]}) rests on a measurement"
         )
-    converted = claim.literal and bool(judged)  # what was written by hand so far may come out otherwise
+    converted = claim.literal and bool(judged)  # a verdict so far written by hand may come out differently
     if claim.verdict not in (None, word) and not converted and os.environ.get("CONVCRAFT_SETTLE") != "anew":
         raise ConvcraftError(
             f"outcomes: the ledger says {claim.verdict!r} for {claim_id!r}, the evidence says {word!r}; find "
-            "out which is right. `python tools/run_notebooks.py NOTEBOOK` settles anew, and "
-            "`python tools/claims_record.py` takes that into the ledger"
+            "out which is right. `python tools/run_notebooks.py NOTEBOOK` settles it again, and "
+            "`python tools/claims_record.py` enters that in the ledger"
         )
     settled = replace(claim, verdict=word, evidence=" ".join(evidence.split()), outcomes=judged)
     if correction is not None:
@@ -171,15 +171,15 @@ def open_claim(claim_id: str) -> None:
 
 
 def _by_hand(claim: Claim, word: object) -> str:
-    """The verdict that a cell states itself: for code samples, for what cannot be tested, and TRANSITIONAL.
+    """The verdict that a cell states itself: for code samples, untestable claims and transitional ones.
 
-    Transitional are the claims that `verdicts.json` marks as ``literal``: their cells are still those of the
+    The transitional ones are marked as ``literal`` in `verdicts.json`: their cells are still those of the
     first edition. A claim leaves that list for good as soon as its cell passes outcomes and is recorded.
     """
     if claim.untestable and word is None:
         return "untestable"
     if not (claim.kind == "code" or claim.literal):
-        wanted = "None, for it cannot be tested" if claim.untestable else "what was measured in each setting"
+        wanted = "None, since it cannot be tested" if claim.untestable else "what was measured in each setting"
         names = "".join(f"\n  {setting.name!r}: ..." for setting in claim.criterion if not setting.at_scale)
         raise ConvcraftError(f"outcomes: expected {wanted}, got {word!r} for {claim.id!r}{names}")
     if word is True:

@@ -39,7 +39,7 @@ class Condition:
 
     @property
     def truth(self) -> bool | None:
-        """The truth value that is asked for, ``None`` where a number is."""
+        """The truth value asked for; ``None`` where a number is."""
         return {"true": True, "false": False}.get(self.text)
 
     def met(self, outcome: Any) -> bool:
@@ -71,7 +71,7 @@ class Setting:
     at_scale: bool = False
 
     def result(self, outcome: Any) -> str:
-        """What an outcome says: "shows", "opposite" or "neither", as ``None``, which is not measured."""
+        """What an outcome says: "shows", "opposite" or "neither"; the last also for ``None``, not measured."""
         if outcome is None:
             return "neither"
         if (self.shows.truth is None) is _is_truth(outcome):
@@ -123,7 +123,7 @@ def _short(value: float) -> str:
 
 
 def measured(outcome: Any) -> Measured:
-    """Estimate and ends of a number, an interval, a judged contrast, a test of equivalence or a triple."""
+    """Estimate and ends of a number, interval, judged contrast, equivalence test or triple; else ConvcraftError."""
     interval = getattr(outcome, "interval", getattr(outcome, "interval90", outcome))
     if hasattr(interval, "low"):
         values: Sequence[Any] = (interval.mean, interval.low, interval.high)
@@ -145,7 +145,7 @@ def measured(outcome: Any) -> Measured:
 def judge_settings(
     claim_id: str, criterion: Sequence[Setting], outcomes: Mapping[str, Any]
 ) -> dict[str, dict[str, str]]:
-    """Value and result of every setting of a criterion; checks that the outcomes name each of them once."""
+    """Value and result of every setting of a criterion; ConvcraftError unless the outcomes name each of them."""
     names = [setting.name for setting in criterion]
     check_all_known(f"setting of {claim_id!r} in outcomes", outcomes, names)
     missing = [s.name for s in criterion if s.name not in outcomes and not s.at_scale]
@@ -159,7 +159,7 @@ def judge_settings(
 
 
 def verdict(strength: str, results: Sequence[str]) -> str:
-    """The word that the results of the settings give a claim of this strength (see `STRENGTHS` of the ledger).
+    """The verdict on a claim of this strength, from the results of its settings (see `STRENGTHS` in the ledger).
 
     >>> verdict("does", ["shows", "opposite"]), verdict("may", ["shows", "opposite"])
     ('holds-with-conditions', 'holds')

@@ -37,7 +37,7 @@ _REQUIRED = ("id", "chapter", "claim", "sources", "strength", "kind", "expected"
 
 @dataclass(frozen=True)
 class Amendment:
-    """An open change of a test: what it was, what it is now, when and why it changed."""
+    """A declared change of a test: what it was, what it is now, when and why it changed."""
 
     date: str
     old: str
@@ -52,7 +52,7 @@ class Claim:
     `test` is the test as it was written before the first experiment; `criterion` states it as settings that
     code evaluates, and `amendments` say where the two differ. Where nothing can be tested, `criterion` is
     empty and `untestable` says why. `verdict` is ``None`` while the claim is open; `outcomes` holds value and
-    result of each setting; `literal` says that the verdict still was written by hand. `where` is the page and
+    result of each setting; `literal` says that the verdict was still written by hand. `where` is the page and
     anchor that settle the claim, such as ``activations#claim-relu-definition``.
     """
 
@@ -159,7 +159,7 @@ def _parse(file: Path, modified: int, generated: int) -> dict[str, Claim]:
         except ConvcraftError as error:
             raise ConvcraftError(f"claims ledger: entry {name}: {error}") from None
         if claim.id in ledger:
-            raise ConvcraftError(f"claims ledger: id {claim.id!r} stands twice; each claim has one entry")
+            raise ConvcraftError(f"claims ledger: id {claim.id!r} occurs twice; each claim has one entry")
         ledger[claim.id] = claim
     return ledger
 

@@ -109,7 +109,7 @@ def samples(path: str | Path | None = None) -> dict[str, Sample]:
             return dict(_read(file.resolve(), file.stat().st_mtime_ns))
     raise ConvcraftError(
         f"path: expected the record of the code samples, got none at {', '.join(map(str, candidates))}; "
-        "it stands in the repository of the book as book/results/article_samples.json"
+        "it is in the repository of the book as book/results/article_samples.json"
     )
 
 

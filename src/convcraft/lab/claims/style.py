@@ -14,7 +14,7 @@ _TOKENS, COLOURS, _ICONS = (_LOOK[name] for name in ("tokens", "colours", "icons
 
 
 def sheet(root: str, rules: str) -> str:
-    """A style sheet without needless white space: those of shared.css for ``root``, then ``rules``."""
+    """A style sheet without needless white space: the rules of shared.css for ``root``, then ``rules``."""
     css = (_FOLDER / "shared.css").read_text(encoding="utf-8").replace("ROOT", root) + rules
     for token, value in _TOKENS.items():
         css = css.replace(token, value)
@@ -38,7 +38,7 @@ def badge(verdict: str | None) -> str:
 
 
 def rich(text: str) -> str:
-    """Escape ``text`` for HTML; what stands between backticks becomes code."""
+    """Escape ``text`` for HTML; text between backticks becomes code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
 
 

@@ -1,4 +1,4 @@
-"""`python -m convcraft data [NAME]`: list the data sets, or fetch one and say where its files lie."""
+"""`python -m convcraft data [NAME]`: list the data sets, or fetch one and say where its files are."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""Published files: where they lie, whether they are intact, and how they are fetched.
+"""Published files: where they are, whether they are intact, and how they are fetched.
 
 A file counts only when its SHA-256 is the published one. A download goes to a temporary file in the folder of
 the cache and takes the file's name when it has been verified, so the cache never holds half a file.
@@ -37,7 +37,7 @@ def provided_folder() -> Path | None:
 
 
 def sha256(path: Path, members: str = "") -> str:
-    """SHA-256 of a file, in hexadecimal; of an archive that of the names and contents of its `members`."""
+    """SHA-256 of a file, in hexadecimal; for an archive, that of the names and contents of its `members`."""
     import pooch
 
     if not members:
@@ -76,7 +76,10 @@ def _corrupt(data_set: str, name: str, where: Path | str, found: str, size: int)
 
 
 def locate(data_set: str, name: str) -> Path | None:
-    """Where an intact copy of the file already lies, without a download; None when there is none."""
+    """Path of an intact copy of the file, without a download; None if the cache has none.
+
+    Raises ConvcraftError if `CONVCRAFT_DATA` is set and its folder has no intact copy.
+    """
     folder, wanted = provided_folder(), REGISTRY[data_set][name]
     if folder is None:
         path = cache_folder() / data_set / name
@@ -99,7 +102,7 @@ def locate(data_set: str, name: str) -> Path | None:
 def find(data_set: str, name: str) -> Path:
     """The verified file: from `CONVCRAFT_DATA`, else from the cache, else downloaded into the cache.
 
-    Raises ConvcraftError that names the file, the expected and the found hash, and how to get it.
+    Raises a ConvcraftError that names the file, the expected and the found hash, and how to get it.
     """
     return locate(data_set, name) or _fetch(data_set, name, cache_folder() / data_set)
 
@@ -116,7 +119,7 @@ def _fetch(data_set: str, name: str, folder: Path) -> Path:
         try:
             archive, _, member = address.partition("#")
             download(archive, temporary)
-            if member:  # takes the place of its archive
+            if member:  # the member takes the place of its archive
                 with zipfile.ZipFile(temporary) as whole:
                     if member not in whole.namelist():
                         raise zipfile.BadZipFile(f"the archive holds no {member}")
@@ -160,13 +163,13 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     try:
         content = gzip.decompress(Path(path).read_bytes())
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ConvcraftError(f"{path} is not a whole gzip file ({error}). Fetch it anew.") from error
+        raise ConvcraftError(f"{path} is not a whole gzip file ({error}). Fetch it again.") from error
     dimensions = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
     start = 4 + 4 * dimensions
     shape = np.frombuffer(content[4:start], ">i4") if len(content) >= start else ()
     if not len(shape) or len(content) != start + int(np.prod(shape)):
         raise ConvcraftError(
             f"{path} is not an IDX file of unsigned bytes: expected the header 00 00 08, the dimensions and as many "
-            f"bytes as they say; got {len(content)} bytes that start with {content[:4].hex(' ')}. Fetch it anew."
+            f"bytes as they say; got {len(content)} bytes that start with {content[:4].hex(' ')}. Fetch it again."
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -58,8 +58,8 @@ def load(
 ) -> Splits:
     """Load a data set as `Splits(train, validation, test)`: pixels in [0, 1] (N, C, H, W), int64 labels.
 
-    "digits" (1,797 images 8x8, from scikit-learn, no network) is split 1000/297/500 in proportion to the
-    classes by `seed`. "fashion-mnist" (28x28) keeps its published test part of 10,000 and gives 5,000 of the
+    "digits" (1,797 images 8x8, from scikit-learn, no download) is split 1000/297/500 at random from `seed`, in
+    proportion to the classes. "fashion-mnist" (28x28) keeps its published test part of 10,000 and gives 5,000 of the
     other 60,000 to validation. Its four files are read from the folder that `CONVCRAFT_DATA` names, else from
     the user's cache, else downloaded. Raises ConvcraftError for an unknown name, and for a file that is
     missing or does not have the published bytes. Sources: Alpaydin and Kaynak (1998), Optical Recognition of

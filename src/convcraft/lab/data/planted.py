@@ -10,12 +10,12 @@ WORLDS = ("bilinear", "xor", "ring")
 
 
 def ratings(world: str, *, users: int = 300, items: int = 200, seed: int = 0) -> Array:
-    r"""What each user thinks of each item, (users, items), of variance 1; without noise.
+    r"""What each user thinks of each item, (users, items), scaled to variance 1; without noise.
 
     - "bilinear": :math:`p_u^\top q_i` of three normal numbers each;
     - "xor": one bit each, :math:`(-1)^{a_u + b_i}`;
-    - "ring": user and item lie on a circle, and the rating is :math:`e^{-d^2/2\sigma^2}` of the distance
-      along it, with :math:`\sigma = 0.36`, minus the mean.
+    - "ring": user and item lie on a circle, and the rating is :math:`e^{-d^2/2\sigma^2}` for their distance
+      d along it, with :math:`\sigma = 0.36`, minus the mean.
 
     Raises ConvcraftError for an unknown world. Chapter: Recommenders.
 
@@ -40,7 +40,7 @@ def ratings(world: str, *, users: int = 300, items: int = 200, seed: int = 0) ->
 def mackey_glass(n: int, *, tau: int = 17, step: int = 3, seed: int = 0) -> Array:
     r"""A chaotic series: :math:`\dot x = 0.2\, x_{t-\tau} / (1 + x_{t-\tau}^{10}) - 0.1\, x_t`.
 
-    Euler's method with steps of 0.1, from a random start; every `step` units of time one value, (n,). Source:
+    Euler's method with steps of 0.1, from a random start; one value every `step` units of time, (n,). Source:
     Mackey and Glass (1977), Oscillation and Chaos in Physiological Control Systems. Chapter: Series.
 
     >>> series = mackey_glass(200)

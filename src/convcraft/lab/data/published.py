@@ -10,9 +10,9 @@ from pathlib import Path
 class RemoteFile:
     """A published file: its size in bytes, its SHA-256, and the addresses that serve it, in order.
 
-    An address that ends in `#member` is that of a zip archive which holds the file under this name. With
+    An address that ends in `#member` is that of a zip archive that holds the file under this name. With
     `members`, for example ".wav", the file is an archive, and its SHA-256 that of the names and contents of
-    the members that end so, in order of name.
+    the members with that ending, in order of name.
     """
 
     size: int
@@ -22,9 +22,9 @@ class RemoteFile:
 
 
 def _files(table: str, bases: Iterable[str], form: str = "{}", members: str = "") -> dict[str, RemoteFile]:
-    """One file for each line "name size sha256", at the bases in order; `form` makes a path of the name.
+    """One file for each line "name size sha256", at the bases in order; `form` turns the name into a path.
 
-    With `members` a base is the whole address of the archive.
+    With `members`, a base is the whole address of the archive.
     """
     found = {}
     for name, size, sha256 in (line.split() for line in table.strip().splitlines()):

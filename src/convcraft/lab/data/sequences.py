@@ -21,7 +21,7 @@ RATE = 8000  # samples a second
 
 @dataclass(frozen=True)
 class Recordings:
-    """Recordings in order of name: `signals` in [-1, 1), `digit`, `speaker` (into `speakers`), `index`."""
+    """Recordings in order of name: `signals` in [-1, 1), `digit`, `speaker` (row of `speakers`), take `index`."""
 
     signals: tuple[NDArray[np.float32], ...]
     digit: NDArray[np.int64]
@@ -39,10 +39,10 @@ class Messages:
 
 
 def spoken_digits() -> Recordings:
-    """3,000 recordings of six people who say the digits 0 to 9 fifty times each, 8,000 samples a second.
+    """3,000 recordings of six people saying the digits 0 to 9 fifty times each, at 8,000 samples a second.
 
     Recordings with an `index` of 0 to 4 are the official test part, in which every speaker is known. Read from an
-    archive whose recordings have the published bytes. Raises ConvcraftError for one that is missing or has other
+    archive whose recordings have the published bytes. Raises ConvcraftError if it is missing or has other
     recordings. Source: Jackson and others (2018), Free Spoken Digit Dataset. Chapter: Recurrent networks.
     """
     path = find("free-spoken-digit-dataset", "free-spoken-digit-dataset.tar.gz")
@@ -63,7 +63,7 @@ def spoken_digits() -> Recordings:
 def sms(*, distinct: bool = True) -> Messages:
     """Text messages, spam or not, in the order of the file: 5,574, of which 403 repeat an earlier one.
 
-    The repeats are left out, unless `distinct` is False: in a random split they stand on both sides. Raises
+    The repeats are left out, unless `distinct` is False: in a random split they would be on both sides. Raises
     ConvcraftError for a file that is missing or does not have the published bytes. Source: Almeida, Hidalgo
     and Yamakami (2011), Contributions to the Study of SMS Spam Filtering. Chapter: Recurrent networks.
     """
@@ -88,9 +88,9 @@ def _filters(bands: int, window: int) -> Tensor:
 def mfcc(signal: ArrayLike, *, coefficients: int = 15, window: int = 256, step: int = 128) -> Tensor:
     r"""Mel-frequency cepstral coefficients of a sound of 8,000 samples a second, (frames, coefficients).
 
-    Of each frame of `window` samples, `step` apart and weighted by a Hann window, the power spectrum; its energy
-    :math:`E_b` in 26 bands of equal width on the mel scale; and :math:`\sum_b \log(E_b) \cos(\pi k (b + 1/2) / 26)`,
-    scaled to an orthogonal transform, for k = 0, 1, ... A signal shorter than a window is filled up with zeros. Raises
+    Frames of `window` samples, `step` apart and weighted by a Hann window, give power spectra with energies
+    :math:`E_b` in 26 mel bands of equal width; the result is :math:`\sum_b \log(E_b) \cos(\pi k (b + 1/2) / 26)`,
+    scaled to an orthogonal transform, for k = 0, 1, ... A signal shorter than a window is padded with zeros. Raises
     ConvcraftError for an empty signal, one that is not finite, and for more than 26 coefficients. Source: Davis and
     Mermelstein (1980), Comparison of Parametric Representations for Monosyllabic Word Recognition in Continuously
     Spoken Sentences. Chapter: Recurrent networks.

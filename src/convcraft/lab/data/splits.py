@@ -16,8 +16,8 @@ def stratified_order(labels: ArrayLike, seed: int) -> NDArray[np.int64]:
     r"""Random order of the examples in which every prefix holds the classes in proportion.
 
     The example of random rank :math:`r` among the :math:`n_c` of its class gets the key :math:`(r + u)/n_c`
-    with :math:`u \sim U(0, 1)`; the order is that of the keys. Whatever the stretch of the order, each class
-    then has its share of it, give or take two examples.
+    with :math:`u \sim U(0, 1)`; the order is that of the keys. In any stretch of the order, each class
+    then has its share, give or take two examples.
 
     Returns an int64 array, a permutation of `range(len(labels))`. Chapter: Convolutional networks.
 
@@ -52,7 +52,7 @@ class Split:
     def __post_init__(self) -> None:
         if self.x.ndim == 0 or self.y.ndim == 0 or len(self.x) != len(self.y):
             raise ConvcraftError(
-                "x and y must have one entry an example along the first dimension; got x of shape "
+                "x and y must have one entry per example along the first dimension; got x of shape "
                 f"{tuple(self.x.shape)} and y of shape {tuple(self.y.shape)}. Pass as many labels as examples."
             )
 
@@ -63,7 +63,7 @@ class Split:
         return f"Split(x={tuple(self.x.shape)}, y={tuple(self.y.shape)})"
 
     def subset(self, n: int, seed: int = 0) -> Split:
-        """`n` examples drawn without replacement, each class in proportion (of regression targets: any `n`).
+        """`n` examples drawn without replacement, each class in proportion (for regression targets: any `n`).
 
         Raises ConvcraftError when `n` is not between 0 and the number of examples.
         """
@@ -85,7 +85,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """The training, validation and test part of one data set; `classes` holds the names of the classes.
+    """The training, validation and test parts of one data set; `classes` holds the names of the classes.
 
     Weights are learned on `train`, every choice is made on `validation`, and `test` is looked at once, at the
     end. Chapter: Convolutional networks.

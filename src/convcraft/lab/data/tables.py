@@ -29,7 +29,7 @@ class Visits:
 
 @dataclass(frozen=True)
 class Ratings:
-    """Ratings as columns: `user` and `film` count from 0, `rating` 0.5 to 5, `time` in seconds; `titles`."""
+    """Ratings as columns (n,): `user` and `film` from 0, `rating` 0.5 to 5, `time` in Unix seconds; film `titles`."""
 
     user: NDArray[np.int64]
     film: NDArray[np.int64]
@@ -40,7 +40,7 @@ class Ratings:
     def tables(self, *, least: int = 10, seed: int = 0) -> list[NDArray[np.float64]]:
         """Training, validation and test ratings, each (users, films) with nan where there is none.
 
-        Only films with `least` ratings or more; each rating is drawn into the parts with 0.7, 0.1 and 0.2.
+        Only films with `least` ratings or more; each rating goes to one part, with probability 0.7, 0.1 and 0.2.
         """
         kept = np.bincount(self.film) >= least
         rows = kept[self.film]
@@ -78,8 +78,8 @@ def msweb() -> Visits:
     """Visits of 32,710 people to 285 areas of a web site, one week of February 1998.
 
     Read from `visits.csv` and `areas.csv` where the folder that `CONVCRAFT_DATA` names has them, else from
-    UCI's own file, without the areas and people that have no visit.
-    Raises ConvcraftError for a file that is missing or does not have the published bytes.
+    UCI's own file, without the areas and people that have no visit. Raises ConvcraftError for a file that is
+    missing or does not have the published bytes.
 
     Source: Breese, Heckerman and Kadie (1998), Empirical Analysis of Predictive Algorithms for Collaborative
     Filtering. Chapter: Recommenders.
@@ -89,7 +89,7 @@ def msweb() -> Visits:
     if len(paths) == 2:
         visits = np.array(_rows(paths[0])[1:], dtype=np.int64)
         titles = {int(area): title for area, title in _rows(paths[1])[1:]}
-    else:  # lines "A,number,1,title,address" (areas), "C,name,number" (a visitor), "V,area,1" (of the last one)
+    else:  # lines "A,number,1,title,address" (areas), "C,name,number" (a visitor), "V,area,1" (a visit by the last)
         rows, pairs, visitor = _rows(paths[0], "latin-1"), [], -1
         titles = {int(row[1]): row[3] for row in rows if row[0] == "A"}
         for kind, *rest in rows:
@@ -106,7 +106,7 @@ def msweb() -> Visits:
 
 
 def leave_one_out(visits: ArrayLike, sizes: tuple[int, int, int], *, seed: int = 0) -> Splits:
-    """Visitors with two visits or more in three parts; of validation and test visitors one visit is held out.
+    """Visitors with two visits or more, in three parts; validation and test visitors have one visit held out.
 
     `train` has the whole rows (n, areas) as x and as y; the other parts have the row without one visit, drawn
     at random, as x, and the number of its area as y. Raises ConvcraftError for fewer such visitors than the
@@ -132,11 +132,11 @@ def leave_one_out(visits: ArrayLike, sizes: tuple[int, int, int], *, seed: int =
 
 
 def movielens() -> Ratings:
-    """100,836 ratings of 610 users for 9,724 films, version of September 2018: only for reading here.
+    """100,836 ratings of 610 users for 9,724 films, version of September 2018: read here, not redistributed.
 
-    Its licence forbids commercial use and ties redistribution to the same terms, so it is fetched from its
-    publisher and is not part of the package. Films without a rating are left out.
-    Raises ConvcraftError for a file that is missing or does not have the published bytes.
+    The licence forbids commercial use and ties redistribution to the same terms, so they are fetched from their
+    publisher and are not part of the package. Films without a rating are left out. Raises ConvcraftError for a
+    file that is missing or does not have the published bytes.
 
     Source: Harper and Konstan (2015), The MovieLens Datasets: History and Context. Chapter: Recommenders.
     """

@@ -1,7 +1,7 @@
 """Studies: arms x learning rates x seeds, run anywhere, resumed after a crash, saved with provenance.
 
 A study is a file that defines ``STUDY = Study(...)``; ``python -m convcraft study NAME`` runs it, and
-``load(NAME)`` gives its results.
+``load(NAME)`` returns its results.
 """
 
 from convcraft.lab.experiments.command import main

@@ -1,10 +1,10 @@
 """The activations of the book's studies side by side: one function against ReLU, task by task.
 
-A task is a network on some data whose function was varied, at its long budget. Only results that keep the
-protocol are read; arms that break one of its rules (a rate at the edge, a loss that still falls) are left
-out. Differences are in units of the task's seed deviation, the standard deviation over seeds within a
-function (of runs that did not collapse), and positive where the function is better than ReLU. So accuracies,
-errors of forecasts and bounds are on one axis.
+A task is a network trained on one data set with the activation varied, at its long budget. Only results that
+follow the protocol are read; arms that break one of its rules (a rate at the edge, a loss still falling) are
+left out. Differences are in units of the task's seed deviation, the standard deviation over seeds within a
+function (of runs that did not collapse), and positive where the function is better than ReLU. Accuracies,
+forecast errors and bounds thus share one axis.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,8 +21,8 @@ from convcraft.lab.statistics import Interval
 
 
 class Task(NamedTuple):
-    """Where a task is found: the study, the arm of each function, and the measure ("-" before it: less is
-    better); `chosen_by` is the measure of the validation part, written in the same way."""
+    """Where to find a task: the study, the arm of each function, and the measure ("-" before it: lower is
+    better); `chosen_by` is the measure on the validation part, written the same way."""
 
     study: str
     arms: Mapping[str, str]
@@ -111,7 +111,7 @@ def _sound(task: Task) -> dict[str, str]:
 
 
 def _values(task: Task, arm: str, measure: str) -> Values:
-    """A measure of the final runs, larger is better."""
+    """A measure of the final runs, signed so that larger is better."""
     sign, name = (-1, measure[1:]) if measure.startswith("-") else (1, measure)
     values = sign * _load(task.study).values(name, arm)
     return values if values.ndim == 1 else values[:, -1]
@@ -164,13 +164,13 @@ class Choice(NamedTuple):
 def nested_choice(menu: Sequence[str] = ("relu", "tanh", "silu"), tasks: Mapping[str, Task] = TASKS) -> list[Choice]:
     """What choosing the function per task by validation gains over one default for all.
 
-    Tasks: those in which every function of the menu breaks no rule. In each the function with the best mean
-    validation score over the seeds is chosen. Its default has the best mean rank by validation over all other
-    tasks; of equal ones the first of the menu. Both are then read on the test part. Chapter: Outlook.
+    Tasks: those in which no function on the menu breaks a rule. In each, the function with the best mean
+    validation score over the seeds is chosen. Its default has the best mean validation rank over all other
+    tasks; ties go to the first on the menu. Both are then scored on the test part. Chapter: Outlook.
     """
     sound = {name: task for name, task in tasks.items() if set(menu) <= _sound(task).keys()}
     scores = np.array([[_values(t, t.arms[f], t.chosen_by).mean() for f in menu] for t in sound.values()])
-    ranks = scores.argsort(1).argsort(1)  # (tasks, functions), as the scores
+    ranks = scores.argsort(1).argsort(1)  # (tasks, functions), like the scores
     found = []
     for row, (name, task) in enumerate(sound.items()):
         chosen = menu[int(scores[row].argmax())]

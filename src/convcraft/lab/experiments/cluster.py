@@ -13,7 +13,7 @@ from convcraft import __version__
 from convcraft.errors import ConvcraftError
 from convcraft.lab.experiments.run import Record, Task
 
-#: seconds until a scheduler must have answered, and until a first worker must have joined it
+#: seconds within which a scheduler must answer, and within which a first worker must join it
 ANSWER_WITHIN = 10.0
 WORKER_WITHIN = 60.0
 
@@ -31,12 +31,12 @@ def perform_here(task: Task, perform: Perform, expected: Mapping[str, str]) -> l
     """What a worker does: the runs of a task, one at a time however many threads the worker has.
 
     A run sets the random generators and the thread count of its process, so two must not share it.
-    Raises ConvcraftError where the worker has other versions than the machine that asks.
+    Raises ConvcraftError if the worker's versions differ from those of the machine that asks.
     """
     found = versions()
     if found != dict(expected):
         raise ConvcraftError(
-            f"all workers must have the versions of the machine that runs the study, {dict(expected)}; a "
+            f"all workers must have the same versions as the machine that runs the study, {dict(expected)}; a "
             f"worker has {found}. Install the same on all of them."
         )
     with _one_at_a_time:
@@ -63,19 +63,19 @@ async def _kind_of(address: str) -> str:
 
 @contextmanager
 def connected(scheduler: str) -> Iterator[Any]:
-    """A client of the scheduler that has a worker; ConvcraftError where none answers, or nobody works."""
+    """A client of the scheduler, once it has a worker; raises ConvcraftError if nothing answers or no worker joins."""
     try:
         from distributed import Client
     except ImportError as error:
         raise ConvcraftError(
             f"--scheduler needs Dask's distributed, which is not installed ({error}): pip install 'convcraft[cluster]'"
         ) from error
-    with ThreadPoolExecutor(1) as pool:  # asyncio.run wants a thread without a loop; a notebook has one
+    with ThreadPoolExecutor(1) as pool:  # asyncio.run needs a thread without a running event loop; a notebook's has one
         kind = pool.submit(asyncio.run, _kind_of(scheduler)).result()
     if kind != "Scheduler":
         raise ConvcraftError(
             f"scheduler must be the address of a running Dask scheduler, tcp://HOST:PORT; {scheduler!r} is "
-            f"none ({kind}). Start one with `dask scheduler`, and take the address that it prints."
+            f"not ({kind}). Start one with `dask scheduler`, and pass the address that it prints."
         )
     client = Client(scheduler, timeout=ANSWER_WITHIN, set_as_default=False)
     with client:
@@ -90,10 +90,10 @@ def connected(scheduler: str) -> Iterator[Any]:
 
 
 def perform_on(scheduler: str, tasks: Sequence[Task], perform: Perform) -> Iterator[list[Record]]:
-    """The records of every task, as soon as it is done, by the workers of a scheduler.
+    """The records of every task, done by the workers of a scheduler, each as soon as it is ready.
 
-    When a worker dies the scheduler gives its task to another one; a task that has killed several workers is
-    given up. Raises ConvcraftError where the scheduler or all workers fail, and what `perform` raises.
+    When a worker dies, the scheduler gives its task to another; a task that has killed several workers is
+    abandoned. Raises ConvcraftError if the scheduler or all workers fail, and whatever `perform` raises.
     """
     if not tasks:
         return
@@ -104,7 +104,7 @@ def perform_on(scheduler: str, tasks: Sequence[Task], perform: Perform) -> Itera
         task_of = {future.key: task for future, task in zip(futures, tasks, strict=True)}
         for future in as_completed(futures, loop=client.loop):
             records = _result(future, task_of[future.key], scheduler)
-            future.release()  # or the death of the worker that holds it would have it done again
+            future.release()  # otherwise it would be done again if the worker that holds it died
             yield records
 
 
@@ -115,12 +115,12 @@ def _result(future: Any, task: Task, scheduler: str) -> list[Record]:
         return future.result()
     except KilledWorker as error:
         raise ConvcraftError(
-            f"the {task.keys[0]} must not end its worker; {error.allowed_failures + 1} workers died of it or "
-            "beside it. Look into their logs: often the memory ran out. Finished runs are kept."
+            f"the {task.keys[0]} must not kill its worker; {error.allowed_failures + 1} workers died while "
+            "they held it. Look at their logs: often the memory ran out. Finished runs are kept."
         ) from error
     except CancelledError as error:
         raise ConvcraftError(
-            f"the scheduler {scheduler} must go on to the end; the connection was lost "
+            f"the scheduler {scheduler} must keep running to the end; the connection was lost "
             f"({type(error).__name__}). Finished runs are kept; start it again and call again."
         ) from error
     except ImportError as error:

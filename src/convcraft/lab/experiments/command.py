@@ -46,13 +46,13 @@ def main(argv: list[str] | None = None) -> int:
     """`python -m convcraft study NAME`: run a study, or list them; 130 where it was interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m convcraft study",
-        description="Run a study, or go on with it; the result is written to results/NAME.json, or beside a "
+        description="Run a study, or resume it; the result is written to results/NAME.json, or beside a "
         "file of your own.",
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="name of a study, or path of a .py file")
-    parser.add_argument("--list", action="store_true", help="list the studies and how far they are")
+    parser.add_argument("--list", action="store_true", help="list the studies and how far each has got")
     parser.add_argument("--quick", action="store_true", help="a small version, in memory; writes nothing")
-    parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: the cores; one on a GPU)")
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core; one on a GPU)")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="run on the workers of a Dask cluster")
     together = "train the runs of an arm together (default: on a GPU)"
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
         same = {name: getattr(given, name) for name in ("device", "scheduler", "vectorized", "quick", "folder")}
         results = run_study(given.name, jobs=jobs, progress=True, say=partial(print, file=sys.stderr), **same)
     except KeyboardInterrupt:
-        print("\ninterrupted; finished runs are kept, and the same command goes on", file=sys.stderr)
+        print("\ninterrupted; finished runs are kept, and the same command resumes the study", file=sys.stderr)
         return 130
     print(results)
     if lost := sum(run["diverged"] for run in results.runs if run["phase"] == "tuning"):

@@ -14,7 +14,7 @@ from convcraft.lab.statistics import Equivalence, Estimate, Interval, holm, wils
 
 class Evidence(NamedTuple):
     """What a contrast is judged by: the difference over the seeds at which no arm collapsed (None: fewer than
-    two), and for each arm how many of its runs did; p of the test that both arms collapse equally often."""
+    two), the rate at which each arm's runs did, and the p of the test that both arms collapse equally often."""
 
     estimate: Estimate | None
     collapses: dict[str, Interval]
@@ -26,13 +26,13 @@ class Judged:
     """A contrast with what the runs say: `interval` (95 %) of a - b, `p`, `adjusted` (Holm), `equivalence`.
 
     `collapses` holds the rate of each arm whose runs collapse, with Wilson's interval, and `p_collapses` is adjusted
-    in the same family; `interval`, `p` and `equivalence` are then of the seeds at which none did. `half_width` is the
-    reach of the equality: half the 90 % interval, and `power` the chance that it is shown where both are equal.
+    in the same family; `interval`, `p` and `equivalence` then use only the seeds at which none did. `half_width`, half
+    the 90 % interval, is the smallest margin that can be shown, and `power` the chance of showing it for equal arms.
 
     `verdict` is "higher" or "lower" where the adjusted p is below 0.05, "equal" where the difference is shown
-    to lie within the margin, "both" of these as "higher, within the margin", else "undecided". Of an accuracy
-    whose arm collapses more often it is "lower" for that alone, and "mixed" where the other runs say the
-    opposite; arms that collapse are not called equal. Chapter: Activations.
+    to lie within the margin, both joined as "higher, within the margin", else "undecided". In accuracy, an arm
+    that collapses more often is "lower" for that alone, or "mixed" where its other runs say the opposite;
+    arms that collapse are not called equal. Chapter: Activations.
     """
 
     contrast: Contrast
@@ -59,7 +59,7 @@ class Judged:
 
     @property
     def verdict(self) -> str:
-        """What is decided, in a word or two."""
+        """The decision, in a word or two."""
         signs = {int(np.sign(self.interval.mean))} if self.adjusted < 0.05 else set()
         if self.p_collapses is not None and self.p_collapses < 0.05 and self.collapses:
             rate = [self.collapses[arm].mean if arm in self.collapses else 0.0 for arm in (self.a, self.b)]
@@ -98,7 +98,7 @@ class Contrasts(Table[Judged]):
         return str(row.contrast), row.measure, *tests, str(row.family), within, row.verdict
 
     def named(self, contrast: str, measure: str = "test_accuracy") -> Judged:
-        """The contrast called "a - b" of a measure; ConvcraftError where the study does not state it."""
+        """The contrast called "a - b" of a measure; raises ConvcraftError if the study does not state it."""
         for row in self:
             if (str(row.contrast), row.measure) == (contrast, measure):
                 return row
@@ -106,7 +106,7 @@ class Contrasts(Table[Judged]):
 
 
 def p_of_collapses(a: Any, b: Any) -> float:
-    """Two-sided p that two arms collapse equally often on the same seeds: McNemar's exact test."""
+    """Two-sided p for two arms collapsing equally often on the same seeds: McNemar's exact test."""
     from scipy import stats
 
     first, second = int((a & ~b).sum()), int((b & ~a).sum())
@@ -114,12 +114,12 @@ def p_of_collapses(a: Any, b: Any) -> float:
 
 
 def rates_of(collapsed: dict[str, Any]) -> dict[str, Interval]:
-    """The rate of collapse of each arm that has any."""
+    """The rate of collapse of each arm in which any run collapsed."""
     return {arm: wilson(int(mask.sum()), len(mask)) for arm, mask in collapsed.items() if mask.any()}
 
 
 def judge(contrasts: Sequence[Contrast], found: Sequence[Evidence]) -> Contrasts:
-    """Judge contrasts, with Holm's adjustment in each family, which holds the tests of collapse as well."""
+    """Judge contrasts, with Holm's adjustment in each family, which includes the tests of collapse."""
     p = [1.0 if e.estimate is None else e.estimate.p for e in found]
     tests = [(i, "p") for i in range(len(found))]
     tests += [(i, "collapses") for i, e in enumerate(found) if e.p_collapses is not None]

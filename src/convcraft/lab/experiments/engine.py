@@ -70,7 +70,7 @@ class _Engine:
                 bar.advance(1)
 
     def tasks(self, keys: Sequence[Key]) -> list[Task]:
-        """The tasks of work: a run each, or the runs of an arm together where its network allows it."""
+        """The tasks for the workers: one run each, or the runs of an arm together where its network allows it."""
         together = [key for key in keys if key.arm in self.together]
         alone = [(key,) for key in keys if key.arm not in self.together]
         return [
@@ -79,7 +79,7 @@ class _Engine:
         ]
 
     def content(self) -> dict[str, Any]:
-        """What there is to be put on disk."""
+        """Everything that is to be saved."""
         how = {
             "jobs": self.jobs if self.scheduler is None else None,
             "scheduler": self.scheduler is not None,
@@ -96,7 +96,7 @@ class _Engine:
                 raise ConvcraftError(
                     f"a study must state its budget: run must return 'updates' and 'last_quarter'; got "
                     f"{sorted(record.keys() - set(RESERVED))}. Train with experiments.train_and_score, or say "
-                    "Study(trains=False) where no network is trained to an end. Nothing was written."
+                    "Study(trains=False) where no network is trained to convergence. Nothing was written."
                 )
             self.partial.save(record, self.session, now)
         self.records[store.key_of(record)] = record
@@ -105,7 +105,7 @@ class _Engine:
 
 
 def _check_contrasts(study: Study, measured: Collection[str], arm: str | None = None) -> None:
-    """Raise where a contrast (of an arm) names a measure that does not exist."""
+    """Raise ConvcraftError if a contrast (of an arm) names a measure that does not exist."""
     for contrast in study.contrasts:
         if arm is None or arm in contrast.arms:
             check_known("measure of a contrast", contrast.measure, measured)
@@ -126,13 +126,13 @@ def run_study(
 ) -> Results:
     """Run a study, or the part of it that is missing, and return its results.
 
-    Tuning chooses a rate for each arm, as `Study` says; then every arm is run at its own from every seed.
+    Tuning chooses a rate for each arm, as `Study` says; then every arm is run at its rate from every seed.
     Each run is a function of (arm, rate, seed) alone.
 
-    A study given by its name, or by the path of its file, keeps every finished run on disk, goes on where it
-    was stopped, and ends in `results/NAME.json` beside the folder of the studies, or in a .json file beside
-    its own. With `quick`, with `changes` (as `Study.reduced`
-    takes them), or given as an object, it is run in memory and no file is touched.
+    A study given by its name, or by the path of its file, keeps every finished run on disk, resumes where it
+    was stopped, and is saved as `results/NAME.json` beside the folder of the studies, or as a .json file
+    beside its own. With `quick`, with `changes` (as for `Study.reduced`), or given as an object, it is run in
+    memory and no file is touched.
 
     Args:
         study: name of a study, path of its .py file, or a `Study`.
@@ -141,11 +141,11 @@ def run_study(
         scheduler: "tcp://HOST:PORT" of a Dask scheduler, instead of processes.
         vectorized: train the runs of an arm together by `fit_many`; None: on a GPU only.
         folder: the folder of the studies.
-        progress: a bar with the time left; None: where somebody watches.
-        say: is told which arms are not trained together, and why.
+        progress: a bar with the time left; None: only where somebody is watching.
+        say: called with a message on the arms that are not trained together, and why.
 
-    Raises ConvcraftError for an unknown study, where there are results of another version, where a run fails,
-    and where the disk refuses. Chapter: Activations.
+    Raises ConvcraftError for an unknown study, if there are results of another version, if a run fails, and
+    if a file cannot be written. Chapter: Activations.
 
     >>> study = Study(arms={"a": {"add": 0.0}, "b": {"add": 0.5}}, seeds=range(3),
     ...               run=lambda arm, rate, seed, splits, final: {"score": arm["add"] * (1 + seed)})
@@ -214,7 +214,7 @@ def quick_changes(study: Study) -> dict[str, Any]:
 
 
 def _check_device(device: str, here: bool) -> None:
-    """Raise unless the device is a known kind and, where the runs are done here, present."""
+    """Raise ConvcraftError unless the device is of a known kind and, if the runs are done here, present."""
     try:
         kind = torch.device(device).type
     except RuntimeError:

@@ -23,10 +23,10 @@ def perform(task: Task) -> list[Record]:
 
 
 def map_unordered(tasks: Sequence[Task], *, jobs: int = 1, scheduler: str | None = None) -> Iterator[list[Record]]:
-    """The records of every task, as soon as it is done, in whatever order.
+    """The records of every task, each as soon as it is done, in any order.
 
     `jobs` processes of this machine, or the workers of a Dask scheduler, "tcp://HOST:PORT".
-    Raises what the first task to fail raises.
+    Raises whatever the first task to fail raises.
     """
     if scheduler is not None:
         from convcraft.lab.experiments.cluster import perform_on
@@ -36,7 +36,7 @@ def map_unordered(tasks: Sequence[Task], *, jobs: int = 1, scheduler: str | None
 
 
 def processes(tasks: Sequence[Task], jobs: int) -> Iterator[list[Record]]:
-    """By joblib's processes, one thread each."""
+    """The records of every task, done by joblib's processes, one thread each."""
     from joblib import Parallel, delayed, parallel_config
 
     with parallel_config(backend="loky", inner_max_num_threads=1):

@@ -73,10 +73,10 @@ def data_of(study: Study) -> list[dict[str, Any]]:
 def content_of(
     study: Study, task: Task, runs: Sequence[Record], how: Mapping[str, Any], elapsed: Sequence[float]
 ) -> dict[str, Any]:
-    """All that a result holds but its checksum.
+    """Everything that a result holds except its checksum.
 
-    `how` says how it was run: jobs (None on a cluster), scheduler (whether), vectorized (which arms).
-    `elapsed` are the seconds of each call that had a part in it.
+    `how` says how it was run: jobs (None on a cluster), scheduler (whether there was one), vectorized (which
+    arms). `elapsed` holds the seconds of each call that contributed to it.
     """
     return {
         "study": study.name,
@@ -101,7 +101,7 @@ def content_of(
 
 
 def command(name: str, task: Task, how: Mapping[str, Any]) -> str:
-    """The command that does the same."""
+    """The command that runs the same study in the same way."""
     words = ["python", "-m", "convcraft", "study", name or "NAME"]
     words += ["--scheduler", "tcp://HOST:PORT"] if how["scheduler"] else ["--jobs", str(how["jobs"])]
     words += [] if task.device == "cpu" else ["--device", task.device]

@@ -1,4 +1,4 @@
-"""The runs of a study, read: values, tuning, budgets."""
+"""The recorded runs of a study: values, tuning, budgets."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ PHASES = ("tuning", "final")
 
 
 class Recorded:
-    """What was run, and what was measured, without what follows from it."""
+    """What was run and what was measured, without the conclusions."""
 
     def __init__(self, content: dict[str, Any]) -> None:
         self.content = content
@@ -33,23 +33,23 @@ class Recorded:
 
     @cached_property
     def best_rates(self) -> dict[str, float | None]:
-        """The learning rate that each arm was run at in the end."""
+        """The learning rate of each arm's final runs."""
         return {run["arm"]: run["rate"] for run in self.runs if run["phase"] == "final"}
 
     @property
     def first_edition(self) -> bool:
-        """Whether it was run before the rules of the protocol."""
+        """Whether the study was run before the protocol had its rules."""
         return "protocol" not in self.settings
 
     @cached_property
     def updates(self) -> dict[str, int | None]:
-        """How many updates the final runs of each arm had, the most of them; None where it is not known."""
+        """The largest number of updates in the final runs of each arm; None where it is not known."""
         found = {arm: [run.get("updates") for run in self._runs("final", arm)] for arm in self.arms}
         return {arm: max((n for n in some if n is not None), default=None) for arm, some in found.items()}
 
     def fall(self, arm: str) -> float | None:
-        """By what share the validation loss, its mean over the seeds, still fell in the last quarter of the
-        updates: 0 where it did not. None where it is not known."""
+        """The share by which the validation loss (mean over seeds) still fell in the last quarter of the
+        updates: 0 if it did not fall, None if that is not known."""
         runs = [run for run in self._runs("final", arm) if not run["diverged"]]
         curves = [run["last_quarter"] for run in runs if len(run.get("last_quarter") or ()) > 1]
         if not curves or None in [value for curve in curves for value in curve]:
@@ -81,7 +81,7 @@ class Recorded:
         return found
 
     def values(self, measure: str, arm: str) -> Values:
-        """A measure of an arm's final runs, (seeds,) or (seeds, k) of lists; nan where a run diverged.
+        """A measure of an arm's final runs, (seeds,), or (seeds, k) for lists; nan where a run diverged.
 
         Raises ConvcraftError for an unknown measure or arm.
         """
@@ -95,8 +95,8 @@ class Recorded:
         return self.rates if tried <= set(self.rates) else sorted(tried)
 
     def tuning(self, measure: str, arm: str) -> Values:
-        """A measure of the tuning runs of an arm, (rates, seeds), or (rates, seeds, k) where it is a list;
-        the rates are `rates_of(arm)`, and nan where a rate was given up after the first seeds."""
+        """A measure of the tuning runs of an arm at `rates_of(arm)`, (rates, seeds), or (rates, seeds, k) for lists;
+        nan where a rate was given up after the first seeds. Raises ConvcraftError for an unknown measure."""
         runs = self._runs("tuning", arm)
         found = {name for run in runs for name, value in run.items() if value is not None}
         known = [name for name in runs[0] if name not in RESERVED and name in found] if runs else []
@@ -109,7 +109,7 @@ class Recorded:
         return table
 
     def sweeps(self, measure: str = "validation_accuracy") -> dict[str, Any]:
-        """Each arm's curve for `plotting.learning_rates`: of the tuning seeds that all its rates share."""
+        """Each arm's curve for `plotting.learning_rates`, over the tuning seeds that all its rates share."""
         found = {}
         for arm in self.arms:
             values = self.tuning(measure, arm)
@@ -123,7 +123,7 @@ class Recorded:
         return found
 
     def structured(self) -> NDArray[np.void]:
-        """All runs as a structured array, one row each; of a list its last entry, nan where missing."""
+        """All runs as a structured array, one row each; the last entry of a list, nan where missing."""
         names = list(dict.fromkeys(name for run in self.runs for name in run))
         columns = {name: _column([run.get(name) for run in self.runs]) for name in names}
         table = np.empty(len(self.runs), dtype=[(name, column.dtype) for name, column in columns.items()])
@@ -136,7 +136,7 @@ def _array(values: Sequence[Any], name: str) -> Values:
     lengths = {len(value) for value in values if isinstance(value, list)}
     if len(lengths) > 1:
         raise ConvcraftError(
-            f"{name!r} must have one length in all runs; got {sorted(lengths)}. Read it from results.runs."
+            f"{name!r} must have the same length in all runs; got {sorted(lengths)}. Read it from results.runs."
         )
     empty: Any = [math.nan] * lengths.pop() if lengths else math.nan
     try:

@@ -33,9 +33,9 @@ class Results(Recorded):
     protocol that the study breaks.
 
     Intervals and differences are over seeds, those of test_accuracy over seeds and test images crossed where the runs
-    keep which images they got right. Runs that collapsed (15 points or more below the median of their arm) are left
-    out of both, for no t interval holds for two kinds of runs; `collapses` has their rate. Results without
-    `settings["protocol"]` are of the first edition: over seeds alone, all runs. Chapter: Activations.
+    record which images they got right. Runs that collapsed (15 points or more below the median of their arm) are left
+    out of both, since a t interval is not valid for a mixture of two kinds of runs; `collapses` has their rate. Results
+    without `settings["protocol"]` are of the first edition: over seeds alone, with all runs. Chapter: Activations.
 
     >>> from convcraft.lab.experiments import Study, run_study
     >>> results = run_study(Study(arms={"a": {}, "b": {}}, seeds=range(2),
@@ -53,7 +53,7 @@ class Results(Recorded):
 
     @property
     def still_falling(self) -> list[str]:
-        """Arms, but those short on purpose, whose validation loss fell by over 1 % in the last quarter."""
+        """Arms, except those short on purpose, whose validation loss fell by over 1 % in the last quarter."""
         short = set(self.content.get("short", ()))
         return [arm for arm in self.arms if arm not in short and (self.fall(arm) or 0.0) > FALL]
 
@@ -91,7 +91,7 @@ class Results(Recorded):
 
     def collapsed(self, arm: str, measure: str = "test_accuracy") -> NDArray[np.bool_]:
         """Which final runs of an arm lie 15 points or more below its median; by test_accuracy where the
-        measure is not an accuracy; nowhere without that measure."""
+        measure is not an accuracy; none if there is no test_accuracy."""
         by = measure if measure.endswith("accuracy") else "test_accuracy"
         if self.first_edition or by not in self.measures:
             return np.zeros(len(self.seeds), dtype=bool)
@@ -102,11 +102,11 @@ class Results(Recorded):
 
     @property
     def collapses(self) -> dict[str, Interval]:
-        """The rate of collapse of each arm that has any, with Wilson's interval."""
+        """The rate of collapse, with Wilson's interval, of each arm in which any run collapsed."""
         return rates_of({arm: self.collapsed(arm) for arm in self.arms})
 
     def _right(self, arm: str, kept: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-        """Which test images these seeds got right, (seeds, images); None where it is not known."""
+        """Which test images the runs of these seeds got right, (seeds, images); None where it is not known."""
         data = [d for d in self.provenance.get("data", []) if d["arms"] is None or arm in d["arms"]]
         runs = self._runs("final", arm)
         texts = [run.get("test_correct") for run, wanted in zip(runs, kept, strict=True) if wanted]
@@ -120,7 +120,7 @@ class Results(Recorded):
         return 1 / sizes.pop() if measure == "test_accuracy" and len(sizes) == 1 else None
 
     def _estimate(self, arms: Sequence[str], measure: str) -> Estimate | None:
-        """a, a - b or (a - b) - (c - d), over the seeds at which none of them collapsed; None: under two."""
+        """a, a - b or (a - b) - (c - d), over the seeds at which none of them collapsed; None: fewer than two."""
         signs = (1, -1, -1, 1)
         kept = ~np.any([self.collapsed(arm, measure) for arm in arms], axis=0)
         if kept.sum() < 2:
@@ -141,7 +141,7 @@ class Results(Recorded):
         return difference(values[0], values[1], self._step(measure))
 
     def interval(self, measure: str, arm: str, level: float = 0.95) -> Interval:
-        """Interval of the mean of a measure."""
+        """Interval of the mean of a measure over the seeds."""
         values = self._scalars(measure, arm)
         if self.first_edition:
             return t_interval(values, level, self._step(measure))
@@ -155,12 +155,12 @@ class Results(Recorded):
     def difference(self, a: str, b: str, measure: str = "test_accuracy", level: float = 0.95) -> Interval:
         """Interval of the mean of a - b, paired by seed.
 
-        Raises ConvcraftError where at fewer than two seeds neither collapsed.
+        Raises ConvcraftError if there are fewer than two seeds at which neither collapsed.
         """
         found = self._estimate([a, b], measure)
         if found is None:
             raise ConvcraftError(
-                f"{a!r} and {b!r} must both train at two seeds or more to be compared; got fewer. Compare "
+                f"{a!r} and {b!r} must both train at two or more seeds to be compared; got fewer. Compare "
                 "how often they collapse: results.collapses."
             )
         return found.interval(level)
@@ -184,7 +184,7 @@ class Results(Recorded):
     def table(self, measures: Sequence[str] | str | None = None, digits: int = 3) -> TextTable:
         """One row for each arm: rate, updates, what was measured (mean and 95 % interval), how many diverged.
 
-        A rate at the edge of the grid is marked by an asterisk. Without `measures`: all that are single numbers.
+        An asterisk marks a rate at the edge of the grid. Without `measures`: all that are single numbers.
         """
         chosen = [measures] if isinstance(measures, str) else list(measures or self._numbers())
         for name in chosen:
@@ -217,7 +217,7 @@ class Results(Recorded):
 
     @property
     def notes(self) -> list[str]:
-        """What has to be said beside the table: the measure that chose the rates, collapses, shortcomings."""
+        """What must be said along with the table: the measure that chose the rates, collapses, shortcomings."""
         lines = []
         if len(self.rates) > 1:
             select, seeds = " ".join(self.settings["select"]), len(self.settings["tuning_seeds"])
@@ -245,8 +245,8 @@ def _listed(items: Iterable[str], most: int = 6) -> str:
 def load(name: str | Path, folder: str | Path | None = None) -> Results:
     """The results of a study that has been run, by its name or by the path of its file.
 
-    Raises ConvcraftError for an unknown study, and for a file that is missing, cut short, changed by hand, or
-    of another version of the study than its file. Chapter: Activations.
+    Raises ConvcraftError for an unknown study, and for a result that is missing, cut short, changed by hand, or
+    from another version of the study. Chapter: Activations.
 
     >>> load("no_such_study.json")
     Traceback (most recent call last):

@@ -48,7 +48,7 @@ class Task:
     """What one worker does at a time: some runs of a study; it can be pickled and sent to another machine.
 
     The worker needs convcraft, not the file of the study: `source` is its text. `study` is the study itself
-    where it comes from no file. `changes` are those of `Study.reduced`.
+    if it does not come from a file. `changes` are those of `Study.reduced`.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Task:
 
 
 def run_one(study: Study, key: Key, device: str) -> Record:
-    """Do a run; one that diverges counts as chance."""
+    """Do a run; one that diverges counts as chance. Raises ConvcraftError without the measure that chooses."""
     wall, cpu = time.perf_counter(), time.process_time()
     splits = splits_of(study, key.arm, device, key.seed)
     error = ""
@@ -138,7 +138,7 @@ def diverged_measures(study: Study, key: Key, splits: Splits | None) -> dict[str
     if study.run is None:
         measures = {"train_loss": [None], "validation_loss": [None], "validation_accuracy": [chance]}
         if key.phase == "final":
-            measures |= dict.fromkeys(study.curves)  # missing, for a curve has one length in all runs
+            measures |= dict.fromkeys(study.curves)  # missing, since a curve has one length in all runs
     elif study.select[0].endswith("accuracy"):
         measures[study.select[0]] = chance
     if key.phase == "final":
@@ -154,7 +154,7 @@ def record_of(key: Key, measures: Mapping[str, Any], error: str, wall: float, cp
 
 
 def splits_of(study: Study, arm: str, device: str, seed: int | None = None) -> Any:
-    """The data of an arm on a device (and of a seed, by default the first); loaded once a process."""
+    """The data of an arm on a device (and of a seed, by default the first); loaded once per process."""
     if study.splits is None:
         return None
     own = (study.seeds[0] if seed is None else seed,) if study.splits_by_seed else ()
@@ -172,7 +172,7 @@ def _splits(load: Any, arm: str, seed: tuple[int, ...], device: str) -> Splits:
 
 @contextmanager
 def surroundings(seed: int, device: str) -> Iterator[None]:
-    """One thread, every random generator at the seed, interrupts that count; all as before afterwards."""
+    """One thread, every random generator at the seed, interrupts that count; all restored afterwards."""
     with ExitStack() as stack:
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         stack.enter_context(host_random_state())
@@ -186,9 +186,9 @@ def surroundings(seed: int, device: str) -> Iterator[None]:
 
 @contextmanager
 def _interrupts() -> Iterator[None]:
-    """An interrupt within the block is raised at its end even where the code inside has dealt with it.
+    """An interrupt within the block is raised at its end even if the code inside has handled it.
 
-    `fit` answers Ctrl-C with the epochs so far; half a run must not pass for a whole one.
+    On Ctrl-C `fit` returns the epochs so far; half a run must not pass for a whole one.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -210,7 +210,7 @@ def _interrupts() -> Iterator[None]:
 
 @contextmanager
 def explained(study: Study, key: Key) -> Iterator[None]:
-    """Say which run failed, and where in the file of the study."""
+    """Turn any error into a ConvcraftError that says which run failed, and where in the file of the study."""
     try:
         yield
     except Exception as error:
@@ -219,5 +219,5 @@ def explained(study: Study, key: Key) -> Iterator[None]:
         place = f" ({file}, line {lines[-1].lineno}, in {lines[-1].name})" if lines else ""
         kind = "" if isinstance(error, ConvcraftError) else f"{type(error).__name__}: "
         raise ConvcraftError(
-            f"the {key} failed{place}: {kind}{error} Finished runs are kept; mend the study and call again."
+            f"the {key} failed{place}: {kind}{error} Finished runs are kept; fix the study and call again."
         ) from error

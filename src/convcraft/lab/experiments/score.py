@@ -29,14 +29,14 @@ def of_training(history: History, final: bool, kept: Sequence[str] = ()) -> dict
 
 
 def _short(curve: Sequence[float]) -> list[float]:
-    """A curve to the four digits that a figure shows."""
+    """A curve rounded to the four digits that a figure shows."""
     return [float(f"{value:.4g}") for value in curve]
 
 
 def last_quarter(losses: Sequence[float], updates: Sequence[int], points: int = 4) -> list[float]:
     """The lowest loss of the first three quarters of the updates, then some points of the last and its end.
 
-    Whether a loss still falls is seen from it: `Results.fall`.
+    `Results.fall` tells from it whether a loss still falls.
 
     >>> last_quarter([8, 7, 6, 5, 4, 3, 2, 1], range(1, 9))
     [3, 2, 1]
@@ -52,7 +52,7 @@ def last_quarter(losses: Sequence[float], updates: Sequence[int], points: int = 
 
 
 def which_right(model: torch.nn.Module, part: Split) -> str:
-    """Which examples of a part a network gets right: a bit for each, as base64; "" without classes."""
+    """Which examples of a part a network gets right: one bit each, as base64; "" without classes."""
     outputs = outputs_of(model, part.x)
     if not is_classification(outputs, part.y):
         return ""
@@ -73,10 +73,10 @@ def bits(text: str, count: int) -> NDArray[np.bool_]:
 def train_and_score(
     model: torch.nn.Module, splits: Splits, *, seed: int, final: bool, curves: Sequence[str] = (), **settings: Any
 ) -> dict[str, Any]:
-    """What a study with a `run` of its own needs most: train a network by `fit`, and return the dictionary.
+    """Train a network by `fit`, and return the dictionary that a study's own `run` has to return.
 
     `settings` are keywords of `fit`, such as `updates` and `flat`. The dictionary holds train_loss,
-    validation_loss and validation_accuracy (their last entry, or whole curves where named in `curves`); of
+    validation_loss and validation_accuracy (their last entry, or whole curves where named in `curves`); for
     final runs also updates, last_quarter (whether the loss still falls), train_accuracy, test_accuracy,
     test_loss and test_correct (which test images were right). The model is trained in place, and the test
     part withheld from training. Raises ConvcraftError as `fit` does. Chapter: Activations.
@@ -131,7 +131,7 @@ class Withheld(Splits):
     """The training and validation parts of a data set; any use of `test` raises ConvcraftError.
 
     The test part is not merely hidden: neither this object nor what `dataclasses.replace`, `standardized`,
-    `flattened` or `to` make of it holds it.
+    `flattened` or `to` make from it holds it.
     """
 
     def __post_init__(self) -> None:

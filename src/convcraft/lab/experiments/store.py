@@ -1,4 +1,4 @@
-"""Results on disk: a file for each finished run, then one for the study, the runs in it as columns."""
+"""Results on disk: a file for each finished run, then one for the study, with the runs as columns."""
 
 import hashlib
 import json
@@ -18,13 +18,13 @@ FORMAT = 2
 
 
 class OtherVersionError(ConvcraftError):
-    """Raised where the results are of another version of the study."""
+    """Raised when the results belong to another version of the study."""
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all: into a file beside it, onto the disk, then in its place.
+    """Write a file whole or not at all: to a temporary file beside it, flushed to disk, then moved into place.
 
-    Raises ConvcraftError where the disk refuses; what was there before stays as it was.
+    Raises ConvcraftError if it cannot be written; what was there before is then left unchanged.
     """
     temporary = None
     try:
@@ -40,13 +40,13 @@ def write(path: Path, text: str) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise ConvcraftError(
-            f"could not write {path}: {error.strerror or error}. What was there before is as it was; make "
-            "room or mend the folder, and call again: finished runs are kept."
+            f"could not write {path}: {error.strerror or error}. What was there before is unchanged; make "
+            "room or fix the folder, and call again: finished runs are kept."
         ) from error
 
 
 def checksum(content: Mapping[str, Any]) -> str:
-    """SHA-256 over everything in a result but its own checksum."""
+    """SHA-256 over everything in a result except its own checksum."""
     kept = {key: value for key, value in content.items() if key != "checksum"}
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
@@ -62,8 +62,8 @@ def write_result(path: Path, content: Mapping[str, Any]) -> None:
 def read_result(path: Path) -> dict[str, Any]:
     """The result in a file.
 
-    Raises ConvcraftError where it is missing, cut short, no result of a study, of another format, or not as
-    it was written.
+    Raises ConvcraftError if it is missing, cut short, not the result of a study, in another format, or changed
+    since it was written.
     """
     advice = f"Restore it, or delete it and run the study again: python -m convcraft study {path.stem}"
     try:
@@ -74,7 +74,7 @@ def read_result(path: Path) -> dict[str, Any]:
             f"study {path.stem}"
         ) from None
     except OSError as error:
-        raise ConvcraftError(f"could not read {path}: {error.strerror}. Mend the file.") from error
+        raise ConvcraftError(f"could not read {path}: {error.strerror}. Fix the file.") from error
     except ValueError as error:
         raise ConvcraftError(f"{path} is not whole: expected JSON, got {error}. {advice}") from None
     if not isinstance(content, dict) or "runs" not in content or "checksum" not in content:
@@ -85,7 +85,7 @@ def read_result(path: Path) -> dict[str, Any]:
             f"that wrote it, {content.get('provenance', {}).get('packages', {}).get('convcraft')}."
         )
     if content["checksum"] != checksum(content):
-        raise ConvcraftError(f"{path} was changed after it was written: its checksum does not fit. {advice}")
+        raise ConvcraftError(f"{path} was changed after it was written: its checksum does not match. {advice}")
     return {**content, "runs": to_runs(content["runs"], list(content["settings"]["arms"]))}
 
 
@@ -94,12 +94,12 @@ def check_version(where: Path, found: Any, expected: str) -> None:
     if found != expected:
         raise OtherVersionError(
             f"{where} is of another version of the study: expected version {expected[:12]}, found {str(found)[:12]}. "
-            "Move or delete it to run the study anew, or bring back the study that it came from."
+            "Move or delete it to run the study again, or bring back the study that it came from."
         )
 
 
 class Partial:
-    """The folder of a study that is being run: what kind of run it is, and a file for each finished one."""
+    """The folder of a study that is being run: how it was begun, and a file for each finished run."""
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
         self.folder, self.manifest = folder, dict(manifest)
@@ -108,7 +108,7 @@ class Partial:
     def open(self) -> None:
         """Begin, or continue what is in the folder.
 
-        Raises ConvcraftError where it belongs to another version, or was begun in another way.
+        Raises ConvcraftError if it belongs to another version, or was begun with other settings.
         """
         found = self.check()
         if found is None:
@@ -118,11 +118,11 @@ class Partial:
             if found.get(key) != value:
                 raise ConvcraftError(
                     f"the runs in {self.folder} were begun with {key}={found.get(key)!r}; got {value!r}. "
-                    "Go on as they were begun, or delete the folder to begin anew."
+                    "Go on as they were begun, or delete the folder to start over."
                 )
 
     def check(self) -> dict[str, Any] | None:
-        """What the folder was begun with (None: it is new); refused where that is another version."""
+        """What the folder was begun with (None: it is new); raises OtherVersionError for another version."""
         try:
             found: dict[str, Any] = json.loads(self.head.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -154,13 +154,13 @@ class Partial:
 
 
 def key_of(record: Mapping[str, Any]) -> Key:
-    """Which run a record is of."""
+    """The run that a record is of."""
     return Key(record["phase"], record["arm"], record["rate"], record["seed"])
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Only one process at a time; the lock of a process that is gone is gone too."""
+    """Admit one process at a time (another gets a ConvcraftError); the lock goes when its process ends."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -170,7 +170,7 @@ def locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w")
     except OSError as error:
-        raise ConvcraftError(f"could not write {path}: {error.strerror or error}. Mend it.") from error
+        raise ConvcraftError(f"could not write {path}: {error.strerror or error}. Fix that.") from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -236,7 +236,7 @@ def _values(column: Column) -> list[Any]:
 
 
 def text_of(content: Mapping[str, Any]) -> str:
-    """The file: everything but the runs as JSON with one entry a line, the runs with one column a line."""
+    """The file: everything but the runs as JSON with one entry per line, the runs with one column per line."""
 
     def line(value: Any) -> str:
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -253,7 +253,7 @@ def text_of(content: Mapping[str, Any]) -> str:
 
 
 def _entries(value: Any, line: Any) -> str:
-    """A dict of dicts with one entry a line, a list of dicts likewise, else one line."""
+    """A dict of dicts with one entry per line, a list of dicts likewise, else one line."""
     if isinstance(value, Mapping) and any(isinstance(v, (Mapping, list)) for v in value.values()):
         return "{\n" + ",\n".join(f"{line(k)}: {_entries(v, line)}" for k, v in value.items()) + "\n}"
     if isinstance(value, list) and value and isinstance(value[0], Mapping):

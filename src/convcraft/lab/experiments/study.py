@@ -29,7 +29,7 @@ class Contrast:
     :math:`d_s = m_a(s) - m_b(s)`, judged by the paired t test of :math:`\bar d = 0`, adjusted by Holm's method within
     `family` (by default all contrasts of the same measure), and by the equivalence test with `margin` (by default 0.01
     for accuracies, and none for other measures). `claim` is the id of the claim that it decides. With `against=(c, d)`
-    it is an interaction, (a - b) - (c - d): whether b to a helps more than d to c.
+    it is an interaction, (a - b) - (c - d): whether going from b to a helps more than from d to c.
 
     Raises ConvcraftError when `a` is `b`, for a margin that is not above 0, and for an `against` that is not another
     pair. Source: Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure. Chapter: Activations.
@@ -81,32 +81,32 @@ class Contrast:
 class Study:
     """An experiment: every arm at several learning rates for tuning, then at its rate from every seed.
 
-    Either `splits(arm) -> Splits` and `model(arm) -> Module`, trained by `training.fit` with the keywords
-    `fit` (a dict, or a function of the arm, or of the arm and the rate, that returns one), and measured by
-    `measure(model, splits, arm, seed) -> dict`; or `run(arm, rate, seed, splits, final) -> dict` for what is
-    not "train one network" (`train_and_score` does most of it). In tuning the test part is withheld. Where
-    every seed has training images of its own: `splits(arm, seed) -> Splits`, with one test part for all.
+    Give either `splits(arm) -> Splits` and `model(arm) -> Module`, trained by `training.fit` with the keywords
+    `fit` (a dict, or a function of the arm, or of the arm and the rate, that returns one) and measured by
+    `measure(model, splits, arm, seed) -> dict`; or `run(arm, rate, seed, splits, final) -> dict` for anything
+    but "train one network" (`train_and_score` does most of it). During tuning the test part is withheld. If
+    each seed has its own training images, use `splits(arm, seed) -> Splits`, with one test part for all.
 
-    Rates: all of them from the first three tuning seeds; while an arm's best one lies at an end of the grid,
-    the grid goes on there by its own step, up to three times; the best three from all tuning seeds. The
-    smallest rate within a standard error of the best one is chosen, preferably not an end of the grid. With
-    at most one rate nothing is tuned.
+    Tuning runs all rates from the first three tuning seeds; while an arm's best rate is at an end of its grid,
+    the grid is extended there by its own step, up to three times; then it runs the best three from all tuning
+    seeds. The smallest rate within a standard error of the best one is chosen, preferably not an end of the
+    grid. With at most one rate nothing is tuned.
 
     Args:
         arms: name -> plain data, whatever tells one arm from another.
         rates: the learning rates of all arms.
-        seeds, tuning_seeds: of the final runs, and of the runs that choose the rate; they share none.
+        seeds, tuning_seeds: of the final runs, and of the runs that choose the rate; no seed may be in both.
         contrasts: the comparisons, stated beforehand.
         quick: what `--quick` replaces: entries "arms", "rates", "seeds", "tuning_seeds", "fit".
-        select: the measure that chooses the rate, and "max" or "min"; of a list its last entry.
+        select: the measure that chooses the rate, and "max" or "min"; the last entry of a list counts.
         diverged: what a diverged run counts as in further measures, for example {"dead_share": 1.0}.
-        first: how many tuning seeds all rates are run from, before the best three are run from the rest.
+        first: how many tuning seeds to run all rates from, before the best three are run from the rest.
         extensions: how often the grid of an arm may be extended.
-        curves: the measures that the final runs keep as a whole curve; of others their last entry is kept.
+        curves: the measures that the final runs keep as a whole curve; the others keep their last entry.
         short: arms whose budget is short on purpose, beside others with a long one.
-        trains: False where no network is trained to convergence, and no budget has to be stated.
+        trains: False where no network is trained to convergence, so that no budget has to be stated.
 
-    Raises ConvcraftError where any of this is unusable. Chapter: Activations.
+    Raises ConvcraftError if any of this is unusable. Chapter: Activations.
 
     >>> from convcraft.lab.experiments import run_study
     >>> study = Study(arms={"a": {"width": 8}}, seeds=range(2),
@@ -169,7 +169,7 @@ class Study:
         common = sorted(set(self.seeds) & set(self.tuning_seeds))
         if common and self.tuned:
             raise ConvcraftError(
-                f"seeds and tuning_seeds must share none; got {common} in both. The rate would be chosen on "
+                f"seeds and tuning_seeds must not overlap; got {common} in both. The rate would be chosen on "
                 "the runs that it is judged by; take other tuning seeds."
             )
         if len(self.select) != 2 or self.select[1] not in ("min", "max"):
@@ -187,7 +187,7 @@ class Study:
             )
         if self.run is not None and (self.measure is not None or self.fit):
             raise ConvcraftError(
-                "run does all of a run itself; got measure or fit besides. Measure within run, or give model."
+                "run does everything itself; got measure or fit as well. Measure within run, or give model."
             )
         if self.model is not None and self.splits is None:
             raise ConvcraftError("splits is needed to train a model; got None. Give splits(arm) -> Splits.")
@@ -226,7 +226,7 @@ class Study:
     def reduced(self, changes: Mapping[str, Any]) -> Self:
         """The same study with other "arms" (names suffice), "rates", "seeds", "tuning_seeds", "fit" entries.
 
-        Contrasts with an arm that is left out are left out as well.
+        Contrasts with an arm that is left out are left out as well. Raises ConvcraftError for any other entry.
         """
         given = dict(changes)
         check_all_known("entry of changes", given, _QUICK)
@@ -271,6 +271,6 @@ def _check_fit(settings: Mapping[str, Any], rates: bool, knows_rate: bool) -> No
         raise ConvcraftError("fit must not hold learning_rate when the study has rates; got both. Drop one.")
     if rates and settings.get("optimizer") is not None and not knows_rate:
         raise ConvcraftError(
-            "fit with an optimizer must be a function of (arm, rate), or the optimizer does not know the "
-            "rate; got none that takes it. Write def fit(arm, rate): ..."
+            "fit with an optimizer must be a function of (arm, rate), or the optimizer will not know the "
+            "rate; got one that does not take it. Write def fit(arm, rate): ..."
         )

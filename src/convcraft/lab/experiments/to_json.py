@@ -15,7 +15,7 @@ DIGITS = 6
 def plain(value: Any, where: str) -> Any:
     """A copy made of dicts, lists, strings, finite numbers, booleans and None; tuples become lists.
 
-    Raises ConvcraftError, which names the place, for anything else.
+    Raises ConvcraftError, naming the place, for anything else.
 
     >>> plain({"widths": (64, 10)}, "arm")
     {'widths': [64, 10]}
@@ -38,10 +38,10 @@ def plain(value: Any, where: str) -> Any:
 
 
 def rounded(value: Any, where: str) -> Any:
-    """A measure as JSON keeps it: floats to 6 significant digits; arrays and tensors as lists.
+    """A measure as JSON stores it: floats to 6 significant digits; arrays and tensors as lists.
 
-    What is not finite becomes None. Raises ConvcraftError for anything but numbers, lists of them, truth
-    values and text.
+    Values that are not finite become None. Raises ConvcraftError for anything but numbers, lists of them,
+    booleans and strings.
 
     >>> rounded(torch.tensor([1 / 3, float("nan")]), "loss")
     [0.333333, None]
@@ -57,6 +57,6 @@ def rounded(value: Any, where: str) -> Any:
     if isinstance(value, (list, tuple)):
         return [rounded(item, f"{where}[{i}]") for i, item in enumerate(value)]
     raise ConvcraftError(
-        f"{where} must be a number, a text, or a list, array or tensor of numbers; got "
+        f"{where} must be a number, a string, or a list, array or tensor of numbers; got "
         f"{type(value).__name__}. Return plain numbers under names of their own."
     )

@@ -33,15 +33,15 @@ def by_arm(study: Study, runs: Iterable[Record]) -> dict[str, ByRate]:
 
 
 def plan_tuning(study: Study, runs: Iterable[Record]) -> list[Key]:
-    """The next runs of the tuning after those that are done; none where every arm can choose."""
+    """The next tuning runs after those that are done; none once every arm can choose."""
     if not study.tuned:
         return []
     return [Key("tuning", arm, *run) for arm, done in by_arm(study, runs).items() for run in _next(study, done)]
 
 
 def _next(study: Study, done: ByRate) -> list[tuple[float, int]]:
-    """The next (rate, seed) of an arm: first seeds of the whole grid, all seeds of the best three rates; and
-    the grid once more where the choice among them lies at its end."""
+    """The next (rate, seed) of an arm: the first seeds at all rates, then all seeds at the best three; and an
+    extension of the grid if the choice among them lies at its end."""
     grid, seeds = sorted(study.rates), study.tuning_seeds
 
     def missing(rates: Iterable[float], some: Sequence[int]) -> list[tuple[float, int]]:
@@ -64,7 +64,7 @@ def _next(study: Study, done: ByRate) -> list[tuple[float, int]]:
 
 
 def extended(grid: Sequence[float], at: float) -> list[float]:
-    """The grid with one more rate beyond the end `at`, by the step that it has there.
+    """The grid with one more rate beyond the end `at`, by the step there.
 
     >>> extended([0.01, 0.03, 0.1], 0.1)
     [0.01, 0.03, 0.1, 0.333]
@@ -75,32 +75,32 @@ def extended(grid: Sequence[float], at: float) -> list[float]:
 
 
 class _Scores:
-    """The measure that chooses, negated where more is better, of each rate over some seeds."""
+    """The measure that chooses, negated where higher is better, for each rate over some seeds."""
 
     def __init__(self, study: Study, rates: ByRate, seeds: Sequence[int]) -> None:
         measure, direction = study.select
         sign = -1.0 if direction == "max" else 1.0
         self.runs = {rate: [runs[seed] for seed in seeds if seed in runs] for rate, runs in rates.items()}
         whole = [run for runs in self.runs.values() for run in runs if not run["diverged"]]
-        # A regression has no accuracy, and a run that diverged, with that of chance, must not look better.
+        # A regression has no accuracy, so a diverged run, which gets chance accuracy, must not look better.
         self.measure = measure
         if any(math.isnan(last(run.get(measure))) for run in whole):
             self.measure, sign = "validation_loss", 1.0
         self.values = {rate: self._of(rate, self.measure, sign) for rate in self.runs}
 
     def _of(self, rate: float, measure: str, sign: float) -> np.ndarray:
-        """A run without the measure counts as the worst there is: only those that survive would flatter."""
+        """A run without the measure counts as the worst possible: a mean of the survivors would flatter."""
         values = np.array([sign * last(run.get(measure)) for run in self.runs[rate]])
         return np.where(np.isnan(values), math.inf, values)
 
     def mean(self, rate: float) -> tuple[float, float]:
-        """The mean, and that of the validation loss to decide between equal ones."""
+        """The mean, and that of the validation loss to break ties."""
         means = (self.values[rate], self._of(rate, "validation_loss", 1.0))
         score, loss = (round(float(v.mean()), 9) if len(v) else math.inf for v in means)
         return score, loss
 
     def best(self, count: int) -> list[float]:
-        """The rates with the best means, best first; of equal ones the smaller."""
+        """The rates with the best means, best first; of equal rates the smaller."""
         return sorted(sorted(self.runs), key=self.mean)[:count]
 
     def choice(self, grid: Sequence[float]) -> float:

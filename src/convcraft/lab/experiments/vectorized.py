@@ -10,7 +10,7 @@ from convcraft.lab.experiments.score import of_training, withhold
 from convcraft.lab.experiments.study import Study
 from convcraft.lab.training import fit_together, seeded
 
-#: how many seeds of an arm are one task
+#: how many seeds of an arm make one task
 SEEDS = 16
 _OF_COPIES = ("learning_rate", "momentum", "weight_decay", "l1")
 _OF_ALL = ("epochs", "updates", "evaluate_at", "flat", "batch_size", "loss", "decayed")

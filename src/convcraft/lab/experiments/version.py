@@ -1,4 +1,4 @@
-"""The files of studies: where they lie, what they hold, and their version."""
+"""The files of studies: where they are, what they hold, and their version."""
 
 import ast
 import hashlib
@@ -19,7 +19,7 @@ _NOT_IN_VERSION = ("contrasts", "quick", "short", "trains")
 def studies_folder(folder: str | Path | None = None) -> Path:
     """The folder of the studies: the one given, else book/studies or studies here or in a folder above.
 
-    Raises ConvcraftError where there is none.
+    Raises ConvcraftError if there is none.
     """
     if folder is not None:
         if Path(folder).is_dir():
@@ -42,7 +42,7 @@ def results_folder(folder: str | Path | None = None) -> Path:
 
 
 def is_file(name: str | Path) -> bool:
-    """Whether a study is given by the path of its file, and not by its name."""
+    """Whether a study is given by the path of its file rather than by its name."""
     return Path(name).suffix == ".py"
 
 
@@ -64,16 +64,16 @@ def _defines_study(source: str) -> bool:
     try:
         body = ast.parse(source).body
     except SyntaxError:
-        return True  # to be listed, and to be complained about when it is loaded
+        return True  # so that it is listed, and reported when it is loaded
     targets = [t for node in body if isinstance(node, ast.Assign) for t in node.targets]
     targets += [node.target for node in body if isinstance(node, ast.AnnAssign)]
     return any(isinstance(target, ast.Name) and target.id == "STUDY" for target in targets)
 
 
 def load_study(name: str | Path, folder: str | Path | None = None) -> Study:
-    """The study of a name, or of the path of a .py file; nothing is trained.
+    """The study with this name, or in the .py file at this path; nothing is trained.
 
-    Raises ConvcraftError for a name that is not known, and for a file that does not define a study.
+    Raises ConvcraftError for an unknown name, and for a file that does not define a study.
     """
     path, _ = place(name, folder)
     if not path.is_file():
@@ -83,14 +83,14 @@ def load_study(name: str | Path, folder: str | Path | None = None) -> Study:
     source = path.read_text(encoding="utf-8")
     if not _defines_study(source):
         raise ConvcraftError(
-            f"{path.name} must define STUDY = Study(...); it does not. A program of its own runs with python."
+            f"{path.name} must define STUDY = Study(...); it does not. Run a program of your own with python."
         )
     return compiled(path.stem, source)
 
 
 @lru_cache(maxsize=64)
 def compiled(name: str, source: str) -> Study:
-    """The STUDY of a source text, whose module is executed once a process."""
+    """The STUDY of a source text, executed once per process; raises ConvcraftError if it defines none."""
     module = types.ModuleType(f"convcraft_study_{name}")
     module.__file__ = file = f"{name}.py"
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
@@ -100,7 +100,7 @@ def compiled(name: str, source: str) -> Study:
     except ConvcraftError as error:
         raise ConvcraftError(f"study {name}: {error}") from error
     except Exception as error:
-        advice = "pip install 'convcraft[plot,data]'" if isinstance(error, ModuleNotFoundError) else "Mend the file."
+        advice = "pip install 'convcraft[plot,data]'" if isinstance(error, ModuleNotFoundError) else "Fix the file."
         raise ConvcraftError(
             f"{file} must be importable, without training anything; got {type(error).__name__}: {error}. {advice}"
         ) from error
@@ -143,7 +143,7 @@ def _drop_docstrings(tree: ast.Module) -> None:
 
 
 def _drop_arguments(tree: ast.Module) -> set[str]:
-    """Take contrasts= and quick= out of the call of Study; the names that they use."""
+    """Remove contrasts= and quick= from the call of Study; return the names that they use."""
     used: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Study":
@@ -175,7 +175,7 @@ def _only_defines(node: ast.stmt, unused: set[str], used: set[str]) -> bool:
 
 
 def _canonical(node: Any) -> str:
-    """The tree as text that is the same for all versions of Python: empty fields are left out."""
+    """The tree as text that is the same in all versions of Python: empty fields are left out."""
     if isinstance(node, ast.JoinedStr):  # Python 3.12 puts empty strings into it
         node.values = [part for part in node.values if getattr(part, "value", None) != ""]
     if isinstance(node, ast.AST):

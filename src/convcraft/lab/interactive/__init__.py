@@ -1,4 +1,4 @@
-"""Figures on a static page that sliders and menus redraw, with neither a kernel nor a network.
+"""Figures on a static page that sliders and menus redraw, without a kernel or a connection.
 
 Python computes the frames, so a reader moves through what the text computed; a few kilobytes of script draw them.
 Where no script runs, a still image takes their place.

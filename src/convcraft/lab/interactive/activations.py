@@ -11,7 +11,7 @@ from convcraft.errors import ConvcraftError
 
 from .component import InteractiveFigure, figure
 
-# Round values for a slider, by the name of the parameter; those within its bounds are taken.
+# Round values for a slider, by the name of the parameter; those within its bounds are used.
 STEPS: dict[str, tuple[float, ...]] = {
     "negative_slope": (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0),
     "weight": (-0.5, -0.25, -0.1, 0.0, 0.1, 0.25, 0.5, 0.75, 1.0),
@@ -33,7 +33,7 @@ def activation_explorer(start: str = "leaky_relu", functions: Sequence[str] | No
         start: the function shown first.
         functions: list of str. The functions to choose from; by default all of `convcraft.activations.catalog()`.
 
-    Raises ConvcraftError for a function that is not in the catalog, and a `start` that is not among `functions`.
+    Raises ConvcraftError for a function that is not in the catalog, and for a `start` that is not among `functions`.
     Chapter: Activations.
 
     >>> activation_explorer("elu", ["relu", "elu"])

@@ -24,7 +24,7 @@ PANEL_KEYS = ("title", "series", "x", *FIXED_KEYS)
 
 
 def script() -> str:
-    """The script of the figures, with the colours of the house style, without indentation and comments."""
+    """The script of the figures, with the colours of the house style, without indentation or comments."""
     text = importlib.resources.files("convcraft.lab").joinpath("interactive.js").read_text("utf-8")
     for name in ("light", "dark"):
         text = text.replace(f"__{name.upper()}__", json.dumps(THEMES[name].series))
@@ -134,7 +134,7 @@ def figure(
         still: an image of the initial state; drawn from its frame by default.
         digits: how precisely values are kept, in digits of their panel's range: 1 or 2 take one byte per value, 3 or 4
             two.
-        script: carry the script; False after :func:`enable`.
+        script: include the script; pass False after :func:`enable`.
 
     Raises:
         ConvcraftError: without `alt`; for controls, kinds or digits other than the above; and for frames that do not

@@ -134,7 +134,7 @@ def arguments(controls: Sequence[Control], state: Sequence[int]) -> dict[str, An
 
 
 def nested_index(places: Mapping[tuple[int, ...], int]) -> Any:
-    """The number of each state's frame as lists in lists, one level a control."""
+    """The number of each state's frame as nested lists, one level per control."""
     root: list[Any] = []
     for state, number in places.items():
         level = root

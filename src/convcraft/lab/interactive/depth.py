@@ -30,7 +30,7 @@ def depth_explorer(
     r"""Send a batch through 16 layers and show how its activations are distributed along the way.
 
     Layer by layer :math:`h_l = f(W_l h_{l-1} + b_l)` with :math:`W_l` of standard deviation
-    :math:`\text{gain} / \sqrt{n_\text{in}}` and the bias zero, as torch draws it
+    :math:`\text{gain} / \sqrt{n_\text{in}}` and a bias that is zero, torch's default
     (uniform within :math:`\pm 1 / \sqrt{n_\text{in}}`), or normal. Every setting uses the same draws, scaled.
 
     Args:
@@ -40,7 +40,7 @@ def depth_explorer(
         width: units per layer.
         seed: for the weights, the biases and the default batch.
 
-    Raises ConvcraftError for a batch that is not (n, d) and finite, without functions or gains, for an unknown
+    Raises ConvcraftError for a batch that is not (n, d) and finite, for no functions or gains, for an unknown
     function, and for a width below 2. Chapter: Activations.
 
     >>> depth_explorer(functions=["relu"], gains=[1.0, 1.41, 2.0], width=16)
@@ -56,7 +56,7 @@ def depth_explorer(
     if not isinstance(inputs, Tensor) or inputs.ndim != 2 or not inputs.numel() or not inputs.isfinite().all():
         shape = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
         raise ConvcraftError(f"inputs: expected a finite tensor (n, d), got {shape}")
-    #: of each layer the weight with gain 1, torch's default bias and a normal bias
+    #: for each layer the weight with gain 1, torch's default bias and a normal bias
     layers: list[tuple[Tensor, ...]] = []
     for fan_in in (inputs.shape[1], *[width] * (max(SHOWN) - 1)):
         weight = torch.randn(width, fan_in, generator=generator) / fan_in**0.5

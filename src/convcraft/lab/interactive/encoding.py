@@ -10,7 +10,7 @@ from convcraft.errors import ConvcraftError
 
 
 def code_bytes(digits: int) -> int:
-    """Bytes per value for so many digits of its panel's range: one for up to two digits, else two."""
+    """Bytes per value for this many digits of its panel's range: one for up to two digits, else two."""
     if not isinstance(digits, int) or not 1 <= digits <= 4:
         raise ConvcraftError(f"digits: expected 1 to 4, got {digits!r}")
     return 1 if digits <= 2 else 2

@@ -1,4 +1,4 @@
-"""Networks for functions of the last ten years: input-dependent ones, gates, bumps and sines."""
+"""Networks for activations of the last ten years: input-dependent ones, gates, bumps and sines."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,13 +12,13 @@ from convcraft.lab.models.networks import MLP
 
 
 class Bumps(nn.Module):
-    r"""SiLU of each channel, then Gaussian bumps of it: a linear layer behind it is one of a KAN.
+    r"""SiLU of each channel, then Gaussian bumps of it: followed by a linear layer, one layer of a KAN.
 
     .. math:: x \mapsto \big(\mathrm{silu}(x), e^{-((x - c_1) / h)^2}, \dots\big), \quad c_{k+1} - c_k = h
 
     so that each weight of the next layer becomes a learned function of one number. `count` centres lie evenly
-    between -reach and reach; (N, C, ...) becomes (N, C (count + 1), ...). Source: Liu et al. (2024), KAN:
-    Kolmogorov-Arnold Networks, which has splines in place of the bumps; Li (2024), Kolmogorov-Arnold Networks
+    from -reach to reach; (N, C, ...) becomes (N, C (count + 1), ...). Source: Liu et al. (2024), KAN:
+    Kolmogorov-Arnold Networks, with splines in place of the bumps; Li (2024), Kolmogorov-Arnold Networks
     are Radial Basis Function Networks. Chapter: Outlook.
 
     >>> Bumps(5)(torch.zeros(2, 3, 4, 4)).shape
@@ -50,7 +50,7 @@ class Skip(nn.Module):
         return x + self.inner(x)
 
 
-#: name -> (layer for a number of channels, how many times as many it reads, and how many times it makes)
+#: name -> (layer for a number of channels, how many times as many it reads, how many outputs per channel it makes)
 ADAPTIVE: dict[str, tuple[Callable[[int], nn.Module], int, int]] = {
     "relu": (lambda channels: nn.ReLU(), 1, 1),
     "prelu": (nn.PReLU, 1, 1),
@@ -65,10 +65,10 @@ ADAPTIVE: dict[str, tuple[Callable[[int], nn.Module], int, int]] = {
 
 
 def adaptive_net(function: str, widths: Sequence[int]) -> nn.Sequential:
-    """Convolutions of 8x8 images, each with a function of `ADAPTIVE` and a halving pooling; a linear layer.
+    """Convolutions of 8x8 images, each with a function of `ADAPTIVE` and 2x2 pooling; then a linear layer.
 
-    A gate needs two maps for each of its outputs, and bumps make six of one: the convolutions before and
-    behind have as many. Raises ConvcraftError for an unknown function. Chapter: Outlook.
+    A gate needs two maps for each of its outputs, and bumps turn one into six: the convolutions before and
+    after them are sized for that. Raises ConvcraftError for an unknown function. Chapter: Outlook.
 
     >>> adaptive_net("glu", (4, 8))(torch.zeros(2, 1, 8, 8)).shape
     torch.Size([2, 10])
@@ -84,7 +84,7 @@ def adaptive_net(function: str, widths: Sequence[int]) -> nn.Sequential:
 
 
 def adaptive_widths(function: str, like: Sequence[int] = (12, 24)) -> tuple[int, ...]:
-    """Widths for which `adaptive_net` has most nearly as many parameters as with ReLU and `like`.
+    """Widths for which `adaptive_net` comes closest to its number of parameters with ReLU and widths `like`.
 
     >>> adaptive_widths("relu"), adaptive_widths("glu")
     ((12, 24), (8, 19))
@@ -100,10 +100,10 @@ def adaptive_widths(function: str, like: Sequence[int] = (12, 24)) -> tuple[int,
 
 
 def sine_mlp(widths: Sequence[int], frequency: float = 30.0) -> MLP:
-    r"""An MLP with the sine as activation, started as a SIREN: every hidden unit begins in its curved range.
+    r"""An MLP with the sine as activation, initialized as a SIREN: every hidden unit begins in its curved range.
 
-    Weights of the first layer are uniform within :math:`\omega / n` and those behind it within :math:`\sqrt{6
-    / n}`, for n inputs and the `frequency` :math:`\omega`, which here is in the weights. Source: Sitzmann,
+    Weights of the first layer are uniform within :math:`\pm\omega / n`, the others within :math:`\pm\sqrt{6 / n}`,
+    for n inputs and the `frequency` :math:`\omega`, which here is in the weights. Source: Sitzmann,
     Martel, Bergman, Lindell and Wetzstein (2020), Implicit Neural Representations with Periodic Activation
     Functions. Chapter: Outlook.
 

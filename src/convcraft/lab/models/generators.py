@@ -13,10 +13,10 @@ from convcraft.lab.models.networks import Activation, activation_layer
 
 class ConvDecoder(nn.Module):
     """From latent numbers (N, latent) to images (N, 1, size, size): a linear layer to maps of a quarter of
-    the size, twice doubled, each time before a convolution with kernel 3.
+    the size, then twice a doubling and a convolution with kernel 3.
 
     Doubling repeats pixels. `channels` are those of the first maps and of those between the convolutions;
-    where `size` is not divisible by four, the images are cut. Raises ConvcraftError for a size below 4.
+    where `size` is not divisible by four, the images are cropped. Raises ConvcraftError for a size below 4.
     Source: Odena, Dumoulin and Olah (2016), Deconvolution and Checkerboard Artifacts. Chapter: Generation.
 
     >>> ConvDecoder(8, (32, 25), size=8)(torch.zeros(5, 8)).shape
@@ -46,7 +46,7 @@ class ConvDecoder(nn.Module):
 
 
 def kl_to_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    r"""Divergence of a normal distribution from the standard one, number by number.
+    r"""Kullback-Leibler divergence of a normal distribution from the standard one, elementwise.
 
     .. math:: \mathrm{KL} = \tfrac12 (\mu^2 + \sigma^2 - 1 - \log \sigma^2)
 
@@ -59,14 +59,14 @@ def kl_to_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 class VAE(nn.Module):
-    r"""Variational autoencoder; called with images it returns each one's bound on its log-likelihood, (N,).
+    r"""Variational autoencoder; called with images, it returns a bound on the log-likelihood of each, (N,).
 
     .. math:: \log p(x) \ge \mathrm{E}_{z \sim q(z|x)} \log p(x|z) - \mathrm{KL}(q(z|x) \,\|\, N(0, 1)),
               \qquad z = \mu(x) + \sigma(x)\, \epsilon
 
     `encoder` returns :math:`\mu` and :math:`\log \sigma^2` side by side, (N, 2 latent); `decoder` the mean of each
     pixel, its output layer included. `likelihood`: "gaussian", with a standard deviation that is learned
-    (`deviations`: 1 for all pixels, or one for each) or held at `deviation`; or "bernoulli", for means within 0 and 1.
+    (`deviations`: 1 for all pixels, or one for each) or held at `deviation`; or "bernoulli", for means in [0, 1].
     One draw of z for each image. Raises ConvcraftError for an unknown likelihood, no deviations, and a deviation that
     is not above 0. Source: Kingma and Welling (2014), Auto-Encoding Variational Bayes. Chapter: Generation.
 
@@ -116,7 +116,7 @@ class VAE(nn.Module):
         r"""log p(x, z) - log q(z|x) for some draws of z, (draws, N).
 
         Their mean estimates the bound; the logarithm of their mean exponential is the importance-weighted
-        estimate of log p(x) (Burda, Grosse and Salakhutdinov 2016), which lies nearer.
+        estimate of log p(x) (Burda, Grosse and Salakhutdinov 2016), a tighter bound.
         """
         mean, log_variance = self.encode(x)
         found = []
@@ -128,7 +128,7 @@ class VAE(nn.Module):
         return torch.stack(found)
 
     def sample(self, count: int, latent: int, *, noise: bool = False) -> Tensor:
-        """Images of z drawn from N(0, 1): the means, (count, ...), or with `noise` draws of the pixels."""
+        """Images from z drawn from N(0, 1): the means, (count, ...), or with `noise` draws of the pixels."""
         mean = self.decoder(torch.randn(count, latent))
         if not noise:
             return mean

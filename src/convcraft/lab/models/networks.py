@@ -62,7 +62,7 @@ def activation_layer(activation: Activation, channels: int = 1) -> nn.Module | N
             f"activation must be a name, a module class, a factory, a function or None; got {activation!r}. "
             "Pass for example 'relu' or torch.nn.ReLU."
         )
-    required: list[str] | None = None  # where Python does not tell, as of built-ins
+    required: list[str] | None = None  # where Python cannot tell, as for built-ins
     with contextlib.suppress(TypeError, ValueError):
         parameters = inspect.signature(activation).parameters.values()
         variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -84,8 +84,8 @@ class MLP(nn.Module):
 
     .. math:: h_l = f(W_l h_{l-1} + b_l), \qquad \text{the last layer without } f
 
-    `widths` are the sizes from input to output; an input of any shape (N, ...) with widths[0] entries an example is
-    flattened. `activation` is a name of the catalogue, a module class or factory, a function, or None for a stack of
+    `widths` are the sizes from input to output; an input of any shape (N, ...) with widths[0] entries per example
+    is flattened. `activation` is a name in the catalog, a module class or factory, a function, or None for a stack of
     linear layers. The layers are named linear1, act1, linear2, ...; each has torch's default initialization. Raises
     ConvcraftError for fewer than two widths, a width below 1, or an unknown activation. Source: Rumelhart, Hinton and
     Williams (1986), Learning representations by back-propagating errors. Chapter: Activations.
@@ -122,11 +122,11 @@ HEADS = ("dense", "global_avg", "global_max")
 
 
 class ConvNet(nn.Module):
-    """Convolutional network: a convolution, activation and halving pooling per entry of `channels`, a head.
+    """Convolutional network: a convolution, activation and halving pooling per entry of `channels`, then a head.
 
     `pool`: "max", "avg" (2x2), "stride" (the convolution itself has stride 2) or "none". `head`: "dense" (flatten, a
-    hidden layer of `hidden` units unless 0, a linear layer), "global_avg" or "global_max" (one number a channel, a
-    linear layer). Takes images (N, in_channels, size, size), or of other sizes where the head is global; returns
+    hidden layer of `hidden` units unless 0, a linear layer), "global_avg" or "global_max" (one number per channel,
+    a linear layer). Takes images (N, in_channels, size, size), or of other sizes where the head is global; returns
     logits (N, classes). `features` and `head` are Sequentials with named layers (conv1, act1, pool1, ...; flatten,
     hidden, act, output). Raises ConvcraftError for an unknown pool, head or activation, an even kernel, and a size too
     small to be pooled that often. Source: LeCun, Bottou, Bengio and Haffner (1998), Gradient-based learning applied to
@@ -158,7 +158,7 @@ class ConvNet(nn.Module):
         check_known("head", head, HEADS)
         if not channels or min(channels) < 1:
             raise ConvcraftError(
-                f"channels must hold one number of 1 or more a layer; got {tuple(channels)}. Try (16, 32)."
+                f"channels must hold one number of 1 or more per layer; got {tuple(channels)}. Try (16, 32)."
             )
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ConvcraftError(
@@ -212,7 +212,7 @@ def names() -> list[str]:
 
 
 def build(name: str, *, seed: int | None = None, **arguments: Any) -> nn.Module:
-    """Build a model by name; with a `seed` initialize it from that and leave the global random state alone.
+    """Build a model by name; with a `seed`, initialize it from that and leave the global random state alone.
 
     Raises ConvcraftError for an unknown name, listing the near matches. Chapter: Convolutional networks.
 

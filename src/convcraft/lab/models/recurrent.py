@@ -83,8 +83,8 @@ class TextNet(nn.Module):
     embeddings and a dense layer, "cnn" (kernel 3, maximum over time), "gru", or "transformer" (one block with
     one head, normalization before each branch, mean over time); returns (N, classes).
 
-    `activation` acts in the dense layer, behind the convolution, as candidate of the GRU, in the branch of the
-    Transformer. Raises ConvcraftError for an unknown kind. Source: Kim (2014), Convolutional Neural Networks for
+    `activation` acts in the dense layer, after the convolution, as the GRU's candidate, or in the Transformer's
+    branch. Raises ConvcraftError for an unknown kind. Source: Kim (2014), Convolutional Neural Networks for
     Sentence Classification; Vaswani and others (2017), Attention Is All You Need. Chapter: Recurrent networks.
 
     >>> TextNet("cnn", 100, 8, 16, 2)(torch.tensor([[0, 0, 5, 7], [1, 2, 3, 4]])).shape

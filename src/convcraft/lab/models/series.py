@@ -13,9 +13,9 @@ from convcraft.lab.models.recurrent import Gated
 class TCN(nn.Module):
     """Temporal convolutional network: causal convolutions with kernel 3 and dilation 1, 2, 4, 8.
 
-    The last position's channels are read out linearly, (N, lags) -> (N, horizon). Each convolution sees the past
-    alone, together the last 31 values. Only what the last position depends on is computed: half of the positions after
-    each layer, so that stride 2 stands for the next one's dilation. Source: Bai, Kolter and Koltun (2018), An
+    The last position's channels are read out linearly, (N, lags) -> (N, horizon). Each convolution sees only the
+    past, together the last 31 values. Only what the last position depends on is computed: half of the positions after
+    each layer, so that stride 2 replaces the next one's dilation. Source: Bai, Kolter and Koltun (2018), An
     Empirical Evaluation of Generic Convolutional and Recurrent Networks for Sequence Modeling. Chapter: Series.
 
     >>> TCN(12, 6)(torch.zeros(5, 24)).shape
@@ -37,15 +37,12 @@ class TCN(nn.Module):
 
 
 class Recurrent(Gated):
-    r"""Recurrent forecaster, plain ("rnn") or with gates ("gru"), whose activation can be exchanged.
+    r"""Recurrent forecaster, plain ("rnn") or with gates ("gru"), whose activation f can be exchanged.
 
-    .. math:: \text{rnn: } h_t = f(W x_t + U h_{t-1} + b), \qquad
-              \text{gru: } h_t = z_t \odot h_{t-1} + (1 - z_t) \odot f(W x_t + b + r_t \odot (U h_{t-1} + c))
-
-    With f = tanh both equal torch's, whose parameters they have. The last state is read out linearly, (N,
-    lags) -> (N, horizon). Raises ConvcraftError for an unknown kind. Source: Elman (1990), Finding Structure
-    in Time; Cho and others (2014), Learning Phrase Representations using RNN Encoder-Decoder for Statistical
-    Machine Translation. Chapter: Series.
+    Its states are those of `Gated` with s = sigmoid, read out linearly, (N, lags) -> (N, horizon). With
+    f = tanh they equal torch's, whose parameters it has. Raises ConvcraftError for an unknown kind, and for
+    None as activation. Source: Elman (1990), Finding Structure in Time; Cho and others (2014), Learning Phrase
+    Representations using RNN Encoder-Decoder for Statistical Machine Translation. Chapter: Series.
 
     >>> Recurrent("gru", 16, 6, activation="relu")(torch.zeros(5, 24)).shape
     torch.Size([5, 6])

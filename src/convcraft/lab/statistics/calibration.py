@@ -12,9 +12,9 @@ from convcraft.lab.statistics.intervals import Interval, check_level
 def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike | Sequence[int], bins: int = 15) -> float:
     r"""Mean gap between confidence and accuracy, over bins of confidence of equal width.
 
-    :math:`\mathrm{ECE} = \sum_b \frac{n_b}{n} |\mathrm{acc}(b) - \mathrm{conf}(b)|`, with the confidence of
-    an example the largest of its probabilities. `probabilities` (n, classes), `labels` (n,) integers. Raises
-    ConvcraftError when shapes do not fit, rows do not sum to 1, or bins is below 1. Source: Guo, Pleiss, Sun
+    :math:`\mathrm{ECE} = \sum_b \frac{n_b}{n} |\mathrm{acc}(b) - \mathrm{conf}(b)|`, where the confidence of
+    an example is the largest of its probabilities. `probabilities` (n, classes), `labels` (n,) integers. Raises
+    ConvcraftError when shapes do not match, rows do not sum to 1, or bins is below 1. Source: Guo, Pleiss, Sun
     and Weinberger (2017), On Calibration of Modern Neural Networks, section 2. Chapter: Activations.
 
     >>> round(expected_calibration_error([[0.8, 0.2], [0.8, 0.2]], [0, 1]), 6)
@@ -45,11 +45,11 @@ def perfect_calibration_error(
 ) -> Interval:
     """What the expected calibration error would be for these confidences if they were perfectly calibrated.
 
-    It is above 0, for a bin of few examples misses its confidence by chance: labels are drawn with the probabilities
-    as they are, `draws` times. `mean` is the mean error, `low` and `high` hold `level` of the draws. Report it beside
-    the error found on the same examples. Raises ConvcraftError as `expected_calibration_error` does, for a level
-    outside (0, 1), and below 2 draws. Source: Guo, Pleiss, Sun and Weinberger (2017), On Calibration of Modern Neural
-    Networks; Vaicenavicius et al. (2019), Evaluating model calibration in classification. Chapter: Activations.
+    It is above 0, because a bin of few examples misses its confidence by chance. Labels are drawn from the given
+    probabilities, `draws` times; `mean` is the mean error, and `low` to `high` holds `level` of the draws. Report it
+    beside the error found on the same examples. Raises ConvcraftError as `expected_calibration_error` does, for a level
+    outside (0, 1), and for fewer than 2 draws. Source: Guo, Pleiss, Sun and Weinberger (2017), On Calibration of Modern
+    Neural Networks; Vaicenavicius et al. (2019), Evaluating model calibration in classification. Chapter: Activations.
 
     >>> sure = np.tile([0.9, 0.1], (500, 1))
     >>> perfect_calibration_error(sure).mean < perfect_calibration_error(sure[:50]).mean < 0.05
@@ -59,7 +59,7 @@ def perfect_calibration_error(
     if draws < 2:
         raise ConvcraftError(f"draws must be 2 or more; got {draws}. Pass for example 1000.")
     p = np.asarray(probabilities, dtype=np.float64)
-    expected_calibration_error(p, np.zeros(len(p), dtype=np.int64), bins)  # its checks
+    expected_calibration_error(p, np.zeros(len(p), dtype=np.int64), bins)  # for its checks
     confidence, rng = p.max(1), np.random.default_rng(seed)
     found = [_ece(confidence, rng.random(len(p)) < confidence, bins) for _ in range(draws)]
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])

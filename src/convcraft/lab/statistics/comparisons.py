@@ -13,9 +13,9 @@ from convcraft.lab.statistics.intervals import Interval, check_level, sample_of,
 def difference(a: ArrayLike, b: ArrayLike, step: float | None = None) -> Estimate:
     """The mean of a - b, paired by seed, with its standard error.
 
-    Differences that are all the same do not show that nothing varies: they count as if one of them lay a
-    `step` off, the smallest difference that the measure can show (1/500 for an accuracy on 500 images). None:
-    the smallest gap between the values or, where a and b agree in all of them, the last of six digits. Raises
+    Differences that are all the same do not show that nothing varies: they count as if one of them were off by
+    `step`, the smallest difference that the measure can show (1/500 for an accuracy on 500 images). None: the
+    smallest gap between the values or, if a and b agree in all of them, the last of six digits. Raises
     ConvcraftError as `paired_difference` does. Chapter: Activations.
 
     >>> difference([0.95, 0.96, 0.97], [0.94, 0.95, 0.95]).interval()
@@ -28,7 +28,7 @@ def difference(a: ArrayLike, b: ArrayLike, step: float | None = None) -> Estimat
             "values. Run both arms on the same seeds."
         )
     sample = first - second
-    if np.ptp(sample) < 1e-9 * max(1.0, float(np.abs(sample).max())):  # equal but for rounding
+    if np.ptp(sample) < 1e-9 * max(1.0, float(np.abs(sample).max())):  # equal up to rounding
         sample = np.full_like(sample, sample.mean())
     if step is None and sample.any():
         gaps = np.diff(np.unique(np.concatenate([first, second])))
@@ -69,7 +69,7 @@ class Equivalence:
 def tost(a: ArrayLike, b: ArrayLike, margin: float, paired: bool = True, step: float | None = None) -> Equivalence:
     r"""Test that two means differ by less than a margin, by two one-sided t tests at 5 %.
 
-    :math:`p = \max\{P(T \ge (\bar d + m)/s_d), P(T \le (\bar d - m)/s_d)\}`; equivalent when p < 0.05, which is when
+    :math:`p = \max\{P(T \ge (\bar d + m)/s_d), P(T \le (\bar d - m)/s_d)\}`; equivalent when p < 0.05, that is, when
     the 90 % interval of the difference lies within ±margin. Unpaired samples are compared by Welch's t. `step` as in
     `difference`. Raises ConvcraftError for a margin that is not positive, for paired samples of unequal length, and as
     `t_interval` does. Source: Schuirmann (1987), A comparison of the two one-sided tests procedure and the power
@@ -96,7 +96,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     r"""p-values adjusted for the number of comparisons in one table, in the order given.
 
     With the p-values in rising order, :math:`\tilde p_{(i)} = \max_{j \le i} \min(1, (m - j + 1)\, p_{(j)})`:
-    to call those below 0.05 significant keeps the chance of any false call at 5 %. Raises ConvcraftError for
+    calling those below 0.05 significant keeps the chance of any false positive at 5 %. Raises ConvcraftError for
     a value outside [0, 1]. Source: Holm (1979), A Simple Sequentially Rejective Multiple Test Procedure.
     Chapter: Activations.
 

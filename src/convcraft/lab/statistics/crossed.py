@@ -34,7 +34,7 @@ class Estimate:
         return 2 * student_cdf(-abs(self.mean) / self.error, self.df)
 
     def half_width(self, level: float = 0.9) -> float:
-        """Half the width of the interval: an equality within less than this cannot be shown."""
+        """Half the width of the interval: equality within a smaller margin cannot be shown."""
         return student_quantile((1 + level) / 2, self.df) * self.error
 
     def equality(self, margin: float) -> float:
@@ -44,7 +44,7 @@ class Estimate:
         return student_cdf((abs(self.mean) - margin) / self.error, self.df)
 
     def power(self, margin: float) -> float:
-        """Chance that `equality` is shown at 5 % where the true mean is 0, at this standard error."""
+        """Chance of showing `equality` at 5 % if the true mean is 0, at this standard error."""
         if not self.error:
             return 1.0
         reach = margin / self.error - student_quantile(0.95, self.df)
@@ -54,8 +54,8 @@ class Estimate:
 def crossed(values: ArrayLike) -> Estimate:
     r"""The mean of a table (seeds, images), both of them random samples.
 
-    With the sample variances of the S row means, of the I column means and of what neither explains,
-    :math:`V = s_S^2/S + s_I^2/I - s_{SI}^2/(SI)`, at least the larger of the first two terms; degrees of freedom by
+    From the sample variances of the S row means, the I column means and what neither explains, its variance is
+    :math:`V = s_S^2/S + s_I^2/I - s_{SI}^2/(SI)`, but at least the larger of the first two terms; degrees of freedom by
     Satterthwaite. For two arms on the same seeds and images pass the difference of their tables. Raises ConvcraftError
     unless there are two seeds and two images or more, all finite. Source: Owen (2007), The pigeonhole bootstrap;
     Satterthwaite (1946), An Approximate Distribution of Estimates of Variance Components. Chapter: Activations.
@@ -76,7 +76,7 @@ def crossed(values: ArrayLike) -> Estimate:
     parts = np.array([rows.var(ddof=1) / s, columns.var(ddof=1) / i])
     both = float((rest**2).sum() / ((s - 1) * (i - 1)) / (s * i))
     variance = max(float(parts.sum()) - both, float(parts.max()))
-    if variance == 0:  # as if one image had been judged otherwise in one run
+    if variance == 0:  # as if one image had been judged differently in one run
         return Estimate(mean, 1 / (s * i), min(s, i) - 1, s)
     df = max(1.0, variance**2 / float((parts**2 / np.array([s - 1, i - 1])).sum()))
     return Estimate(mean, variance**0.5, min(df, s + i - 2.0), s)
@@ -85,7 +85,7 @@ def crossed(values: ArrayLike) -> Estimate:
 def crossed_interval(a: ArrayLike, b: ArrayLike | None = None, level: float = 0.95) -> Interval:
     """Interval of the accuracy `a`, or of a - b, over seeds and test images; both (seeds, images).
 
-    Raises ConvcraftError where the shapes differ, for a level outside (0, 1), and as `crossed` does. Source:
+    Raises ConvcraftError if the shapes differ, for a level outside (0, 1), and as `crossed` does. Source:
     Owen (2007), The pigeonhole bootstrap. Chapter: Activations.
 
     >>> right = np.array([[1, 1, 0, 1], [1, 0, 0, 1], [1, 1, 0, 1]])
@@ -97,7 +97,7 @@ def crossed_interval(a: ArrayLike, b: ArrayLike | None = None, level: float = 0.
     second = np.zeros_like(first) if b is None else np.asarray(b, dtype=np.float64)
     if first.shape != second.shape:
         raise ConvcraftError(
-            f"a and b must be of the same seeds and images; got shapes {first.shape} and {second.shape}. "
+            f"a and b must cover the same seeds and images; got shapes {first.shape} and {second.shape}. "
             "Run both arms on the same."
         )
     return crossed(first - second).interval(level)

@@ -69,7 +69,7 @@ def _balanced(sample: NDArray[np.float64], factors: Mapping[str, ArrayLike]) -> 
     """The values as an array with one axis for each factor and a last one for replicates."""
     coded, shape = [], []  # the level of each value as a number from 0, and how many levels there are
     for name, labels in factors.items():
-        given: Any = labels.tolist() if hasattr(labels, "tolist") else labels  # of arrays and tensors
+        given: Any = labels.tolist() if hasattr(labels, "tolist") else labels  # arrays and tensors
         places: dict[Any, int] = {}
         try:
             codes = np.array([places.setdefault(label, len(places)) for label in given], dtype=np.int64)
@@ -97,7 +97,7 @@ def _balanced(sample: NDArray[np.float64], factors: Mapping[str, ArrayLike]) -> 
 
 
 def _sum_of_squares(table: NDArray[np.float64], axes: tuple[int, ...]) -> float:
-    """Of the interaction of these axes: the mean over all others, less what fewer of them explain."""
+    """That of the interaction of these axes: the mean over all others, less what fewer of them explain."""
     others = tuple(set(range(table.ndim)) - set(axes))
     effect = table.mean(axis=others, keepdims=True)
     for axis in axes:
@@ -106,7 +106,7 @@ def _sum_of_squares(table: NDArray[np.float64], axes: tuple[int, ...]) -> float:
 
 
 def _partial(f: float, df: int, rest: int, scale: int, n: int, level: float) -> Interval:
-    """The share of an effect against its noise, as if that filled `scale` degrees of freedom."""
+    """The share of an effect against its noise, as if that had `scale` degrees of freedom."""
     from scipy import optimize, stats
 
     def noncentrality(probability: float) -> float:
@@ -115,7 +115,7 @@ def _partial(f: float, df: int, rest: int, scale: int, n: int, level: float) -> 
 
         def gap(size: float) -> float:
             below = stats.ncf.cdf(f, df, rest, size) if size else stats.f.cdf(f, df, rest)
-            return float(np.nan_to_num(below)) - probability  # scipy has nan where it is too small to hold
+            return float(np.nan_to_num(below)) - probability  # scipy returns nan where it is too small to hold
 
         if gap(0.0) <= 0:
             return 0.0
@@ -140,8 +140,8 @@ def variance_shares(
 ) -> VarianceShares:
     r"""Share of each main effect and interaction in the variance of the results of a full factorial design.
 
-    With :math:`\bar y_S` the mean over everything but the factors in S, the effect of S is what the smaller
-    sets leave, :math:`e_S = \sum_{T \subseteq S} (-1)^{|S| - |T|}\, \bar y_T`, and its share is
+    With :math:`\bar y_S` the mean over everything but the factors in S, the effect of S is what its proper subsets
+    leave, :math:`e_S = \sum_{T \subseteq S} (-1)^{|S| - |T|}\, \bar y_T`, and its share is
     :math:`\sum e_S^2 / \sum (y - \bar y)^2`, both sums over all N values. Since the design is balanced, the
     shares of all effects and of the residual add up to 1.
 
@@ -150,16 +150,16 @@ def variance_shares(
     all) go to the residual. `block` names the unit that is the same in all combinations, such as the seed;
     its main effect is taken out of the residual, which makes the tests sharper where some seeds are better
     throughout, and each effect is tested against its own interaction with the block: an effect that varies
-    from seed to seed is no less noisy because others do not. `pooled=True` tests all of them against the
+    from seed to seed is no less noisy because others are stable. `pooled=True` tests all of them against the
     whole residual, as if no effect depended on the seed.
 
     F and p are those of the analysis of variance with fixed effects. The partial share
     :math:`SS / (SS + SS_{\text{residual}})` estimates :math:`\lambda / (\lambda + N)`, where
     :math:`\lambda = \sum e_S^2 / \sigma^2` of the true effects; the interval is that of the latter, by the
     noncentral F distribution. Its estimate is too large by about (df of the effect) / N where there is no
-    effect, and may then lie above the interval. All three need normal noise of one variance.
+    effect, and may then lie above the interval. All three assume normal noise of equal variance.
 
-    Raises ConvcraftError for values that are not finite or do not vary, labels that do not fit, a design that is not
+    Raises ConvcraftError for values that are not finite or do not vary, unusable labels, a design that is not
     full and balanced, an `order` outside 1 to the number of factors, and a level outside (0, 1). Source: Fisher
     (1925), Statistical Methods for Research Workers; Steiger (2004), Beyond the F Test: Effect Size Confidence
     Intervals and Tests of Close Fit in the Analysis of Variance and Contrast Analysis. Chapter: Combining techniques.
@@ -183,7 +183,7 @@ def variance_shares(
     taken = {BLOCK, RESIDUAL} & set(names)
     if taken:
         raise ConvcraftError(
-            f"factors must not be called {' or '.join(sorted(taken))}, lines of the table; rename them."
+            f"factors must not be called {' or '.join(sorted(taken))}, the other lines of the table; rename them."
         )
     table = _balanced(sample, factors if block is None else {**factors, BLOCK: block})
     table = table - table.mean()

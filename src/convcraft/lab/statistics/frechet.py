@@ -12,9 +12,9 @@ def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
     .. math:: d^2 = \lVert \mu_a - \mu_b \rVert^2
               + \mathrm{tr}\bigl(S_a + S_b - 2\,(S_a^{1/2} S_b S_a^{1/2})^{1/2}\bigr)
 
-    Returns :math:`d^2`, as is usual. Even two samples of one distribution are apart, small ones more: compare
-    at equal sizes. Raises ConvcraftError unless both are tables of finite numbers with as many features and
-    two rows or more. Source: Heusel and others (2017), GANs Trained by a Two Time-Scale Update Rule
+    Returns :math:`d^2`, as is usual. Even two samples of one distribution are apart, small ones more so: compare
+    at equal sizes. Raises ConvcraftError unless both are tables of finite numbers with equally many features
+    and two rows or more. Source: Heusel and others (2017), GANs Trained by a Two Time-Scale Update Rule
     Converge to a Local Nash Equilibrium. Chapter: Generation.
 
     >>> frechet_distance([[0.0], [2.0]], [[3.0], [5.0]])
@@ -24,7 +24,7 @@ def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
     fits = first.ndim == second.ndim == 2 and first.shape[1] == second.shape[1]
     if not fits or min(len(first), len(second)) < 2 or not np.isfinite([first.sum(), second.sum()]).all():
         raise ConvcraftError(
-            "a and b must be tables of finite numbers with as many columns and two rows or more; got shapes "
+            "a and b must be tables of finite numbers with equally many columns and two rows or more; got shapes "
             f"{first.shape} and {second.shape}. Pass one row for each example."
         )
     covariances = [np.atleast_2d(np.cov(t, rowvar=False)) for t in (first, second)]

@@ -69,7 +69,7 @@ def student_cdf(t: float, df: float) -> float:
 
 
 def student_quantile(p: float, df: float) -> float:
-    """The value that Student's t stays below with probability p, in the same way."""
+    """The value that Student's t stays below with probability p, computed in the same way."""
     from scipy.special import stdtrit
 
     return float(stdtrit(df, p))
@@ -81,7 +81,7 @@ def interval_around(mean: float, error: float, df: float, n: int, level: float) 
 
 
 def standard_error(sample: NDArray[np.float64], step: float | None = None) -> float:
-    """Standard error of the mean; of equal values that of a sample in which one lay a step off.
+    """Standard error of the mean; for equal values, that of a sample in which one is off by `step`.
 
     Equal values do not show that nothing varies. `step` is the smallest difference that the measure can
     show; None: the last of six significant digits.
@@ -95,7 +95,7 @@ def standard_error(sample: NDArray[np.float64], step: float | None = None) -> fl
 def t_interval(values: ArrayLike, level: float = 0.95, step: float | None = None) -> Interval:
     r"""Interval of a mean by Student's t: :math:`\bar x \pm t_{n-1,(1+\text{level})/2}\, s/\sqrt n`.
 
-    Of equal values it is the interval of a sample in which one of them lay a `step` off: the smallest
+    For equal values it is the interval of a sample in which one of them is off by `step`: the smallest
     difference that the measure can show, 1/500 for an accuracy on 500 images; None: the last of six digits.
     Raises ConvcraftError for fewer than two values, values that are not finite, or a level outside (0, 1).
     Source: Student (1908), The Probable Error of a Mean. Chapter: Convolutional networks.
@@ -121,7 +121,7 @@ def bootstrap_interval(
     """Confidence interval of any statistic of one sample by resampling, as in scipy.stats.bootstrap.
 
     `statistic` maps an array to a number; the default method is the bias-corrected and accelerated one. Resampling
-    equal values tells nothing; theirs is the interval of `t_interval` around the statistic. Raises ConvcraftError as
+    equal values tells nothing; they get the interval of `t_interval` around the statistic. Raises ConvcraftError as
     `t_interval` does. Source: Efron (1987), Better Bootstrap Confidence Intervals. Chapter: Convolutional networks.
 
     >>> bootstrap_interval([0.94, 0.95, 0.96, 0.95, 0.93], np.median).contains(0.95)

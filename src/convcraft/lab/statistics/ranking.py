@@ -10,8 +10,8 @@ def ndcg(scores: ArrayLike, relevant: ArrayLike, k: int = 10) -> NDArray[np.floa
     r"""Normalized discounted cumulative gain of each row's `k` highest scores, (rows,).
 
     :math:`\sum_{r<k} \frac{[\text{item of rank } r \text{ is relevant}]}{\log_2(r + 2)}`, ranks from 0,
-    divided by its highest possible value; nan for a row without a relevant item. Of equal scores the earlier
-    item comes first; items to leave out have the score -inf. `scores` and `relevant` are (rows, items).
+    divided by its highest possible value; nan for a row without a relevant item. Ties go to the earlier
+    item; give items to leave out the score -inf. `scores` and `relevant` are (rows, items).
     Raises ConvcraftError for other shapes and a k that is not between 1 and the number of items. Source:
     Järvelin and Kekäläinen (2002), Cumulated Gain-Based Evaluation of IR Techniques. Chapter: Recommenders.
 
@@ -21,7 +21,7 @@ def ndcg(scores: ArrayLike, relevant: ArrayLike, k: int = 10) -> NDArray[np.floa
     table, liked = np.asarray(scores, dtype=np.float64), np.asarray(relevant, dtype=bool)
     if table.ndim != 2 or table.shape != liked.shape or not 1 <= k <= table.shape[1]:
         raise ConvcraftError(
-            f"scores and relevant must both be (rows, items), with k of 1 to the number of items; got shapes "
+            f"scores and relevant must both be (rows, items), with k from 1 to the number of items; got shapes "
             f"{table.shape} and {liked.shape} and k={k}."
         )
     top = np.argsort(-table, axis=1, kind="stable")[:, :k]

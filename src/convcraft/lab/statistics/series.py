@@ -11,7 +11,7 @@ def mase(forecast: ArrayLike, actual: ArrayLike, history: ArrayLike, period: int
     r"""Mean absolute scaled error: the mean absolute error over that of the seasonal naive rule in `history`.
 
     :math:`\frac{\operatorname{mean}|y - \hat y|}{\operatorname{mean}_t |y_t - y_{t-P}|}`, the denominator from the
-    training part `history` (n,). Below 1 is better than the rule was there. Raises ConvcraftError for different
+    training part `history` (n,). Below 1 is better than the rule did there. Raises ConvcraftError for different
     shapes, values that are not finite, and a history that is not longer than the period or repeats itself exactly.
     Source: Hyndman and Koehler (2006), Another look at measures of forecast accuracy. Chapter: Series.
 
@@ -21,7 +21,7 @@ def mase(forecast: ArrayLike, actual: ArrayLike, history: ArrayLike, period: int
     predicted, true, past = (np.asarray(v, dtype=np.float64) for v in (forecast, actual, history))
     if predicted.shape != true.shape or not true.size or not np.isfinite([*predicted.flat, *true.flat]).all():
         raise ConvcraftError(
-            f"forecast and actual must be finite and of one shape; got {predicted.shape} and {true.shape}. "
+            f"forecast and actual must be finite and of the same shape; got {predicted.shape} and {true.shape}. "
             "Forecast every value."
         )
     if past.ndim != 1 or not 1 <= period < past.size:
@@ -38,7 +38,7 @@ def mase(forecast: ArrayLike, actual: ArrayLike, history: ArrayLike, period: int
 def blocks_of(values: ArrayLike, count: int) -> NDArray[np.float64]:
     """Means over `count` blocks of consecutive values along the last axis, (..., count). Chapter: Series.
 
-    The blocks differ in length by one at most. Raises ConvcraftError for fewer values than blocks.
+    The blocks differ in length by at most one. Raises ConvcraftError for fewer values than blocks.
 
     >>> blocks_of([1.0, 3.0, 5.0, 7.0], 2)
     array([2., 6.])
@@ -50,10 +50,10 @@ def blocks_of(values: ArrayLike, count: int) -> NDArray[np.float64]:
 
 
 def blocked_interval(values: ArrayLike, level: float = 0.95) -> Interval:
-    """Interval of a mean whose unit is the block: of a table (seeds, blocks), seeds are averaged first.
+    """Interval of a mean whose unit is the block: in a table (seeds, blocks), seeds are averaged first.
 
-    Neighbouring values of a series share their errors, and seeds share the data, so that neither counts as a
-    sample of its own. `values` may be (blocks,). Raises ConvcraftError for fewer than two blocks, other
+    Neighbouring values of a series share their errors, and seeds share the data, so neither counts as an
+    independent sample. `values` may be (blocks,). Raises ConvcraftError for fewer than two blocks, other
     shapes, and values that are not finite. Source: Künsch (1989), The Jackknife and the Bootstrap for General
     Stationary Observations. Chapter: Series.
 

@@ -37,10 +37,10 @@ def adam_together(
     Each of `copies` has a "seed" (initialization and batch order), and may have "l2", the strength :math:`\lambda` of
     a penalty :math:`\tfrac{\lambda}{2} \lVert w \rVert^2` on all its parameters. `train` and `validation` are one
     split for all copies, or one for each, of equal length. All copies are measured every `look_every` updates; with
-    `flat` training stops when every copy's validation loss has stopped falling, as in `fit`. A copy with a loss that
-    is not finite does not stop the others; its history says "diverged". Networks with buffers are refused: raises
-    ConvcraftError, also for unusable settings. Source: Kingma and Ba (2015), Adam: A Method for Stochastic
-    Optimization. Chapter: Recommenders.
+    `flat`, training stops when every copy's validation loss has stopped falling, as in `fit`. A copy with a loss that
+    is not finite does not stop the others; its history says "diverged". Raises ConvcraftError for networks with
+    buffers, splits of unequal length, and unusable settings. Source: Kingma and Ba (2015), Adam: A Method for
+    Stochastic Optimization. Chapter: Recommenders.
 
     >>> part = Split(torch.randn(64, 3), torch.zeros(64, 1))
     >>> found = adam_together(lambda: nn.Linear(3, 1), part, part, [{"seed": 0}, {"seed": 1, "l2": 1.0}],
@@ -57,7 +57,7 @@ def adam_together(
     if not models or any(True for _ in models[0].buffers()):
         raise ConvcraftError(
             f"adam_together needs one copy or more of a network without buffers; got {n} copies of "
-            f"{type(models[0]).__name__ if models else 'nothing'}. Train it by fit."
+            f"{type(models[0]).__name__ if models else 'nothing'}. Train it with fit."
         )
     parts = [list(p) if not isinstance(p, Split) else [p] * n for p in (train, validation)]
     if any(len(p) != n or len({len(split) for split in p}) != 1 for p in parts):

@@ -52,7 +52,7 @@ class Budget:
                 yield rows
 
     def name(self, update: int) -> str:
-        """An update (from 1) in words."""
+        """An update (counted from 1) in words."""
         epoch, batch = divmod(update - 1, self.per_epoch)
         return f"epoch {epoch + 1}, batch {batch + 1} of {self.per_epoch}"
 
@@ -60,7 +60,7 @@ class Budget:
 def is_flat(losses: Sequence[float], updates: Sequence[int], tolerance: float = 0.01) -> bool:
     """Whether the lowest loss fell by at most the share `tolerance` within the last quarter of the updates.
 
-    False for fewer than eight measurements, too few to tell.
+    False for fewer than eight measurements, which are too few to tell.
 
     >>> is_flat([1.0, 0.5, 0.4, 0.35, 0.33, 0.32, 0.3195, 0.319], range(1, 9))
     True
@@ -94,4 +94,4 @@ def check_data(splits: Splits, epochs: int, batch_size: int) -> None:
     check_count("fit", "batch_size", batch_size)
     for name, part in (("train", splits.train), ("validation", splits.validation)):
         if not len(part):
-            raise ConvcraftError(f"splits.{name} must hold examples; got none. Split the data set anew.")
+            raise ConvcraftError(f"splits.{name} must hold examples; got none. Split the data set again.")

@@ -24,7 +24,7 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 ScheduleFactory = Callable[[Optimizer], Any]
 Decayed = Callable[[nn.Module], Iterable[nn.Parameter]]
 
-#: how many updates at most are made before their losses are read and checked
+#: at most so many updates are made before their losses are read and checked
 CHECK_EVERY = 100
 
 
@@ -38,7 +38,7 @@ class DivergedError(ConvcraftError):
 
 
 def seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """Call a factory with torch's global generator at `seed`, and restore the generator: the model of that seed.
+    """The model that a factory makes with torch's global generator seeded by `seed`; the generator is then restored.
 
     `fit_many` starts from these models, so `fit(seeded(factory, s), splits, seed=s)` trains the same network.
 
@@ -46,7 +46,7 @@ def seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
     >>> torch.equal(a.weight, b.weight)
     True
 
-    Chapter: Convolutional networks.
+    Raises ConvcraftError for an unusable seed. Chapter: Convolutional networks.
     """
     with forked(check_seed(seed)):
         return factory()
@@ -74,7 +74,7 @@ class _Run:
     ) -> None:
         self.model, self.splits, self.optimizer, self.schedule = model, splits, optimizer, schedule
         self.function, self.budget = resolve_loss(loss), budget
-        #: of the updates that were not read yet: loss, right answers, size of the batch
+        #: loss, right answers and batch size of the updates that have not been read yet
         self.unread: list[tuple[Tensor, Tensor | None, int]] = []
         self.update = 0
         self.sums = [0.0, 0.0, 0]
@@ -117,7 +117,7 @@ class _Run:
         return values[2 * many :]
 
     def measure(self) -> Epoch:
-        """The losses of training since the last measurement, and of validation now."""
+        """The training loss since the last measurement and the validation loss now; DivergedError unless finite."""
         part = self.splits.validation
         loss, right = self.read(totals(self.model, part, self.function))
         if not math.isfinite(loss):
@@ -131,7 +131,7 @@ class _Run:
         return Epoch(*measured, self.rate(), self.update)
 
     def out_of_patience(self, validation_loss: float, patience: int | None) -> bool:
-        """Keep the best weights; whether `patience` measurements have passed without improvement."""
+        """Keep the best weights; return whether `patience` measurements have passed without improvement."""
         if patience is None:
             return False
         if validation_loss < self.best_loss:
@@ -182,11 +182,11 @@ def fit(
     `optimizer` maps parameters to an optimizer, `schedule` an optimizer to a scheduler that steps once an epoch;
     `loss` is "cross_entropy", "mse" or a function of (outputs, targets) that returns the mean. `updates` is a budget
     in place of `epochs`; `evaluate_at` names the updates after which to measure in place of the ends of epochs (the
-    last one always is). With `patience` training stops after so many measurements without a lower validation loss, and
-    the best weights are restored. With `flat`, for example 0.01, it stops when the lowest validation loss fell by at
-    most that share within the last quarter of the updates (after eight measurements or more). `progress=None` shows a
-    progress bar in a terminal or an interactive notebook only. An interrupt (Ctrl-C) ends training and returns what
-    was measured. The test part is not touched.
+    last one always counts). With `patience`, training stops after that many measurements without a lower validation
+    loss, and the best weights are restored. With `flat`, for example 0.01, it stops once the lowest validation loss
+    has fallen by at most that share within the last quarter of the updates (after eight measurements or more).
+    `progress=None` shows a progress bar in a terminal or an interactive notebook only. An interrupt (Ctrl-C) ends
+    training and returns what was measured. The test part is not touched.
 
     The run is a function of the model's weights, the data, the settings and `seed` (batch order, dropout): two runs on
     one machine's CPU agree bit for bit, and torch's global random state is left as it was. The model ends in

@@ -25,7 +25,7 @@ class Epoch:
 class History:
     """The measurements of a run, oldest first; by default one per epoch.
 
-    `stopped` is "completed", "patience", "flat", "interrupted" or, by `fit_many`, "diverged". Each quantity is a list
+    `stopped` is "completed", "patience", "flat", "interrupted" or "diverged". Each quantity is a list
     over the measurements; `best_epoch` (from 1; 0 before the first) is the one with the lowest validation loss.
     Chapter: Convolutional networks.
 

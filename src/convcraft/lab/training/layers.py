@@ -1,8 +1,8 @@
-"""How the layers of stacked copies are computed: in one call of torch for all of them, where there is one.
+"""How the layers of stacked copies are computed: for all copies in one call of torch, where there is one.
 
-Under vmap a layer sees the tensors of one copy. Here it is given those of all copies, with the place of the
+Under vmap a layer sees the tensors of one copy. Here it is given those of all copies, with the index of the
 dimension that counts the copies. Images are kept as (n, copies, channels, height, width) with the channels
-last in memory, so that convolutions are grouped ones and poolings see one image of many channels.
+last in memory, so that a convolution becomes a grouped one and pooling sees one image of many channels.
 """
 
 from collections.abc import Callable, Sequence
@@ -68,7 +68,7 @@ _BY_CHANNEL = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxP
 
 
 def _form(layer: nn.Module) -> Form | None:
-    """How a layer is computed for all copies at once; None: as vmap does it."""
+    """How a layer is computed for all copies at once; None: it is left to vmap."""
     kind = type(layer)
     if kind is nn.Linear:
         return _linear
@@ -80,7 +80,7 @@ def _form(layer: nn.Module) -> Form | None:
 
 
 def compute_across(template: nn.Module) -> None:
-    """Let the layers of a template, called under vmap, compute all copies in one call."""
+    """Make the layers of a template, called under vmap, compute all copies in one call."""
     for layer in template.modules():
         form = _form(layer)
         if form is not None:
@@ -91,7 +91,7 @@ def _across(layer: nn.Module, form: Form, original: Callable[[Tensor], Tensor]) 
     named = [name for name in ("weight", "bias") if hasattr(layer, name)]
 
     def forward(x: Tensor) -> Tensor:
-        if x.ndim < (2 if form is _linear else 4):  # one example without a dimension for the batch
+        if x.ndim < (2 if form is _linear else 4):  # one example without a batch dimension
             return original(x)
         return _Across.apply(form, original, x, *(getattr(layer, name) for name in named))
 
@@ -101,7 +101,7 @@ def _across(layer: nn.Module, form: Form, original: Callable[[Tensor], Tensor]) 
 class Noise:
     """The random streams: layers that draw are called copy by copy, each from the stream of its seed.
 
-    So a copy gets the dropout masks and augmentations that `fit` draws from its seed.
+    A copy thus gets the dropout masks and augmentations that `fit` draws from its seed.
     """
 
     def __init__(self, template: nn.Module, names: Sequence[str], seeds: Sequence[int]) -> None:
@@ -139,7 +139,7 @@ def random_state(device: torch.device) -> list[Tensor]:
 
 
 def set_random_state(state: list[Tensor], device: torch.device) -> None:
-    """Put the states back that `random_state` returned."""
+    """Restore the states that `random_state` returned."""
     torch.set_rng_state(state[0])
     for cuda in state[1:]:
         torch.cuda.set_rng_state(cuda, device)

@@ -1,4 +1,4 @@
-"""Loss by name or as a function, and the measure of a model on a split."""
+"""Losses, by name or as functions, and the evaluation of a model on a split."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ def resolve_loss(loss: Loss) -> LossFunction:
 
 
 def is_classification(outputs: Tensor, targets: Tensor) -> bool:
-    """Whether outputs are one score a class and targets class numbers, so that an accuracy is defined."""
+    """Whether outputs are one score per class and targets class numbers, so that an accuracy is defined."""
     return outputs.ndim >= 2 and outputs.ndim == targets.ndim + 1 and not targets.is_floating_point()
 
 
@@ -39,13 +39,13 @@ def right_answers(outputs: Tensor, targets: Tensor) -> Tensor | None:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """The device of a model's parameters (of the CPU when it has none)."""
+    """The device of a model's parameters (the CPU if it has none)."""
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without a graph within the block; after it every module's mode is as before."""
+    """Evaluation mode without a graph within the block; afterwards every module's mode is restored."""
     with modes(model), torch.no_grad():
         model.eval()
         yield
@@ -71,8 +71,7 @@ class Evaluation:
 
 
 def evaluate(model: nn.Module, split: Split, *, loss: Loss = "cross_entropy", batch_size: int = 1024) -> Evaluation:
-    """Mean loss and accuracy of a model on a split, in evaluation mode; modes, weights and random state stay
-    as they were.
+    """Mean loss and accuracy of a model on a split, in evaluation mode; modes, weights and random state are kept.
 
     `loss` maps (outputs, targets) to the mean over the batch. Raises ConvcraftError for an empty split or an
     unknown loss.
@@ -106,7 +105,7 @@ def totals(model: nn.Module, split: Split, function: LossFunction, batch_size: i
 def correct(model: nn.Module, split: Split, *, batch_size: int = 1024) -> NDArray[np.bool_]:
     """Which examples of a split a model classifies correctly, (n,), in evaluation mode.
 
-    Raises ConvcraftError where the targets are not classes. Chapter: Convolutional networks.
+    Raises ConvcraftError if the targets are not classes. Chapter: Convolutional networks.
 
     >>> correct(nn.Identity(), Split(torch.eye(3), torch.tensor([0, 1, 0])))
     array([ True,  True, False])
@@ -121,8 +120,7 @@ def correct(model: nn.Module, split: Split, *, batch_size: int = 1024) -> NDArra
 
 
 def predict_probabilities(model: nn.Module, x: Tensor, *, batch_size: int = 1024) -> Tensor:
-    r"""Class probabilities :math:`\mathrm{softmax}(\text{logits})` of a model in evaluation mode, (N,
-    classes), without a graph.
+    r"""Class probabilities :math:`\mathrm{softmax}(\text{logits})`, (N, classes), in evaluation mode, without a graph.
 
     >>> predict_probabilities(nn.Identity(), torch.zeros(1, 4))
     tensor([[0.2500, 0.2500, 0.2500, 0.2500]])

@@ -33,10 +33,10 @@ def fit_many(
     """Train the network of a factory at every learning rate from every seed, many at once.
 
     `fit_together` over the grid: the numbers are those of `fit(seeded(factory, s), splits, learning_rate=r,
-    seed=s, ...)` to rounding. `factory()` is called once a seed, with torch's generator at that seed; the
-    order of the batches and the noise (dropout, augmentation) are the seed's too, the same for all rates. A
+    seed=s, ...)` up to rounding. `factory()` is called once per seed, with torch's generator at that seed; batch
+    order and noise (dropout, augmentation) depend on the seed too, and are the same for all rates. A
     run whose loss is not finite counts as chance accuracy. The other arguments, such as `epochs` and `loss`, are those
-    of `fit_together`. Raises ConvcraftError for an empty or repeated list of rates or seeds, and as `fit_together`.
+    of `fit_together`. Raises ConvcraftError for no rates or seeds, or repeated ones, and as `fit_together` does.
     Source: Robbins and Monro (1951), A Stochastic Approximation Method. Chapter: Activations.
 
     >>> from convcraft.lab import data, models
@@ -67,7 +67,7 @@ class Sweep:
 
     With `evaluate_at` the last dimension counts measurements. From the epoch in which a run diverged, its losses are
     inf and its validation accuracy is chance; `diverged` (rate, seed) marks it. The best rate has the highest mean
-    final validation accuracy over seeds; of equal ones the lower mean loss wins. Chapter: Activations.
+    final validation accuracy over seeds; ties go to the lower mean loss. Chapter: Activations.
     """
 
     learning_rates: list[float]
@@ -85,7 +85,7 @@ class Sweep:
         """The table of runs that are ordered by seed, then rate."""
         grid = (len(rates), len(seeds))
         looks = max((one.history.epochs for one in trained), default=0)
-        loss = np.full((*grid, looks), np.inf)  # of a run that diverged before the first measurement
+        loss = np.full((*grid, looks), np.inf)  # kept by a run that diverged before the first measurement
         sweep = cls(
             list(rates), list(seeds), loss, loss.copy(), np.full_like(loss, chance),
             np.zeros(grid, dtype=np.bool_), chance, copy.deepcopy(trained[0].model), {},
@@ -98,7 +98,7 @@ class Sweep:
                 table = getattr(sweep, name)[place]
                 table[: len(values)] = values
                 if values and not one.diverged:
-                    table[len(values) :] = values[-1]  # of a run that had stopped falling
+                    table[len(values) :] = values[-1]  # a run whose loss had stopped falling
         states = [one.model.state_dict() for one in trained]
         for name in states[0]:
             stacked = torch.stack([state[name] for state in states])
@@ -114,13 +114,13 @@ class Sweep:
     def best(self) -> int:
         """Index of the learning rate with the best mean final validation accuracy over seeds.
 
-        Of a task without accuracies, the one with the lowest mean final validation loss.
+        For a regression, the one with the lowest mean final validation loss. Raises ConvcraftError after 0 epochs.
         """
         if not self.epochs:
             raise ConvcraftError("best needs at least one epoch; this sweep was trained for 0. Pass epochs=1 or more.")
         accuracy = self.validation_accuracy[:, :, -1]
         loss = self.validation_loss[:, :, -1].mean(1)
-        if np.isnan(accuracy).any():  # a regression has none: a run that diverged must not look better for it
+        if np.isnan(accuracy).any():  # a regression has none, and a diverged run must not look better for that
             return int(loss.argmin())
         return int(np.lexsort((loss, -accuracy.mean(1)))[0])
 

@@ -17,7 +17,7 @@ from convcraft.lab.training.layers import Noise, compute_across, random_state, s
 from convcraft.lab.training.losses import Loss, device_of, is_classification, resolve_loss, right_answers
 
 Tensors = dict[str, Tensor]
-#: what a copy may have of its own
+#: the settings that may differ between copies
 STRENGTHS = ("learning_rate", "momentum", "weight_decay", "l1")
 
 
@@ -49,7 +49,7 @@ def drawing_layers(model: nn.Module, run: Callable[[nn.Module], object]) -> list
     inside = ""
     for name, layer in model.named_modules():
         stateless = next(layer.parameters(), None) is None and next(layer.buffers(), None) is None
-        listed = isinstance(layer, nn.ModuleList | nn.ModuleDict)  # is not called itself
+        listed = isinstance(layer, nn.ModuleList | nn.ModuleDict)  # not called itself
         if name and stateless and not listed and not (inside and name.startswith(inside)):
             watch(name, layer)
             inside = f"{name}."
@@ -91,7 +91,7 @@ class Stacked:
         return len(self.strengths["learning_rate"])
 
     def outputs(self, x: Tensor, shared: bool) -> Tensor:
-        """Outputs (copies, n, ...); `shared`: the same x for all, else one batch a copy."""
+        """Outputs (copies, n, ...); `shared`: the same x for all, else one batch per copy."""
         return self._outputs(self.parameters, self.buffers, x, shared)
 
     def _outputs(self, parameters: Tensors, buffers: Tensors, x: Tensor, shared: bool) -> Tensor:
@@ -130,7 +130,7 @@ class Stacked:
             for name, gradient in zip(self.trained, gradients, strict=True):
                 self.velocity[name] = torch.zeros_like(gradient)
                 self.parameters[name] = torch.empty_like(gradient).copy_(self.parameters[name])
-            self.gradients.allowed &= before == _numbers(self.template)  # a graph would not count on
+            self.gradients.allowed &= before == _numbers(self.template)  # a graph would not update them
         self._step(gradients)
         return losses, right
 
@@ -161,7 +161,7 @@ class Stacked:
                 weight.sub_(torch.minimum(torch.maximum(weight, -limit), limit))
 
     def keep(self, rows: list[int]) -> None:
-        """Only the copies at these places go on."""
+        """Go on with only the copies at these places."""
         for part in (self.parameters, self.buffers, self.velocity, self.strengths):
             for name, value in part.items():
                 part[name] = value[rows]
@@ -194,7 +194,7 @@ def correct_of(outputs: Tensor, targets: Tensor) -> Tensor:
     return right.flatten(1).sum(1)
 
 
-#: how often inputs of one form must have been seen, and how many calls must be to come, for a trace to pay
+#: how often inputs of one form must have been seen, and how many calls must still follow, for a trace to pay off
 AFTER, WORTH = 10, 150
 
 Lists = tuple[list[Tensor], ...]

@@ -58,14 +58,14 @@ def fit_together(
     """Train a copy of a factory's network for each of `copies`, many at once on stacked weights.
 
     Each of `copies` is a dictionary with a "seed" and, where they differ from the defaults of `fit`,
-    "learning_rate", "momentum", "weight_decay" and "l1": strengths and rates are trained side by side.
-    `splits` is one data set, or a function from the seed to the data of that seed (a training subset of its
-    own), all of the same sizes. The other settings are those of `fit`, and so are the numbers, to rounding:
-    those of `fit(seeded(factory, s), splits, seed=s, ...)`, batch order, running statistics, dropout masks
-    and augmentations included. `chunk` copies are trained at once (None: a measured default).
+    "learning_rate", "momentum", "weight_decay" and "l1". `splits` is one data set, or a function from the seed
+    to the data of that seed (such as its own training subset), all of the same sizes. The other settings are
+    those of `fit`, and the numbers are, up to rounding, those of `fit(seeded(factory, s), splits, seed=s, ...)`,
+    including batch order, running statistics, dropout masks and augmentations. `chunk` copies are trained at
+    once (None: a measured default).
 
-    What `torch.func.vmap` cannot do (control flow that depends on values), or draws random numbers elsewhere
-    than in layers without parameters, is trained one by one by `fit`; `reason_against` says why.
+    Networks that `torch.func.vmap` cannot handle (control flow that depends on values), or that draw random
+    numbers outside layers without parameters, are trained one by one by `fit`; `reason_against` says why.
 
     Returns the trained networks in the order of `copies`; one whose loss was not finite has its history up to that
     point, with `stopped == "diverged"`. The test part is not touched. Raises ConvcraftError for a factory whose
@@ -96,7 +96,7 @@ def fit_together(
         if next(model.parameters(), None) is None or shapes != others:
             raise ConvcraftError(
                 f"factory must make the same parameters at every call; got {len(shapes)} parameters "
-                f"{shapes[:3]} after {len(others)} parameters {others[:3]}. Let only their values be random."
+                f"{shapes[:3]} after {len(others)} parameters {others[:3]}. Only their values may be random."
             )
         if device is not None:
             model.to(device)
@@ -153,7 +153,7 @@ def reason_against(model: nn.Module, train: Split, loss: Loss = "cross_entropy")
         with evaluating(stacked.template):
             stacked.outputs(few.x, shared=True)
     except (RuntimeError, TypeError, AttributeError, IndexError, ValueError) as error:
-        return f"torch.func cannot do its network or loss ({str(error).splitlines()[0][:120]})"
+        return f"torch.func cannot handle its network or loss ({str(error).splitlines()[0][:120]})"
     return ""
 
 
@@ -209,7 +209,7 @@ def _stack(tensors: Sequence[Tensor], name: str) -> Tensor:
         shapes = sorted({tuple(t.shape) for t in tensors})
         raise ConvcraftError(
             f"splits must return parts of the same size for every seed; got {name} of shapes {shapes}. "
-            "Train those seeds in calls of their own."
+            "Train those seeds in separate calls."
         )
     return torch.stack(list(tensors))
 
@@ -223,7 +223,7 @@ class _Chunk:
         self.stacked, self.budget, self.flat, self.bar = stacked, budget, flat, bar
         self.histories = [History() for _ in data]
         self.states: list[dict[str, Tensor]] = [{} for _ in data]
-        #: of the copies that are still trained: their places in the chunk, and the order of their batches
+        #: places in the chunk of the copies that are still being trained
         self.places = list(range(len(data)))
         self.parts = {
             name: _stack([getattr(getattr(d, name[0]), name[1]) for d in data], " ".join(name))
@@ -233,7 +233,7 @@ class _Chunk:
         self.examples = len(data[0].train), len(data[0].validation)
         distinct = list(dict.fromkeys(seeds))
         self.orders = [batch_orders(self.examples[0], seed) for seed in distinct]
-        self.which = torch.tensor([distinct.index(seed) for seed in seeds])  # of the orders is a copy's own
+        self.which = torch.tensor([distinct.index(seed) for seed in seeds])  # place of each copy's order
 
     def train(self) -> None:
         device = self.parts["train", "x"].device
@@ -271,7 +271,7 @@ class _Chunk:
         return part.index_select(0, rows.flatten()).view(*rows.shape, *part.shape[1:])
 
     def _look(self, update: int, trained: Tensor) -> None:
-        """Measure all copies; those that diverged or are flat are finished.
+        """Measure all copies, and end those that diverged or are flat.
 
         `trained` holds mean loss and accuracy since the last measurement, (2, copies).
         """
