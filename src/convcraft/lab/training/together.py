@@ -181,7 +181,7 @@ def _checked(copies: Sequence[Mapping[str, float]]) -> list[tuple[int, dict[str,
         own = DEFAULTS | {name: float(value) for name, value in one.items() if name != "seed"}
         check_number("fit", "learning_rate", own["learning_rate"], 0, above=True)
         check_strengths(own["momentum"], own["weight_decay"], own["l1"])
-        chosen.append((check_seed(one.get("seed", 0)), own))  # type: ignore[arg-type]
+        chosen.append((check_seed(one.get("seed", 0)), own))
     if not chosen:
         raise ConvcraftError("copies must hold at least one dictionary; got none. Pass for example [{'seed': 0}].")
     return chosen
