@@ -287,7 +287,7 @@ ERRORS = [
     (lambda: I.eye_(torch.empty(3)), r"eye_: tensor must have 2 dimensions, got shape \(3,\)"),
     (lambda: I.dirac_(MATRIX), r"dirac_: tensor must have 3 or 4 or 5 dimensions"),
     (lambda: I.dirac_(torch.empty(4, 1, 3), groups=3), r"dirac_: groups must divide .* 4, got 3; .* \[1, 2, 4\]"),
-    (lambda: I.dirac_(torch.empty(4, 1, 3), groups=0), r"dirac_: groups must be"),
+    (lambda: I.dirac_(torch.empty(4, 1, 3), groups=0), r"dirac_: groups must divide"),
     (lambda: I.uniform_(MATRIX, 2, 1), r"uniform_: b must be a finite number of at least 2, got 1"),
     (lambda: I.normal_(MATRIX, 0, -1), r"normal_: std must be a finite number of at least 0, got -1"),
     (lambda: I.normal_(MATRIX, math.nan), r"normal_: mean must be a finite number, got nan"),
