@@ -172,7 +172,7 @@ def _splits(load: Any, arm: str, seed: tuple[int, ...], device: str) -> Splits:
 
 @contextmanager
 def surroundings(seed: int, device: str) -> Iterator[None]:
-    """One thread, every random generator at the seed, interrupts that count; all restored afterwards."""
+    """One thread, seeded generators, and interrupts that are not swallowed; all is restored afterwards."""
     with ExitStack() as stack:
         stack.callback(torch.set_num_threads, torch.get_num_threads())
         stack.enter_context(host_random_state())
