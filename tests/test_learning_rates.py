@@ -441,7 +441,7 @@ class Root(nn.Module):
 SHARP = [
     ({"iterations": 0}, "iterations must be a whole number of at least 1"),
     ({"tolerance": 0.0}, "tolerance must be a finite number above 0"),
-    ({"generator": 3}, "generator must be a torch.Generator on the CPU"),
+    ({"generator": 3}, "generator must be a torch.Generator or None, got int"),
     ({"loss": lambda o, t: o}, "loss must return a scalar"),
     ({"loss": lambda o, t: o.mean() * math.inf}, "loss must be finite"),
     ({"batch": 3}, "batch must"),

@@ -1,7 +1,9 @@
 """Everything that a function has used is put back, bit for bit, and graphs that wait stay valid."""
 
 import math
+import random
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -80,3 +82,17 @@ def test_modes_are_put_back_one_by_one():
     with _restore.modes(model):
         model.train()
     assert [m.training for m in model.modules()] == [True, True, False, False]
+
+
+def test_from_one_seed_all_generators_draw_the_same_and_go_on_afterwards_as_if_nothing_had_been():
+    def draw():
+        return torch.rand(1).item(), np.random.rand(), random.random()
+
+    model = nn.Linear(2, 2)
+    before = torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate()
+    drawn = []
+    for seed in (3, 3, 4):
+        with _restore.random_state(model, seed=seed):
+            drawn.append(draw())
+    assert drawn[0] == drawn[1] and all(a != b for a, b in zip(drawn[0], drawn[2], strict=True))
+    assert (torch.get_rng_state().tolist(), str(np.random.get_state()), random.getstate()) == before

@@ -106,6 +106,15 @@ def check_count(function: str, name: str, value: Any, least: int = 1) -> int:
     return number
 
 
+def check_groups(function: str, name: str, value: Any, channels: int) -> None:
+    """Require a number of groups that divides the number of channels."""
+    if not isinstance(value, int) or value < 1 or channels % value:
+        raise ConvcraftError(
+            f"{function}: {name} must divide the number of channels {channels}, got {value!r}; "
+            f"use one of {[g for g in range(1, channels + 1) if channels % g == 0][:8]}"
+        )
+
+
 def check_learns(function: str, model: Any) -> list[nn.Parameter]:
     """The parameters of a model that learn; it must have one."""
     check_module(function, model, advice="pass the model itself")

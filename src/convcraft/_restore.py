@@ -3,7 +3,7 @@
 import copy
 import random
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -70,23 +70,38 @@ def random_state(model: nn.Module, data: Any = None, seed: int | None = None) ->
         if isinstance(value, torch.Generator)
     }
     states = [(generator, generator.get_state()) for generator in generators.values()]
-    numpy_state, python_state = np.random.get_state(), random.getstate()
     try:
-        with torch.random.fork_rng(sorted(_gpus(model), key=str)):
+        with host_random_state(), torch.random.fork_rng(sorted(_gpus(model), key=str)):
             if seed is not None:
                 seed_all(model, seed)
             yield
     finally:
-        np.random.set_state(numpy_state)
-        random.setstate(python_state)
         for generator, state in states:
             generator.set_state(state)
 
 
+@contextmanager
+def host_random_state() -> Iterator[None]:
+    """Put NumPy's and Python's random state back."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)
+
+
 def seed_all(model: nn.Module, seed: int) -> None:
-    """Seed torch's generator of the CPU and those of the model's GPUs, and of no other GPU."""
-    torch.default_generator.manual_seed(seed)
-    for device in _gpus(model):
+    """Seed NumPy, Python, torch's generator of the CPU and those of the model's GPUs."""
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+    seed_torch(seed, _gpus(model))
+
+
+def seed_torch(seed: int, gpus: Iterable[torch.device] = ()) -> None:
+    """Seed torch's generator of the CPU and those of these GPUs, and of no other GPU."""
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every GPU as well
+    for device in gpus:
         with torch.cuda.device(device):
             torch.cuda.manual_seed(seed)
 

@@ -52,7 +52,7 @@ def test_an_unknown_illness_names_the_near_ones(call):
     with pytest.raises(ConvcraftError, match="unknown illness 'dead-unit': did you mean 'dead-units'"):
         call("dead-unit")
     if call is not clinic.describe:
-        with pytest.raises(ConvcraftError, match="seed must be an integer"):
+        with pytest.raises(ConvcraftError, match="seed must be a whole number of at least 0"):
             call("dead-units", seed=-1)
 
 

@@ -64,3 +64,9 @@ def test_right_answers_pass(name, answer):
 )
 def test_slips_are_named(name, answer, said):
     is_told(name, answer, said)
+
+
+def test_a_check_that_draws_leaves_the_random_state_of_the_reader_alone():
+    before = torch.get_rng_state()
+    passes("draw-with-gradient", draw)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -239,9 +239,9 @@ UNIT = Task("s", None, (Key("final", "a", None, 0),), study=Study(arms={"a": {}}
 
 
 def test_a_worker_of_another_version_refuses():
-    assert cluster.perform_here(UNIT, cluster.versions())[0]["arm"] == "a"
+    assert cluster.perform_here(UNIT, executors.perform, cluster.versions())[0]["arm"] == "a"
     with pytest.raises(ConvcraftError, match="'torch': '0.1'.*a worker has"):
-        cluster.perform_here(UNIT, {**cluster.versions(), "torch": "0.1"})
+        cluster.perform_here(UNIT, executors.perform, {**cluster.versions(), "torch": "0.1"})
 
 
 @pytest.mark.parametrize(

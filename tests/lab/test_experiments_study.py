@@ -50,7 +50,7 @@ WRONG = {
     "no seeds": ({"seeds": ()}, "seeds must hold one seed or more"),
     "a seed twice": ({"seeds": (1, 1)}, "seeds must hold one seed or more, none twice"),
     "a tuning seed twice": ({"tuning_seeds": (1, 1)}, "tuning_seeds must hold"),
-    "a seed below 0": ({"seeds": (-1,)}, "seed must be an integer"),
+    "a seed below 0": ({"seeds": (-1,)}, "seed must be a whole number"),
     "seeds in both": ({"rates": (0.1, 0.2), "seeds": range(5), "tuning_seeds": (4, 5)}, r"\[4\] in both"),
     "run and model": ({"model": model, "splits": splits}, "got both"),
     "neither run nor model": ({"run": None}, "got neither"),

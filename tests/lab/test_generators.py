@@ -104,7 +104,7 @@ def test_a_convolutional_decoder_makes_images(size):
     ("call", "said"),
     [
         (lambda: models.VAE(nn.Identity(), nn.Identity(), likelihood="gausian"), "did you mean 'gaussian'"),
-        (lambda: models.VAE(nn.Identity(), nn.Identity(), deviation=0.0), "deviation must be above 0"),
+        (lambda: models.VAE(nn.Identity(), nn.Identity(), deviation=0.0), "deviation must be a finite number above 0"),
         (lambda: models.VAE(nn.Identity(), nn.Identity(), deviations=0), "deviations"),
         (lambda: models.ConvDecoder(8, (4, 2), 3), "size must be 4 or more"),
         (lambda: frechet_distance([[1.0]], [[1.0], [2.0]]), "two rows or more"),

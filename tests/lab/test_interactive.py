@@ -357,7 +357,7 @@ BAD = [
     (lambda: interactive.activation_explorer(functions=[]), "functions: expected at least one name"),
     (lambda: interactive.activation_explorer(functions=["rleu"]), "did you mean 'relu'"),
     (lambda: interactive.activation_explorer("tanh", ["relu", "elu"]), "unknown start of control 'function'"),
-    (lambda: interactive.depth_explorer(width=1), "width: expected a whole number of at least 2"),
+    (lambda: interactive.depth_explorer(width=1), "width must be a whole number of at least 2"),
     (
         lambda: interactive.depth_explorer(torch.zeros(3)),
         r"inputs: expected a finite tensor \(n, d\), got \(3,\)",

@@ -24,7 +24,7 @@ def test_two_factors_by_hand():
     squares = {"a": 8 * 9, "b": 8 * 4, "a x b": 8 * 1, "residual": 8 * 1}
     assert {e.name: e.sum_of_squares for e in found.effects} == pytest.approx(squares)
     assert {e.name: e.share for e in found.effects} == pytest.approx({k: v / 120 for k, v in squares.items()})
-    assert [e.freedom for e in found.effects] == [1, 1, 1, 4]
+    assert [e.df for e in found.effects] == [1, 1, 1, 4]
     assert [e.name for e in found.effects] == ["a", "b", "a x b", "residual"]
     assert found["a"].f == pytest.approx(72 / (8 / 4)) and found["a"].partial.mean == pytest.approx(72 / 80)
     assert found["a"].p == pytest.approx(stats.f.sf(36, 1, 4))
@@ -48,7 +48,7 @@ def test_a_block_makes_of_two_arms_the_paired_test_of_scipy():
     found = variance_shares([*a, *b], {"arm": arm}, block=seed)
     expected = stats.ttest_rel(a, b)
     assert (found["arm"].f, found["arm"].p) == pytest.approx((expected.statistic**2, expected.pvalue))
-    assert found["block"].freedom == found["residual"].freedom == 8
+    assert found["block"].df == found["residual"].df == found["residual"].freedom == 8
     assert found["arm"].p < variance_shares([*a, *b], {"arm": arm})["arm"].p
 
 
@@ -74,7 +74,7 @@ def test_the_squares_are_what_linear_models_explain():
         gained = explained(names[: i + 1]) - explained(names[:i])
         assert found[name].sum_of_squares == pytest.approx(gained, abs=1e-10)
     assert sum(e.share for e in found.effects) == pytest.approx(1)
-    assert sum(e.freedom for e in found.effects) == 23
+    assert sum(e.df for e in found.effects) == 23
 
 
 def test_interactions_beyond_the_order_go_to_the_residual():
@@ -83,7 +83,7 @@ def test_interactions_beyond_the_order_go_to_the_residual():
     whole, pairs, main = (variance_shares(y, factors, order=order) for order in (None, 2, 1))
     left = whole["residual"].share + whole["a x b x c"].share
     assert pairs["residual"].share == pytest.approx(left) and len(pairs.effects) == 7
-    assert pairs["residual"].freedom == whole["residual"].freedom + 2
+    assert pairs["residual"].df == whole["residual"].df + 2
     assert [e.name for e in main.effects if " x " in e.name] == []
     assert pairs["c", "a"] == pairs["a x c"] == pairs["c x a"]
 
@@ -109,7 +109,7 @@ def test_a_shift_and_a_scale_do_not_matter():
 def test_without_replicates_nothing_is_tested():
     factors, _ = design(2, 2, 1)
     found = variance_shares([0, 1, 2, 4], factors)
-    assert found["residual"].share == 0.0 and found["residual"].freedom == 0
+    assert found["residual"].share == 0.0 and found["residual"].df == 0
     assert found["a"].f is None and found["a"].p is None and found["a"].partial is None
     exact = variance_shares([0, 0, 1, 1, 2, 2, 3, 3], design(2, 2, 2)[0])  # replicates without any noise
     assert exact["a"].f is None and exact["a x b"].share == pytest.approx(0)

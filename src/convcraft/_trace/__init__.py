@@ -17,6 +17,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .._checks import check_module
 from ..errors import ConvcraftError
 from . import kinds
 from .branches import Branches, is_normalization, residual
@@ -113,8 +114,7 @@ def successors(model: nn.Module, example: Any = None) -> Graph:
 
     Raises ConvcraftError when model is not a module, or can neither be traced nor run on the example.
     """
-    if not isinstance(model, nn.Module):
-        raise ConvcraftError(f"model must be a torch.nn.Module, got {type(model).__name__}; pass the model")
+    check_module("successors", model)
     operations, source, optional = _operations(model, example)
     _join_gates(operations)
     branches = residual(operations)

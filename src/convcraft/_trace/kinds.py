@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.nn.modules import batchnorm, conv, instancenorm
 
+from .._restore import random_state
+
 _IN_ONE_WORD = """
     CELU ELU FReLU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LogSigmoid Mish PReLU RReLU ReLU ReLU6 SELU SiLU
     Sigmoid Softmax Softmin Softplus Softshrink Softsign Swish Tanh Tanhshrink Threshold
@@ -115,7 +117,7 @@ def is_elementwise(module: nn.Module) -> bool:
     x = torch.randn(4, 3, 8, 8, generator=generator, device="cpu")
     order = torch.randperm(x.numel(), generator=generator, device="cpu")
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), random_state(module):
             module = copy.deepcopy(module).eval()
             y, shuffled = module(x.clone()), module(x.flatten()[order].view_as(x))
         if not isinstance(y, Tensor) or y.shape != x.shape or y.dtype != x.dtype:

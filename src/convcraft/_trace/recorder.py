@@ -19,6 +19,7 @@ from torch import Tensor, fx, nn
 from torch.fx.proxy import TracerBase
 from torch.overrides import TorchFunctionMode
 
+from .._restore import random_state
 from . import kinds
 
 
@@ -255,9 +256,8 @@ def in_order(model: nn.Module) -> list[Operation]:
 
 @contextlib.contextmanager
 def _alone(model: nn.Module) -> Iterator[nn.Module]:
-    """A copy of the modules and buffers with the same parameters; torch's random state is restored."""
-    devices = {p.device for p in model.parameters() if p.device.type == "cuda" and torch.cuda.is_available()}
-    with torch.random.fork_rng(devices=list(devices)):
+    """A copy of the modules and buffers with the same parameters; every random state is restored."""
+    with random_state(model):
         yield twin(model)
 
 

@@ -119,8 +119,8 @@ class MetaAconC(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         _check_channels("MetaAconC", input, self.channels)
-        beta = torch.sigmoid(self.bn2(self.fc2(self.bn1(self.fc1(_context(input))))))
-        p1, p2, beta = (_per_channel(value, input) for value in (self.p1, self.p2, beta))
+        beta = torch.sigmoid(self.bn2(self.fc2(self.bn1(self.fc1(_context(input))))))  # (N, C)
+        p1, p2, beta = (_per_channel(value, input) for value in (self.p1, self.p2, beta))  # (N or 1, C, 1, ...)
         return acon_c(input, p1, p2, beta)
 
     def extra_repr(self) -> str:
@@ -183,13 +183,13 @@ class DynamicReLU(nn.Module):
         _check_channels("DynamicReLU", input, self.channels)
         residual = 2 * torch.sigmoid(self.fc2(torch.relu(self.fc1(_context(input))))) - 1
         groups = 1 if self.shared else self.channels
-        lines = self.initial + self.spread * residual.view(-1, groups, 2 * self.pieces)
+        lines = self.initial + self.spread * residual.view(-1, groups, 2 * self.pieces)  # (N, C or 1, 2 K)
         slopes, intercepts = lines.to(input.dtype).split(self.pieces, -1)  # autocast may have left the dtype
         return slopes, intercepts
 
     def forward(self, input: Tensor) -> Tensor:
         slopes, intercepts = self.coefficients(input)  # (N, C or 1, K)
-        shape = (*slopes.shape[:2], *(1,) * (input.dim() - 2))
+        shape = (*slopes.shape[:2], *(1,) * (input.dim() - 2))  # (N, C or 1, 1, ...)
         pieces = zip(slopes.unbind(-1), intercepts.unbind(-1), strict=True)
         lines = [input * slope.reshape(shape) + intercept.reshape(shape) for slope, intercept in pieces]
         return functools.reduce(torch.maximum, lines)

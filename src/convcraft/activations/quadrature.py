@@ -55,8 +55,8 @@ def value_and_slope(function: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Te
 def _panels(function: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, order: int) -> Tensor:
     """Integrals of (f, f^2, f'^2) times the normal density over each panel; shape (panels, 3)."""
     nodes, weights = _rule(order)
-    half = 0.5 * (high - low).unsqueeze(1)
-    z = 0.5 * (high + low).unsqueeze(1) + half * nodes
+    half = 0.5 * (high - low).unsqueeze(1)  # (panels, 1)
+    z = 0.5 * (high + low).unsqueeze(1) + half * nodes  # (panels, nodes)
     density = torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi) * weights * half
     value, slope = value_and_slope(function, z)
     return torch.stack([value, value**2, slope**2], dim=-1).mul(density.unsqueeze(-1)).sum(1)

@@ -1,6 +1,6 @@
-"""Augmentation: a batch of images on its device, one random draw an image, reproducible by `generator=`.
+"""Augmentation: a batch of images on its device, a random draw for each image, reproducible by `generator=`.
 
-Functions change images by given parameters (a number, or a tensor with one number an image); modules draw
+Functions change images by given parameters (a number, or a tensor with one for each image); modules draw
 these parameters in training mode and do nothing in eval mode. Images are (N, C, H, W), floating-point, in
 [0, 1] or standardized; dtype, device and memory format are kept. Of modules `p` is the share of the images
 that are changed. `clip` is explained with `brightness`, `padding`, `fill` and `interpolation` with `shift`.

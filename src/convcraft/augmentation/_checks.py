@@ -74,7 +74,7 @@ def check_range(
 
 
 def per_image(function: str, name: str, value: Any, images: Tensor) -> Number:
-    """A number, or a tensor of one number an image, in the precision that positions are computed in."""
+    """A number, or a tensor of one for each image, in the precision that positions are computed in."""
     if not isinstance(value, Tensor):
         return check_number(function, name, value)
     if value.dim() > 1 or (value.dim() == 1 and value.size(0) != images.size(0)):
@@ -133,7 +133,7 @@ def is_zero(value: Levels) -> bool:
 
 
 def levels(function: str, name: str, value: Levels, images: Tensor) -> Number:
-    """A number, or one a channel shaped (1, C, 1, 1)."""
+    """A number, or one for each channel shaped (1, C, 1, 1)."""
     if not isinstance(value, tuple | list):
         return as_number(value) or 0.0
     if len(value) != (channels := images.size(1)):

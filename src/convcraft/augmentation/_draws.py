@@ -1,4 +1,4 @@
-"""Random draws, one an image: float32 whatever the dtype of the images, so that a seed means the same."""
+"""Random draws, one for each image: float32 whatever the dtype of the images, so that a seed means the same."""
 
 import math
 

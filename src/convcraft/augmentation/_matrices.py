@@ -1,4 +1,4 @@
-"""Affine maps of the plane, one an image, written out so that no matrix product rounds to half precision.
+"""Affine maps of the plane, one for each image, written out: a matrix product may round to half precision.
 
 Positions are in pixels from the centre of the image, x to the right and y downwards. A map takes the position in the
 input to the position in the output. Entries are numbers where all images agree and (N,) tensors where they do not.
@@ -33,7 +33,7 @@ class Matrix(NamedTuple):
         """This map first, the other after it."""
         a, b, c, d, e, f = self
         p, q, r, s, t, u = other
-        return Matrix(
+        return Matrix(  # of [p q r; s t u; 0 0 1] @ [a b c; d e f; 0 0 1] the first two rows
             plus(times(p, a), times(q, d)),
             plus(times(p, b), times(q, e)),
             plus(plus(times(p, c), times(q, f)), r),

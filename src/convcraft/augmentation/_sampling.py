@@ -1,4 +1,4 @@
-"""One `grid_sample` a batch: every image read at the positions that its own affine map tells."""
+"""One `grid_sample` for a batch: every image read at the positions that its own affine map tells."""
 
 import torch
 import torch.nn.functional as F
@@ -19,18 +19,18 @@ def positions(matrix: Matrix, images: Tensor) -> Tensor:
     count, _, height, width = images.shape
     dtype, device = precision(images), images.device
     a, b, c, d, e, f = matrix.inverse().then(_matrices.scaling(2 / width, 2 / height))
-    x = torch.arange(-(width - 1) / 2, width / 2, dtype=dtype, device=device)
-    y = torch.arange(-(height - 1) / 2, height / 2, dtype=dtype, device=device).view(-1, 1)
+    x = torch.arange(-(width - 1) / 2, width / 2, dtype=dtype, device=device)  # (W,)
+    y = torch.arange(-(height - 1) / 2, height / 2, dtype=dtype, device=device).view(-1, 1)  # (H, 1)
     shape = (count, height, width)
     if not isinstance(b, Tensor) and not isinstance(d, Tensor) and b == d == 0:
-        planes = [_column(a) * x + _column(c), _column(e) * y + _column(f)]
+        planes = [_column(a) * x + _column(c), _column(e) * y + _column(f)]  # (N, 1, W), (N, H, 1), or no N
         return torch.stack([plane.expand(shape) for plane in planes], 1).permute(0, 2, 3, 1)
     entries = [
         entry if isinstance(entry, Tensor) else torch.full((1,), entry, dtype=dtype, device=device)
         for entry in (a, d, b, e, c, f)
     ]
-    pairs = torch.stack(torch.broadcast_tensors(*entries), -1).view(-1, 3, 2, 1, 1)
-    along, down, at = pairs.unbind(1)
+    pairs = torch.stack(torch.broadcast_tensors(*entries), -1).view(-1, 3, 2, 1, 1)  # (N or 1, column, x and y, 1, 1)
+    along, down, at = pairs.unbind(1)  # (N or 1, 2, 1, 1) each
     return (along * x + (down * y + at)).expand(count, 2, height, width).permute(0, 2, 3, 1)
 
 

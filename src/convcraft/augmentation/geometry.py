@@ -1,4 +1,4 @@
-"""Moving the pixels of a batch: functions of given parameters, each one number or one number an image."""
+"""Moving the pixels of a batch: functions of given parameters, each one number for all images or one for each."""
 
 from typing import Any
 

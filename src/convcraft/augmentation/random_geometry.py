@@ -58,7 +58,7 @@ class Spatial(Augmentation):
         return self.lattice or self.interpolation == "nearest"
 
     def draw_matrix(self, images: Tensor, generator: Generator) -> Matrix:
-        """One map an image; a subclass defines it."""
+        """A map for each image; a subclass defines it."""
         raise ConvcraftError(f"{type(self).__name__}: the class must define draw_matrix(images, generator)")
 
     def draw(self, images: Tensor, generator: Generator) -> Moves:

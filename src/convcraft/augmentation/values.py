@@ -1,4 +1,4 @@
-"""Changing the values of a batch in place of its positions: brightness, contrast, noise, erasing."""
+"""Changing the values of a batch and not where they stand: brightness, contrast, noise, erasing."""
 
 from typing import Any, Literal
 
@@ -149,12 +149,12 @@ def overwrite(images: Tensor, x: Tensor, y: Tensor, size: int, value: Levels) ->
     Pixels outside go to the edge, where the square lies as well.
     """
     steps = torch.arange(size, device=images.device)
-    columns = (x.view(-1, 1, 1) + steps).clamp(0, images.size(3) - 1)
-    rows = (y.view(-1, 1, 1) + steps.view(-1, 1)).clamp(0, images.size(2) - 1)
-    which = torch.arange(images.size(0), device=images.device).view(-1, 1, 1)
+    columns = (x.view(-1, 1, 1) + steps).clamp(0, images.size(3) - 1)  # (N, 1, size)
+    rows = (y.view(-1, 1, 1) + steps.view(-1, 1)).clamp(0, images.size(2) - 1)  # (N, size, 1)
+    which = torch.arange(images.size(0), device=images.device).view(-1, 1, 1)  # (N, 1, 1)
     level = levels("RandomErasing", "value", value, images)
     filled = level.to(images.dtype).flatten() if isinstance(level, Tensor) else images.new_full((), level)
-    channels_behind = images.permute(0, 2, 3, 1)
+    channels_behind = images.permute(0, 2, 3, 1)  # (N, H, W, C): one write for all channels
     return channels_behind.index_put((which, rows, columns), filled).permute(0, 3, 1, 2)
 
 

@@ -89,7 +89,9 @@ def role_of(module: nn.Module) -> tuple[str, str]:
     return (kind, "weights") if kind is not None else ("other", "other")
 
 
-class _Mode(TorchFunctionMode):
+class Calls(TorchFunctionMode):
+    """Tells of every function of torch that has returned, while it is active."""
+
     def __init__(self, called: Callable[[Any, Any, Any, Any], None]) -> None:
         super().__init__()
         self.called = called
@@ -116,7 +118,7 @@ class Watcher:
         self.names = {module: name for name, module in model.named_modules()}
         self.leaves = {module: role_of(module) for module in leaves(model)}
         own_code = any(m not in self.leaves and type(m) not in _CONTAINERS for m in self.names)
-        self.mode = _Mode(self._called) if every_function or (functional and own_code) else None
+        self.mode = Calls(self._called) if every_function or (functional and own_code) else None
         if roles is not None and self.mode is None:  # nobody asks about the others
             self.names = {
                 module: name

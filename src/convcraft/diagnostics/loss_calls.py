@@ -8,10 +8,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from .._trace import kinds, tensors
 from . import thresholds
+from .hooks import Calls
 
 DISTANCES = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 _CLASSES = ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "binary_cross_entropy")
@@ -37,7 +37,7 @@ class LossCall:
 
 
 @dataclass
-class LossWatch(TorchFunctionMode):
+class LossWatch(Calls):
     """Notes the losses that are computed while it is active, and an output broadcast against its target."""
 
     calls: list[LossCall] = field(default_factory=list)
@@ -45,11 +45,10 @@ class LossWatch(TorchFunctionMode):
     broadcast: tuple[tuple[int, ...], tuple[int, ...]] | None = None
 
     def __post_init__(self) -> None:
-        super().__init__()
+        super().__init__(self._called)
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def _called(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         kwargs = kwargs or {}
-        result = func(*args, **kwargs)
         watched = all(isinstance(value, Tensor) for value in self.pair)
         if watched and kinds.function_name(func) in (*DISTANCES, "sub", "rsub"):
             # (N, 1) against (N,) makes (N, N): every output is compared with every target
@@ -66,7 +65,6 @@ class LossWatch(TorchFunctionMode):
         if name is not None and isinstance(result, Tensor):
             with torch.no_grad():
                 self.calls.append(_describe(func, name, args, kwargs, result))
-        return result
 
 
 def _describe(func: Callable[..., Tensor], name: str, args: Any, kwargs: Any, result: Tensor) -> LossCall:

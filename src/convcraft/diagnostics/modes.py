@@ -93,7 +93,7 @@ def _run(model: nn.Module, batch: Batch, seed: int, *, still: bool) -> tuple[Any
 
 
 def compare_modes(model: nn.Module, batch: Batch) -> ModeFacts:
-    """Run a copy of the model in both modes; leaves it in evaluation mode."""
+    """Run the model in both modes; leaves it in training mode, but for what is known to differ."""
     model.eval()
     first, layers = _run(model, batch, 0, still=False)
     second, again = _run(model, batch, 1, still=False)

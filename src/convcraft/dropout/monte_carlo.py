@@ -115,8 +115,6 @@ def _seeded(model: nn.Module, generator: Generator) -> Iterator[None]:
     seed = int(torch.empty((), dtype=torch.int64, device="cpu").random_(generator=generator))
     with random_state(model, seed=seed):
         try:
-            np.random.seed(seed % 2**32)
-            random.seed(seed)
             for module in own:
                 module.generator = None
             yield

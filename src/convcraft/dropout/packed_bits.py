@@ -129,7 +129,7 @@ def _multiply(x: Tensor, bits: Tensor, out: Tensor, scale: float, shift: float, 
 
 
 class _Masked(torch.autograd.Function):
-    """(x + shift) * m * scale + offset with m = 0 or 1 from packed bits; keeps one bit an element."""
+    """(x + shift) * m * scale + offset with m = 0 or 1 from packed bits; keeps one bit of each element."""
 
     @staticmethod
     def forward(
@@ -143,7 +143,7 @@ class _Masked(torch.autograd.Function):
             out = x
         elif strides is None:
             out = torch.empty_like(x)
-        else:
+        else:  # a gradient, which may lie in memory in another order than the bits do
             out = x.new_empty_strided(x.shape, strides)
         if x.stride() != out.stride():
             x = out.copy_(x)
@@ -162,6 +162,7 @@ class _Masked(torch.autograd.Function):
     @staticmethod
     def _linear(ctx: Any, grad: Tensor) -> Tensor:
         (bits,) = ctx.saved_tensors
+        # y = (x + shift) m scale + offset, so dy = dx m scale
         return _Masked.apply(grad, bits, ctx.strides, (ctx.constants[0], 0.0, 0.0), False)
 
     @staticmethod

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from .._checks import Generator, check_number
+from .._checks import Generator, check_groups, check_number
 from ..errors import ConvcraftError
 from ._checks import check_weight
 
@@ -169,18 +169,9 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     tensor([[[0., 1., 0.]]])
     """
     check_weight("dirac_", tensor, dimensions=(3, 4, 5))
-    check_groups("dirac_", tensor, groups)
+    check_groups("dirac_", "groups", groups, tensor.size(0))
     middle(tensor.zero_(), groups).diagonal(dim1=1, dim2=2).fill_(1)
     return tensor
-
-
-def check_groups(function: str, tensor: Tensor, groups: int) -> None:
-    """Refuse groups that do not divide the number of output channels."""
-    if not isinstance(groups, int) or groups < 1 or tensor.size(0) % groups:
-        raise ConvcraftError(
-            f"{function}: groups must be a positive divisor of the {tensor.size(0)} output channels "
-            f"(shape {tuple(tensor.shape)}), got {groups!r}; pass the convolution's groups"
-        )
 
 
 def middle(tensor: Tensor, groups: int) -> Tensor:

@@ -6,10 +6,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .._checks import Generator, check_choice, check_number
+from .._checks import Generator, check_choice, check_groups, check_number
 from ..errors import ConvcraftError
 from ._checks import check_weight
-from .basic import check_groups, middle
+from .basic import middle
 from .fans import fans
 from .gains import calculate_gain
 
@@ -211,7 +211,7 @@ def delta_orthogonal_(tensor: Weight, gain: float = 1, groups: int = 1, generato
             )
         groups, tensor = tensor.groups, tensor.weight
     check_weight("delta_orthogonal_", tensor, generator, dimensions=(3, 4, 5))
-    check_groups("delta_orthogonal_", tensor, groups)
+    check_groups("delta_orthogonal_", "groups", groups, tensor.size(0))
     check_number("delta_orthogonal_", "gain", gain)
     rows, columns = tensor.size(0) // groups, tensor.size(1)
     if rows < columns:

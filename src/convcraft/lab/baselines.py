@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from convcraft._checks import check_count, check_number
 from convcraft.errors import ConvcraftError
 
 Array = NDArray[np.float64]
@@ -46,8 +47,7 @@ def item_knn(visits: ArrayLike, k: int = 50) -> Array:
     """
     from sklearn.metrics.pairwise import cosine_similarity
 
-    if k < 1:
-        raise ConvcraftError(f"k must be 1 or more; got {k}. Pass for example 50.")
+    check_count("item_knn", "k", k)
     similarity = cosine_similarity(_table(visits).T)
     np.fill_diagonal(similarity, 0.0)
     order = np.argsort(-similarity, axis=0, kind="stable")
@@ -66,8 +66,7 @@ def ease(visits: ArrayLike, strength: float = 100.0) -> Array:
     array([[ 0., -0.],
            [-0.,  0.]])
     """
-    if not strength > 0:
-        raise ConvcraftError(f"strength must be above 0; got {strength}. Pass for example 100.")
+    check_number("ease", "strength", strength, 0, above=True)
     table = _table(visits)
     inverse = np.linalg.inv(table.T @ table + strength * np.eye(table.shape[1]))
     weights = -inverse / np.diag(inverse)  # column j divided by P_jj
@@ -88,8 +87,8 @@ def als(ratings: ArrayLike, rank: int, strength: float = 1.0, *, seed: int = 0, 
     >>> bool(np.abs(als(held, 1, strength=1e-6) - table).max() < 1e-3)
     True
     """
-    if rank < 1 or not strength > 0:
-        raise ConvcraftError(f"rank must be 1 or more and strength above 0; got {rank} and {strength}.")
+    check_count("als", "rank", rank)
+    check_number("als", "strength", strength, 0, above=True)
     table = np.asarray(ratings, dtype=np.float64)
     there, rest = (~np.isnan(table)).astype(float), np.nan_to_num(table)
 

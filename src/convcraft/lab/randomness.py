@@ -2,22 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from convcraft.errors import ConvcraftError
+from convcraft._checks import check_count
+from convcraft._restore import seed_torch
 
 _PURPOSES = ("batch order", "noise")
 
 
-def check_seed(seed: int) -> int:
+def check_seed(seed: Any) -> int:
     """The seed as an int; raises ConvcraftError unless it is an integer of 0 or more."""
-    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
-        raise ConvcraftError(f"seed must be an integer of 0 or more; got {seed!r}. Pass for example seed=0.")
-    return int(seed)
+    return check_count("lab", "seed", seed, 0)
 
 
 def stream(seed: int, purpose: str) -> int:
@@ -43,10 +42,7 @@ def forked(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     device = torch.device(device)
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every GPU as well
-        for each in cuda:
-            with torch.cuda.device(each):
-                torch.cuda.manual_seed(seed)
+        seed_torch(seed, cuda)
         yield
 
 

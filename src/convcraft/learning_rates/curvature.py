@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._batch import Loss, evaluate, resolve_loss, split, taker
-from .._checks import Generator, as_number, check_count, check_learns, check_number
+from .._checks import Generator, as_number, check_count, check_generator, check_learns, check_number
 from .._restore import preserved
 from ..errors import ConvcraftError
 
@@ -75,13 +75,8 @@ def sharpness(
     trained = check_learns("sharpness", model)
     check_count("sharpness", "iterations", iterations)
     check_number("sharpness", "tolerance", tolerance, 0, above=True)
-    if generator is None:
-        generator = torch.Generator().manual_seed(0)
-    elif not isinstance(generator, torch.Generator) or generator.device.type != "cpu":
-        raise ConvcraftError(
-            f"sharpness: generator must be a torch.Generator on the CPU, got {generator!r}; "
-            "use torch.Generator().manual_seed(seed)"
-        )
+    check_generator("sharpness", generator, torch.empty(0, device="cpu"), "start")
+    generator = generator or torch.Generator().manual_seed(0)
     function = resolve_loss("sharpness", loss)
     given = split("sharpness", batch, model, taker(loss))
     with preserved(model), torch.enable_grad():

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .._eager import has_memory, is_eager
 
-#: torch sums channels-last input without care for rounding: harmless up to this many numbers a channel.
+#: torch sums channels-last input without care for rounding: harmless up to this many numbers in a channel.
 CARELESS_UP_TO = 1024
 RATIO = 8.0
 

@@ -7,15 +7,6 @@ from torch import Tensor
 from ..errors import ConvcraftError
 
 
-def check_eps(function: str, eps: float, positive: bool = False) -> None:
-    """Refuse an eps below zero, or, where torch does, at zero: a constant channel would be divided by 0."""
-    if not (eps > 0 if positive else eps >= 0):
-        raise ConvcraftError(
-            f"{function}: eps must {'be positive in training' if positive else 'not be negative'}, "
-            f"got {eps!r}; the default is 1e-5"
-        )
-
-
 def check_channels(function: str, input: Any, name: str, channels: int) -> None:
     """Refuse an input whose dimension 1 does not fit what is given for each channel."""
     if isinstance(input, Tensor) and input.shape[1] != channels:
@@ -48,13 +39,4 @@ def check_running(function: str, argument: str, mean: Any, variance: Any) -> Non
         raise ConvcraftError(
             f"{function}: {missing} must be given with {argument}=False, got None; "
             f"pass the running statistics, or {argument}=True"
-        )
-
-
-def check_groups(function: str, groups: int, channels: int) -> None:
-    """Refuse a number of groups that does not divide the number of channels."""
-    if not isinstance(groups, int) or groups < 1 or channels % groups:
-        raise ConvcraftError(
-            f"{function}: num_groups must divide the number of channels {channels}, got {groups!r}; "
-            f"use one of {[g for g in range(1, channels + 1) if channels % g == 0][:8]}"
         )

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._checks import check_dimensions, check_floating
+from .._checks import check_dimensions, check_floating, check_number
 from . import _accuracy
-from ._checks import check_channels, check_each_channel, check_enough, check_eps, check_running
+from ._checks import check_channels, check_each_channel, check_enough, check_running
 
 
 def batch_norm(
@@ -50,7 +50,7 @@ def batch_norm(
             [ 1.]])
     """
     check_floating("batch_norm", input)
-    check_eps("batch_norm", eps, positive=training)
+    check_number("batch_norm", "eps", eps, 0, above=training)  # by 0 a constant channel would be divided
     check_dimensions("batch_norm", input, tuple(range(2, 65)), "(N, C) or (N, C, ...)")
     statistics = {"running_mean": running_mean, "running_var": running_var}
     check_each_channel("batch_norm", input, **statistics, weight=weight, bias=bias)

@@ -75,8 +75,7 @@ def _joined(norm: nn.Module) -> bool:
         return False
     twin: Any = copy.deepcopy(norm).cpu().double()
     twin.__dict__.pop("forward", None)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with torch.no_grad(), random_state(twin, seed=0):
         for values in (*twin._parameters.values(), *twin._buffers.values()):
             if values is not None and values.is_floating_point():
                 values.copy_(torch.rand(values.shape, device="cpu") + 0.5)
@@ -196,7 +195,7 @@ def _folded(layer: Any, norm: Any) -> tuple[Tensor, Tensor]:
         bias = bias + norm.bias.double()
     weight = layer.weight.double()
     if isinstance(layer, _TRANSPOSED):  # (in, out / groups, ...): the groups lie along the inputs
-        grouped = weight.unflatten(0, (layer.groups, -1))
+        grouped = weight.unflatten(0, (layer.groups, -1))  # (groups, C_in / groups, C_out / groups, ...)
         by_output = scale.view(layer.groups, 1, -1, *(1,) * (weight.dim() - 2))
         return (grouped * by_output).flatten(0, 1), bias
     return weight * scale.view(-1, *(1,) * (weight.dim() - 1)), bias

@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._checks import check_dimensions, check_floating
-from ._checks import check_channels, check_each_channel, check_enough, check_eps, check_running
+from .._checks import check_dimensions, check_floating, check_number
+from ._checks import check_channels, check_each_channel, check_enough, check_running
 
 
 def instance_norm(
@@ -37,7 +37,7 @@ def instance_norm(
              [-1.,  1.]]])
     """
     check_floating("instance_norm", input)
-    check_eps("instance_norm", eps)
+    check_number("instance_norm", "eps", eps, 0)
     check_dimensions("instance_norm", input, tuple(range(3, 65)), "(N, C, L) or (N, C, ...)")
     statistics = {"running_mean": running_mean, "running_var": running_var}
     check_each_channel("instance_norm", input, **statistics, weight=weight, bias=bias)

@@ -7,10 +7,10 @@ import torch  # noqa: F401  (the examples use it)
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .._checks import check_dimensions, check_floating
+from .._checks import check_dimensions, check_floating, check_groups, check_number
 from ..errors import ConvcraftError
 from . import _accuracy
-from ._checks import check_channels, check_eps, check_groups
+from ._checks import check_channels
 
 
 def layer_norm(
@@ -34,7 +34,7 @@ def layer_norm(
     tensor([[-1.,  1.]])
     """
     check_floating("layer_norm", input)
-    check_eps("layer_norm", eps)
+    check_number("layer_norm", "eps", eps, 0)
     shape = tuple(normalized_shape)
     if not shape:
         raise ConvcraftError("layer_norm: normalized_shape must hold sizes, got (); use input.shape[-1:]")
@@ -63,11 +63,11 @@ def group_norm(
     tensor([[-1.,  1., -1.,  1.]])
     """
     check_floating("group_norm", input)
-    check_eps("group_norm", eps)
+    check_number("group_norm", "eps", eps, 0)
     check_dimensions("group_norm", input, tuple(range(2, 65)), "(N, C, ...)")
     if not isinstance(input, Tensor):
         return F.group_norm(input, num_groups, weight, bias, eps)
-    check_groups("group_norm", num_groups, input.shape[1])
+    check_groups("group_norm", "num_groups", num_groups, input.shape[1])
     if input.numel() and not input.is_contiguous() and _accuracy.are_eager(input, weight, bias):
         return _accuracy.group_norm(input, num_groups, weight, bias, eps)
     return F.group_norm(input, num_groups, weight, bias, eps)
@@ -94,7 +94,7 @@ class GroupNorm(nn.GroupNorm):
         *,
         bias: bool = True,
     ) -> None:
-        check_groups("GroupNorm", num_groups, num_channels)
+        check_groups("GroupNorm", "num_groups", num_groups, num_channels)
         super().__init__(num_groups, num_channels, eps, affine, device, dtype)
         if not bias:  # not every version of torch takes it
             self.register_parameter("bias", None)

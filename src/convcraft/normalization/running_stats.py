@@ -46,7 +46,7 @@ class _Population:
         if x.dim() > 1:
             examples = x.shape[0] * x.shape[2:].numel()
             check_enough("recalibrate_batch_norm", x, examples, "per channel in a batch")
-        values = x.detach().transpose(0, 1).flatten(1)
+        values = x.detach().transpose(0, 1).flatten(1)  # (C, everything else)
         values = values.to(torch.float32 if values.is_mps else torch.float64)
         count = values.shape[1]
         if not count:

@@ -64,9 +64,10 @@ def triple(value: Any, name: str) -> tuple[float, float, float]:
     return centre, centre, centre
 
 
-def t_quantile(level: float, freedom: int) -> float:
-    """The q with P(|T| < q) = level for Student's t, by quadrature over T = sqrt(freedom) tan(angle)."""
+def t_quantile(level: float, df: int) -> float:
+    """The q with P(|T| < q) = level for Student's t, by quadrature over T = sqrt(df) tan(angle)."""
+    # without SciPy, which the library does not need
     angle = np.linspace(0.0, np.pi / 2, 200_001)
-    density = np.cos(angle) ** (freedom - 1)
+    density = np.cos(angle) ** (df - 1)
     share = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
-    return float(np.sqrt(freedom) * np.tan(np.interp(level, share / share[-1], angle)))
+    return float(np.sqrt(df) * np.tan(np.interp(level, share / share[-1], angle)))

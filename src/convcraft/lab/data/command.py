@@ -5,6 +5,7 @@ import sys
 
 from convcraft.errors import ConvcraftError
 from convcraft.lab.data import files, sequences, tables
+from convcraft.lab.data.images import load, names
 
 TABLES = {
     "msweb": tables.msweb,
@@ -28,8 +29,6 @@ def _state(name: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """`python -m convcraft data [NAME]`: 0 when it succeeded, else 1, with the reason on stderr."""
-    from convcraft.lab.data import load, names
-
     parser = argparse.ArgumentParser("python -m convcraft data", description=__doc__)
     parser.add_argument("name", nargs="?", help="the data set to fetch; without it, all are listed")
     name = parser.parse_args(argv).name

@@ -9,6 +9,7 @@ import torch
 
 from convcraft.lab.exercises.framework import Check, by_name, compare
 from convcraft.lab.exercises.kinds import formula, takes
+from convcraft.lab.randomness import forked
 
 _RNG = np.random.default_rng(11)
 _MEAN, _LOG_VARIANCE = _RNG.standard_normal((6, 3)), _RNG.standard_normal((6, 3))
@@ -25,9 +26,9 @@ def _total_mass(p: float) -> float:
 @takes("mean and log_variance")
 def draw_with_gradient(answer: Callable[..., Any]) -> str | None:
     """A function of mean and log-variance (tensors) -> draws, whose gradient reaches both."""
-    torch.manual_seed(0)
     mean, log_variance = (torch.full((20_000, 2), v, requires_grad=True) for v in (0.5, -1.0))
-    z = answer(mean, log_variance)
+    with forked(0):
+        z = answer(mean, log_variance)
     if not isinstance(z, torch.Tensor) or z.shape != mean.shape:
         return "the function must return a tensor of draws with the shape of mean."
     spread = float(z.detach().std())

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +17,8 @@ from convcraft.lab.experiments.run import Record, Task
 ANSWER_WITHIN = 10.0
 WORKER_WITHIN = 60.0
 
+#: the runs of a task -> their records
+Perform = Callable[[Task], list[Record]]
 _one_at_a_time = threading.Lock()
 
 
@@ -25,7 +27,7 @@ def versions() -> dict[str, str]:
     return {"convcraft": __version__, "torch": torch.__version__.split("+")[0]}
 
 
-def perform_here(task: Task, expected: Mapping[str, str]) -> list[Record]:
+def perform_here(task: Task, perform: Perform, expected: Mapping[str, str]) -> list[Record]:
     """What a worker does: the runs of a task, one at a time however many threads the worker has.
 
     A run sets the random generators and the thread count of its process, so two must not share it.
@@ -37,8 +39,6 @@ def perform_here(task: Task, expected: Mapping[str, str]) -> list[Record]:
             f"all workers must have the same versions as the machine that runs the study, {dict(expected)}; a "
             f"worker has {found}. Install the same on all of them."
         )
-    from convcraft.lab.experiments.executors import perform
-
     with _one_at_a_time:
         return perform(task)
 
@@ -89,7 +89,7 @@ def connected(scheduler: str) -> Iterator[Any]:
         yield client
 
 
-def perform_on(scheduler: str, tasks: Sequence[Task]) -> Iterator[list[Record]]:
+def perform_on(scheduler: str, tasks: Sequence[Task], perform: Perform) -> Iterator[list[Record]]:
     """The records of every task, done by the workers of a scheduler, each as soon as it is ready.
 
     When a worker dies, the scheduler gives its task to another; a task that has killed several workers is
@@ -100,7 +100,7 @@ def perform_on(scheduler: str, tasks: Sequence[Task]) -> Iterator[list[Record]]:
     with connected(scheduler) as client:
         from distributed import as_completed
 
-        futures = client.map(perform_here, tasks, expected=versions(), pure=False)
+        futures = client.map(perform_here, tasks, perform=perform, expected=versions(), pure=False)
         task_of = {future.key: task for future, task in zip(futures, tasks, strict=True)}
         for future in as_completed(futures, loop=client.loop):
             records = _result(future, task_of[future.key], scheduler)

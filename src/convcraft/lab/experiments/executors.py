@@ -31,7 +31,7 @@ def map_unordered(tasks: Sequence[Task], *, jobs: int = 1, scheduler: str | None
     if scheduler is not None:
         from convcraft.lab.experiments.cluster import perform_on
 
-        return perform_on(scheduler, tasks)
+        return perform_on(scheduler, tasks, perform)
     return map(perform, tasks) if jobs == 1 or len(tasks) < 2 else processes(tasks, jobs)
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from convcraft._restore import host_random_state
 from convcraft.errors import ConvcraftError
 from convcraft.lab.data.splits import Splits
 from convcraft.lab.experiments.score import of_training, score, withhold
@@ -171,12 +172,10 @@ def _splits(load: Any, arm: str, seed: tuple[int, ...], device: str) -> Splits:
 
 @contextmanager
 def surroundings(seed: int, device: str) -> Iterator[None]:
-    """One thread, every random generator at the seed, interrupts that count; all restored afterwards."""
-    states, threads = (random.getstate(), np.random.get_state()), torch.get_num_threads()
+    """One thread, seeded generators, and interrupts that are not swallowed; all is restored afterwards."""
     with ExitStack() as stack:
-        stack.callback(torch.set_num_threads, threads)
-        stack.callback(np.random.set_state, states[1])
-        stack.callback(random.setstate, states[0])
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        stack.enter_context(host_random_state())
         stack.enter_context(forked(stream(seed, "noise"), device))
         stack.enter_context(_interrupts())
         torch.set_num_threads(1)

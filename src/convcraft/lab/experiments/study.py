@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Self
 
 from convcraft._checks import check_all_known, check_count, check_known
@@ -256,11 +257,16 @@ def _merged(fit: Any, entries: Mapping[str, Any], takes_rate: bool) -> Any:
     return lambda arm: {**fit(arm), **entries}
 
 
-def _check_fit(settings: Mapping[str, Any], rates: bool, knows_rate: bool) -> None:
+@cache
+def _entries_of_fit() -> frozenset[str]:
+    """What a study may set of `training.fit`."""
     from convcraft.lab.training import fit
 
-    known = [name for name in inspect.signature(fit).parameters if name not in _NOT_FIT]
-    check_all_known("entry of fit", settings, known)
+    return frozenset(inspect.signature(fit).parameters) - frozenset(_NOT_FIT)
+
+
+def _check_fit(settings: Mapping[str, Any], rates: bool, knows_rate: bool) -> None:
+    check_all_known("entry of fit", settings, _entries_of_fit())
     if rates and "learning_rate" in settings:
         raise ConvcraftError("fit must not hold learning_rate when the study has rates; got both. Drop one.")
     if rates and settings.get("optimizer") is not None and not knows_rate:

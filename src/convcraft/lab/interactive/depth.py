@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from convcraft import activations
+from convcraft._checks import check_count
 from convcraft.errors import ConvcraftError
 
 from .component import InteractiveFigure, figure
@@ -45,8 +46,7 @@ def depth_explorer(
     >>> depth_explorer(functions=["relu"], gains=[1.0, 1.41, 2.0], width=16)
     <InteractiveFigure: activation, bias, gain; 12 frames>
     """
-    if not isinstance(width, int) or width < 2:
-        raise ConvcraftError(f"width: expected a whole number of at least 2, got {width!r}")
+    check_count("depth_explorer", "width", width, 2)
     for name, given, what in (("functions", functions, "name"), ("gains", gains, "number")):
         if not len(given):
             raise ConvcraftError(f"{name}: expected at least one {what}, got none")

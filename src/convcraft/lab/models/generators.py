@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convcraft._checks import check_count, check_known
+from convcraft._checks import check_count, check_known, check_number
 from convcraft.errors import ConvcraftError
 from convcraft.lab.models.networks import Activation, activation_layer
 
@@ -86,8 +86,8 @@ class VAE(nn.Module):
     ) -> None:
         super().__init__()
         check_known("likelihood", likelihood, ("gaussian", "bernoulli"))
-        if deviation is not None and not deviation > 0:
-            raise ConvcraftError(f"deviation must be above 0; got {deviation}. Pass None to learn it.")
+        if deviation is not None:
+            check_number("VAE", "deviation", deviation, 0, above=True, advice="pass None to learn it")
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
         check_count("VAE", "deviations", deviations)
         start = torch.full((deviations,), math.log(deviation or 0.3))

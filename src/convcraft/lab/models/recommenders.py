@@ -81,5 +81,5 @@ class PairNet(nn.Module):
         user, item = pairs.unbind(-1)
         h = self.layers(torch.cat([self.users(user), self.items(item)], -1))  # (N, hidden)
         if self.product is not None:
-            h = torch.cat([h, self.product[0](user) * self.product[1](item)], -1)
+            h = torch.cat([h, self.product[0](user) * self.product[1](item)], -1)  # (N, hidden + rank)
         return self.output(h).squeeze(-1)

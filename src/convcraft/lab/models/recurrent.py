@@ -72,7 +72,7 @@ class Gated(nn.Module):
                 new = self.candidate(now[..., 2 * size :] + reset * past[..., 2 * size :])
                 h = new + keep * (h - new)
             found.append(h)
-        return torch.stack(found, -2)
+        return torch.stack(found, -2)  # (..., T, size)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.output(self.states(x)[..., -1, :])
@@ -131,8 +131,8 @@ class TextNet(nn.Module):
             return self.output(found.amax(-1))
         if self.kind == "transformer":
             x = x + self.place[-x.shape[-2] :]
-            query, key, value = self.attend(self.norms[0](x)).chunk(3, -1)
-            scores = query @ key.mT / x.shape[-1] ** 0.5
+            query, key, value = self.attend(self.norms[0](x)).chunk(3, -1)  # (N, T, size) each
+            scores = query @ key.mT / x.shape[-1] ** 0.5  # (N, T, T)
             scores = torch.where(there.mT, scores, -1e9)  # padding is not attended to
             x = x + self.mix(scores.softmax(-1) @ value)
             x = self.norms[2](x + self.back(self.activation(self.hidden(self.norms[1](x)))))

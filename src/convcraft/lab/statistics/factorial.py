@@ -27,11 +27,12 @@ class Effect:
 
     name: str
     sum_of_squares: float
-    freedom: int
+    df: int
     share: float
     f: float | None = None
     p: float | None = None
     partial: Interval | None = None
+    freedom = property(lambda self: self.df)  #: the name of df before
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class VarianceShares:
             tests = ("", "", "")
             if e.f is not None and e.p is not None and e.partial is not None:
                 tests = (f"{e.f:.1f}", f"{e.p:.2g}", str(e.partial))
-            rows.append((e.name, f"{100 * e.share:.1f} %", str(e.freedom), *tests))
+            rows.append((e.name, f"{100 * e.share:.1f} %", str(e.df), *tests))
         return table_text(("effect", "share", "df", "F", "p", "partial share"), rows)
 
     __repr__ = __str__
@@ -104,27 +105,27 @@ def _sum_of_squares(table: NDArray[np.float64], axes: tuple[int, ...]) -> float:
     return float(np.square(effect).sum()) * (table.size / effect.size)
 
 
-def _partial(f: float, freedom: int, rest: int, scale: int, n: int, level: float) -> Interval:
+def _partial(f: float, df: int, rest: int, scale: int, n: int, level: float) -> Interval:
     """The share of an effect against its noise, as if that had `scale` degrees of freedom."""
     from scipy import optimize, stats
 
     def noncentrality(probability: float) -> float:
         if f > 1e6:  # the spread of the residual is all that matters, and ncf runs out of digits
-            return float(f * freedom * stats.chi2.ppf(1 - probability, rest) / rest)
+            return float(f * df * stats.chi2.ppf(1 - probability, rest) / rest)
 
         def gap(size: float) -> float:
-            below = stats.ncf.cdf(f, freedom, rest, size) if size else stats.f.cdf(f, freedom, rest)
+            below = stats.ncf.cdf(f, df, rest, size) if size else stats.f.cdf(f, df, rest)
             return float(np.nan_to_num(below)) - probability  # scipy returns nan where it is too small to hold
 
         if gap(0.0) <= 0:
             return 0.0
-        high = 10.0 * (f * freedom + n)
+        high = 10.0 * (f * df + n)
         while gap(high) > 0:
             high *= 4
         return float(optimize.brentq(gap, 0.0, high, xtol=1e-9 * high))
 
     low, high = (noncentrality((1 + sign * level) / 2) for sign in (1, -1))
-    estimate = f * freedom / (f * freedom + scale)
+    estimate = f * df / (f * df + scale)
     return Interval(estimate, low / (low + n), high / (high + n), n, level)
 
 
@@ -194,12 +195,12 @@ def variance_shares(
     if block is not None:
         lines[BLOCK] = (len(names),)
     squares = {name: _sum_of_squares(table, axes) for name, axes in lines.items()}
-    freedoms = {name: math.prod(table.shape[a] - 1 for a in axes) for name, axes in lines.items()}
-    n, rest = table.size, table.size - 1 - sum(freedoms.values())
+    dfs = {name: math.prod(table.shape[a] - 1 for a in axes) for name, axes in lines.items()}
+    n, rest = table.size, table.size - 1 - sum(dfs.values())
     residual = max(0.0, total - sum(squares.values())) if rest else 0.0
     found = []
     for name, square in squares.items():
-        df, against, noise = freedoms[name], rest, residual
+        df, against, noise = dfs[name], rest, residual
         if block is not None and not pooled and name != BLOCK:  # against the effect's interaction with the block
             against = df * (table.shape[len(names)] - 1)
             noise = _sum_of_squares(table, (*lines[name], len(names)))

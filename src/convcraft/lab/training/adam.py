@@ -62,7 +62,7 @@ def adam_together(
     parts = [list(p) if not isinstance(p, Split) else [p] * n for p in (train, validation)]
     if any(len(p) != n or len({len(split) for split in p}) != 1 for p in parts):
         raise ConvcraftError("train and validation must be one split, or one of equal length for each copy.")
-    xs, ys = (torch.stack([getattr(split, name) for split in parts[1]]) for name in "xy")
+    xs, ys = (torch.stack([getattr(split, name) for split in parts[1]]) for name in "xy")  # (copies, n, ...) each
     function, template = resolve_loss(loss), copy.deepcopy(models[0])
     weights = {k: v.detach().clone().requires_grad_() for k, v in stack_module_state(models)[0].items()}
     strengths = torch.tensor([float(one.get("l2", 0.0)) for one in copies])

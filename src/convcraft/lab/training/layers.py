@@ -44,7 +44,7 @@ def _convolution(layer: Any, dim: int | None, x: Tensor, weight: Tensor, bias: T
     copies = len(weight)
     groups = layer.groups if dim is None else copies * layer.groups
     x = x if dim is None else _one_image(x, dim)
-    weight, bias = weight.flatten(0, 1), None if bias is None else bias.flatten()
+    weight, bias = weight.flatten(0, 1), None if bias is None else bias.flatten()  # (copies * C_out, ...)
     y = F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, groups)
     return y.unflatten(1, (copies, -1)), 1  # (n, copies, channels, height, width)
 
@@ -57,9 +57,9 @@ def _by_channel(original: Callable[[Tensor], Tensor], dim: int, x: Tensor) -> tu
 def _linear(dim: int | None, x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, int]:
     if dim is None:  # the same (n, ..., features) for all copies
         y = F.linear(x, weight.flatten(0, 1), None if bias is None else bias.flatten())
-        return y.unflatten(-1, weight.shape[:2]), y.ndim - 1
+        return y.unflatten(-1, weight.shape[:2]), y.ndim - 1  # (n, ..., copies, C_out)
     x = x.movedim(dim, 0)  # (copies, n, ..., features)
-    rows, weight = x.flatten(1, -2), weight.transpose(1, 2)
+    rows, weight = x.flatten(1, -2), weight.transpose(1, 2)  # (copies, all rows, C_in), (copies, C_in, C_out)
     y = rows.bmm(weight) if bias is None else torch.baddbmm(bias.unsqueeze(1), rows, weight)
     return y.view(*x.shape[:-1], y.shape[-1]), 0
 

@@ -7,27 +7,25 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convcraft._checks import check_known
+from convcraft import _batch
 from convcraft._restore import modes
-from convcraft.errors import ConvcraftError
+from convcraft.errors import ConvcraftError, unknown
 from convcraft.lab.data.splits import Split
 
 #: outputs and targets -> the mean loss
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 Loss = str | LossFunction
-LOSSES: dict[str, LossFunction] = {"cross_entropy": F.cross_entropy, "mse": F.mse_loss}
 
 
 def resolve_loss(loss: Loss) -> LossFunction:
     """The function for a name, or the function given; raises ConvcraftError for an unknown name."""
-    if callable(loss):
-        return loss
-    check_known("loss", loss, LOSSES)
-    return LOSSES[loss]
+    found = _batch.resolve_loss("lab", loss)
+    if found is None:  # the lab does not train models that return their loss
+        raise unknown("loss", loss, _batch.LOSSES)
+    return found
 
 
 def is_classification(outputs: Tensor, targets: Tensor) -> bool:

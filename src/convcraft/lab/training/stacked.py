@@ -141,7 +141,7 @@ class Stacked:
         decayed = [i for i, name in enumerate(self.trained) if name in self.decayed]
 
         def strength(kind: str, tensors: list[Tensor]) -> list[Tensor]:
-            return [self.strengths[kind].view(-1, *[1] * (t.ndim - 1)) for t in tensors]
+            return [self.strengths[kind].view(-1, *[1] * (t.ndim - 1)) for t in tensors]  # (copies, 1, ...) each
 
         some = [weights[i] for i in decayed]
         if self.common.get("weight_decay") != 0:
@@ -181,7 +181,7 @@ def _numbers(model: nn.Module) -> list[dict[str, object]]:
 def losses_of(outputs: Tensor, targets: Tensor, loss: Loss) -> Tensor:
     """The mean loss of each copy, from outputs (copies, n, ...) and targets (copies, n, ...)."""
     if loss == "cross_entropy" and is_classification(outputs, targets) and outputs.ndim == 3:
-        flat = F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none")
+        flat = F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none")  # (copies * n,)
         return flat.view(targets.shape).mean(1)
     return vmap(resolve_loss(loss), randomness="different")(outputs, targets)
 

@@ -181,7 +181,7 @@ def _checked(copies: Sequence[Mapping[str, float]]) -> list[tuple[int, dict[str,
         own = DEFAULTS | {name: float(value) for name, value in one.items() if name != "seed"}
         check_number("fit", "learning_rate", own["learning_rate"], 0, above=True)
         check_strengths(own["momentum"], own["weight_decay"], own["l1"])
-        chosen.append((check_seed(one.get("seed", 0)), own))  # type: ignore[arg-type]
+        chosen.append((check_seed(one.get("seed", 0)), own))
     if not chosen:
         raise ConvcraftError("copies must hold at least one dictionary; got none. Pass for example [{'seed': 0}].")
     return chosen
@@ -257,7 +257,7 @@ class _Chunk:
         """The rows (seeds, n) of each update."""
         count = 0
         while count < self.budget.updates:
-            orders = torch.stack([next(order) for order in self.orders])
+            orders = torch.stack([next(order) for order in self.orders])  # (seeds, examples)
             for rows in orders.split(self.budget.batch_size, 1)[: self.budget.updates - count]:
                 count += 1
                 yield rows
@@ -267,7 +267,7 @@ class _Chunk:
         part = self.parts["train", name]
         if not self.shared["train", name]:
             rows = rows + self.examples[0] * torch.arange(len(rows), device=rows.device).unsqueeze(1)
-            part = part.flatten(0, 1)
+            part = part.flatten(0, 1)  # (copies * examples, ...)
         return part.index_select(0, rows.flatten()).view(*rows.shape, *part.shape[1:])
 
     def _look(self, update: int, trained: Tensor) -> None:
@@ -275,7 +275,7 @@ class _Chunk:
 
         `trained` holds mean loss and accuracy since the last measurement, (2, copies).
         """
-        columns = torch.cat([trained, self._validate()]).tolist()
+        columns = torch.cat([trained, self._validate()]).tolist()  # (4, copies)
         rates = self.stacked.strengths["learning_rate"].tolist()
         done: dict[str, list[int]] = {"diverged": [], "flat": []}
         for row, place in enumerate(self.places):
