@@ -107,7 +107,9 @@ def seed_torch(seed: int, gpus: Iterable[torch.device] = ()) -> None:
 
 
 def _gpus(model: nn.Module) -> set[torch.device]:
-    return {t.device for t in (*model.parameters(), *model.buffers()) if t.device.type == "cuda"}
+    """The GPUs of a model; none where there are none, as for fake tensors that name one."""
+    here = (*model.parameters(), *model.buffers()) if torch.cuda.is_available() else ()
+    return {t.device for t in here if t.device.type == "cuda"}
 
 
 class _Model:
