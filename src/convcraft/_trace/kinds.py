@@ -39,7 +39,7 @@ _MOVING = """
     expand_as repeat repeat_interleave masked_fill mean sum neg interpolate pixel_shuffle pixel_unshuffle
 """
 PASSING = {*SUMS, *PRODUCTS, *_MOVING.split()}
-#: Functions that mix features by weights of their own: what comes before them is no neighbour of what comes after.
+#: Functions that mix features by weights of their own: what comes before them does not touch what comes after.
 WALLS = {
     *("linear", "bilinear", "matmul", "imatmul", "rmatmul", "mm", "bmm", "addmm", "baddbmm", "einsum"),
     *("scaled_dot_product_attention", "multi_head_attention_forward", "embedding"),

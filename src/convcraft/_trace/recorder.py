@@ -29,7 +29,7 @@ class Operation:
 
     `kind` is "input", "parameter" (one that is read outside its layer, or anything computed from such alone),
     "constant", "layer", "activation", "sum" or "product" (of two values that depend on the input), "scale" (by
-    a parameter), "wall" (mixes features, but is no layer), "other" or "output"; `name` is the qualified name of
+    a parameter), "wall" (mixes features without being a layer), "other" or "output"; `name` is the qualified name of
     the module, parameter or buffer, or the name of the function.
     """
 
