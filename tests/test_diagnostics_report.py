@@ -52,6 +52,7 @@ def test_nothing_found():
     healthy = report(twin=True)
     assert healthy.healthy and healthy.findings == () and "nothing found" in str(healthy)
     assert not report().healthy and len(report().severe) >= 1 and "dead-units" in report()
+    assert tuple(report()) == report().findings
 
 
 def test_html_is_escaped():

@@ -27,10 +27,6 @@ def base(request, site):
     return site.as_uri() + "/" if request.param == "file" else request.getfixturevalue("server")
 
 
-#: By day from the disk, by night from a server.
-WAYS = {"light": "file", "dark": "http"}
-
-
 class Visit:
     """A page that was opened, and what happened meanwhile.
 
@@ -342,39 +338,49 @@ def is_read_to_the_end(visit):
     assert desk["cutCode"] == desk["cutOutput"] == [] and opened["cutOutput"] == []
 
 
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_on_the_desk(browser, site, server, page, theme):
-    """Day and night: nothing breaks, mathematics, words for images, contrast, keyboard, controls, figures."""
-    base = f"{site.as_uri()}/" if WAYS[theme] == "file" else server
-    with visiting(browser, f"{base}{page}.html", DESK, theme) as visit:
-        if base == server:
-            RECEIVED[page] = visit.received
-        mathematics_is_rendered(visit, page)
-        every_image_has_words(visit)
-        text_stands_out(visit, theme)
-        keyboard_reaches_the_text(visit)
-        if page in CHAPTER_PAGES:
-            controls_move_by_keyboard_and_redraw(visit, page)
-            if base != server:
-                is_read_to_the_end(visit)
-            else:  # from the disk a canvas does not give its pixels away
-                for shown in THEMES:
-                    visit.page.evaluate(SHOW, shown)
-                    figures_take_the_ground_of_the_theme(visit, shown)
-        nothing_left_and_nothing_broke(visit)
+def nothing_breaks_on_a_phone(visit, page):
+    for theme in THEMES:
+        visit.page.evaluate(SHOW, theme)
+        nothing_scrolls_sideways(visit)
+    if page in CHAPTER_PAGES:
+        visit.page.evaluate("document.querySelectorAll('details.cc-predict').forEach(e => e.open = true)")
+        form = visit.page.evaluate(FORM)
+        assert form["cutOutput"] == form["cutEquations"] == []
+        visit.page.evaluate("document.querySelectorAll('details.cc-predict').forEach(e => e.open = false)")
+    visit.page.evaluate(SHOW, "light")
+
+
+def nothing_breaks_on_the_desk(visit, page, theme):
+    mathematics_is_rendered(visit, page)
+    every_image_has_words(visit)
+    text_stands_out(visit, theme)
+    keyboard_reaches_the_text(visit)
+    if page in CHAPTER_PAGES:
+        controls_move_by_keyboard_and_redraw(visit, page)
+    nothing_left_and_nothing_broke(visit)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_on_a_phone(browser, site, page):
-    with visiting(browser, f"{site.as_uri()}/{page}.html", PHONE) as visit:
-        for theme in THEMES:
-            visit.page.evaluate(SHOW, theme)
-            nothing_scrolls_sideways(visit)
+def test_a_page_by_day(browser, site, page):
+    """From the disk: opened on a phone, and made as wide as a desk."""
+    with visiting(browser, f"{site.as_uri()}/{page}.html", PHONE, "light") as visit:
+        nothing_breaks_on_a_phone(visit, page)
+        visit.page.set_viewport_size(DESK)
+        nothing_breaks_on_the_desk(visit, page, "light")
         if page in CHAPTER_PAGES:
-            visit.page.evaluate("document.querySelectorAll('details.cc-predict').forEach(e => e.open = true)")
-            form = visit.page.evaluate(FORM)
-            assert form["cutOutput"] == form["cutEquations"] == []
+            is_read_to_the_end(visit)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_by_night(browser, server, page):
+    """From a server, opened on the desk; from the disk a canvas would not give the pixels of figures away."""
+    with visiting(browser, f"{server}{page}.html", DESK, "dark") as visit:
+        RECEIVED[page] = visit.received
+        nothing_breaks_on_the_desk(visit, page, "dark")
+        if page in CHAPTER_PAGES:
+            for shown in THEMES:
+                visit.page.evaluate(SHOW, shown)
+                figures_take_the_ground_of_the_theme(visit, shown)
 
 
 def test_html_outputs_follow_the_theme(browser, site):

@@ -12,10 +12,7 @@ from convcraft.lab.training import adam_together, seeded
 
 torch.manual_seed(0)
 X = torch.randn(96, 5)
-TRAIN, HELD = (
-    Split(X[:64], X[:64].sin().sum(1, keepdim=True)),
-    Split(X[64:], X[64:].sin().sum(1, keepdim=True)),
-)
+TRAIN, HELD = (Split(X[:64], X[:64].sin().sum(1, keepdim=True)), Split(X[64:], X[64:].sin().sum(1, keepdim=True)))
 FACTORY = lambda: models.MLP((5, 8, 1), activation="tanh")  # noqa: E731
 SETTINGS = {"learning_rate": 0.02, "batch_size": 16, "updates": 60, "look_every": 20, "flat": None}
 
@@ -29,37 +26,38 @@ def test_a_copy_is_what_it_is_alone():
         FACTORY, TRAIN, HELD, [{"seed": s, "l2": x} for s in (0, 1) for x in (0.0, 0.1)], **SETTINGS
     )
     for one in together:
-        (alone,) = adam_together(
-            FACTORY, TRAIN, HELD, [{"seed": one.seed, "l2": one.strengths["l2"]}], **SETTINGS
-        )
+        (alone,) = adam_together(FACTORY, TRAIN, HELD, [{"seed": one.seed, "l2": one.strengths["l2"]}], **SETTINGS)
         torch.testing.assert_close(weights(one), weights(alone), rtol=1e-3, atol=1e-5)
         assert one.history.updates == [20, 40, 60] and one.history.stopped == "completed"
     assert weights(together[1]).norm() < weights(together[0]).norm()
 
 
-def test_it_is_torchs_adam_on_the_batches_of_the_seed():
+DECODER = lambda: nn.Sequential(nn.Linear(5, 4), models.ConvDecoder(4, (6, 5), 6, activation="tanh"))  # noqa: E731
+
+
+@pytest.mark.parametrize("factory, shape", [(FACTORY, (1,)), (DECODER, (1, 6, 6))], ids=["dense", "convolutions"])
+def test_it_is_torchs_adam_on_the_batches_of_the_seed(factory, shape):
     from convcraft.lab.randomness import batch_orders
 
-    (one,) = adam_together(FACTORY, TRAIN, HELD, [{"seed": 3}], **SETTINGS | {"updates": 8, "look_every": 8})
-    net, orders, rows = seeded(FACTORY, 3), batch_orders(64, 3), []
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
-    for _ in range(8):
-        rows = rows or list(next(orders).split(16))
-        chosen = rows.pop(0)
-        optimizer.zero_grad()
-        nn.functional.mse_loss(net(TRAIN.x[chosen]), TRAIN.y[chosen]).backward()
-        optimizer.step()
-    torch.testing.assert_close(
-        weights(one), torch.cat([p.flatten() for p in net.parameters()]), rtol=1e-3, atol=1e-5
-    )
+    train, held = (Split(p.x, torch.rand(len(p.x), *shape)) for p in (TRAIN, HELD))
+    copies = [{"seed": 3}, {"seed": 4}]
+    for one in adam_together(factory, train, held, copies, **SETTINGS | {"updates": 8, "look_every": 8}):
+        net, orders, rows = seeded(factory, one.seed), batch_orders(64, one.seed), []
+        optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
+        for _ in range(8):
+            rows = rows or list(next(orders).split(16))
+            chosen = rows.pop(0)
+            optimizer.zero_grad()
+            nn.functional.mse_loss(net(train.x[chosen]), train.y[chosen]).backward()
+            optimizer.step()
+        alone = torch.cat([p.flatten() for p in net.parameters()])
+        torch.testing.assert_close(weights(one), alone, rtol=1e-3, atol=1e-5)
 
 
 def test_the_weights_of_the_lowest_validation_loss_are_kept():
     noise = Split(X[:64], torch.randn(64, 1))
     settings = SETTINGS | {"updates": 400, "look_every": 10}
-    for one in adam_together(
-        lambda: models.MLP((5, 64, 1)), noise, HELD, [{"seed": 0}, {"seed": 1}], **settings
-    ):
+    for one in adam_together(lambda: models.MLP((5, 64, 1)), noise, HELD, [{"seed": 0}, {"seed": 1}], **settings):
         losses = one.history.validation_loss
         with torch.no_grad():
             found = nn.functional.mse_loss(one.model(HELD.x), HELD.y)
@@ -69,9 +67,7 @@ def test_the_weights_of_the_lowest_validation_loss_are_kept():
 def test_it_stops_when_all_are_flat_and_a_copy_of_its_own_data_learns_these():
     parts = [Split(X[:64], torch.full((64, 1), value)) for value in (1.0, -1.0)]
     held = [Split(X[64:], torch.full((32, 1), value)) for value in (1.0, -1.0)]
-    found = adam_together(
-        FACTORY, parts, held, [{"seed": 0}, {"seed": 0}], **SETTINGS | {"updates": 4000, "flat": 0.5}
-    )
+    found = adam_together(FACTORY, parts, held, [{"seed": 0}, {"seed": 0}], **SETTINGS | {"updates": 4000, "flat": 0.5})
     assert {one.history.stopped for one in found} == {"flat"} and found[0].history.updates[-1] < 4000
     with torch.no_grad():
         means = [float(one.model(HELD.x).mean()) for one in found]

@@ -240,7 +240,7 @@ def _ends(operations: list[Operation], start: int, common: int, shared: bool = F
         scaled = not is_normalization(operation) or module._parameters.get("weight") is not None
         return {operation.name} if scaled and kinds.is_plain(module) else set()
     mixed = operation.name in _MIXED and all(operations[i].kind not in _HELD for i in operation.inputs)
-    if operation.kind == "scale" or not (mixed or _passes(operation)):
+    if not (mixed or _passes(operation)):
         return set()
     found = [_ends(operations, i, common, shared) for i in operation.inputs]
     if operation.kind == "product" or mixed:

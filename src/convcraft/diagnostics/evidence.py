@@ -15,7 +15,7 @@ from .layer_statistics import LayerStatistics
 from .loss_calls import LossCall
 from .modes import ModeFacts
 from .nonfinite import NonFinite
-from .record import Recorder
+from .record import LayerRecorder
 from .running_stats import LIMITS
 
 
@@ -142,7 +142,7 @@ RANGES = {
 }
 
 
-class Examiner(Recorder):
+class Examiner(LayerRecorder):
     """A recorder that counts every value, and notes inputs, batch statistics, gates, attention and time."""
 
     def __init__(self, model: nn.Module, batch_tensors: Iterable[Tensor]) -> None:

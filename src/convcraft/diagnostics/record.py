@@ -72,7 +72,7 @@ def record(
     check_model(model, "record")
     check_count("record", "every", every)
     check_choice("record", "layers", layers, LAYERS)
-    recorder = Recorder(model, every=every, layers=layers, gradients=gradients, updates=updates)
+    recorder = LayerRecorder(model, every=every, layers=layers, gradients=gradients, updates=updates)
     roles = None if layers == "all" else frozenset({"activation", "weights"})
     try:
         with Watcher(model, recorder, functional=functional, roles=roles):
@@ -81,7 +81,7 @@ def record(
         recorder.detach()
 
 
-class Recorder(Observer):
+class LayerRecorder(Observer):
     """Gathers what a watcher reports into one tally per layer."""
 
     def __init__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,9 @@ class Report:
     def healthy(self) -> bool:
         """Whether nothing severe and no warning was found."""
         return all(finding.severity == "note" for finding in self.findings)
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.findings)
 
     def __contains__(self, name: object) -> bool:
         return any(finding.name == name for finding in self.findings)

@@ -204,38 +204,36 @@ class _Pass:
         return table
 
     def layer(self, layer: Layer) -> Assignment:
-        held = _tensors(layer.module)
+        """Set the weights of a layer, put back those that are skipped, and say what was done."""
+        module, held = layer.module, _tensors(layer.module)
         kept = [(tensor, tensor.clone()) for tensor in held if id(tensor) in self.skipped]
+        own = list(module.parameters())
+        gain, note = math.nan, ""
         if held and len(kept) == len(held):
-            scheme, gain, note = "kept", math.nan, "skip"
+            scheme, note = "kept", "skip"
+        elif layer.kind in _WEIGHTED:
+            scheme, gain, note = self.weighted(layer)
+        elif own and all(id(p) in self.done for p in own):
+            scheme, note = "kept", "shared"
+        elif layer.kind == "normalization":
+            scheme, note = self.normalization(layer)
         else:
-            scheme, gain, note = self.fill(layer)
-            for tensor, before in kept:
-                tensor.copy_(before)
-        for parameter in layer.module.parameters():
+            scheme = recurrent.fill(layer.kind, module, self.generator, self.memory)
+            if layer.residual and isinstance(module, nn.MultiheadAttention):
+                module.out_proj.weight.mul_(self.factor)
+                note = self.ending
+        for tensor, before in kept:
+            tensor.copy_(before)
+        for parameter in own:
             self.done.setdefault(id(parameter), layer.name)
         activation = layer.activation.name if layer.activation else ""
         shown = "output" if layer.output and layer.kind in _WEIGHTED else activation
-        weight = getattr(layer.module, "weight", None)
+        weight = getattr(module, "weight", None)
         std = _std(weight) if isinstance(weight, Tensor) else math.nan
         return Assignment(layer.name, layer.kind, shown, scheme, gain, std, note)
 
-    def fill(self, layer: Layer) -> tuple[str, float, str]:
-        """Set the weights of a layer; scheme, gain and note."""
-        module = layer.module
-        if layer.kind in _WEIGHTED:
-            return self.weighted(layer)
-        if any(True for _ in module.parameters()) and all(id(p) in self.done for p in module.parameters()):
-            return "kept", math.nan, "shared"
-        if layer.kind == "normalization":
-            return self.normalization(layer)
-        scheme = recurrent.fill(layer.kind, module, self.generator, self.memory)
-        if layer.residual and isinstance(module, nn.MultiheadAttention):
-            module.out_proj.weight.mul_(self.factor)
-            return scheme, math.nan, self.ending
-        return scheme, math.nan, ""
-
-    def normalization(self, layer: Layer) -> tuple[str, float, str]:
+    def normalization(self, layer: Layer) -> tuple[str, str]:
+        """Set the scale, offset and running statistics of a normalization; scheme and note."""
         reset = getattr(layer.module, "reset_running_stats", None)
         if callable(reset):
             reset()
@@ -243,14 +241,14 @@ class _Pass:
         if bias is not None:
             bias.zero_()
         if weight is None:
-            return "none", math.nan, ""
+            return "none", ""
         if not _is_fake(weight) and not weight.any() and not layer.residual and not is_plain(layer.module):
-            return "kept", math.nan, "starts at 0"  # a scale of 1 + weight
+            return "kept", "starts at 0"  # a scale of 1 + weight
         if layer.gate and bias is not None and self.residual != "none":
-            return "constant", math.nan, self.open(layer, weight.fill_(1.0), bias)
+            return "constant", self.open(layer, weight.fill_(1.0), bias)
         value = self.factor if layer.residual else 1.0
         weight.fill_(value)
-        return f"weight {value:.4g}, bias 0", math.nan, self.ending if layer.residual else ""
+        return f"weight {value:.4g}, bias 0", self.ending if layer.residual else ""
 
     def open(self, layer: Layer, weight: Tensor, bias: Tensor | None) -> str:
         """Set what feeds a gate of the shortcut's own value so that L of them keep it within a factor 1.65."""
@@ -261,6 +259,7 @@ class _Pass:
         return f"{self.ending}, bias {float(bias.flatten()[0]):.3g} for the gate"
 
     def weighted(self, layer: Layer) -> tuple[str, float, str]:
+        """Draw the weight of a layer and set its bias; scheme, gain and note."""
         weight, bias = (layer.module._parameters.get(name) for name in ("weight", "bias"))
         if bias is not None and id(bias) not in self.done:
             bias.zero_()
@@ -268,7 +267,7 @@ class _Pass:
             return "kept", math.nan, "its weight is computed"
         if id(weight) in self.done:
             return "kept", math.nan, f"shared with {self.done[id(weight)]}"
-        scheme, gain, note = self.choice(layer)
+        scheme, gain, note = self.scheme_and_gain(layer)
         if "orthogonal" in scheme:
             target = layer.module if scheme == "delta_orthogonal" else weight
             getattr(variance_scaling, f"{scheme}_")(target, gain, generator=self.generator)
@@ -295,42 +294,26 @@ class _Pass:
             notes.append(self.ending)
         return scheme, gain, ", ".join(filter(None, notes))
 
-    def choice(self, layer: Layer) -> tuple[str, float, str]:
-        """Scheme, gain and note for a layer with a weight."""
-        gain, note, family = self.gain(layer)
-        scheme = self.scheme
-        if scheme == "auto":
-            scheme = f"{family}_normal"
-        elif scheme == "delta_orthogonal":
+    def scheme_and_gain(self, layer: Layer) -> tuple[str, float, str]:
+        """Scheme, gain and note of a layer with a weight, by the activation that follows it."""
+        activation, gain, note, family = layer.activation, 1.0, "", "lecun"
+        if activation is None and not layer.output and self.graph.source == "order":
+            note = "no activation found: pass example="
+        elif activation is not None and not layer.output and activation.name not in _SOFTMAX:
+            name = _START.get(activation.name, activation.name)
+            rule = catalog()[name].initialization.partition(":")[0].lower() if name in catalog() else "he"
+            family = {"he": "kaiming", "own gain": "kaiming"}.get(rule, rule)
+            by_name = family == "xavier" or name != activation.name
+            try:
+                gain = 1.0 if family == "lecun" else calculate_gain(name if by_name else activation.function)
+            except ConvcraftError:
+                family, note = "lecun", f"no gain for {activation.name}"
+        scheme = f"{family}_normal" if self.scheme == "auto" else self.scheme
+        if scheme == "delta_orthogonal":
             module: Any = layer.module
             inputs = module.weight.size(1) * module.groups if layer.kind == "convolution" else math.inf
-            fits = module.weight.size(0) >= inputs
-            scheme = scheme if fits else "orthogonal"
-        if scheme.startswith("lecun"):
-            gain = 1.0
-        return scheme, gain, note
-
-    def gain(self, layer: Layer) -> tuple[float, str, str]:
-        """Gain, note and family of schemes by the activation that follows."""
-        activation = layer.activation
-        if layer.output:
-            return 1.0, "", "lecun"
-        if activation is None:
-            seen = self.graph.source != "order"
-            return 1.0, "" if seen else "no activation found: pass example=", "lecun"
-        if activation.name in _SOFTMAX:
-            return 1.0, "", "lecun"
-        name = _START.get(activation.name, activation.name)
-        family = catalog()[name].initialization.partition(":")[0].lower() if name in catalog() else "he"
-        family = {"he": "kaiming", "own gain": "kaiming"}.get(family, family)
-        if family == "lecun":
-            return 1.0, "", family
-        try:
-            if family == "xavier" or name != activation.name:
-                return calculate_gain(name), "", family
-            return calculate_gain(activation.function), "", family
-        except ConvcraftError:
-            return 1.0, f"no gain for {activation.name}", "lecun"
+            scheme = scheme if module.weight.size(0) >= inputs else "orthogonal"
+        return scheme, 1.0 if scheme.startswith("lecun") else gain, note
 
 
 def _is_fake(tensor: Tensor) -> bool:

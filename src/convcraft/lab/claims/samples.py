@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from convcraft._checks import check_known
+from convcraft._table import table_html
 from convcraft.errors import ConvcraftError
 
 from .ledger import LEDGER
@@ -73,19 +74,10 @@ class Sample:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        left, right = 'style="text-align:left"', 'style="text-align:right"'
-        rows = "".join(
-            f"<tr><td>{'✓' if check['passed'] else '✗'}</td><td {left}>{escape(check['name'])}</td>"
-            f"<td {right}>{escape(number(check['value']))}</td></tr>"
-            for check in self.record["checks"]
-        )
+        rows = [("✓" if c["passed"] else "✗", c["name"], number(c["value"])) for c in self.record["checks"]]
         warned = "".join(f"<br>Warning: <code>{escape(warning)}</code>" for warning in self.warnings)
-        return (
-            '<table class="dataframe"><caption style="caption-side:top;text-align:left">'
-            f"{escape(self.title)}: <strong>{escape(self.headline)}</strong>{warned}</caption>"
-            f"<thead><tr><th></th><th {left}>check</th><th {right}>value</th></tr></thead>"
-            f"<tbody>{rows}</tbody></table>"
-        )
+        caption = f"{escape(self.title)}: <strong>{escape(self.headline)}</strong>{warned}"
+        return f"<p>{caption}</p>{table_html(('', 'check', 'value'), rows) if rows else ''}"
 
 
 def number(value: Any) -> str:

@@ -64,7 +64,7 @@ def _linear(dim: int | None, x: Tensor, weight: Tensor, bias: Tensor | None) -> 
     return y.view(*x.shape[:-1], y.shape[-1]), 0
 
 
-_BY_CHANNEL = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+_BY_CHANNEL = (nn.Upsample, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 
 def _form(layer: nn.Module) -> Form | None:
@@ -91,7 +91,7 @@ def _across(layer: nn.Module, form: Form, original: Callable[[Tensor], Tensor]) 
     named = [name for name in ("weight", "bias") if hasattr(layer, name)]
 
     def forward(x: Tensor) -> Tensor:
-        if x.ndim < (2 if form is _linear else 4):  # one example without a batch dimension
+        if x.ndim < 2 or (form is not _linear and x.ndim != 4):  # one example, or not images
             return original(x)
         return _Across.apply(form, original, x, *(getattr(layer, name) for name in named))
 
@@ -111,7 +111,7 @@ class Noise:
         self.states = []
         for seed in seeds:
             with forked(stream(seed, "noise"), self.device):
-                self.states.append(random_state(self.device))
+                self.states.append(get_random_state(self.device))
         for name in names:
             layer = template.get_submodule(name)
             layer.forward = self._alone(layer, layer.forward)
@@ -123,7 +123,7 @@ class Noise:
                 for place, part in enumerate([x] * len(stacked) if dim is None else x.unbind(dim)):
                     set_random_state(self.states[place], self.device)
                     parts.append(original(part))
-                    self.states[place] = random_state(self.device)
+                    self.states[place] = get_random_state(self.device)
             return torch.stack(parts), 0
 
         return lambda x: _Across.apply(form, original, x, self.stacked) if layer.training else original(x)
@@ -132,14 +132,14 @@ class Noise:
         self.states = [self.states[row] for row in rows]
 
 
-def random_state(device: torch.device) -> list[Tensor]:
+def get_random_state(device: torch.device) -> list[Tensor]:
     """The states of torch's global generators, of the CPU and of a GPU in use."""
     cuda = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
     return [torch.get_rng_state(), *cuda]
 
 
 def set_random_state(state: list[Tensor], device: torch.device) -> None:
-    """Restore the states that `random_state` returned."""
+    """Restore the states that `get_random_state` returned."""
     torch.set_rng_state(state[0])
     for cuda in state[1:]:
         torch.cuda.set_rng_state(cuda, device)

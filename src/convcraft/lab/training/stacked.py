@@ -13,7 +13,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from convcraft.lab.randomness import forked
-from convcraft.lab.training.layers import Noise, compute_across, random_state, set_random_state
+from convcraft.lab.training.layers import Noise, compute_across, get_random_state, set_random_state
 from convcraft.lab.training.losses import Loss, device_of, is_classification, resolve_loss, right_answers
 
 Tensors = dict[str, Tensor]
@@ -31,13 +31,13 @@ def drawing_layers(model: nn.Module, run: Callable[[nn.Module], object]) -> list
 
     def restore(saved: list[Tensor]) -> bool:
         """Whether the generators had moved."""
-        now = random_state(device)
+        now = get_random_state(device)
         set_random_state(saved, device)
         return any(not torch.equal(a, b) for a, b in zip(saved, now, strict=True))
 
     def watch(name: str, layer: nn.Module) -> None:
         def enter(module: nn.Module, inputs: Any) -> None:
-            before[name] = random_state(device)
+            before[name] = get_random_state(device)
 
         def leave(module: nn.Module, inputs: Any, output: Any) -> None:
             if restore(before[name]) and name not in found:
@@ -54,7 +54,7 @@ def drawing_layers(model: nn.Module, run: Callable[[nn.Module], object]) -> list
             watch(name, layer)
             inside = f"{name}."
     with forked(0, device):
-        start = random_state(device)
+        start = get_random_state(device)
         run(model.train())
         return None if restore(start) else found
 
