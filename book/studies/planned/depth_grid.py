@@ -11,11 +11,11 @@ N(0, (c g)^2 / fan_in) with g = E[f(z)^2]^(-1/2) and a factor c, which the last 
 weights of a skip's branch are divided by the root of the number of branches ("scale"), left as they are
 ("none") or zero ("zero"). BN uses the statistics of the batch, and when it is evaluated those of the split.
 
-Budgets: 100 epochs of 10 batches (1,000 updates) and, on purpose short, 20 (200) for the comparisons of
-He, Xavier and N(0, 0.01^2) under ReLU and leaky ReLU and for the deep networks of other activations.
+Budgets: 1,000 updates of 50 images and, on purpose short, 200 for the comparisons of He, Xavier and
+N(0, 0.01^2) under ReLU and leaky ReLU and for the deep networks of other activations.
 
 Reduced, to finish on two cores: ReLU and ELU to depth 30, the others to 20; width 64 is joined by 256
-instead of 512.
+instead of 512; batches of 50 instead of 100.
 """
 
 from __future__ import annotations
@@ -202,9 +202,9 @@ def _arms() -> dict[str, dict]:
 
 def _budgets() -> dict[str, dict]:
     """All arms with 1,000 updates, and with 200 those whose order may depend on it."""
-    long = {name: arm | {"epochs": 100} for name, arm in _arms().items()}
+    long = {name: arm | {"updates": 1000} for name, arm in _arms().items()}
     short = {
-        f"{name} short": arm | {"epochs": 20}
+        f"{name} short": arm | {"updates": 200}
         for name, arm in long.items()
         if not arm["norm"] and not arm["skip"] and arm["factor"] == 1 and arm["width"] == 64
         and arm["small_at"] is None and arm["depth"] in (1, 2, 3, 5, 10, 20, 30)
@@ -224,9 +224,9 @@ STUDY = Study(
     model=model,
     measure=measure,
     fit=lambda arm: {
-        "epochs": arm["epochs"],
-        "batch_size": 100,
-        "evaluate_at": range(arm["epochs"] // 2, arm["epochs"] * 10 + 1, arm["epochs"] // 2),
+        "updates": arm["updates"],
+        "batch_size": 50,
+        "evaluate_at": range(arm["updates"] // 20, arm["updates"] + 1, arm["updates"] // 20),
     },
     contrasts=tuple(
         Contrast(a, b, claim=claim, family=claim)
@@ -287,5 +287,5 @@ STUDY = Study(
             ("silu own 20", "relu he 20"),
         ]
     ),
-    quick={"seeds": range(2), "fit": {"epochs": 1, "evaluate_at": None}},
+    quick={"seeds": range(2), "fit": {"updates": 20, "evaluate_at": None}},
 )
