@@ -19,12 +19,10 @@ from convcraft.lab.experiments import Study, load, run_study
 from convcraft.lab.experiments.tuning import choose_rates, count
 from convcraft.lab.training import DivergedError, evaluate, fit, seeded
 
-TIMES = ("seconds", "cpu_seconds")
-
 
 def numbers(results):
     """The runs without their times."""
-    return [{k: v for k, v in run.items() if k not in TIMES} for run in results.runs]
+    return [{k: v for k, v in run.items() if k != "cpu_seconds"} for run in results.runs]
 
 
 def steady(path):
@@ -34,8 +32,7 @@ def steady(path):
         del content["provenance"][key]
     del content["checksum"]
     for table in content["runs"].values():
-        for key in TIMES:
-            del table[key]
+        del table["cpu_seconds"]
     return content
 
 

@@ -212,6 +212,23 @@ def test_quick_and_parts_touch_no_file(result, folder, capsys):
     assert folder.files() == before
 
 
+@pytest.mark.parametrize(
+    ("values", "form"),
+    [
+        ([1.5] * 40, "same"),
+        ([""] * 39 + ["a loss was not finite"], "mostly"),
+        ([0.1] * 13 + [None] * 13 + [0.3] * 14, "each"),
+        ([True, False] * 20, None),
+    ],
+)
+def test_a_column_comes_back_from_its_shortest_form(values, form):
+    runs = [{"phase": "final", "arm": "b", "seed": seed, "value": v} for seed, v in enumerate(values)]
+    columns = json.loads(json.dumps(store.to_columns(runs, ["a", "b"])))
+    assert store.to_runs(columns, ["a", "b"]) == runs
+    column = columns["final"]["value"]
+    assert isinstance(column, list) if form is None else form in column
+
+
 def test_provenance(result):
     content = json.loads(result.read_text())
     found = content["provenance"]

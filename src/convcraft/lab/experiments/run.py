@@ -68,7 +68,7 @@ class Task:
 
 def run_one(study: Study, key: Key, device: str) -> Record:
     """Do a run; one that diverges counts as chance. Raises ConvcraftError without the measure that chooses."""
-    wall, cpu = time.perf_counter(), time.process_time()
+    cpu = time.process_time()
     splits = splits_of(study, key.arm, device, key.seed)
     error = ""
     try:
@@ -84,7 +84,7 @@ def run_one(study: Study, key: Key, device: str) -> Record:
                 raise DivergedError(f"training stopped: {name} is {last(measures[name])}")
     except DivergedError as stopped:
         measures, error = diverged_measures(study, key, splits), str(stopped)
-    return record_of(key, measures, error, time.perf_counter() - wall, time.process_time() - cpu)
+    return record_of(key, measures, error, time.process_time() - cpu)
 
 
 def _train(study: Study, key: Key, splits: Splits, device: str) -> dict[str, Any]:
@@ -146,10 +146,9 @@ def diverged_measures(study: Study, key: Key, splits: Splits | None) -> dict[str
     return measures
 
 
-def record_of(key: Key, measures: Mapping[str, Any], error: str, wall: float, cpu: float) -> Record:
+def record_of(key: Key, measures: Mapping[str, Any], error: str, cpu: float) -> Record:
     """The record of a run: what it was, whether it diverged, its time, its measures."""
-    record: Record = {**key._asdict(), "diverged": bool(error), "error": error}
-    record |= {"seconds": float(f"{wall:.3g}"), "cpu_seconds": float(f"{cpu:.3g}")}
+    record: Record = {**key._asdict(), "diverged": bool(error), "error": error, "cpu_seconds": float(f"{cpu:.2g}")}
     return record | {name: rounded(value, name) for name, value in measures.items()}
 
 

@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -188,8 +189,9 @@ Column = dict[str, Any] | list[Any]
 
 
 def to_columns(runs: Sequence[Record], arms: Sequence[str]) -> dict[str, dict[str, Column]]:
-    """{phase: {name: column}}; a column is a list with one entry for each run, {"same": value} where all
-    agree, or {"mostly": value, "but": {row: value}} where nearly all do. An arm is its place in `arms`."""
+    """{phase: {name: column}}; a column is a list with one entry for each run, {"same": value} where all agree,
+    {"mostly": value, "but": {row: value}} where nearly all do, or {"each": values, "times": counts} where equal
+    values follow one another. An arm is its place in `arms`."""
     place = {arm: index for index, arm in enumerate(arms)}
     phases: dict[str, list[Record]] = {}
     for run in runs:
@@ -212,6 +214,9 @@ def _column(values: list[Any]) -> Column:
     if times > 0.9 * len(texts):
         but = {str(i): v for i, (v, text) in enumerate(zip(values, texts, strict=True)) if text != common}
         return {"mostly": json.loads(common), "but": but, "runs": len(values)}
+    stretches = [(text, len(list(equal))) for text, equal in groupby(texts)]
+    if 3 * len(stretches) < len(texts):
+        return {"each": [json.loads(text) for text, _ in stretches], "times": [times for _, times in stretches]}
     return values
 
 
@@ -229,6 +234,8 @@ def to_runs(columns: Mapping[str, Mapping[str, Column]], arms: Sequence[str]) ->
 def _values(column: Column) -> list[Any]:
     if isinstance(column, list):
         return column
+    if "each" in column:
+        return [value for value, times in zip(column["each"], column["times"], strict=True) for _ in range(times)]
     values = [column.get("same", column.get("mostly"))] * column["runs"]
     for row, value in column.get("but", {}).items():
         values[int(row)] = value

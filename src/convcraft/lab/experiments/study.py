@@ -15,7 +15,7 @@ from convcraft.lab.randomness import check_seed
 Arm = dict[str, Any]
 MEASURED = ("train_loss", "validation_loss", "validation_accuracy", "test_accuracy", "test_loss")
 #: what the engine itself writes into the record of a run
-RESERVED = ("phase", "arm", "rate", "seed", "diverged", "error", "seconds", "cpu_seconds")
+RESERVED = ("phase", "arm", "rate", "seed", "diverged", "error", "cpu_seconds")
 _QUICK = ("arms", "rates", "seeds", "tuning_seeds", "fit")
 #: this many rates, the best on the first tuning seeds, are run from all of them
 KEPT = 3

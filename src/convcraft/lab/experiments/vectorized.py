@@ -45,7 +45,7 @@ def groups(keys: Sequence[Key]) -> list[tuple[Key, ...]]:
 
 def run_together(study: Study, task: Task) -> list[Record]:
     """Train the runs of a task (one phase of one arm) at once; one record each, in their order."""
-    wall, cpu = time.perf_counter(), time.process_time()
+    cpu = time.process_time()
     keys = task.keys
     arm, final = keys[0].arm, keys[0].phase == "final"
     settings = [study.settings_of_fit(arm, key.rate) for key in keys]
@@ -62,11 +62,10 @@ def run_together(study: Study, task: Task) -> list[Record]:
         device=task.device,
         **{"epochs": 20, **shared},
     )
-    share = len(keys)
-    trained = (time.perf_counter() - wall) / share, (time.process_time() - cpu) / share
+    trained = (time.process_time() - cpu) / len(keys)
     records = []
     for key, one in zip(keys, found, strict=True):
-        wall, cpu = time.perf_counter(), time.process_time()
+        cpu = time.process_time()
         splits = splits_of(study, arm, task.device, key.seed)
         if one.diverged:
             measures, error = diverged_measures(study, key, splits), "training stopped: a loss was not finite"
@@ -74,6 +73,5 @@ def run_together(study: Study, task: Task) -> list[Record]:
             measures, error = of_training(one.history, final, study.curves), ""
             if final:
                 measures |= measure_final(study, key, splits, one.model)
-        spent = time.perf_counter() - wall + trained[0], time.process_time() - cpu + trained[1]
-        records.append(record_of(key, measures, error, *spent))
+        records.append(record_of(key, measures, error, trained + time.process_time() - cpu))
     return records
