@@ -1,0 +1,21 @@
+"""Functions that depend on their input a second time, with other seeds and another split.
+
+The arms, rates, budget and contrasts of `outlook_dynamic`, but final and tuning seeds of its own, and the digits
+divided anew into training, validation and test images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from convcraft.lab import data
+from convcraft.lab.experiments import load_study
+
+
+def splits(arm: dict[str, Any], seed: int) -> data.Splits:
+    digits = data.load("digits", seed=1).standardized()
+    return replace(digits, train=digits.train.subset(300, seed))
+
+
+STUDY = replace(load_study("outlook_dynamic"), splits=splits, seeds=range(1000, 1010), tuning_seeds=range(1100, 1110))
