@@ -5,7 +5,7 @@ Three questions, each a set of arms on digits, with one network of 64 hidden uni
 - solver: the same penalty, 1e-3 times the sum of absolute weights, through autograd (SGD, Adam), as the
   proximal step after SGD or Adam, and not at all; 1,000 images, 3,200 updates;
 - noise: 64 columns of noise beside the 64 pixels, and on the first layer no penalty, an L1 penalty or a group
-  lasso over the inputs, both by proximal steps, each at four strengths; the 300 images of each seed, 2,400
+  lasso over the inputs, both by proximal steps, each at three strengths; the 300 images of each seed, 2,400
   updates;
 - activation: a penalty on the hidden activations (mean over the images of the sum of their absolute values)
   in place of the weights; 1,000 images, 3,200 updates.
@@ -30,7 +30,7 @@ from convcraft.lab.experiments import Contrast, Study
 
 STRENGTH = 1e-3
 THRESHOLDS = (0.0, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2)
+STRENGTHS = (3e-4, 1e-3, 1e-2)
 PENALTIES = {"no penalty": 0.0, "autograd": STRENGTH, "proximal": STRENGTH}
 
 ARMS: dict[str, dict[str, Any]] = {
