@@ -9,7 +9,8 @@ set and answers with every class above a threshold, the best of four on the vali
 Measured: test accuracy; of one digit the negative log-likelihood of the right class (nats); of two places the share
 of test scenes whose set is wholly right, at the threshold that was chosen and at each.
 
-1,600 updates of 64 images (100 epochs; of two places 50).
+One digit: 1,600 updates of 64 images (100 epochs). Odd or even, and two places: 3,200, since after 1,600 their losses
+were still falling in a first run, which also tried the rate 0.003.
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 def fit(arm: dict[str, Any]) -> dict[str, Any]:
     loss = LOSSES.get(f"{arm['task']}, {arm['head']}", "cross_entropy")
-    return {"updates": 1600, "evaluate_at": range(80, 1601, 80), "batch_size": 64, "loss": loss}
+    last = 1600 if arm["task"] == "digit" else 3200
+    return {"updates": last, "evaluate_at": range(last // 20, last + 1, last // 20), "batch_size": 64, "loss": loss}
 
 
 def whole_sets(answers: Tensor, y: Tensor) -> float:
@@ -123,8 +125,7 @@ def measure(model: nn.Module, splits: data.Splits, arm: dict[str, Any], seed: in
 SIGMOID, SOFTMAX = "sigmoid-for-binary-output", "softmax-for-multiclass-output"
 STUDY = Study(
     arms=ARMS,
-    rates=(0.003, 0.01, 0.03, 0.1, 0.3),
-    seeds=range(20),
+    rates=(0.01, 0.03, 0.1, 0.3),
     splits=splits,
     model=model,
     measure=measure,
