@@ -37,8 +37,8 @@ from convcraft.lab.training import seeded
 from convcraft.lab.training.fit import DivergedError
 
 UPDATES, BATCH, LOOKS = 3200, 50, 20
-#: seeds that are trained together, as the phases of a study need them
-TOGETHER = (tuple(range(10)), (100, 101, 102), tuple(range(103, 110)))
+#: seeds that are trained together, of tuning and of the final runs
+TOGETHER = (tuple(range(10)), tuple(range(100, 110)))
 STRENGTH = 1e-3
 THRESHOLDS = (0.0, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 STRENGTHS = (3e-4, 1e-3, 1e-2)
@@ -213,6 +213,7 @@ STUDY = Study(
     rates=(0.01, 0.03, 0.1, 0.3),
     splits=splits,
     run=run,
+    first=10,  # all rates from all tuning seeds, which are trained together
     contrasts=(
         *(
             Contrast(f"{solver}, proximal", f"{solver}, autograd", measure=measure, family=f"solvers, {measure}",
