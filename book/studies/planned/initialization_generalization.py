@@ -20,7 +20,7 @@ from torch import nn
 
 from convcraft.lab import data, models
 from convcraft.lab.experiments import Contrast, Study
-from convcraft.lab.experiments.score import score
+from convcraft.lab.experiments.score import last_quarter, score
 from convcraft.lab.randomness import batch_orders
 from convcraft.lab.training import evaluate, seeded
 
@@ -48,7 +48,7 @@ def run(arm: dict, rate: float, seed: int, splits: data.Splits, final: bool) -> 
     optimizer = torch.optim.SGD(net.parameters(), rate, momentum=0.9)
     orders = batch_orders(IMAGES, seed)
     found: dict[str, Any] = {}
-    loss, epoch = math.inf, 0
+    loss, epoch, losses = math.inf, 0, list[float]()
     while loss > TARGET and epoch < MOST:
         epoch += 1
         for rows in next(orders).split(BATCH):
@@ -58,6 +58,8 @@ def run(arm: dict, rate: float, seed: int, splits: data.Splits, final: bool) -> 
         loss = evaluate(net, few).loss
         if not math.isfinite(loss):
             break
+        if final:
+            losses.append(evaluate(net, splits.validation).loss)
         if final and epoch == EARLY:
             found["early_test_accuracy"] = evaluate(net, splits.test).accuracy
     reached = loss <= TARGET
@@ -73,6 +75,7 @@ def run(arm: dict, rate: float, seed: int, splits: data.Splits, final: bool) -> 
     }
     if final:
         found["updates"] = epoch * IMAGES // BATCH
+        found["last_quarter"] = last_quarter(losses, range(1, epoch + 1))
         found.setdefault("early_test_accuracy", evaluate(net, splits.test).accuracy)
         found |= score(net, splits) if reached else {"test_accuracy": splits.chance}
     return found
