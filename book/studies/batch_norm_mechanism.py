@@ -11,14 +11,15 @@ value, plus mean + U(-0.1, 0.1). Weak noise: a = 0.5, b = 1.25; strong noise: a 
 The learning rate is the one that reaches the target soonest on the tuning seeds.
 
 Measured: updates until 95 % of 400 training images are right (population statistics, the noise replaced by
-its mean; the budget of 256 updates where that never happens); the area under that accuracy; shift, the change
-of mean and standard deviation of every activation's input over one update, in standard deviations;
-gradient_shift, how far the gradient of a layer's weights turns when the layers below it are updated first
-(relative length of the difference, the paper's measure of internal covariate shift) and gradient_cosine;
-gradient_change, how far the gradient of the whole network turns after a step of 0.1 along itself (the rival
-explanation: a smoother loss).
+its mean; looked at every second update), where training ends, but not before 128 updates; shift, the change of mean
+and standard deviation of every activation's input over one update, in standard deviations; gradient_shift, how far
+the gradient of a layer's weights turns when the layers below it are updated first (relative length of the difference,
+the paper's measure of internal covariate shift); gradient_change, how far the gradient of the whole network turns
+after a step of 0.1 along itself (the rival explanation: a smoother loss). The shifts are means over updates 4, 8, 16,
+32, 64 and 128.
 
-Reduced: digits only, no CIFAR-10, small networks, 16 epochs; the shifts are means over six updates of a run.
+The claim is about speed, so the protocol's updates to a stated level hold in place of a long budget; a run that has
+not got there after 384 updates counts with these.
 """
 
 import copy
@@ -30,10 +31,11 @@ from torch.nn.functional import cross_entropy
 from convcraft.initialization import kaiming_normal_
 from convcraft.lab import data
 from convcraft.lab.experiments import Contrast, Study
+from convcraft.lab.experiments.score import last_quarter
 from convcraft.lab.randomness import batch_orders, forked, stream
 from convcraft.normalization import BatchNorm1d, BatchNorm2d
 
-BATCH, UPDATES, EVERY, TARGET = 64, 256, 2, 0.95
+BATCH, UPDATES, EVERY, TARGET = 64, 384, 2, 0.95
 WATCHED = (4, 8, 16, 32, 64, 128)
 
 
@@ -136,10 +138,10 @@ def relative(change: list[Tensor], start: list[Tensor]) -> float:
     return float(torch.cat(change).norm() / torch.cat(start).norm().clamp_min(1e-12))
 
 
-def internal_shift(old: nn.Module, new: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
+def internal_shift(old: nn.Module, new: nn.Module, x: Tensor, y: Tensor) -> float:
     """How the gradient of each layer changes when the layers below it are already updated."""
     start, net = gradients(old, x, y), copy.deepcopy(old)
-    lengths, cosines = [], []
+    lengths: list[float] = []
     layers = list(net)
     position = 0
     for number, layer in enumerate(weighted(net)):
@@ -149,8 +151,7 @@ def internal_shift(old: nn.Module, new: nn.Module, x: Tensor, y: Tensor) -> tupl
         if number:
             gradient = gradients(net, x, y)[number]
             lengths.append(relative([gradient - start[number]], [start[number]]))
-            cosines.append(float(torch.cosine_similarity(gradient, start[number], dim=0)))
-    return sum(lengths) / len(lengths), sum(cosines) / len(cosines)
+    return sum(lengths) / len(lengths)
 
 
 def gradient_change(net: nn.Module, x: Tensor, y: Tensor, step: float = 0.1) -> float:
@@ -164,11 +165,11 @@ def gradient_change(net: nn.Module, x: Tensor, y: Tensor, step: float = 0.1) -> 
 
 
 def run(arm: dict, rate: float, seed: int, splits: data.Splits, final: bool) -> dict:
-    """Train for a fixed number of updates; watch the accuracy, and in the final phase the shifts."""
+    """Train until the target; in the final phase watch the shifts, which takes 128 updates at least."""
     with forked(seed):
         net = model(arm)
     optimizer = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9)
-    probe, path, seen = splits.train.subset(400, seed=0), [], []
+    probe, seen, losses, reached = splits.train.subset(400, seed=0), [], [], None
     with forked(stream(seed, "noise")):
         batches = (rows for order in batch_orders(len(splits.train), seed) for rows in order.split(BATCH))
         for update, rows in zip(range(1, UPDATES + 1), batches, strict=False):
@@ -177,30 +178,25 @@ def run(arm: dict, rate: float, seed: int, splits: data.Splits, final: bool) -> 
             if watched:
                 old, start = copy.deepcopy(net), moments(net, probe.x)
             optimizer.zero_grad()
-            loss = cross_entropy(net(x), y)
-            loss.backward()
+            cross_entropy(net(x), y).backward()
             optimizer.step()
             if watched:
                 turn = gradient_change(old, x, y)
-                seen.append((shift(start, moments(net, probe.x)), *internal_shift(old, net, x, y), turn))
-            if update % EVERY == 0:
-                path.append(accuracy(net, probe)[0])
-                if not final and path[-1] >= TARGET:
-                    break
-        right, loss_value = accuracy(net, splits.train, splits.validation)
-        result = {
-            "validation_accuracy": right,
-            "validation_loss": loss_value,
-            "updates_to_target": next((EVERY * (i + 1) for i, a in enumerate(path) if a >= TARGET), UPDATES),
-            "reached": float(max(path) >= TARGET),
-            "area": sum(path) / len(path),
-        }
+                seen.append((shift(start, moments(net, probe.x)), internal_shift(old, net, x, y), turn))
+            if reached is None and update % EVERY == 0 and accuracy(net, probe)[0] >= TARGET:
+                reached = update
+            if final and update % 16 == 0:
+                losses.append(float(f"{accuracy(net, splits.train, splits.validation)[1]:.4g}"))
+            if reached and (not final or update >= WATCHED[-1]):
+                break
+        result = {"updates_to_target": reached or UPDATES, "reached": reached is not None}
         if final:
-            names = ("shift", "gradient_shift", "gradient_cosine", "gradient_change")
             means = [sum(column) / len(seen) for column in zip(*seen, strict=True)]
-            result |= dict(zip(names, means, strict=True))
-            result["test_accuracy"], result["test_loss"] = accuracy(net, splits.train, splits.test)
-            result["accuracy_path"] = path
+            result |= dict(zip(("shift", "gradient_shift", "gradient_change"), means, strict=True))
+            result |= {"updates": update, "last_quarter": last_quarter(losses, range(1, len(losses) + 1))}
+        else:
+            loss = accuracy(net, splits.train, splits.validation)[1]
+            result["validation_loss"] = float(f"{loss:.4g}")
     return result
 
 
@@ -216,10 +212,12 @@ KINDS = {
 }
 CLAIM = "bn-works-by-reducing-internal-covariate-shift"
 
+ARMS = {f"{net}_{kind}": {"net": net, **more} for net in ("deep", "conv") for kind, more in KINDS.items()}
+
 STUDY = Study(
-    arms={f"{net}_{kind}": {"net": net, **more} for net in ("deep", "conv") for kind, more in KINDS.items()},
-    rates=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
-    seeds=range(10),
+    arms=ARMS,
+    rates=(0.01, 0.03, 0.1, 0.3),
+    short=tuple(ARMS),  # they stop at the target
     splits=splits,
     run=run,
     select=("updates_to_target", "min"),

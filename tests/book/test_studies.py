@@ -35,7 +35,7 @@ NOT_YET_RERUN = set(
     """
     activation_league_fashion activations_fashion_mnist adam_decay augmentation_budget
     augmentation_fashion_mnist augmentation_matrix batch_norm_fashion_mnist batch_norm_grid
-    batch_norm_mechanism batch_norm_settings choosing_depth combining_fashion_mnist dead_units
+    choosing_depth combining_fashion_mnist dead_units
     decay_groups decay_under_bn depth_grid dropout_fashion_mnist dropout_grid dropout_mechanism
     fashion_neighbourhood generation_fashion_mnist initialization_fashion_mnist initialization_generalization
     l1_sparsity learning_rate_sweep learning_rates_fashion_mnist
