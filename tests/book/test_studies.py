@@ -37,7 +37,7 @@ NOT_YET_RERUN = set(
     augmentation_fashion_mnist augmentation_matrix batch_norm_fashion_mnist batch_norm_grid
     choosing_depth combining_fashion_mnist dead_units
     decay_groups decay_under_bn depth_grid dropout_fashion_mnist dropout_grid dropout_mechanism
-    fashion_neighbourhood generation_fashion_mnist initialization_fashion_mnist initialization_generalization
+    fashion_neighbourhood generation_fashion_mnist initialization_fashion_mnist
     l1_sparsity learning_rate_sweep learning_rates_fashion_mnist
     nonlinearity_index optimizers penalties_fashion_mnist random_search
     schedules technique_factorial technique_subsets techniques_recalibrated usable_rates
