@@ -36,7 +36,7 @@ NOT_YET_RERUN = set(
     activation_league_fashion activations_fashion_mnist augmentation_budget
     augmentation_fashion_mnist augmentation_matrix batch_norm_fashion_mnist batch_norm_grid
     choosing_depth combining_fashion_mnist dead_units
-    decay_groups depth_grid dropout_fashion_mnist dropout_grid dropout_mechanism
+    decay_groups depth_grid dropout_fashion_mnist dropout_grid
     fashion_neighbourhood generation_fashion_mnist initialization_fashion_mnist
     learning_rate_sweep learning_rates_fashion_mnist
     nonlinearity_index optimizers penalties_fashion_mnist random_search
@@ -50,9 +50,11 @@ NOT_YET_RERUN = set(
 STILL_FALLING = {
     "activation_league": ["cnn-tanh"],
     "deep_stacks": ["relu 1, 20 layers"],
+    "dropout_mechanism": ["n1000_k0.1"],
     "sigmoid_slopes": ["σ(z)"],
     "choosing_data": ["cnn-standardized-tanh", "mlp-as it is-tanh"],
     "images_mixtures": ["tanh tanh tanh"],
+    "l1_sparsity": ["noise, group 0.01"],
     "lambda_path": ["l2 0.0001", "l1 0.001", "l1 0.003"],
     "regularized_networks": ["cnn l2 0.0003", "cnn element 0.3", "gru input and output 0.3"],
     "learning_curves": ["random none", "random l2", "random dropout", "random batch norm"],
