@@ -3,166 +3,231 @@
 Three questions, each a set of arms on digits, with one network of 64 hidden units:
 
 - solver: the same penalty, 1e-3 times the sum of absolute weights, through autograd (SGD, Adam), as the
-  proximal step after SGD or Adam, and not at all;
+  proximal step after SGD or Adam, and not at all; 1,000 images, 3,200 updates;
 - noise: 64 columns of noise beside the 64 pixels, and on the first layer no penalty, an L1 penalty or a group
-  lasso over the inputs, both by proximal steps, each at four strengths;
-- activation: a penalty on the weights (proximal L1) or on the hidden activations (mean over the images of the
-  sum of their values).
+  lasso over the inputs, both by proximal steps, each at three strengths; the 300 images of each seed, 2,400
+  updates;
+- activation: a penalty on the hidden activations (mean over the images of the sum of their absolute values)
+  in place of the weights; 1,000 images, 3,200 updates.
 
-Measured: shares of weights that are exactly zero or below a list of thresholds, accuracy as trained and with
-every weight below 1e-3, or below 1e-2, set to zero, the loss with its penalty, which inputs have no weight
-left, and the share of hidden activations that are zero. Reduced, to finish in minutes on two cores: 40 epochs
-of 1,000 images; 300 images for the noise arms, where there is something to gain from fewer inputs.
+Measured: shares of weights that are exactly zero or below a list of thresholds, which inputs have no weight
+left, and the share of hidden activations that are zero. Adam has a tenth of the rate of an arm. The seeds of an
+arm at one rate are trained together.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+import math
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import SGD, Adam, Optimizer
 
 from convcraft import penalties
 from convcraft.lab import data, models
 from convcraft.lab.experiments import Contrast, Study
-from convcraft.lab.training import evaluate, fit, seeded
+from convcraft.lab.experiments.score import last_quarter, score
+from convcraft.lab.randomness import batch_orders
+from convcraft.lab.training import seeded
+from convcraft.lab.training.fit import DivergedError
 
+UPDATES, BATCH, LOOKS = 3200, 50, 20
+#: seeds that are trained together, of tuning and of the final runs
+TOGETHER = (tuple(range(10)), tuple(range(100, 110)))
 STRENGTH = 1e-3
 THRESHOLDS = (0.0, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-NOISE = {"l1": (3e-4, 1e-3, 3e-3, 1e-2), "group": (3e-4, 1e-3, 3e-3, 1e-2)}
+STRENGTHS = (3e-4, 1e-3, 1e-2)
+PENALTIES = {"no penalty": 0.0, "autograd": STRENGTH, "proximal": STRENGTH}
 
 ARMS: dict[str, dict[str, Any]] = {
-    "sgd, no penalty": {"question": "solver", "optimizer": "sgd", "penalty": None},
-    "sgd, autograd": {"question": "solver", "optimizer": "sgd", "penalty": "autograd"},
-    "adam, autograd": {"question": "solver", "optimizer": "adam", "penalty": "autograd"},
-    "sgd, proximal": {"question": "solver", "optimizer": "sgd", "penalty": "proximal"},
-    "adam, proximal": {"question": "solver", "optimizer": "adam", "penalty": "proximal"},
-    "noise, none": {"question": "noise", "l1": 0.0, "group": 0.0},
+    f"{solver}, {how}": {"question": "solver", "solver": solver, "how": how, "strength": PENALTIES[how]}
+    for solver, how in (
+        ("sgd", "no penalty"), ("sgd", "autograd"), ("adam", "autograd"), ("sgd", "proximal"), ("adam", "proximal"),
+    )
+} | {
+    "noise, none": {"question": "noise", "solver": "sgd", "how": "proximal", "strength": 0.0},
     **{
-        f"noise, {kind} {s:g}": {"question": "noise", "l1": 0.0, "group": 0.0, kind: s}
-        for kind, strengths in NOISE.items()
-        for s in strengths
+        f"noise, {name} {s:g}": {"question": "noise", "solver": "sgd", "how": how, "strength": s}
+        for name, how in (("l1", "proximal"), ("group", "group"))
+        for s in STRENGTHS
     },
-    **{f"activation {s:g}": {"question": "activation", "strength": s} for s in (1e-3, 1e-2, 3e-2)},
-}
+    "activation 0.01": {"question": "activation", "solver": "sgd", "how": "activation", "strength": 0.01},
+}  # fmt: skip
 
 
-def splits(arm: dict[str, Any]) -> data.Splits:
+def splits(arm: dict[str, Any], seed: int) -> data.Splits:
+    """All digits; or 300 training digits of this seed, and beside the pixels 64 columns of standard normal noise."""
     found = data.load("digits")
-    return found if arm["question"] == "noise" else found.standardized()
-
-
-def with_noise(splits: data.Splits, seed: int, final: bool) -> data.Splits:
-    """300 training digits of this seed, standardized, with 64 columns of standard normal noise."""
-    splits = replace(splits, train=splits.train.subset(300, seed=seed)).standardized().flattened()
-    generator = torch.Generator().manual_seed(seed)
+    if arm["question"] != "noise":
+        return found.standardized()
+    found = replace(found, train=found.train.subset(300, seed=seed)).standardized().flattened()
     parts = {}
-    for name in ("train", "validation", "test")[: 3 if final else 2]:  # the test part is withheld in tuning
-        part = getattr(splits, name)
-        noise = torch.randn(part.x.shape, generator=generator)
+    for name, its_seed in (("validation", 0), ("test", 1), ("train", 2 + seed)):
+        part = getattr(found, name)
+        noise = torch.randn(part.x.shape, generator=torch.Generator().manual_seed(its_seed))
         parts[name] = data.Split(torch.cat([part.x, noise], 1), part.y)
-    return replace(splits, **parts)
+    return replace(found, **parts)
+
+
+def looks_of(arm: dict[str, Any]) -> range:
+    """The updates after which the networks of an arm are measured; the last one is the budget."""
+    updates = UPDATES * 3 // 4 if arm["question"] == "noise" else UPDATES
+    step = max(updates // LOOKS, 1)
+    return range(step, updates + 1, step)
+
+
+class Copies(nn.Module):
+    """A network of 64 hidden units for each seed; weights (copies * inputs, outputs), so that a row is an input."""
+
+    def __init__(self, inputs: int, seeds: tuple[int, ...]) -> None:
+        super().__init__()
+        nets = [seeded(lambda: models.MLP((inputs, 64, 10)), seed) for seed in seeds]
+        layers = [[m for m in net.modules() if isinstance(m, nn.Linear)] for net in nets]
+        of_a_layer = list(zip(*layers, strict=True))
+        self.weights = nn.ParameterList([torch.cat([m.weight.detach().T for m in some]) for some in of_a_layer])
+        self.biases = nn.ParameterList([torch.stack([m.bias.detach() for m in some]) for some in of_a_layer])
+
+    def weight(self, layer: int) -> Tensor:
+        """(copies, inputs, outputs)"""
+        return self.weights[layer].view(len(self.biases[0]), -1, self.weights[layer].shape[1])
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """(copies, n, inputs) to (copies, n, 64)"""
+        return torch.relu(torch.baddbmm(self.biases[0].unsqueeze(1), x, self.weight(0)))
+
+    def outputs(self, hidden: Tensor) -> Tensor:
+        return torch.baddbmm(self.biases[1].unsqueeze(1), hidden, self.weight(1))
+
+
+class One(nn.Module):
+    """One of the copies, as a network of its own."""
+
+    def __init__(self, copies: Copies, number: int) -> None:
+        super().__init__()
+        self.copies, self.number = copies, number
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1).expand(len(self.copies.biases[0]), -1, -1)
+        return self.copies.outputs(self.copies.hidden(x))[self.number]
+
+
+def optimizer(copies: Copies, arm: dict[str, Any], rate: float) -> Optimizer:
+    """SGD or Adam, with proximal steps where the arm has them; each copy is on its own, as weights are."""
+    how, noise = arm["how"], arm["question"] == "noise"
+    penalized = list(copies.weights)[: 1 if noise else 2]
+    others = [*copies.biases, *list(copies.weights)[len(penalized) :]]
+    strengths = {key: arm["strength"] * (how == kind) for key, kind in (("l1", "proximal"), ("group", "group"))}
+    groups = [{"params": penalized, **strengths}, {"params": others, "l1": 0.0, "group": 0.0}]
+    chosen: Optimizer
+    if arm["solver"] == "adam":
+        chosen = Adam(groups, lr=rate / 10, fused=True)
+    else:
+        chosen = SGD(groups, lr=rate, momentum=0.9, fused=True)
+    return penalties.proximal(chosen)
+
+
+def batches(examples: int, seeds: tuple[int, ...]) -> Iterator[Tensor]:
+    """Rows of the examples for each seed, (copies, batch)."""
+    orders = [batch_orders(examples, seed) for seed in seeds]
+    while True:
+        yield from torch.stack([next(order) for order in orders]).split(BATCH, dim=1)
+
+
+@lru_cache(maxsize=1)
+def train(arm: tuple[tuple[str, Any], ...], rate: float, seeds: tuple[int, ...]) -> tuple[Copies, Tensor, Tensor]:
+    """Copies for all seeds, and their validation losses and accuracies, (looks, copies)."""
+    settings = dict(arm)
+    parts = [splits(settings, seed) for seed in seeds]
+    x, y = (
+        torch.stack([getattr(part.train, name).flatten(1 if name == "x" else 0) for part in parts]) for name in "xy"
+    )
+    unseen, labels = torch.stack([p.validation.x.flatten(1) for p in parts]), parts[0].validation.y
+    copies = Copies(x.shape[2], seeds)
+    steps, index = optimizer(copies, settings, rate), torch.arange(len(seeds)).unsqueeze(1)
+    looks, losses, accuracies = looks_of(settings), [], []
+    for update, rows in zip(range(1, looks[-1] + 1), batches(x.shape[1], seeds), strict=False):
+        hidden = copies.hidden(x[index, rows])
+        logits = copies.outputs(hidden).flatten(0, 1)
+        loss = F.cross_entropy(logits, y[index, rows].flatten(), reduction="sum") / BATCH
+        if settings["how"] == "autograd":
+            loss = loss + settings["strength"] * penalties.l1_penalty(list(copies.weights))
+        if settings["how"] == "activation":
+            loss = loss + settings["strength"] * hidden.abs().sum() / BATCH
+        steps.zero_grad()
+        loss.backward()
+        steps.step()
+        if update in looks:
+            with torch.no_grad():
+                found = copies.outputs(copies.hidden(unseen))
+            each = labels.expand(len(seeds), -1)
+            losses.append(F.cross_entropy(found.transpose(1, 2), each, reduction="none").mean(1))
+            accuracies.append((found.argmax(2) == each).float().mean(1))
+    return copies, torch.stack(losses), torch.stack(accuracies)
 
 
 def run(arm: dict[str, Any], rate: float, seed: int, splits: data.Splits, final: bool) -> dict[str, Any]:
-    """Train one network and look at its zeros."""
-    noisy = arm["question"] == "noise"
-    if noisy:
-        splits = with_noise(splits, seed, final)
-    model = seeded(lambda: models.MLP((128 if noisy else 64, 64, 10)), seed)
-    optimizer = optimizer_of(model, arm, rate)
-    history = fit(
-        model, splits, epochs=100 if noisy else 40, batch_size=50, learning_rate=rate, seed=seed,
-        loss=loss_of(model, arm), optimizer=lambda _: optimizer, progress=False,
-    )  # fmt: skip
-    result = {key: getattr(history, key)[-1:] for key in ("validation_loss", "validation_accuracy")}
-    return result | (measure(model, splits) if final else {})
+    """One of the copies that are trained together; alone it would be the same up to rounding."""
+    seeds = next(some for some in TOGETHER if seed in some)
+    copies, losses, accuracies = train(tuple(arm.items()), rate, seeds)
+    number = seeds.index(seed)
+    curve = losses[:, number].tolist()
+    if not math.isfinite(curve[-1]):
+        raise DivergedError(f"training stopped: the validation loss is {curve[-1]}")
+    found = {"validation_loss": curve[-1], "validation_accuracy": float(accuracies[-1, number])}
+    if not final:
+        return found
+    looks = looks_of(arm)
+    found |= {"updates": looks[-1], "last_quarter": [float(f"{v:.4g}") for v in last_quarter(curve, looks)]}
+    return found | score(One(copies, number), splits) | measure(copies, number, splits, arm)
 
 
-def optimizer_of(model: nn.Module, arm: dict[str, Any], rate: float) -> torch.optim.Optimizer:
-    """The optimizer, with the proximal step where the arm has one."""
+def measure(copies: Copies, number: int, splits: data.Splits, arm: dict[str, Any]) -> dict[str, Any]:
+    """Zeros of weights, of inputs and of activations."""
+    layers = [copies.weight(layer)[number].detach() for layer in (0, 1)]
     if arm["question"] == "noise":
-        first, *rest = model.parameters()
-        groups = [{"params": [first], "l1": arm["l1"], "group": arm["group"]},
-                  {"params": rest, "l1": 0.0, "group": 0.0}]  # fmt: skip
-        return penalties.proximal(torch.optim.SGD(groups, lr=rate, momentum=0.9), dim=1)
-    proximal = arm.get("penalty") == "proximal"
-    groups = penalties.decay_groups(model, 0.0, l1=STRENGTH if proximal else 0.0)
-    if arm.get("optimizer") == "adam":
-        chosen: torch.optim.Optimizer = torch.optim.Adam(groups, lr=rate)
-    else:
-        chosen = torch.optim.SGD(groups, lr=rate, momentum=0.9)
-    return penalties.proximal(chosen) if proximal else chosen
-
-
-def loss_of(model: nn.Module, arm: dict[str, Any]) -> Callable[[Tensor, Tensor], Tensor]:
-    """Cross-entropy, and in training what the arm adds to it."""
-    weights = penalties.decay_groups(model, 0.0)[0]["params"]
-    hidden: dict[str, Tensor] = {}
-    if arm["question"] == "activation":
-        model.get_submodule("layers.act1").register_forward_hook(
-            lambda module, inputs, output: hidden.update(h=output)
-        )
-
-    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-        value = F.cross_entropy(outputs, targets)
-        if model.training and arm.get("penalty") == "autograd":
-            value = value + STRENGTH * penalties.l1_penalty(weights)
-        if model.training and hidden:
-            value = value + arm["strength"] * hidden["h"].abs().sum(1).mean()
-        return value
-
-    return loss
-
-
-def measure(model: nn.Module, splits: data.Splits) -> dict[str, Any]:
-    """Zeros of weights, of inputs and of activations, and what they cost."""
-    weights = [p.detach() for p in penalties.decay_groups(model, 0.0)[0]["params"]]
-    flat = torch.cat([w.flatten() for w in weights]).abs()
-    train, test = evaluate(model, splits.train), evaluate(model, splits.test)
-    gone = (weights[0] == 0).all(0)
-    used = splits.train.x.flatten(1).std(0) > 0
+        gone = (layers[0] == 0).all(1)
+        used = splits.train.x.std(0) > 0
+        return {
+            "first_layer_zeros": float((layers[0] == 0).float().mean()),
+            "noise_removed": float(gone[64:].float().mean()),
+            "pixels_removed": float(gone[:64][used[:64]].float().mean()),
+        }
+    flat = torch.cat([w.flatten() for w in layers]).abs()
     with torch.no_grad():
-        hidden = torch.relu(model.get_submodule("layers.linear1")(splits.test.x.flatten(1)))
+        hidden = copies.hidden(splits.test.x.flatten(1).expand(len(copies.biases[0]), -1, -1))[number]
     return {
-        "test_accuracy": test.accuracy,
-        "test_loss": test.loss,
-        "pruned_accuracy_1e-3": evaluate(pruned(model, 1e-3), splits.test).accuracy,
-        "pruned_accuracy_1e-2": evaluate(pruned(model, 1e-2), splits.test).accuracy,
-        "final_train_loss": train.loss,
-        "objective": train.loss + STRENGTH * float(flat.sum()),
         "zeros": float((flat == 0).float().mean()),
         "below": [float((flat <= t).float().mean()) for t in THRESHOLDS],
-        "largest_weight": float(flat.max()),
-        "noise_removed": float(gone[64:].float().mean()) if len(gone) > 64 else 0.0,
-        "pixels_removed": float(gone[:64][used[:64]].float().mean()),
-        "first_layer_zeros": float((weights[0] == 0).float().mean()),
         "zero_activations": float((hidden == 0).float().mean()),
     }
 
 
-def pruned(model: nn.Module, threshold: float) -> nn.Module:
-    """A copy in which every weight below the threshold is zero."""
-    model = copy.deepcopy(model)
-    for p in penalties.decay_groups(model, 0.0)[0]["params"]:
-        p.data[p.abs() < threshold] = 0
-    return model
-
-
+SPARSE, SELECTS = "l1-makes-weights-sparse", "l1-does-feature-selection"
 STUDY = Study(
     arms=ARMS,
-    rates=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
-    seeds=range(10),
-    tuning_seeds=range(100, 103),
+    rates=(0.01, 0.03, 0.1, 0.3),
     splits=splits,
     run=run,
-    contrasts=tuple(
-        Contrast(name, "sgd, no penalty", claim="l1-makes-weights-sparse", family="solvers")
-        for name in ("sgd, autograd", "adam, autograd", "sgd, proximal", "adam, proximal")
+    first=10,  # all rates from all tuning seeds, which are trained together
+    contrasts=(
+        *(
+            Contrast(f"{solver}, proximal", f"{solver}, autograd", measure=measure, family=f"solvers, {measure}",
+                     claim=SPARSE)
+            for solver in ("sgd", "adam") for measure in ("zeros", "test_accuracy")
+        ),
+        *(
+            Contrast(f"noise, group {s:g}", f"noise, l1 {s:g}", measure=measure, family=f"inputs, {measure}",
+                     claim=SELECTS)
+            for s in STRENGTHS[1:] for measure in ("noise_removed", "test_accuracy")
+        ),
+        *(Contrast(f"noise, l1 {s:g}", "noise, none", family="noise", claim=SELECTS) for s in STRENGTHS),
+        Contrast("activation 0.01", "sgd, proximal", measure="zero_activations",
+                 claim="regularizers-act-on-activation-functions"),
     ),
-    quick={"seeds": range(2), "rates": (0.03,)},
+    quick={"seeds": range(2), "tuning_seeds": range(100, 101), "rates": (0.03,)},
 )  # fmt: skip
