@@ -59,6 +59,7 @@ STILL_FALLING = {
     "regularized_networks": ["cnn l2 0.0003", "cnn element 0.3", "gru input and output 0.3"],
     "learning_curves": ["random none", "random l2", "random dropout", "random batch norm"],
     "orthogonal_depth": ["tanh normal", "relu normal", "relu orthogonal"],
+    "orthogonal_depth_again": ["tanh normal", "relu normal", "relu orthogonal"],
     "series": [
         "mackey-glass, tcn, tanh", "taxi, dense, relu", "taxi, dense, sigmoid", "taxi, tcn, relu",
         "taxi, rnn, tanh", "taxi, gru, relu",
@@ -75,6 +76,8 @@ STILL_FALLING = {
     "outlook_random_labels": ["relu", "tanh", "silu", "sine"],
     "outlook_sine": ["tanh", "silu", "sine"],
     "outlook_depth": ["selu", "orthogonal tanh"],
+    "outlook_depth_again": ["he", "selu", "orthogonal tanh"],
+    "outlook_dynamic_again": ["frelu"],
     "outlook_depth_long": ["he", "selu", "orthogonal tanh"],
 }  # fmt: skip
 #: arms whose best rate was the largest of a grid that had been extended three times; no verdict rests on them
@@ -227,6 +230,16 @@ def test_every_study_keeps_the_protocol_or_is_still_to_be_run_again():
         edge = {"rate at the edge": AT_EDGE[name]} if name in AT_EDGE else {}
         assert broken.pop(name) == {"still falling": arms, **edge}
     assert {name for name, rules in broken.items() if rules} == NOT_YET_RERUN, broken
+
+
+def test_a_second_run_repeats_the_first_with_other_seeds():
+    again = [name for name in NAMES if name.endswith("_again")]
+    assert len(again) == 5
+    for name in again:
+        second, first = load_study(name, STUDIES), load_study(name.removesuffix("_again"), STUDIES)
+        for what in ("arms", "rates", "model", "fit", "measure", "select", "contrasts"):
+            assert getattr(second, what) == getattr(first, what), what
+        assert not {*first.seeds, *first.tuning_seeds} & {*second.seeds, *second.tuning_seeds}
 
 
 def test_planned_studies_load_and_await_their_run():
