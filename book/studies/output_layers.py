@@ -1,6 +1,6 @@
 """What a network ends in: one sigmoid or two logits, a softmax or ten sigmoids, a softmax twice, several labels.
 
-Networks of one hidden layer with 32 units on digits. Odd or even: two logits, and one, which stands against 0 (the
+Networks of one hidden layer with 32 units on digits. Odd or even: two logits, and one, which is compared with 0 (the
 cross-entropy of (0, z) is the binary one of z). One digit: softmax, ten sigmoids, and a softmax in front of a loss
 that applies one itself. Two places: two images side by side, each a digit with probability 0.7 or empty; the answer
 is the set of digits, by ten sigmoids above 1/2, or by a softmax that is trained on the target spread evenly over the
