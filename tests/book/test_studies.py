@@ -35,7 +35,7 @@ NOT_YET_RERUN = set(
     """
     activation_league_fashion activations_fashion_mnist augmentation_budget
     augmentation_fashion_mnist augmentation_matrix batch_norm_fashion_mnist batch_norm_grid
-    choosing_depth combining_fashion_mnist dead_units
+    choosing_depth combining_fashion_mnist
     decay_groups depth_grid dropout_fashion_mnist dropout_grid
     fashion_neighbourhood generation_fashion_mnist initialization_fashion_mnist
     learning_rate_sweep learning_rates_fashion_mnist
