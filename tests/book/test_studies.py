@@ -38,7 +38,7 @@ NOT_YET_RERUN = set(
     choosing_depth combining_fashion_mnist
     decay_groups depth_grid dropout_fashion_mnist dropout_grid
     fashion_neighbourhood generation_fashion_mnist initialization_fashion_mnist
-    learning_rate_sweep learning_rates_fashion_mnist
+    learning_rates_fashion_mnist
     nonlinearity_index optimizers penalties_fashion_mnist
     schedules technique_factorial technique_subsets techniques_recalibrated usable_rates
     """.split()
@@ -55,6 +55,7 @@ STILL_FALLING = {
     "choosing_data": ["cnn-standardized-tanh", "mlp-as it is-tanh"],
     "images_mixtures": ["tanh tanh tanh"],
     "l1_sparsity": ["noise, group 0.01"],
+    "learning_rate_sweep": ["tanh-4-equal long"],
     "lambda_path": ["l2 0.0001", "l1 0.001", "l1 0.003"],
     "regularized_networks": ["cnn l2 0.0003", "cnn element 0.3", "gru input and output 0.3"],
     "learning_curves": ["random none", "random l2", "random dropout", "random batch norm"],
