@@ -58,9 +58,6 @@ def browser():
         pytest.skip(reason)
     api = pytest.importorskip("playwright.sync_api")
     flags = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    # A third of the work to open a page is to paint it again and again while it loads. (Do not wait for
-    # `img.decode()`: with this it never ends.)
-    flags.append("--disable-threaded-compositing")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         flags.append("--no-sandbox")  # Chromium refuses to run as root with it
     with api.sync_playwright() as playwright:

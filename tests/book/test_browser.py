@@ -314,7 +314,7 @@ FIGURES = """async themes => {
     '.bd-article .cell_output figure img, .bd-article .cell_output > img')];
   const corners = [];
   for (const img of all) {
-    if (!img.complete) await new Promise((loads, fails) => [img.onload, img.onerror] = [loads, fails]);
+    await img.decode();
     const plain = row(), [right, bottom] = [img.naturalWidth - 3, img.naturalHeight - 3];
     [[2, 2], [right, 2], [2, bottom], [right, bottom]].forEach(
       ([x, y], i) => plain.drawImage(img, x, y, 1, 1, i, 0, 1, 1));
