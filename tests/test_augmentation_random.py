@@ -243,7 +243,9 @@ def test_compiled_by_inductor():
     x = images()
     move = torch.compile(lambda v, a: A.rotate(v, a, padding="border"), fullgraph=True)
     angles = torch.linspace(-40, 40, len(x))
-    with torch._inductor.config.patch(cpp_cache_precompile_headers=False, compile_threads=1):  # it compiles once
+    once = {"cpp_cache_precompile_headers": False, "compile_threads": 1}  # it compiles a single kernel,
+    plain = {"cpp.simdlen": 0, "cpp.vec_isa_ok": False}  # whose vector instructions are not ours, and take longest
+    with torch._inductor.config.patch({**once, **plain}):
         out = move(x, angles)
     torch.testing.assert_close(out, A.rotate(x, angles, padding="border"), rtol=0, atol=1e-5)
 

@@ -41,7 +41,7 @@ def loss(w):
     return 0.5 * (X @ w - Y).square().mean()
 
 
-def train(optimizer, w, steps=1500, decay=True):
+def train(optimizer, w, steps=800, decay=True):
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if decay else None
     for _ in range(steps):
         optimizer.zero_grad()

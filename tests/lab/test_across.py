@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
 from convcraft.lab.experiments import across, load
+
+#: Read and judged once for all effects of a study.
+load = functools.cache(load)
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +25,15 @@ def test_tasks_name_arms_and_measures_that_exist():
         assert {m.removeprefix("-") for m in (task.measure, task.chosen_by)} <= set(result.measures)
 
 
+@functools.cache
+def weak(study):
+    return {arm for arms in load(study).shortcomings.values() for arm in arms}
+
+
 def test_no_effect_rests_on_an_arm_that_breaks_a_rule(effects):
     for effect in effects:
         task = across.TASKS[effect.task]
-        weak = {arm for arms in load(task.study).shortcomings.values() for arm in arms}
-        assert not weak & {task.arms[effect.function], task.arms["relu"]}
+        assert not weak(task.study) & {task.arms[effect.function], task.arms["relu"]}
 
 
 def test_better_is_positive_whatever_the_measure(effects):

@@ -53,7 +53,7 @@ def other_optimizer(case):
     return case._replace(model=model)
 
 
-def trained(norm):
+def trained(norm, epochs):
     """The network of the recipe, or one with batch normalization instead of dropout."""
 
     def normalized():
@@ -68,7 +68,7 @@ def trained(norm):
     def train(splits, seed):
         net = seeded(normalized if norm else recipe_net, seed)
         settings = {"learning_rate": 0.05 if norm else 0.025, "weight_decay": 0.003, "batch_size": 32}
-        fit(net, splits, epochs=40, seed=seed, progress=False, evaluate_at=(), **settings)
+        fit(net, splits, epochs=epochs, seed=seed, progress=False, evaluate_at=(), **settings)
         return net
 
     return train
@@ -83,7 +83,7 @@ RIGHT = [
     ("nothing-to-lose", (90, 95, 95, 95)),
     ("which-conclusion-combining", "b"),
     ("cure", cured()),
-    ("your-recipe", trained(norm=True)),
+    ("your-recipe", trained(norm=True, epochs=25)),
 ]
 WRONG = [
     ("two-by-two", (2.5, 1.5), "Give 3 numbers"),
@@ -131,7 +131,7 @@ WRONG = [
     ("cure", other_optimizer, "make a new one"),
     ("your-recipe", "bn", "must be a function"),
     ("your-recipe", lambda splits, seed: None, "must return the trained network"),
-    ("your-recipe", trained(norm=False), "1 point is asked for"),
+    ("your-recipe", trained(norm=False, epochs=10), "1 point is asked for"),
 ]
 
 

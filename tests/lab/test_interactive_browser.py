@@ -67,11 +67,19 @@ def page_file(tmp_path_factory):
     return path.as_uri()
 
 
-@pytest.fixture
-def opened(browser, page_file):
-    """Open the page; afterwards nothing has been logged as an error or asked of the network."""
+@pytest.fixture(scope="module")
+def window(browser):
+    """One for all tests, of which each has a page of its own."""
     context = browser.new_context(viewport={"width": 1000, "height": 800})
-    page = context.new_page()
+    context.new_page()  # which keeps the window open
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def opened(window, page_file):
+    """Open the page; afterwards nothing has been logged as an error or asked of the network."""
+    page = window.new_page()
     errors: list[str] = []
     requests: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -85,7 +93,7 @@ def opened(browser, page_file):
     yield page
     assert errors == []
     assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
-    context.close()
+    page.close()
 
 
 def path_of(page, panel=0, series=0):
