@@ -1,5 +1,5 @@
 # make book       build the HTML from the notebooks as they are, and say where it is
-# make test       unit tests, doctests, every cell of every notebook, the built site in a browser
+# make test       unit tests, doctests, every cell of every notebook, the built site in a browser (JOBS=3: processes)
 # make lab        open JupyterLab on learn/, the chapters as plain notebooks (FRESH=1: new copies beside those you changed)
 # make notebooks  execute the notebooks in place and normalize them (NOTEBOOKS="book/activations.ipynb" for one)
 # make clean      remove what was built; .venv stays
