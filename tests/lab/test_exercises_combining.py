@@ -131,7 +131,7 @@ WRONG = [
     ("cure", other_optimizer, "make a new one"),
     ("your-recipe", "bn", "must be a function"),
     ("your-recipe", lambda splits, seed: None, "must return the trained network"),
-    ("your-recipe", trained(norm=False, epochs=10), "1 point is asked for"),
+    ("your-recipe", trained(norm=False, epochs=40), "1 point is asked for"),
 ]
 
 
