@@ -39,7 +39,7 @@ NOT_YET_RERUN = set(
     decay_groups depth_grid dropout_fashion_mnist dropout_grid
     fashion_neighbourhood generation_fashion_mnist initialization_fashion_mnist
     learning_rates_fashion_mnist
-    nonlinearity_index optimizers penalties_fashion_mnist
+    nonlinearity_index penalties_fashion_mnist
     schedules technique_factorial technique_subsets techniques_recalibrated usable_rates
     """.split()
 )
