@@ -36,7 +36,7 @@ NOT_YET_RERUN = set(
     activation_league_fashion activations_fashion_mnist augmentation_budget
     augmentation_fashion_mnist augmentation_matrix batch_norm_fashion_mnist batch_norm_grid
     choosing_depth combining_fashion_mnist
-    decay_groups depth_grid dropout_fashion_mnist dropout_grid
+    decay_groups dropout_fashion_mnist dropout_grid
     fashion_neighbourhood generation_fashion_mnist initialization_fashion_mnist
     learning_rates_fashion_mnist
     nonlinearity_index penalties_fashion_mnist
@@ -52,6 +52,11 @@ STILL_FALLING = {
     "deep_stacks": ["relu 1, 20 layers"],
     "dropout_mechanism": ["n1000_k0.1"],
     "sigmoid_slopes": ["σ(z)"],
+    "depth_grid": [
+        "relu xavier 20", "leaky_relu_0.2 xavier 20", "sigmoid_steep_centred xavier 1", "sigmoid xavier 3 bn",
+        "sigmoid xavier 10 bn", "sigmoid own 10 skip-scale", "relu own 10 x0.5", "relu own 10 x2",
+        "tanh own 10 x0.25", "tanh own 10 x4", "relu he 50", "relu he 50 bn", "tanh orthogonal 50",
+    ],
     "choosing_data": ["cnn-standardized-tanh", "mlp-as it is-tanh"],
     "images_mixtures": ["tanh tanh tanh"],
     "l1_sparsity": ["noise, group 0.01"],
@@ -81,8 +86,11 @@ STILL_FALLING = {
     "outlook_dynamic_again": ["frelu"],
     "outlook_depth_long": ["he", "selu", "orthogonal tanh"],
 }  # fmt: skip
-#: arms whose best rate was the largest of a grid that had been extended three times; no verdict rests on them
-AT_EDGE = {"recurrent_lag": ["gru, tanh, bias 0"]}
+#: arms whose best rate was at the end of a grid that had been extended three times; no verdict rests on them
+AT_EDGE = {
+    "recurrent_lag": ["gru, tanh, bias 0"],
+    "depth_grid": ["relu own 10 x4", "relu own 10 x16", "relu he 30 skip-none", "relu xavier 30 short"],
+}
 IMPORTS = {"__future__", "convcraft", "torch", "numpy", "sklearn", "scipy"}
 
 
