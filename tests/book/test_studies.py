@@ -36,7 +36,7 @@ NOT_YET_RERUN = set(
     activation_league_fashion activations_fashion_mnist augmentation_budget
     augmentation_fashion_mnist augmentation_matrix batch_norm_fashion_mnist batch_norm_grid
     choosing_depth combining_fashion_mnist
-    decay_groups dropout_fashion_mnist dropout_grid
+    decay_groups dropout_fashion_mnist
     fashion_neighbourhood generation_fashion_mnist initialization_fashion_mnist
     learning_rates_fashion_mnist
     nonlinearity_index penalties_fashion_mnist
