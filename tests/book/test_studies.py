@@ -39,7 +39,7 @@ NOT_YET_RERUN = set(
     decay_groups dropout_fashion_mnist
     fashion_neighbourhood generation_fashion_mnist initialization_fashion_mnist
     learning_rates_fashion_mnist
-    nonlinearity_index penalties_fashion_mnist
+    penalties_fashion_mnist
     schedules technique_factorial technique_subsets techniques_recalibrated usable_rates
     """.split()
 )
@@ -64,6 +64,10 @@ STILL_FALLING = {
     "lambda_path": ["l2 0.0001", "l1 0.001", "l1 0.003"],
     "regularized_networks": ["cnn l2 0.0003", "cnn element 0.3", "gru input and output 0.3"],
     "learning_curves": ["random none", "random l2", "random dropout", "random batch norm"],
+    "nonlinearity_index": [
+        "step-elu", "step-sigmoid", "sine-tanh", "absolute value-sin", "bump-relu", "digits-identity",
+        "digits-relu", "digits-tanh", "digits-silu", "digits-elu", "digits-sigmoid", "digits-sin 3z",
+    ],
     "orthogonal_depth": ["tanh normal", "relu normal", "relu orthogonal"],
     "orthogonal_depth_again": ["tanh normal", "relu normal", "relu orthogonal"],
     "series": [
@@ -89,6 +93,7 @@ STILL_FALLING = {
 #: arms whose best rate was at the end of a grid that had been extended three times; no verdict rests on them
 AT_EDGE = {
     "recurrent_lag": ["gru, tanh, bias 0"],
+    "nonlinearity_index": ["bump-square"],
     "depth_grid": ["relu own 10 x4", "relu own 10 x16", "relu he 30 skip-none", "relu xavier 30 short"],
 }
 IMPORTS = {"__future__", "convcraft", "torch", "numpy", "sklearn", "scipy"}
