@@ -62,7 +62,7 @@ class Visit:
         return self
 
     def leave(self):
-        """What is given up on leaving is no failure of this page, nor of the next one."""
+        """Requests that are broken off by leaving count neither against this page nor against the next one."""
         for event, hears in self.heard.items():
             self.page.remove_listener(event, hears)
         self.page.goto("about:blank")
