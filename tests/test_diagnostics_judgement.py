@@ -164,6 +164,17 @@ def test_the_reduction_of_the_loss_does_not_matter():
         assert ("initial-loss" in report) == expected
 
 
+def test_an_initial_loss_is_judged_by_the_spread_of_the_logits():
+    logits = torch.randn(len(Y), 10, generator=torch.Generator().manual_seed(0))
+    for spread, severity in ((1.5, None), (2.5, "note"), (4.0, "warning"), (12.0, "severe")):
+
+        def loss(output, target, spread=spread):
+            return F.cross_entropy(spread * logits + 0 * output.mean(), target)
+
+        found = {f.name: f.severity for f in diagnose(small(norm=False), (X, Y), loss).findings}
+        assert found.get("initial-loss") == severity, spread
+
+
 def test_a_trained_model_is_not_judged_by_its_initialization():
     model = small(norm=False)
     with torch.no_grad():

@@ -250,12 +250,14 @@ class Unrolled(nn.Module):
 
 
 class Parallel(nn.Module):
-    def __init__(self):
+    """A sum of layers side by side, all on one input."""
+
+    def __init__(self, count):
         super().__init__()
-        self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.layers = nn.ModuleList(nn.Linear(3, 3) for _ in range(count))
 
     def forward(self, x):
-        return self.a(x) + self.b(x)
+        return sum((layer(x) for layer in self.layers[1:]), self.layers[0](x))
 
 
 class LowRank(nn.Module):
@@ -271,15 +273,78 @@ class LowRank(nn.Module):
 
 
 def test_sums_that_are_not_residual():
-    graph = successors(Parallel())
-    assert [operation.kind for operation in graph.operations].count("sum") == 1
-    assert graph.branches == 0 and not any(layer.residual for layer in graph)
+    for count in (2, 3, 4, 5):
+        graph = successors(Parallel(count))
+        assert [operation.kind for operation in graph.operations].count("sum") == count - 1
+        assert graph.branches == 0 and not any(layer.residual for layer in graph)
     assert not successors(LowRank())["base"].residual  # nothing would learn
     graph = successors(Towers())
     assert graph.branches == 0 and {layer.name for layer in graph if layer.output} == {"c", "d"}
     graph = successors(Unrolled())
     assert graph.branches == 0 and names(graph) == {"w": "tanh", "u": "tanh"}
     assert (graph["w"].calls, graph["u"].calls) == (3, 2)
+
+
+class Routed(nn.Module):
+    """A residual mixture of experts, each for the rows that are sent to it."""
+
+    def __init__(self, put, zeros, deep=True):
+        super().__init__()
+
+        def expert():
+            return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4)) if deep else nn.Linear(4, 4)
+
+        self.put, self.zeros = put, zeros
+        self.router, self.experts = nn.Linear(4, 3), nn.ModuleList(expert() for _ in range(3))
+
+    def forward(self, x):
+        weights, chosen = self.router(x).softmax(-1).topk(2, -1)
+        mixed = self.zeros(x)
+        for number, expert in enumerate(self.experts):
+            rows, place = torch.where(chosen == number)
+            self.put(mixed, rows, weights[rows, place, None] * expert(x[rows]))
+        return x + mixed
+
+
+def sized(x):
+    return torch.zeros(x.shape[0], 4)
+
+
+def set_rows(y, rows, value):
+    y[rows] = value
+
+
+def add_rows(y, rows, value):
+    y[rows] += value
+
+
+@pytest.mark.parametrize("zeros", [torch.zeros_like, sized, lambda x: x.new_zeros(6, 4)])
+@pytest.mark.parametrize("put", [
+    set_rows, add_rows, lambda y, rows, value: y.index_add_(0, rows, value),
+    lambda y, rows, value: y.scatter_add_(0, rows[:, None].expand(-1, 4), value),
+], ids=["set", "add", "index_add", "scatter_add"])  # fmt: skip
+def test_experts_whose_rows_are_put_in_place_are_treated_alike(put, zeros):
+    for deep, ends in ((True, ["0.2", "1.2", "2.2"]), (False, ["0", "1", "2"])):
+        graph = successors(Routed(put, zeros, deep), torch.randn(6, 4))
+        symbolic = put not in (set_rows, add_rows) and zeros is not sized  # an fx.Proxy takes neither
+        assert graph.source == ("trace" if symbolic else "run") and graph.branches == 1
+        assert [layer.name for layer in graph if layer.residual] == [f"experts.{end}" for end in ends]
+
+
+@pytest.mark.parametrize("values", [False, True], ids=["symbols", "example"])
+def test_what_changes_its_argument_is_seen_where_the_result_is_not_used(values):
+    def forward(block, x):
+        h = block.a(x)
+        h.relu_()
+        x = x.clone() if values and x.sum() > -1e9 else x * 1
+        x.add_(block.b(h))
+        return x
+
+    block = Multiplied(None)
+    block.forward = forward.__get__(block)
+    graph = successors(block, torch.randn(2, 4))
+    assert graph.source == ("run" if values else "trace") and names(graph) == {"a": "relu", "b": None}
+    assert [layer.name for layer in graph if layer.residual] == ["b"]
 
 
 def test_a_shared_layer_has_no_normalization_of_its_own():

@@ -464,6 +464,21 @@ def mixture_of_experts(width: int) -> nn.Module:
     return Fn(forward, router=nn.Linear(width, 3), experts=experts)
 
 
+def routed_experts(width: int) -> nn.Module:
+    """Each row goes to the two of three experts with the largest weights, which add to it where it is."""
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        weights, chosen = torch.softmax(m.router(x), -1).topk(2, -1)
+        mixed = torch.zeros_like(x)
+        for number, expert in enumerate(m.experts):
+            rows, place = torch.where(chosen == number)
+            mixed[rows] += weights[rows, place, None] * expert(x[rows])
+        return x + mixed
+
+    experts = nn.ModuleList(mlp(width, 2 * width, width) for _ in range(3))
+    return Fn(forward, router=nn.Linear(width, 3), experts=experts)
+
+
 def attention_pooling() -> nn.Module:
     return Fn(
         lambda m, x: m.head((torch.softmax(m.score(torch.tanh(m.key(x))), 1) * m.value(x)).sum(1)),
@@ -693,6 +708,7 @@ _CLASSIFIERS: dict[Callable, dict[str, Callable[[], nn.Module]]] = {
         "highway": lambda: between(32, *twice(highway, 32)),
         "rezero": lambda: between(32, *twice(rezero_block, 32)),
         "mixture-of-experts": lambda: between(32, mixture_of_experts(32)),
+        "routed-experts": lambda: between(32, routed_experts(32)),
     },
     images: {
         "lenet": lambda: S(C(3, 6, 5), nn.Tanh(), nn.AvgPool2d(2), C(6, 16, 3), nn.Tanh(), nn.AvgPool2d(2),

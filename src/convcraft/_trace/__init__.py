@@ -157,15 +157,9 @@ def _join_gates(operations: list[Operation]) -> None:
             continue
         for gated, factor in (operation.inputs, operation.inputs[::-1]):
             gate = operations[factor]
-            joined = kinds.gate(_activation_name(gate)) if gate.kind == "activation" else None
+            joined = kinds.gate(gate.function) if gate.kind == "activation" else None
             if joined and gate.inputs == (gated,) and gate.users == [operation.index]:
                 operation.kind, (operation.name, operation.target), gate.kind = "activation", joined, "other"
-
-
-def _activation_name(operation: Operation) -> str:
-    if isinstance(operation.target, nn.Module):
-        return kinds.activation_name(operation.target) or type(operation.target).__name__.lower()
-    return operation.name
 
 
 def _layer(operations: list[Operation], uses: list[Operation], calls: dict[str, int], branches: Branches) -> Layer:
@@ -202,7 +196,7 @@ def _ahead(operations: list[Operation], start: Operation) -> tuple[Activation | 
         seen.add(operation.index)
         if operation.kind == "activation":
             met.append(operation)
-            if _activation_name(operation) not in kinds.READOUTS:
+            if operation.function not in kinds.READOUTS:
                 continue
         elif operation.kind == "wall" or (operation.kind == "layer" and not is_normalization(operation)):
             continue
@@ -212,7 +206,7 @@ def _ahead(operations: list[Operation], start: Operation) -> tuple[Activation | 
         return None, output
     first = min(met, key=lambda operation: operation.index)
     assert callable(first.target)
-    return Activation(_activation_name(first), first.target, first.index), output
+    return Activation(first.function, first.target, first.index), output
 
 
 def _normalization(operations: list[Operation], uses: list[Operation], calls: dict[str, int]) -> str | None:

@@ -1,5 +1,6 @@
 """Residual branches: which sums have one, and which layers at its end may start at zero."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -54,15 +55,13 @@ def residual(operations: list[Operation]) -> Branches:
     from one origin; so does a product with 1 + f.
     """
     before: list[int] = []  # the operations that each depends on, itself included, as bits
-    uses: dict[str, int] = {}
+    uses = Counter(operation.name for operation in operations if operation.kind == "layer")
     layers = 0
     for operation in operations:
         bits = 0 if operation.kind in _HELD else 1 << operation.index
         for i in operation.inputs:
             bits |= before[i]
         before.append(bits)
-        if operation.kind == "layer":
-            uses[operation.name] = uses.get(operation.name, 0) + 1
         weighted = operation.kind == "wall" and any(operations[i].kind == "parameter" for i in operation.inputs)
         if weighted or operation.kind == "layer" and not is_normalization(operation):
             layers |= 1 << operation.index
@@ -70,7 +69,7 @@ def residual(operations: list[Operation]) -> Branches:
     repeated = sum(1 << o.index for o in operations if o.kind == "layer" and uses[o.name] > 1)
     products = sum(1 << o.index for o in operations if o.kind == "product")
 
-    ends: dict[str, int] = {}
+    ends = Counter[str]()
     gates = list[tuple[str, str]]()
     result = Branches()
     streams: set[int] = set()  # sums whose shortcut has no layers
@@ -88,8 +87,10 @@ def residual(operations: list[Operation]) -> Branches:
             short, deep = (deep, short) if deep in streams else (short, deep)  # x + f + g
             alone[short] = 0
         few, many = alone[short].bit_count(), alone[deep].bit_count()
+        deeper = [o.index for o in operations if few == 1 and alone[deep] >> o.index & 1]
+        stacked = any(before[i] & alone[deep] != 1 << i for i in deeper)  # not parallel to the short side
         other = (alone[short] | alone[deep]) & repeated | before[short] & ~common & activations
-        if common and few < many and (few == 0 or few == 1 and not other):
+        if common and few < many and (few == 0 or few == 1 and stacked and not other):
             result.count += 1
             if before[short] & ~common & products and short not in streams:
                 continue  # as in a highway network: without its branch the block would not be its shortcut
@@ -101,8 +102,7 @@ def residual(operations: list[Operation]) -> Branches:
                 result.gated += 1
                 gates += [(name, gate) for name in _ends(operations, own, common)]
             start = own if gate else start
-            for name in () if gate and (lone or gate in _OPEN) else _ends(operations, start, common, deep in exponents):
-                ends[name] = ends.get(name, 0) + 1
+            ends.update(() if gate and (lone or gate in _OPEN) else _ends(operations, start, common, deep in exponents))
             if operation.kind == "sum" and few == 0:
                 streams.add(operation.index)
             within |= before[deep if operation.kind == "sum" else operation.index] & ~common
@@ -137,11 +137,8 @@ def _own(operations: list[Operation], start: int, common: int, factor: bool) -> 
             return -1, ""
         operation = operations[others[0]]
     operation = _before(operations, operation, kinds.PASSING - kinds.SUMS)
-    name = operation.name
-    if isinstance(operation.target, nn.Module):
-        name = kinds.activation_name(operation.target) or ""
-    if name in (*_OPEN, *_CLOSED) and len(operation.users) == 1:
-        return operation.inputs[0], name
+    if operation.function in (*_OPEN, *_CLOSED) and len(operation.users) == 1:
+        return operation.inputs[0], operation.function
     return operation.index, ""
 
 
@@ -171,9 +168,7 @@ def _degrees(operations: list[Operation], floor: float = -64.0) -> dict[int, flo
     degrees: dict[int, float] = {}
     names = {operation.index: operation.name for operation in operations}
     for operation in operations:
-        name, module = operation.name, operation.target
-        if isinstance(module, nn.Module):
-            name = kinds.activation_name(module) or ""
+        name, module = operation.function, operation.target
         given = [degrees.get(i, 1.0) for i in operation.inputs] or [0.0]
         degree = max(given)
         if operation.kind in _HELD or name in _BOUNDED or _normalizes(operation):
@@ -250,7 +245,6 @@ def _ends(operations: list[Operation], start: int, common: int, shared: bool = F
 
 def _passes(operation: Operation) -> bool:
     name = operation.name
-    if operation.kind in ("sum", "product"):
-        return True
     passing = isinstance(operation.target, nn.Module) or name in kinds.PASSING or name in ("expm1", "sinh")
-    return operation.kind == "other" and (passing or "pool" in name or "dropout" in name)
+    other = operation.kind == "other" and (passing or "pool" in name or "dropout" in name)
+    return other or operation.kind in ("sum", "product")

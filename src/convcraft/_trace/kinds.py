@@ -24,18 +24,17 @@ ACTIVATION_CLASSES = {name: name.lower() for name in _IN_ONE_WORD.split()} | {
 ACTIVATION_FUNCTIONS = {*ACTIVATION_CLASSES.values(), "clamp", "clamp_min", "sin"}
 #: What turns the values of an output layer into probabilities.
 READOUTS = {"softmax", "log_softmax", "softmin", "sigmoid", "logsigmoid"}
-SUMS = {"add", "iadd", "radd", "sub", "isub", "rsub", "subtract"}
+SUMS = {"add", "iadd", "radd", "sub", "isub", "rsub", "subtract", "index_add", "scatter_add"}
 PRODUCTS = set("mul imul rmul multiply div divide truediv itruediv rtruediv true_divide".split())
-#: Functions that make a tensor like another one without using its values.
-FACTORIES = {
-    *("new_empty", "new_full", "new_ones", "new_tensor", "new_zeros"),
-    *("empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like"),
-}
+#: Functions that make a tensor without using the values of another one.
+FACTORIES = {"new_tensor", "rand_like", "randint_like", "randn_like"}.union(
+    *((name, f"new_{name}", f"{name}_like") for name in ("empty", "full", "ones", "zeros"))
+)
 #: Functions that keep the scale of what they move, or change it by a constant; so do dropout and pooling.
 _MOVING = """
     view view_as reshape reshape_as permute transpose t mt get flatten unflatten squeeze unsqueeze swapaxes swapdims
     movedim moveaxis contiguous clone to type float double half bfloat16 type_as cpu cuda getitem setitem narrow select
-    index_select gather scatter index_add chunk split tensor_split unbind cat concat stack pad roll flip expand
+    index_select gather scatter chunk split tensor_split unbind cat concat stack pad roll flip expand
     expand_as repeat repeat_interleave masked_fill mean sum neg interpolate pixel_shuffle pixel_unshuffle
 """
 PASSING = {*SUMS, *PRODUCTS, *_MOVING.split()}
@@ -65,6 +64,19 @@ def function_name(target: Any) -> str:
     """Name of a function or method without leading and trailing underscores: `relu_` is "relu"."""
     name = target if isinstance(target, str) else getattr(target, "__name__", type(target).__name__)
     return name.strip("_").lower()
+
+
+def is_in_place(target: Any) -> bool:
+    """Whether a function or method changes its first argument: `add_` and `setitem`, not `__add__`."""
+    name = target if isinstance(target, str) else getattr(target, "__name__", "")
+    return name.endswith("_") and not name.endswith("__") or name.strip("_") == "setitem"
+
+
+def sources(target: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, ...]:
+    """The arguments whose values a call moves or computes with: all, but not where it adds them to others."""
+    if function_name(target) not in ("index_add", "scatter_add"):
+        return (arguments, keywords)
+    return (arguments[0], arguments[3:4], keywords.get("source"), keywords.get("src"))
 
 
 def activation_name(module: nn.Module) -> str | None:
@@ -97,9 +109,7 @@ def is_leaf(module: nn.Module) -> bool:
     """Whether a module counts as one operation, whatever is inside."""
     if layer_kind(module) is not None or activation_name(module) is not None:
         return True
-    if any(module.children()):
-        return False
-    return is_known(module) or is_elementwise(module)
+    return not any(module.children()) and (is_known(module) or is_elementwise(module))
 
 
 def is_known(module: nn.Module) -> bool:

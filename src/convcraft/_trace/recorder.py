@@ -41,6 +41,12 @@ class Operation:
     users: list[int] = field(default_factory=list)
     exponent: float | None = None  # of a power
 
+    @property
+    def function(self) -> str:
+        """The name of its function or of the class of its module."""
+        known = kinds.activation_name(self.target) if isinstance(self.target, nn.Module) else self.name
+        return known or type(self.target).__name__.lower()
+
 
 class Builder:
     """Collects operations; `twin` is the copy of the model that runs."""
@@ -81,6 +87,8 @@ class Builder:
         learned = any(self.operations[i].kind == "parameter" for i in inputs)
         if name in kinds.FACTORIES:
             return self.add("constant", name)
+        if name == "setitem" and (added := self.added(inputs)):
+            return added
         if not data:
             return self.add("parameter" if learned else "constant", name, None, inputs)
         if name in ("addcmul", "addcdiv") and len(set(inputs)) == 3:
@@ -100,6 +108,20 @@ class Builder:
         if name in ("pow", "ipow", "float_power") and arguments and isinstance(arguments[0], (int, float)):
             self.operations[index].exponent = float(arguments[0])
         return index
+
+    def added(self, inputs: tuple[int, ...]) -> int | None:
+        """One sum in place of the three operations of `y[rows] += value`, whose last has these inputs."""
+        base, total = inputs[0], self.operations[inputs[-1]]
+        parts = [self.operations[i] for i in total.inputs]
+        read = [o.index for o in parts if o.name == "getitem" and o.inputs[0] == base and o.users == [total.index]]
+        if total.name not in kinds.SUMS or len(read) != 1 or len(parts) != 2 or total.users:
+            return None
+        value = next(i for i in total.inputs if i not in read)
+        for index in (total.index, read[0]):
+            for i in self.operations[index].inputs:
+                self.operations[i].users.remove(index)
+            self.operations[index] = Operation(index, "other", "part of an update")
+        return self.function("add", (), {}, (base, value))
 
 
 def _bind(target: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Callable[[Tensor], Tensor]:
@@ -154,9 +176,12 @@ class Recorder(TorchFunctionMode):
         return tuple(found)
 
     def made(self, result: Any, index: int) -> None:
-        for tensor in tensors(result):
-            self.producer[id(tensor)] = index
-            self.alive.append(tensor)
+        for value in _values(result):
+            if isinstance(value, fx.Proxy):
+                value.node = index  # type: ignore[assignment]
+            else:
+                self.producer[id(value)] = index
+                self.alive.append(value)
 
     def leaf(self, module: nn.Module, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The forward of a module that counts as one operation."""
@@ -176,13 +201,11 @@ class Recorder(TorchFunctionMode):
         """The symbol that a function of symbols returns."""
         if target is getattr:
             target = args[1]
-        if kinds.function_name(target) in kinds.QUESTIONS:
-            return _Number(None, self.symbols)  # type: ignore[arg-type]
-        inputs = self.inputs(args, kwargs)
-        if not inputs:
+        name, inputs = kinds.function_name(target), self.inputs(*kinds.sources(target, args, kwargs))
+        if name in kinds.QUESTIONS or not inputs and name not in kinds.FACTORIES:
             return _Number(None, self.symbols)  # type: ignore[arg-type]
         index = self.builder.function(target, args[1:], kwargs, inputs)
-        if kinds.function_name(target) == "setitem":
+        if kinds.is_in_place(target):
             self.made(args[0], index)
         return fx.Proxy(index, self.symbols)  # type: ignore[arg-type]
 
@@ -193,8 +216,9 @@ class Recorder(TorchFunctionMode):
         if any(isinstance(value, fx.Proxy) for value in _values((args, kwargs))):
             return self.symbol(func, args, kwargs)
         result = func(*args, **kwargs)
-        changed = args[0] if kinds.function_name(func) == "setitem" else result
-        if any(True for _ in tensors(changed)) and (inputs := self.inputs(args, kwargs)):
+        changed = args[0] if kinds.is_in_place(func) else result
+        inputs = self.inputs(*kinds.sources(func, args, kwargs))
+        if any(True for _ in tensors(changed)) and (inputs or kinds.function_name(func) in kinds.FACTORIES):
             self.made(changed, self.builder.function(func, args[1:], kwargs, inputs))
         return result
 
@@ -292,9 +316,7 @@ def leaves(model: nn.Module) -> list[nn.Module]:
     """The modules that count as one operation, each once, in the order of registration."""
 
     def below(module: nn.Module) -> list[nn.Module]:
-        if kinds.is_leaf(module):
-            return [module]
-        return [leaf for child in module.children() for leaf in below(child)]
+        return [module] if kinds.is_leaf(module) else [leaf for child in module.children() for leaf in below(child)]
 
     return list(dict.fromkeys(below(model)))
 

@@ -60,7 +60,9 @@ SYMMETRIC = 1e-6
 
 #: Nats by which the loss of an untrained classifier may exceed that of a uniform guess. Logits of standard deviation s
 #: cost about s^2/2 more; two nats are s = 2. The check is that of Karpathy (2015), CS231n notes 3.
-INITIAL_LOSS_EXCESS = 2.0
+INITIAL_LOSS_NOTE = 2.0
+#: Behind max pooling the usual scales alone reach four nats; s = 3 is 4.5.
+INITIAL_LOSS_WARNING = 4.5
 #: Multiple of the loss of a uniform guess: the first steps only undo the initialization.
 INITIAL_LOSS_SEVERE = 5.0
 #: A loss below this share of a uniform guess's was learned: the model is no longer at its initialization.

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensor
 
 from .._checks import Generator, check_choice, check_number
 from .._table import Table
@@ -242,7 +243,7 @@ class _Pass:
             bias.zero_()
         if weight is None:
             return "none", ""
-        if not _is_fake(weight) and not weight.any() and not layer.residual and not is_plain(layer.module):
+        if not (layer.residual or is_plain(layer.module) or isinstance(weight, FakeTensor) or weight.any()):
             return "kept", "starts at 0"  # a scale of 1 + weight
         if layer.gate and bias is not None and self.residual != "none":
             return "constant", self.open(layer, weight.fill_(1.0), bias)
@@ -316,11 +317,7 @@ class _Pass:
         return scheme, 1.0 if scheme.startswith("lecun") else gain, note
 
 
-def _is_fake(tensor: Tensor) -> bool:
-    return isinstance(tensor, torch._subclasses.FakeTensor)
-
-
 def _std(parameter: Tensor) -> float:
-    if not parameter.numel() or _is_fake(parameter):
+    if not parameter.numel() or isinstance(parameter, FakeTensor):
         return math.nan
     return float(parameter.detach().double().square().mean().sqrt())

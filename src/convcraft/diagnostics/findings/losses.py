@@ -14,10 +14,7 @@ _COSINES = {"normalize", "cosine_similarity", "norm", "vector_norm"}
 #: (loss, content of its input) -> what is wrong with that
 _MISUSED = {
     ("cross_entropy", "probabilities"): "probabilities: a softmax was applied before it",
-    (
-        "cross_entropy",
-        "log-probabilities",
-    ): "log-probabilities: log-softmax is applied twice, which changes nothing and costs time",
+    ("cross_entropy", "log-probabilities"): "log-probabilities: log-softmax is applied twice, which only costs time",
     ("nll_loss", "probabilities"): "probabilities, where it expects the output of log-softmax",
     ("binary_cross_entropy_with_logits", "probabilities"): "values within (0, 1): a sigmoid was applied before it",
 }
@@ -34,11 +31,12 @@ def initial(evidence: Evidence) -> Iterator[Finding]:
             continue
         # in nats per example, whatever the reduction
         excess = (call.value / call.uniform - 1) * math.log(max(call.classes, 2)) if call.uniform else 0.0
-        if excess <= thresholds.INITIAL_LOSS_EXCESS:
+        if excess <= thresholds.INITIAL_LOSS_NOTE:
             continue
         severity: str | bool = call.value > thresholds.INITIAL_LOSS_SEVERE * call.uniform
-        if evidence.graph and _COSINES & {o.name for o in evidence.graph.behind(-1)}:
-            severity = "note"  # the logits are cosines, whose scale somebody has chosen
+        behind = evidence.graph.behind(-1) if evidence.graph else []
+        if excess <= thresholds.INITIAL_LOSS_WARNING or _COSINES & {o.name for o in behind}:
+            severity = "note"  # usual, or the logits are cosines, whose scale somebody has chosen
         message = (
             f"The loss is {number(call.value)}; a guess that gives each of the {call.classes} classes the "
             f"same probability has {number(call.uniform)}."
