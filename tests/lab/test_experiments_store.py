@@ -218,6 +218,9 @@ def test_quick_and_parts_touch_no_file(result, folder, capsys):
         ([1.5] * 40, "same"),
         ([""] * 39 + ["a loss was not finite"], "mostly"),
         ([0.1] * 13 + [None] * 13 + [0.3] * 14, "each"),
+        ([*range(100, 103), *range(100, 110), 7, 7, *range(5)] * 2, "up_from"),
+        ([[0.5], [None], [0.25], [0.5]] * 10, "lists"),
+        ([[0.5], None, [0.25], [0.5]] * 10, None),
         ([True, False] * 20, None),
     ],
 )

@@ -190,8 +190,9 @@ Column = dict[str, Any] | list[Any]
 
 def to_columns(runs: Sequence[Record], arms: Sequence[str]) -> dict[str, dict[str, Column]]:
     """{phase: {name: column}}; a column is a list with one entry for each run, {"same": value} where all agree,
-    {"mostly": value, "but": {row: value}} where nearly all do, or {"each": values, "times": counts} where equal
-    values follow one another. An arm is its place in `arms`."""
+    {"mostly": value, "but": {row: value}} where nearly all do, {"each": values, "times": counts} where equal
+    values follow one another, {"up_from": column, "times": column} where whole numbers count up, or {"lists": column}
+    where all are lists of one. An arm is its place in `arms`."""
     place = {arm: index for index, arm in enumerate(arms)}
     phases: dict[str, list[Record]] = {}
     for run in runs:
@@ -217,6 +218,14 @@ def _column(values: list[Any]) -> Column:
     stretches = [(text, len(list(equal))) for text, equal in groupby(texts)]
     if 3 * len(stretches) < len(texts):
         return {"each": [json.loads(text) for text, _ in stretches], "times": [times for _, times in stretches]}
+    if all(isinstance(value, list) and len(value) == 1 for value in values):
+        return {"lists": _column([value[0] for value in values])}
+    if all(type(value) is int for value in values):
+        starts = [i for i, value in enumerate(values) if i == 0 or value != values[i - 1] + 1]
+        if 3 * len(starts) < len(values):
+            ends = [*starts[1:], len(values)]
+            lengths = [end - start for start, end in zip(starts, ends, strict=True)]
+            return {"up_from": _column([values[i] for i in starts]), "times": _column(lengths)}
     return values
 
 
@@ -234,6 +243,11 @@ def to_runs(columns: Mapping[str, Mapping[str, Column]], arms: Sequence[str]) ->
 def _values(column: Column) -> list[Any]:
     if isinstance(column, list):
         return column
+    if "lists" in column:
+        return [[value] for value in _values(column["lists"])]
+    if "up_from" in column:
+        pairs = zip(_values(column["up_from"]), _values(column["times"]), strict=True)
+        return [value for start, times in pairs for value in range(start, start + times)]
     if "each" in column:
         return [value for value, times in zip(column["each"], column["times"], strict=True) for _ in range(times)]
     values = [column.get("same", column.get("mostly"))] * column["runs"]
