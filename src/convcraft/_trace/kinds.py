@@ -100,9 +100,8 @@ def layer_kind(module: nn.Module) -> str | None:
     if "norm" in type(module).__name__.lower() and scales:
         return "normalization"
     weight = getattr(module, "weight", None)
-    if isinstance(weight, Tensor) and weight.dim() >= 2 and weight.numel() > max(weight.shape):
-        return "other"
-    return None
+    matrix = isinstance(weight, Tensor) and weight.dim() >= 2 and weight.numel() > max(weight.shape)
+    return "other" if matrix else None
 
 
 def is_leaf(module: nn.Module) -> bool:

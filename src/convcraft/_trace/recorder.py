@@ -96,10 +96,8 @@ class Builder:
             return self.add("sum", "add", None, (inputs[0], product))
         if name in kinds.SUMS and len(set(data)) > 1:
             return self.add("sum", name, None, inputs)
-        if name in kinds.PRODUCTS and len(data) > 1:
-            return self.add("product", name, None, inputs)
-        if name in kinds.PRODUCTS and learned:
-            return self.add("scale", name, None, inputs)
+        if name in kinds.PRODUCTS and (learned or len(data) > 1):
+            return self.add("product" if len(data) > 1 else "scale", name, None, inputs)
         if name in kinds.WALLS:
             return self.add("wall", name, None, inputs)
         if name in kinds.ACTIVATION_FUNCTIONS:

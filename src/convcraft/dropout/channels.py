@@ -60,8 +60,7 @@ def dropout1d(
     >>> dropout1d(torch.ones(8, 8, 4)).sum(2).unique()  # a channel is kept as a whole or not at all
     tensor([0., 8.])
     """
-    forms = ("(N, C, L)", "(C, L)")
-    return _drop_channels("dropout1d", F.dropout1d, forms, input, p, training, inplace, generator)
+    return _drop_channels("dropout1d", F.dropout1d, ("(N, C, L)", "(C, L)"), input, p, training, inplace, generator)
 
 
 def dropout2d(
@@ -78,8 +77,7 @@ def dropout2d(
     >>> dropout2d(torch.ones(8, 8, 2, 2)).sum((2, 3)).unique()
     tensor([0., 8.])
     """
-    forms = ("(N, C, H, W)",)
-    return _drop_channels("dropout2d", F.dropout2d, forms, input, p, training, inplace, generator)
+    return _drop_channels("dropout2d", F.dropout2d, ("(N, C, H, W)",), input, p, training, inplace, generator)
 
 
 def dropout3d(

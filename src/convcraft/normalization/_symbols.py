@@ -56,10 +56,7 @@ class Ways(_Symbols):
 class Unknown(fx.Proxy):
     """A symbol of any kind whose value nobody knows; asking is noted, since the model may catch the error."""
 
-    def _ask(self) -> Any:
-        self.tracer.iter(self)
-
-    __int__ = __float__ = __complex__ = __len__ = _ask
+    __int__ = __float__ = __complex__ = __len__ = lambda self: self.tracer.iter(self)  # type: ignore
 
     def __repr__(self) -> str:
         return "a symbol"  # in the message of an error

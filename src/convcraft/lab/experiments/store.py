@@ -221,11 +221,9 @@ def _column(values: list[Any]) -> Column:
     if all(isinstance(value, list) and len(value) == 1 for value in values):
         return {"lists": _column([value[0] for value in values])}
     if all(type(value) is int for value in values):
-        starts = [i for i, value in enumerate(values) if i == 0 or value != values[i - 1] + 1]
-        if 3 * len(starts) < len(values):
-            ends = [*starts[1:], len(values)]
-            lengths = [end - start for start, end in zip(starts, ends, strict=True)]
-            return {"up_from": _column([values[i] for i in starts]), "times": _column(lengths)}
+        counts = [[v for _, v in some] for _, some in groupby(enumerate(values), lambda pair: pair[1] - pair[0])]
+        if 3 * len(counts) < len(values):
+            return {"up_from": _column([some[0] for some in counts]), "times": _column([len(some) for some in counts])}
     return values
 
 
