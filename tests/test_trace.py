@@ -272,7 +272,34 @@ class LowRank(nn.Module):
         return self.base(x) + x @ self.a.T @ self.b.T
 
 
+class SoftTree(nn.Module):
+    """Three leaves, mixed by two gates."""
+
+    def __init__(self):
+        super().__init__()
+        self.gates, self.leaves = nn.Linear(4, 2), nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+
+    def forward(self, x):
+        a, b, c = (leaf(x) for leaf in self.leaves)
+        first, second = self.gates(x).sigmoid().chunk(2, -1)
+        return first * a + (1 - first) * (second * b + (1 - second) * c)
+
+
+class Modulated(nn.Module):
+    """Features that a second path scales and shifts."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.film = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 8)
+
+    def forward(self, x):
+        scale, shift = self.film(x).chunk(2, -1)
+        return self.b(F.relu(self.a(x))) * (1 + scale) + shift
+
+
 def test_sums_that_are_not_residual():
+    for model in (SoftTree(), Modulated()):
+        assert not any(layer.residual or layer.growing for layer in successors(model))
     for count in (2, 3, 4, 5):
         graph = successors(Parallel(count))
         assert [operation.kind for operation in graph.operations].count("sum") == count - 1

@@ -75,9 +75,8 @@ def residual(operations: list[Operation]) -> Branches:
     streams: set[int] = set()  # sums whose shortcut has no layers
     within = 0
     for operation in operations:
-        inputs = operation.inputs
-        if operation.kind == "product":
-            inputs = tuple(_shifted(operations[i]) for i in inputs)
+        product = operation.kind == "product"
+        inputs = tuple(_shifted(operations[i]) if product else i for i in operation.inputs)
         if len(set(inputs)) != 2 or not (operation.kind == "sum" or inputs != operation.inputs):
             continue
         common = before[inputs[0]] & before[inputs[1]]
@@ -87,28 +86,31 @@ def residual(operations: list[Operation]) -> Branches:
             short, deep = (deep, short) if deep in streams else (short, deep)  # x + f + g
             alone[short] = 0
         few, many = alone[short].bit_count(), alone[deep].bit_count()
-        deeper = [o.index for o in operations if few == 1 and alone[deep] >> o.index & 1]
-        stacked = any(before[i] & alone[deep] != 1 << i for i in deeper)  # not parallel to the short side
+        branch = [o.index for o in operations if alone[deep] >> o.index & 1]
+        origin = (before[short] & common & layers).bit_length() - 1  # the layer that the shortcut comes from
+        fed = product or origin < 0 or any(before[i] >> origin & 1 for i in branch)
+        stacked = any(before[i] & alone[deep] != 1 << i for i in branch)  # not parallel to the short side
         other = (alone[short] | alone[deep]) & repeated | before[short] & ~common & activations
-        if common and few < many and (few == 0 or few == 1 and stacked and not other):
+        whole = not product or deep not in operation.inputs  # x (1 + f), not (1 + x) f
+        if whole and common and few < many and (few == 0 and fed or few == 1 and stacked and not other):
             result.count += 1
             if before[short] & ~common & products and short not in streams:
                 continue  # as in a highway network: without its branch the block would not be its shortcut
-            start = _shifted(operations[deep]) if len(operations[deep].users) == 1 else deep  # x + exp(f)
             exponents = [i for o in operation.inputs if operations[o].name == "exp" for i in operations[o].inputs]
-            own, gate = _own(operations, deep, common, operation.kind == "product")
+            own, gate = _own(operations, deep, common, product)
             lone = own >= 0 and alone[deep].bit_count() == 1
             if gate in _OPEN:
                 result.gated += 1
                 gates += [(name, gate) for name in _ends(operations, own, common)]
-            start = own if gate else start
+            value = _shifted(operations[deep]) if len(operations[deep].users) == 1 else deep  # x + exp(f)
+            start = own if gate else value
             ends.update(() if gate and (lone or gate in _OPEN) else _ends(operations, start, common, deep in exponents))
-            if operation.kind == "sum" and few == 0:
+            if not product and few == 0:
                 streams.add(operation.index)
-            within |= before[deep if operation.kind == "sum" else operation.index] & ~common
+            within |= before[operation.index if product else deep] & ~common
             inside = [o for o in operations if (before[deep] & ~common) >> o.index & 1]
             normed = any(_normalizes(o) for o in inside)
-            power = not normed if operation.kind == "product" else _degrees(inside).get(deep, 1.0) > 1
+            power = not normed if product else _degrees(inside).get(deep, 1.0) > 1
             layers_inside = {o.name for o in inside if o.kind == "layer"}
             if power or gate in _CLOSED and not normed:
                 result.products += 1
@@ -196,11 +198,7 @@ def _chains(
     chained = 0
     for operation in outside:
         chained |= before[operation.index] if degrees[operation.index] >= _CHAIN else 0
-    biased = {
-        o.name: getattr(o.target, "bias", None) is not None and not is_normalization(o)
-        for o in operations
-        if o.kind == "layer"
-    }
+    biased = {o.name for o in operations if getattr(o.target, "bias", None) is not None and not is_normalization(o)}
     ends, ones, damped = list[set[str]](), set[str](), set[str]()
     for operation in outside:
         free = [i for i in operation.inputs if degrees.get(i, 1.0) > 0]
@@ -213,7 +211,7 @@ def _chains(
             ends.append(found if factor else set())
         elif operation.kind == "product" and len(free) > 1 and operation.name not in _QUOTIENTS:
             each = (_ends(operations, i, 0) for i in free)
-            ends.append(next((e for e in each if e and all(biased[name] for name in e)), set()))
+            ends.append(next((e for e in each if e and e <= biased), set()))
             ones |= ends[-1]
     return [e for e in ends if e], ones, damped
 
