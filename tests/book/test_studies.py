@@ -56,6 +56,7 @@ STILL_FALLING = {
         "sigmoid xavier 10 bn", "sigmoid own 10 skip-scale", "relu own 10 x0.5", "relu own 10 x2",
         "tanh own 10 x0.25", "tanh own 10 x4", "relu he 50", "relu he 50 bn", "tanh orthogonal 50",
     ],
+    "batch_norm_placement": ["sigmoid_d10_before", "sigmoid_d10_after"],
     "choosing_data": ["cnn-standardized-tanh", "mlp-as it is-tanh"],
     "images_mixtures": ["tanh tanh tanh"],
     "l1_sparsity": ["noise, group 0.01"],
