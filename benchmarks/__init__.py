@@ -4,6 +4,7 @@ Times on a busy machine mean little; a ratio of two times taken one after the ot
 runs all candidates of a case in random order, the ratio is formed within the round, and the median and the
 quartiles over the rounds are reported. Values and gradients are compared in the same run. Beside ours stands
 the formula as textbooks print it and, with --compile, torch.compile of torch.nn. On a GPU where there is one.
+The last line counts how often a step makes the host wait for it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from .models import penalty_ratios, record_ratios
 from .report import pin_memory, processor, table, write
 from .timing import Ratio, compare, device_of_new_tensors, saved_bytes
 from .training import NETWORKS, per_second, throughput
+from .waits import summary as host_waits
 
 __all__ = ["Ratio", "compare", "main", "saved_bytes"]
 
@@ -85,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.json:
                 rounds = 5 if options.quick else options.rounds
                 write(options.json, given, options.threads, rounds, allocator, found)
+            counted = host_waits()
     finally:
         torch.set_num_threads(before)
     print(
@@ -92,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "one (training), over no recording (diagnostics); below 1 is faster"
     )
     print(table(found))
-    summaries = (per_second(found), "" if options.quick or device == "cuda" else missed(found))
+    summaries = (per_second(found), "" if options.quick or device == "cuda" else missed(found), counted)
     print("\n".join(summary for summary in summaries if summary))
     return 0
 

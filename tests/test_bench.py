@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import benchmarks as bench
-from benchmarks import cases, goals, images, models, report, timing, training
+from benchmarks import cases, goals, images, models, report, timing, training, waits
 from convcraft import ConvcraftError
 
 
@@ -23,6 +23,16 @@ def test_saved_bytes_are_those_of_the_formula():
     assert bench.saved_bytes(torch.tanh, x) == 4
     assert bench.saved_bytes(lambda v: v * torch.sigmoid(v), x) == 8
     assert bench.saved_bytes(lambda v: v + 1, x) == 0
+
+
+def test_the_times_that_the_host_waits_are_counted():
+    x = torch.arange(4.0)
+    assert waits.waits(lambda: x.relu().sum()) == 0
+    assert waits.waits(lambda: x.sum().item(), lambda: x[x > 1], lambda: x.sum()) == 2
+    line = waits.summary().partition(": ")[2]
+    counts = {name: float(count) for count, _, name in (part.partition(" ") for part in line.split(", "))}
+    assert counts.pop("a sampled pass of record") <= 1 and counts.pop("every 100 updates of fit") <= 4
+    assert len(counts) == 4 and not any(counts.values()), line
 
 
 def test_ratio_states_median_quartiles_and_interval():
