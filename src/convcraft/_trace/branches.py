@@ -51,8 +51,8 @@ class Branches:
 def residual(operations: list[Operation]) -> Branches:
     """The residual branches of a model.
 
-    A sum has a residual branch when one side has no layers of its own, or only a projection, and both come
-    from one origin; so does a product with 1 + f.
+    A sum has a residual branch when one side has no layers of its own, and the other computes with it, or only a
+    projection, and the other several layers on end; so does a product with 1 + f.
     """
     before: list[int] = []  # the operations that each depends on, itself included, as bits
     uses = Counter(operation.name for operation in operations if operation.kind == "layer")

@@ -215,9 +215,10 @@ class Recorder(TorchFunctionMode):
             return self.symbol(func, args, kwargs)
         result = func(*args, **kwargs)
         changed = args[0] if kinds.is_in_place(func) else result
-        inputs = self.inputs(*kinds.sources(func, args, kwargs))
-        if any(True for _ in tensors(changed)) and (inputs or kinds.function_name(func) in kinds.FACTORIES):
-            self.made(changed, self.builder.function(func, args[1:], kwargs, inputs))
+        if any(True for _ in tensors(changed)):
+            inputs = self.inputs(*kinds.sources(func, args, kwargs))
+            if inputs or kinds.function_name(func) in kinds.FACTORIES:
+                self.made(changed, self.builder.function(func, args[1:], kwargs, inputs))
         return result
 
 
