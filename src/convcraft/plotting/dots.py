@@ -65,7 +65,7 @@ def intervals(
                     note(ax, chart.theme, numbers.format(mean).replace("-", "−"), (1, y), "y", (6, 0), va="center")
         ax.set_yticks(np.arange(len(rows)), list(rows))
         ax.set_ylim(len(rows) - 0.45, -0.55)
-        tidy_axis(ax, "x", xscale, 7)
+        tidy_axis(ax, "x", xscale, 4 if max(len(str(row)) for row in rows) > 24 else 7)  # labels take the width
         decorate(ax, chart.theme, title=title, xlabel=xlabel, xlim=xlim, vline=reference)
         ax.grid(axis="y", visible=False)
         ax.spines["left"].set_visible(False)
