@@ -82,6 +82,9 @@ STILL_FALLING = {
     ],
     "recurrent_lag_long": ["lstm, tanh, memory"],
     "recurrent_messages": ["cnn, relu"],
+    "technique_subsets": [
+        "l2", "l2+dropout+augmentation", "l2+dropout_n1000", "dropout_before0.5", "bn+dropout_before0.5",
+    ],
     "recommenders_visits": ["none, nothing dropped, 10 others"],
     "outlook_random_labels": ["relu", "tanh", "silu", "sine"],
     "outlook_sine": ["tanh", "silu", "sine"],
