@@ -88,7 +88,7 @@ def load_study(name: str | Path, folder: str | Path | None = None) -> Study:
     return compiled(path.stem, source)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def compiled(name: str, source: str) -> Study:
     """The STUDY of a source text, executed once per process; raises ConvcraftError if it defines none."""
     module = types.ModuleType(f"convcraft_study_{name}")
