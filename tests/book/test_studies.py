@@ -39,7 +39,7 @@ NOT_YET_RERUN = set(
     fashion_neighbourhood generation_fashion_mnist initialization_fashion_mnist
     learning_rates_fashion_mnist
     penalties_fashion_mnist
-    schedules technique_factorial usable_rates
+    technique_factorial usable_rates
     """.split()
 )
 #: arms whose loss was still falling at the long budget; they are named here, and no verdict rests on them but
