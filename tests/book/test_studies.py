@@ -38,8 +38,7 @@ NOT_YET_RERUN = set(
     decay_groups dropout_fashion_mnist
     fashion_neighbourhood generation_fashion_mnist initialization_fashion_mnist
     learning_rates_fashion_mnist
-    penalties_fashion_mnist
-    schedules usable_rates
+    penalties_fashion_mnist usable_rates
     """.split()
 )
 #: arms whose loss was still falling at the long budget; they are named here, and no verdict rests on them but

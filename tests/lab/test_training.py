@@ -301,6 +301,25 @@ def test_schedule_and_optimizer_are_the_callers(small):
     assert plateau.learning_rate[-1] < 0.1 == plateau.learning_rate[0]
 
 
+def test_schedules_count_epochs_and_a_plateau_measurements(small):
+    from torch.optim import lr_scheduler
+
+    per_epoch = math.ceil(len(small.train) / 64)
+    seldom = range(3 * per_epoch, 12 * per_epoch + 1, 3 * per_epoch)
+
+    def rates(schedule):
+        return fit(
+            mlp(), small, updates=seldom[-1], evaluate_at=seldom, learning_rate=0.01, schedule=schedule
+        ).learning_rate
+
+    falling = rates(lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.5))
+    assert falling == pytest.approx([0.01 * 0.5**done for done in (2, 5, 8, 11)])
+    waiting = rates(lambda optimizer: lr_scheduler.ReduceLROnPlateau(optimizer, patience=1))
+    assert waiting == [0.01] * 4  # the loss of every measurement is lower than that of the last
+    refused = rates(lambda optimizer: lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=1.0))
+    assert refused == pytest.approx([0.01, 0.001, 0.0001, 0.00001])  # one cut for each
+
+
 def test_regression_has_a_loss_and_no_accuracy(small):
     def part(split):
         return Split(split.x, split.x.flatten(1).mean(1, keepdim=True))

@@ -79,6 +79,7 @@ class _Run:
         self.update = 0
         self.sums = [0.0, 0.0, 0]
         self.best_loss, self.waited = math.inf, 0
+        self.told = 0  # measurements that a schedule has seen
         self.best_weights: dict[str, Tensor] | None = None
 
     def rate(self) -> float:
@@ -129,6 +130,15 @@ class _Run:
         self.model.train()
         measured = total / seen, hits / seen, loss / len(part), right / len(part)
         return Epoch(*measured, self.rate(), self.update)
+
+    def end_epoch(self, rows: list[Epoch]) -> None:
+        """Advance the schedule; one that waits for the validation loss is told each measurement once."""
+        if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            if len(rows) > self.told:
+                self.told = len(rows)
+                self.schedule.step(rows[-1].validation_loss)
+        elif self.schedule is not None:
+            self.schedule.step()
 
     def out_of_patience(self, validation_loss: float, patience: int | None) -> bool:
         """Keep the best weights; return whether `patience` measurements have passed without improvement."""
@@ -256,11 +266,8 @@ def _train(
                 bar.say(f"validation loss {row.validation_loss:.4f}, accuracy {row.validation_accuracy:.4f}")
             elif len(run.unread) == CHECK_EVERY:
                 run.read()
-            if run.update % budget.per_epoch == 0 and history.rows:
-                if isinstance(run.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
-                    run.schedule.step(history.rows[-1].validation_loss)
-                elif run.schedule is not None:
-                    run.schedule.step()
+            if run.update % budget.per_epoch == 0:
+                run.end_epoch(history.rows)
             if run.update not in budget.looks:
                 continue
             if run.out_of_patience(row.validation_loss, patience):
