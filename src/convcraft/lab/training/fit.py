@@ -79,7 +79,6 @@ class _Run:
         self.update = 0
         self.sums = [0.0, 0.0, 0]
         self.best_loss, self.waited = math.inf, 0
-        self.told = 0  # measurements that a schedule has seen
         self.best_weights: dict[str, Tensor] | None = None
 
     def rate(self) -> float:
@@ -131,15 +130,6 @@ class _Run:
         measured = total / seen, hits / seen, loss / len(part), right / len(part)
         return Epoch(*measured, self.rate(), self.update)
 
-    def end_epoch(self, rows: list[Epoch]) -> None:
-        """Advance the schedule; one that waits for the validation loss is told each measurement once."""
-        if isinstance(self.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            if len(rows) > self.told:
-                self.told = len(rows)
-                self.schedule.step(rows[-1].validation_loss)
-        elif self.schedule is not None:
-            self.schedule.step()
-
     def out_of_patience(self, validation_loss: float, patience: int | None) -> bool:
         """Keep the best weights; return whether `patience` measurements have passed without improvement."""
         if patience is None:
@@ -189,14 +179,14 @@ def fit(
     `penalties.proximal` after it. `decayed` selects the parameters of the model to which weight decay and L1 apply
     (None: all).
 
-    `optimizer` maps parameters to an optimizer, `schedule` an optimizer to a scheduler that steps once an epoch;
-    `loss` is "cross_entropy", "mse" or a function of (outputs, targets) that returns the mean. `updates` is a budget
-    in place of `epochs`; `evaluate_at` names the updates after which to measure in place of the ends of epochs (the
-    last one always counts). With `patience`, training stops after that many measurements without a lower validation
-    loss, and the best weights are restored. With `flat`, for example 0.01, it stops once the lowest validation loss
-    has fallen by at most that share within the last quarter of the updates (after eight measurements or more).
-    `progress=None` shows a progress bar in a terminal or an interactive notebook only. An interrupt (Ctrl-C) ends
-    training and returns what was measured. The test part is not touched.
+    `optimizer` maps parameters to an optimizer, `schedule` an optimizer to a scheduler that steps once an epoch
+    (ReduceLROnPlateau: with each measurement); `loss` is "cross_entropy", "mse" or a function of (outputs, targets)
+    that returns the mean. `updates` is a budget in place of `epochs`; `evaluate_at` names the updates after which to
+    measure in place of the ends of epochs (the last one always counts). With `patience`, training stops after that
+    many measurements without a lower validation loss, and the best weights are restored. With `flat`, for example
+    0.01, it stops once the lowest validation loss has fallen by at most that share within the last quarter of the
+    updates (after eight measurements or more). `progress=None` shows a progress bar in a terminal or an interactive
+    notebook only. An interrupt (Ctrl-C) ends training and returns what was measured. The test part is not touched.
 
     The run is a function of the model's weights, the data, the settings and `seed` (batch order, dropout): two runs on
     one machine's CPU agree bit for bit, and torch's global random state is left as it was. The model ends in
@@ -256,6 +246,7 @@ def _train(
     run: _Run, history: History, seed: int, patience: int | None, flat: float | None, progress: bool | None
 ) -> None:
     budget, train = run.budget, run.splits.train
+    waits = isinstance(run.schedule, torch.optim.lr_scheduler.ReduceLROnPlateau)  # for the validation loss
     run.model.train()
     with Bar(budget.updates, progress, "batch") as bar:
         for rows in budget.batches(len(train), seed):
@@ -266,10 +257,12 @@ def _train(
                 bar.say(f"validation loss {row.validation_loss:.4f}, accuracy {row.validation_accuracy:.4f}")
             elif len(run.unread) == CHECK_EVERY:
                 run.read()
-            if run.update % budget.per_epoch == 0:
-                run.end_epoch(history.rows)
+            if run.schedule is not None and not waits and run.update % budget.per_epoch == 0:
+                run.schedule.step()
             if run.update not in budget.looks:
                 continue
+            if waits:
+                run.schedule.step(row.validation_loss)
             if run.out_of_patience(row.validation_loss, patience):
                 history.stopped = "patience"
                 return
