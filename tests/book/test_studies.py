@@ -93,14 +93,8 @@ STILL_FALLING = {
     "outlook_dynamic_again": ["frelu"],
     "outlook_depth_long": ["he", "selu", "orthogonal tanh"],
 }  # fmt: skip
-#: arms whose best rate was at the end of a grid that had been extended three times; no verdict rests on them but
-#: that batch normalization is faster or slower where one of two networks arrives at no rate at all: at each it
-#: scores the same, its whole budget, and the tie goes to the smallest
+#: arms whose best rate was at the end of a grid that had been extended three times; no verdict rests on them
 AT_EDGE = {
-    "batch_norm_speed": [
-        "relu_d3_b2_before", "relu_d10_b4_before", "sigmoid_d10_b4_none", "sigmoid_d10_b4_before",
-        "sigmoid_d10_b16_none", "sigmoid_d10_b64_none",
-    ],
     "recurrent_lag": ["gru, tanh, bias 0"],
     "nonlinearity_index": ["bump-square"],
     "depth_grid": ["relu own 10 x4", "relu own 10 x16", "relu he 30 skip-none", "relu xavier 30 short"],
