@@ -63,7 +63,7 @@ BROKEN = {
     "something else": (lambda text: '{"a": 1}', "must be the result of a study"),
     "a list": (lambda text: "[1]", "must be the result of a study"),
     "without checksum": (without_checksum, "has no runs or no checksum"),
-    "another format": (of_another_format, "has format 99, expected 2. Read it with the convcraft"),
+    "another format": (of_another_format, "has format 99, expected 3. Read it with the convcraft"),
 }
 
 

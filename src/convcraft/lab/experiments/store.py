@@ -16,7 +16,7 @@ from typing import Any
 from convcraft.errors import ConvcraftError
 from convcraft.lab.experiments.run import Key, Record
 
-FORMAT = 2
+FORMAT = 3
 
 
 class OtherVersionError(ConvcraftError):
