@@ -16,8 +16,7 @@ Measured: test accuracy and loss, gap (train accuracy - test accuracy), accuracy
 Gaussian noise of 0.2 and shifted by up to one pixel. Where there is BN: for every BN layer the variance of
 its input in evaluation mode over the training images, divided by its running variance (mean over channels;
 below 1 is the variance shift), and accuracy, loss and shifted accuracy again after `recalibrate_batch_norm`
-on the training images with dropout and augmentation off. That is what `techniques_recalibrated` measured
-for nine arms.
+on the training images with dropout and augmentation off.
 
 Reduced: digits only; one strength of each technique, the same in all subsets, chosen by hand before the
 first of these runs.

@@ -147,6 +147,7 @@ def test_code_fits_the_page(chapter):
 def test_evidence_code_fits_the_page(evidence):
     wide = [line for c in code_cells(evidence) for line in c.source.splitlines() if len(line) > WIDEST]
     assert wide == []
+    assert max(lines_of(c.source) for c in code_cells(evidence)) <= LONGEST_CELL
 
 
 def test_folded_code_says_what_it_does(chapter):
