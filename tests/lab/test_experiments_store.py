@@ -220,7 +220,7 @@ def test_quick_and_parts_touch_no_file(result, folder, capsys):
         ([0.1] * 13 + [None] * 13 + [0.3] * 14, "each"),
         ([*range(100, 103), *range(100, 110), 7, 7, *range(5)] * 2, "up_from"),
         ([[0.5], [None], [0.25], [0.5]] * 10, "lists"),
-        (["/+3f" * 21, "7v/9" * 22, None] * 10, "packed"),
+        (["/+3f" * 21, "7v/9" * 22 + "\n", None] * 10, "packed"),
         (["a loss was not finite", ""] * 20, None),
         ([[0.5], None, [0.25], [0.5]] * 10, None),
         ([True, False] * 20, None),

@@ -248,7 +248,7 @@ def _values(column: Column) -> list[Any]:
     if "each" in column:
         return [value for value, times in zip(column["each"], column["times"], strict=True) for _ in range(times)]
     letters = zlib.decompress(b64decode(column["packed"])).decode()
-    return [letters[run :: column["runs"]].strip() or None for run in range(column["runs"])]
+    return [letters[run :: column["runs"]].rstrip(" ") or None for run in range(column["runs"])]
 
 
 def text_of(content: Mapping[str, Any]) -> str:
